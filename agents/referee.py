@@ -1,0 +1,177 @@
+"""The referee: the only way from an agent to a problem. It costs, counts, records, and stops."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..costmodels.errors import BudgetExhausted, DsegymError, TimeLimitReached
+from ..envs.problem import Evaluation, Problem
+from ..envs.spaces import DesignSpace
+
+if TYPE_CHECKING:
+    from ..envs.gymnasium_env import FunctionalVectorEnv
+    from ..envs.stable_baselines3_env import StableBaselines3Env
+
+__all__ = ["Referee", "Samples"]
+
+
+class Samples(NamedTuple):
+    """Every sample of a trial, in the order in which they were spent. S samples of n parameters."""
+
+    designs: np.ndarray  # int32[S, n]
+    objective: np.ndarray  # float64[S], in the objective's unit
+    feasible: np.ndarray  # bool[S]
+    elapsed_s: np.ndarray  # float64[S], s since the search began, when the sample's cost was known
+
+    @property
+    def best(self) -> int | None:
+        """The first feasible sample with the least objective; None where none is feasible."""
+        if not self.feasible.any():
+            return None
+        return int(np.argmin(np.where(self.feasible, self.objective, np.inf)))
+
+
+class Referee:
+    """Costs designs for one trial.
+
+    One complete design costed, or one complete episode, is one sample, whichever way it was spent.
+
+    Args:
+        problem: the instance.
+        samples: the budget.
+        time_limit_s: s, from now; None for no limit.
+    """
+
+    def __init__(self, problem: Problem, samples: int, time_limit_s: float | None = None):
+        self._problem = problem
+        self._budget = samples
+        self._parts: list[Samples] = []
+        self._used = 0
+        self._start = time.perf_counter()
+        self._time_limit_s = time_limit_s
+        self.cost_model_s = 0.0
+
+    @property
+    def space(self) -> DesignSpace:
+        """The design space, the same for every agent."""
+        return self._problem.space
+
+    @property
+    def budget(self) -> int:
+        """Samples that the trial may spend in all."""
+        return self._budget
+
+    @property
+    def samples_left(self) -> int:
+        """Samples that may still be spent."""
+        return self._budget - self._used
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The environment forms that `vector_env` offers; the first is the default."""
+        return tuple(self._problem.forms)
+
+    @property
+    def samples(self) -> Samples:
+        """All samples so far."""
+        if not self._parts:
+            n = len(self.space)
+            return Samples(np.zeros((0, n), np.int32), np.zeros(0), np.zeros(0, bool), np.zeros(0))
+        return Samples(*(np.concatenate(column) for column in zip(*self._parts, strict=True)))
+
+    def evaluate(self, designs: object) -> Evaluation:
+        """Costs a batch of designs, one sample each.
+
+        Args:
+            designs: integers [B, n], or one design [n].
+
+        Returns:
+            `Evaluation` of arrays [B].
+
+        Raises:
+            InvalidDesignError: before anything is spent.
+            BudgetExhausted: the budget does not cover the batch; what it did cover has been costed and recorded.
+            TimeLimitReached: the trial's time is up.
+        """
+        checked = self.space.check(designs)
+        self._check_limits()
+        covered = checked[: self.samples_left]
+        start = time.perf_counter()
+        result = self._problem.evaluate(covered)
+        self.cost_model_s += time.perf_counter() - start
+        self._record(covered, result.objective, result.feasible)
+        if len(covered) < len(checked):
+            raise BudgetExhausted(f"The budget of {self._budget} samples is spent.")
+        return result
+
+    def evaluate_relaxed(self, weights: Sequence[Any]) -> tuple[Evaluation, list[np.ndarray]]:
+        """Costs the designs nearest to relaxed ones, with gradients of the smooth objective: one sample each.
+
+        Args:
+            weights: per parameter i, float32[B, values of i], each row a probability vector.
+
+        Returns:
+            The exact `Evaluation` of the most probable designs, arrays [B]; and, per parameter, float32[B, values of i]:
+            the gradient of the smooth log objective with respect to the weights.
+
+        Raises:
+            DsegymError: the problem has no smooth relaxation.
+            BudgetExhausted, TimeLimitReached: as `evaluate`.
+        """
+        if self._problem.relaxation is None:
+            raise DsegymError(f"{self._problem.scenario} has no smooth relaxation, so no gradients.")
+        result = self.evaluate(np.stack([np.argmax(w, axis=1) for w in weights], axis=1))
+        start = time.perf_counter()
+        gradients = _gradients(self._problem.relaxation)(
+            tuple(np.asarray(w, np.float32) for w in weights), self._problem.params
+        )
+        gradients = [np.asarray(gradient) for gradient in gradients]
+        self.cost_model_s += time.perf_counter() - start
+        return result, gradients
+
+    def vector_env(self, num_envs: int, form: str | None = None) -> FunctionalVectorEnv:
+        """A Gymnasium vector environment whose finished episodes are counted and recorded, one sample each.
+
+        Its `step` raises `BudgetExhausted` or `TimeLimitReached` when the trial is over.
+        """
+        from ..envs.gymnasium_env import FunctionalVectorEnv
+
+        return FunctionalVectorEnv(self._problem, num_envs, form, recorder=self._record_episodes)
+
+    def stable_baselines3_env(self, num_envs: int, form: str | None = None) -> StableBaselines3Env:
+        """The same as a stable-baselines3 `VecEnv`."""
+        from ..envs.stable_baselines3_env import StableBaselines3Env
+
+        return StableBaselines3Env(self.vector_env(num_envs, form))
+
+    def _record_episodes(self, designs: np.ndarray, objective: np.ndarray, feasible: np.ndarray) -> None:
+        self._check_limits()
+        left = self.samples_left
+        self._record(designs[:left], objective[:left], feasible[:left])
+        if self.samples_left == 0:
+            raise BudgetExhausted(f"The budget of {self._budget} samples is spent.")
+
+    def _check_limits(self) -> None:
+        if self.samples_left <= 0:
+            raise BudgetExhausted(f"The budget of {self._budget} samples is spent.")
+        if self._time_limit_s is not None and time.perf_counter() - self._start > self._time_limit_s:
+            raise TimeLimitReached(f"The trial's time limit of {self._time_limit_s:g} s has passed.")
+
+    def _record(self, designs: np.ndarray, objective: np.ndarray, feasible: np.ndarray) -> None:
+        elapsed = np.full(len(designs), time.perf_counter() - self._start)
+        self._parts.append(
+            Samples(designs.astype(np.int32), objective.astype(np.float64), feasible.astype(bool), elapsed)
+        )
+        self._used += len(designs)
+
+
+@functools.lru_cache(maxsize=64)
+def _gradients(relaxation):
+    import jax
+
+    return jax.jit(jax.vmap(jax.grad(relaxation), in_axes=(0, None)))

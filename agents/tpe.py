@@ -1,0 +1,58 @@
+"""Bayesian optimisation by tree-structured Parzen estimators, by Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .base import Agent
+from .referee import Referee
+
+__all__ = ["TreeParzenEstimator"]
+
+
+@dataclass(frozen=True)
+class TreeParzenEstimator(Agent):
+    """Optuna's TPE sampler (Bergstra et al., NeurIPS 2011), one design at a time; ordered parameters are integers."""
+
+    startup_samples: int = 20
+    candidates: int = 24
+    multivariate: bool = True
+
+    name = "tpe"
+    summary = "Bayesian optimisation with tree-structured Parzen estimators (Optuna)"
+    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "startup_samples": (10, 20, 50, 100),
+        "candidates": (12, 24, 48),
+        "multivariate": (False, True),
+    }
+
+    def search(self, referee: Referee, seed: int) -> None:
+        """Asks, costs and tells until the budget is spent."""
+        import optuna
+        from optuna.distributions import CategoricalDistribution, IntDistribution
+
+        space = referee.space
+        distributions = {
+            parameter.name: IntDistribution(0, len(parameter.values) - 1)
+            if parameter.ordered
+            else CategoricalDistribution(tuple(range(len(parameter.values))))
+            for parameter in space.parameters
+        }
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        try:
+            sampler = optuna.samplers.TPESampler(
+                seed=seed,
+                n_startup_trials=self.startup_samples,
+                n_ei_candidates=self.candidates,
+                multivariate=self.multivariate,
+            )
+            study = optuna.create_study(sampler=sampler)
+            while True:
+                trial = study.ask(distributions)
+                objective = referee.evaluate([trial.params[name] for name in space.names]).objective
+                study.tell(trial, float(objective[0]))
+        finally:
+            optuna.logging.set_verbosity(verbosity)

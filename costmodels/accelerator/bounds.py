@@ -1,0 +1,47 @@
+"""Yardsticks of the accelerator family: a quick lower bound for any network, and the costs of a whole design space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .platforms import Platform
+from .workloads import Workload
+
+__all__ = ["lower_bounds"]
+
+
+def lower_bounds(
+    workload: Workload,
+    platform: Platform,
+    *,
+    area_budget_mm2: float,
+    words_per_cycle: int,
+    smallest: Mapping[str, float],
+) -> dict[str, float]:
+    """Values that no design within the area budget can go below.
+
+    Latency: every product needs at least its multiply-accumulates over the largest array that fits the budget beside the
+    smallest buffers, and at least its distinct words over the widest DRAM port. Energy: every multiply-accumulate, every
+    distinct word from DRAM, and one access of the smallest buffers for each of these words.
+
+    Args:
+        area_budget_mm2: mm2.
+        words_per_cycle: the widest DRAM port of the design space, operand words a cycle.
+        smallest: `ifmap_kib`, `filter_kib`, `ofmap_kib`: the smallest buffers of the space, KiB.
+
+    Returns:
+        `latency_s`, `energy_j`, `area_mm2`.
+    """
+    technology = platform.technology
+    fixed_mm2 = technology.base_mm2 + technology.sram_mm2_per_kib * (smallest["ifmap_kib"] + smallest["filter_kib"])
+    fixed_mm2 += technology.accumulator_mm2_per_kib * smallest["ofmap_kib"]
+    processing_elements = max((area_budget_mm2 - fixed_mm2) / technology.pe_mm2, 1.0)
+    cycles = energy_pj = 0.0
+    for layer in workload.layers:
+        words = layer.ifmap_words + layer.k * layer.n + layer.m * layer.n
+        macs = layer.m * layer.n * layer.k
+        port_words = words if platform.ports == "shared" else words / 3
+        cycles += layer.count * max(macs / processing_elements, port_words / words_per_cycle)
+        energy_pj += layer.count * (macs * (technology.mac_pj + technology.register_pj) + words * technology.dram_pj)
+        energy_pj += layer.count * words * technology.sram_base_pj
+    return {"latency_s": cycles / platform.clock_hz, "energy_j": energy_pj * 1e-12, "area_mm2": fixed_mm2}

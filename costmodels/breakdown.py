@@ -1,0 +1,24 @@
+"""One design's costs in detail, as a user reads them: the same shape for every family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Breakdown"]
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """Totals and parts of one design's costs.
+
+    Attributes:
+        totals: {quantity, the unit in its name: value}.
+        rows: one mapping per part (layer, task, buffer, ...), the same keys in each.
+        notes: what is synthetic or uncalibrated.
+    """
+
+    totals: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    notes: Sequence[str] = ()

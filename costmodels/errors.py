@@ -1,0 +1,58 @@
+"""The one exception family: what was given, what is allowed, and the nearest match."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BudgetExhausted",
+    "CorruptResultError",
+    "DsegymError",
+    "InvalidDesignError",
+    "InvalidSuiteError",
+    "InvalidWorkloadError",
+    "TimeLimitReached",
+    "UnknownNameError",
+]
+
+
+class DsegymError(Exception):
+    """Base of every error that dsegym raises on purpose; its text is one clear sentence for the user."""
+
+
+class UnknownNameError(DsegymError):
+    """A name (scenario, workload, objective, agent, ...) that does not exist."""
+
+    def __init__(self, kind: str, given: object, allowed: Iterable[str]):
+        self.kind, self.given, self.allowed = kind, given, tuple(allowed)
+        nearest = difflib.get_close_matches(
+            str(given).lower(), [name.lower() for name in self.allowed], n=1, cutoff=0.5
+        )
+        match = next((name for name in self.allowed if nearest and name.lower() == nearest[0]), None)
+        hint = f" Did you mean '{match}'?" if match else ""
+        super().__init__(f"Unknown {kind} '{given}'; there are: {', '.join(self.allowed) or 'none'}.{hint}")
+
+
+class InvalidDesignError(DsegymError):
+    """A design out of range, of the wrong shape or of the wrong dtype."""
+
+
+class InvalidWorkloadError(DsegymError):
+    """A workload table that cannot be read; the message names the file and the line."""
+
+
+class InvalidSuiteError(DsegymError):
+    """A suite file that cannot be run; the message names the file and the key."""
+
+
+class CorruptResultError(DsegymError):
+    """A result directory that is truncated or was tampered with; the message names the file and the reason."""
+
+
+class BudgetExhausted(DsegymError):
+    """The referee's stop signal: the sample budget is spent. Agents need not catch it."""
+
+
+class TimeLimitReached(DsegymError):
+    """The referee's stop signal: the trial's time limit has passed."""

@@ -1,0 +1,186 @@
+"""Functional environments over design problems: the base class, the two one-shot forms, and the way back to a problem.
+
+A one-shot family writes a cost function and gets its environments here; a sequential family writes a `FunctionalEnv`
+and gets its cost function here (`rollout_cost`). Shapes: n parameters, C the largest number of values of any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium.experimental.functional import FuncEnv
+
+from .problem import Evaluation, Problem
+
+__all__ = ["ONE_SHOT_FORMS", "FunctionalEnv", "OneShotState", "ParametricEnv", "SequentialEnv", "rollout_cost"]
+
+
+class FunctionalEnv(FuncEnv):
+    """Gymnasium's functional environment, plus what an episode leaves behind.
+
+    Every method is pure JAX on one lane; adaptors `vmap` and `jit` it. `params` is the problem's pytree.
+    """
+
+    observation_space: gymnasium.Space
+    action_space: gymnasium.Space
+    horizon: int  # steps in an episode, at most
+    reference: float  # the reference's objective value: the zero of the reward
+
+    def action_mask(self, state: Any, params: Any = None) -> jax.Array | None:
+        """bool[number of actions], True where legal; None when every action always is."""
+        del state, params
+        return None
+
+    def design(self, state: Any, params: Any = None) -> jax.Array:
+        """int32[n], the design that a finished episode stands for."""
+        raise NotImplementedError
+
+    def evaluation(self, state: Any, params: Any = None) -> Evaluation:
+        """Costs of a finished episode; what it holds before the end has no meaning."""
+        raise NotImplementedError
+
+    def transition_info(self, state: Any, action: Any, next_state: Any, params: Any = None) -> dict:
+        """The finished episode's design, objective and feasibility."""
+        del state, action
+        evaluation = self.evaluation(next_state, params)
+        return {
+            "design": self.design(next_state, params),
+            "objective": evaluation.objective,
+            "feasible": evaluation.feasible,
+        }
+
+
+class OneShotState(NamedTuple):
+    """Where a one-shot episode stands."""
+
+    design: Any  # int32[n], indices chosen so far, 0 where not yet chosen
+    step: Any  # int32[], parameters chosen so far
+
+
+class _OneShotEnv(FunctionalEnv):
+    """What the two one-shot forms share.
+
+    Observation: float32[2n] in [0, 1]; for each parameter, whether it is chosen, and its index over its largest index.
+    Reward: 0 before the end; then log(reference / objective), so that 0 is the reference and more is better.
+    """
+
+    def __init__(self, problem: Problem):
+        super().__init__()
+        self._cost = problem.cost
+        self._cardinalities = problem.space.cardinalities
+        self.reference = problem.reference.value
+        self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (2 * len(problem.space),), np.float32)
+
+    def initial(self, rng: Any, params: Any = None) -> OneShotState:
+        """No parameter is chosen."""
+        del rng, params
+        return OneShotState(jnp.zeros(len(self._cardinalities), jnp.int32), jnp.int32(0))
+
+    def observation(self, state: OneShotState, rng: Any, params: Any = None) -> jax.Array:
+        """float32[2n]: chosen flags, then indices scaled to [0, 1]."""
+        del rng, params
+        chosen = jnp.arange(len(self._cardinalities)) < state.step
+        scaled = state.design / jnp.maximum(self._cardinalities - 1, 1)
+        return jnp.concatenate([chosen, scaled]).astype(jnp.float32)
+
+    def terminal(self, state: OneShotState, rng: Any, params: Any = None) -> jax.Array:
+        """Whether every parameter is chosen."""
+        del rng, params
+        return state.step >= len(self._cardinalities)
+
+    def reward(self, state: OneShotState, action: Any, next_state: OneShotState, rng: Any, params: Any = None) -> Any:
+        """float32: log(reference / objective) of the finished design, 0 before."""
+        del state, action
+        return jax.lax.cond(
+            self.terminal(next_state, rng, params),
+            lambda: jnp.log(self.reference / self._cost(next_state.design, params).objective),
+            lambda: jnp.float32(0),
+        )
+
+    def design(self, state: OneShotState, params: Any = None) -> jax.Array:
+        """int32[n]."""
+        del params
+        return state.design
+
+    def evaluation(self, state: OneShotState, params: Any = None) -> Evaluation:
+        """Costs of the design."""
+        return self._cost(state.design, params)
+
+
+class ParametricEnv(_OneShotEnv):
+    """One MultiDiscrete action sets every parameter; an episode is one step."""
+
+    horizon = 1
+
+    def __init__(self, problem: Problem):
+        super().__init__(problem)
+        self.action_space = gymnasium.spaces.MultiDiscrete(self._cardinalities, dtype=np.int32)
+
+    def transition(self, state: OneShotState, action: Any, rng: Any, params: Any = None) -> OneShotState:
+        """Sets every parameter; an index that is too large counts as the largest."""
+        del state, rng, params
+        return OneShotState(_clip(action, self._cardinalities), jnp.int32(len(self._cardinalities)))
+
+
+class SequentialEnv(_OneShotEnv):
+    """A Discrete action sets the next parameter; an episode is n steps. Actions beyond its values are masked."""
+
+    def __init__(self, problem: Problem):
+        super().__init__(problem)
+        self.horizon = len(self._cardinalities)
+        self.action_space = gymnasium.spaces.Discrete(int(self._cardinalities.max()))
+
+    def transition(self, state: OneShotState, action: Any, rng: Any, params: Any = None) -> OneShotState:
+        """Sets the next parameter; a masked action counts as the parameter's largest index."""
+        del rng, params
+        value = _clip(action, jnp.asarray(self._cardinalities)[state.step])
+        return OneShotState(state.design.at[state.step].set(value), state.step + 1)
+
+    def action_mask(self, state: OneShotState, params: Any = None) -> jax.Array:
+        """bool[C]: the values of the next parameter."""
+        del params
+        step = jnp.minimum(state.step, len(self._cardinalities) - 1)
+        return jnp.arange(int(self._cardinalities.max())) < jnp.asarray(self._cardinalities)[step]
+
+
+def _clip(index: Any, cardinality: Any) -> jax.Array:
+    return jnp.clip(jnp.asarray(index, jnp.int32), 0, cardinality - 1)
+
+
+ONE_SHOT_FORMS: dict[str, Callable[[Problem], FunctionalEnv]] = {
+    "parametric": ParametricEnv,
+    "sequential": SequentialEnv,
+}
+
+
+def rollout_cost(env: FunctionalEnv, seed: int = 0) -> Callable[[Any, Any], Evaluation]:
+    """The cost function of a sequential family: the design is the script of actions, one a step.
+
+    Args:
+        env: a functional environment with Discrete actions; illegal actions fall back as its `transition` documents.
+        seed: of the key that a stochastic environment draws from.
+
+    Returns:
+        `(int32[horizon], params) -> Evaluation`; steps after the episode's end change nothing.
+    """
+
+    def cost(design: Any, params: Any) -> Evaluation:
+        key = jax.random.key(seed)
+
+        def step(state, indexed_action):
+            index, action = indexed_action
+            step_key = jax.random.fold_in(key, index + 1)
+            moved = env.transition(state, action, step_key, params)
+            done = env.terminal(state, step_key, params)
+            return jax.tree.map(lambda old, new: jnp.where(done, old, new), state, moved), None
+
+        first = env.initial(jax.random.fold_in(key, 0), params)
+        last, _ = jax.lax.scan(step, first, (jnp.arange(env.horizon), design))
+        return env.evaluation(last, params)
+
+    return cost

@@ -1,0 +1,193 @@
+"""The adaptors, written once: a functional environment as a Gymnasium environment, single or vector."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from .problem import Problem
+from .scenarios import make_problem
+
+__all__ = ["FunctionalGymnasiumEnv", "FunctionalVectorEnv", "Recorder", "make_env", "make_vector_env"]
+
+# Takes the finished episodes of one step: designs int32[F, n], objective float32[F], feasible bool[F].
+Recorder = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
+
+
+class FunctionalGymnasiumEnv(gymnasium.Env):
+    """A problem's environment for one lane. Info: `action_mask` if there is one; at the end also the finished
+    episode's `design`, `objective` and `feasible`."""
+
+    metadata = {"render_modes": []}
+
+    def __init__(self, problem: Problem, form: str | None = None):
+        self.problem = problem
+        self.functional = env = problem.functional_env(form)
+        self.observation_space, self.action_space = env.observation_space, env.action_space
+        self.render_mode = None
+        self._state: Any = None
+        self._key: Any = None
+        self._reset, self._step, self._info = _compiled_lane(problem, form)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Starts an episode. The seed, once given, fixes everything that follows."""
+        super().reset(seed=seed, options=options)
+        if self._key is None or seed is not None:
+            self._key = jax.random.key(int(self.np_random.integers(2**31)))
+        self._key, self._state, observation, mask = self._reset(self._key)
+        return np.array(observation), _with_mask({}, mask)
+
+    def step(self, action):
+        """One transition; `truncated` is always False."""
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("Call reset() before step().")
+        before = self._state
+        action = np.asarray(action, np.int32)
+        self._key, self._state, result = self._step(self._key, before, action)
+        observation, reward, terminal, mask = jax.device_get(result)
+        info = jax.device_get(self._info(before, action, self._state)) if terminal else {}
+        return observation, float(reward), bool(terminal), False, _with_mask(info, mask)
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled_lane(problem: Problem, form: str | None):
+    """The jitted reset, step and closing info of one lane, shared by all environments of an instance."""
+    env, params = problem.functional_env(form), problem.params
+
+    @jax.jit
+    def reset(key):
+        key, initial_key, observation_key = jax.random.split(key, 3)
+        state = env.initial(initial_key, params)
+        return key, state, env.observation(state, observation_key, params), env.action_mask(state, params)
+
+    @jax.jit
+    def step(key, state, action):
+        key, transition_key, reward_key, terminal_key, observation_key = jax.random.split(key, 5)
+        moved = env.transition(state, action, transition_key, params)
+        reward = env.reward(state, action, moved, reward_key, params)
+        terminal = env.terminal(moved, terminal_key, params)
+        observation = env.observation(moved, observation_key, params)
+        return key, moved, (observation, reward, terminal, env.action_mask(moved, params))
+
+    return reset, step, jax.jit(lambda state, action, moved: env.transition_info(state, action, moved, params))
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled_lanes(problem: Problem, form: str | None, num_envs: int):
+    """The jitted reset and step of a vector environment, shared by all of an instance's with as many lanes."""
+    step, reset = vector_step(problem.functional_env(form), num_envs)
+    params = problem.params
+    return jax.jit(lambda key: reset(key, params)), jax.jit(lambda carry, actions: step(carry, actions, params))
+
+
+def _with_mask(info: dict[str, Any], mask: Any) -> dict[str, Any]:
+    return info if mask is None else {**info, "action_mask": np.asarray(mask, np.int8)}
+
+
+class FunctionalVectorEnv(VectorEnv):
+    """A problem's environment for many lanes: the whole batched step, same-step autoreset included, is one jitted call.
+
+    Info of a step in which episodes end: `final_obs` [num_envs, ...] with its mask `_final_obs` (Gymnasium's convention,
+    dense), and `final_info` with `design`, `objective` and `feasible` [num_envs, ...], meaningful where the mask holds.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}
+
+    def __init__(self, problem: Problem, num_envs: int, form: str | None = None, recorder: Recorder | None = None):
+        self.problem = problem
+        self.functional = env = problem.functional_env(form)
+        self.num_envs, self.render_mode = num_envs, None
+        self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
+        self.observation_space = batch_space(env.observation_space, num_envs)
+        self.action_space = batch_space(env.action_space, num_envs)
+        self._recorder = recorder
+        self._carry: Any = None
+        self._key: Any = None
+        self._reset, self._step = _compiled_lanes(problem, form, num_envs)
+
+    def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
+        """Starts an episode in every lane; a list of seeds counts by its first."""
+        first = seed[0] if isinstance(seed, list) else seed
+        super().reset(seed=first, options=options)
+        if self._key is None or first is not None:
+            self._key = jax.random.key(int(self.np_random.integers(2**31)))
+        self._key, use = jax.random.split(self._key)
+        self._carry, observation, mask = self._reset(use)
+        return np.array(observation), _with_mask({}, mask)
+
+    def step(self, actions):
+        """One transition in every lane; lanes that end start again in the same step."""
+        if self._carry is None:
+            raise gymnasium.error.ResetNeeded("Call reset() before step().")
+        self._carry, result = self._step(self._carry, np.asarray(actions, np.int32))
+        observation, reward, terminal, mask, final_observation, final = jax.device_get(result)
+        info = _with_mask({}, mask)
+        if terminal.any():
+            info |= {
+                "final_obs": final_observation,
+                "_final_obs": terminal,
+                "final_info": final,
+                "_final_info": terminal,
+            }
+            if self._recorder is not None:
+                self._recorder(final["design"][terminal], final["objective"][terminal], final["feasible"][terminal])
+        return observation, reward, terminal, np.zeros_like(terminal), info
+
+
+def vector_step(env, num_envs: int):
+    """The pure step and reset of `num_envs` lanes, for `jit` or `lax.scan`.
+
+    Returns:
+        `step((key, state), actions, params)` -> `((key, state), (observation, reward, terminal, action_mask,
+        final_observation, transition_info))`, everything with leading axis `num_envs`, and `reset(key, params)` ->
+        `((key, state), observation, action_mask)`.
+    """
+
+    def lane(key, state, action, params):
+        keys = jax.random.split(key, 6)
+        moved = env.transition(state, action, keys[0], params)
+        reward = env.reward(state, action, moved, keys[1], params)
+        terminal = env.terminal(moved, keys[2], params)
+        info = env.transition_info(state, action, moved, params)
+        final_observation = env.observation(moved, keys[3], params)
+        fresh = env.initial(keys[4], params)
+        after = jax.tree.map(lambda new, old: jnp.where(terminal, new, old), fresh, moved)
+        observation = env.observation(after, keys[5], params)
+        return after, (observation, reward, terminal, env.action_mask(after, params), final_observation, info)
+
+    def step(carry, actions, params):
+        key, state = carry
+        key, use = jax.random.split(key)
+        state, result = jax.vmap(lane, in_axes=(0, 0, 0, None))(jax.random.split(use, num_envs), state, actions, params)
+        return (key, state), result
+
+    def reset(key, params):
+        key, use, observe = jax.random.split(key, 3)
+        state = jax.vmap(env.initial, in_axes=(0, None))(jax.random.split(use, num_envs), params)
+        observation = jax.vmap(env.observation, in_axes=(0, 0, None))(
+            state, jax.random.split(observe, num_envs), params
+        )
+        mask = jax.vmap(env.action_mask, in_axes=(0, None))(state, params)
+        return (key, state), observation, mask
+
+    return step, reset
+
+
+def make_env(*, scenario: str, form: str | None = None, **options: str) -> FunctionalGymnasiumEnv:
+    """Gymnasium's `entry_point` of every scenario."""
+    return FunctionalGymnasiumEnv(make_problem(scenario, **options), form)
+
+
+def make_vector_env(
+    *, scenario: str, num_envs: int = 1, form: str | None = None, **options: str
+) -> FunctionalVectorEnv:
+    """Gymnasium's `vector_entry_point` of every scenario."""
+    return FunctionalVectorEnv(make_problem(scenario, **options), num_envs, form)

@@ -1,0 +1,157 @@
+"""The problem: what a search agent sees of an instance, whatever family it comes from."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ..costmodels import wide
+from ..costmodels.breakdown import Breakdown
+from ..costmodels.errors import UnknownNameError
+from .spaces import DesignSpace
+
+if TYPE_CHECKING:
+    from .functional import FunctionalEnv
+
+__all__ = ["Evaluation", "Objective", "Problem", "Yardstick"]
+
+# Batches are padded to one of these sizes, so that a problem compiles three times at most whatever agents ask for.
+BATCH_SIZES = (1, 128, 4096)
+
+
+class Evaluation(NamedTuple):
+    """Costs of designs; scalars from a cost function, arrays [B] from `Problem.evaluate`."""
+
+    metrics: Any  # the family's named tuple, the unit in every field name
+    objective: Any  # float32, to be minimised; a penalty above every feasible value where not feasible
+    feasible: Any  # bool, whether the constraints hold
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What an instance minimises."""
+
+    name: str
+    unit: str
+    summary: str
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """A value to hold results against.
+
+    Attributes:
+        name: of the baseline (for a reference), or `optimum`, `bound` or `best known` (for a bound).
+        value: in the objective's unit.
+        source: where it comes from: a command, a paper, a derivation.
+        design: int32[n] that has this value, if there is one.
+    """
+
+    name: str
+    value: float
+    source: str
+    design: tuple[int, ...] | None = None
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _evaluate_batch(cost: Callable, designs: jax.Array, params: Any) -> Evaluation:
+    return jax.vmap(cost, in_axes=(0, None))(designs, params)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """An instance: a scenario with its workload, platform and objective fixed.
+
+    Attributes:
+        scenario: the registered environment id.
+        options: the instance's options, every default filled in.
+        space: the design space.
+        objective: what is minimised.
+        cost: pure JAX, `(design int32[n], params) -> Evaluation` of scalars; the same object for all instances that
+            differ in `params` only, so that they share compiled code.
+        params: a pytree of arrays, the second argument of `cost`.
+        reference: the named baseline's value.
+        bound: the optimum, a proven bound, or (labelled so) the best known value.
+        forms: {form: makes the functional environment}; the first is the default.
+        breakdown: `({name: value}) -> Breakdown` of one design; values need not be in the space.
+        relaxation: `(weights, params) -> float32`, a differentiable stand-in for log(objective) with a penalty for broken
+            constraints; `weights` is a tuple of float32[values of parameter i], each summing to 1. None where the model
+            has none.
+        notes: what is synthetic or uncalibrated.
+    """
+
+    scenario: str
+    options: Mapping[str, str]
+    space: DesignSpace
+    objective: Objective
+    cost: Callable[[Any, Any], Evaluation]
+    params: Any
+    reference: Yardstick
+    bound: Yardstick
+    forms: Mapping[str, Callable[[Problem], FunctionalEnv]]
+    breakdown: Callable[[Mapping[str, Any]], Breakdown] | None = None
+    relaxation: Callable[[Any, Any], Any] | None = None
+    notes: Sequence[str] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """A short name of the instance: its options."""
+        return ", ".join(f"{key}={value}" for key, value in self.options.items())
+
+    def evaluate(self, designs: object) -> Evaluation:
+        """Costs a batch of designs.
+
+        Args:
+            designs: integers [B, n] (or one design [n]).
+
+        Returns:
+            `Evaluation` of NumPy arrays [B]: metrics (exact counts as int64), objective (float64), feasible (bool).
+            The values do not depend on how designs are batched.
+
+        Raises:
+            InvalidDesignError: wrong dtype or shape, or an index out of range.
+        """
+        checked = self.space.check(designs)
+        largest = BATCH_SIZES[-1]
+        starts = range(0, max(len(checked), 1), largest)
+        parts = [self._evaluate_padded(checked[start : start + largest]) for start in starts]
+        return parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+    def _evaluate_padded(self, designs: np.ndarray) -> Evaluation:
+        count = len(designs)
+        size = next(size for size in BATCH_SIZES if size >= count)
+        padded = np.zeros((size, len(self.space)), np.int32)
+        padded[:count] = designs
+        result = jax.device_get(_evaluate_batch(self.cost, padded, self.params))
+        result = jax.tree.map(
+            lambda leaf: wide.to_int64(leaf) if isinstance(leaf, wide.Wide) else leaf,
+            result,
+            is_leaf=lambda leaf: isinstance(leaf, wide.Wide),
+        )
+        result = jax.tree.map(lambda leaf: leaf[:count], result)
+        return result._replace(objective=result.objective.astype(np.float64))
+
+    def warm_up(self) -> None:
+        """Compiles the cost model for every batch size, so that no trial pays for it."""
+        for size in BATCH_SIZES:
+            self._evaluate_padded(np.zeros((size, len(self.space)), np.int32))
+
+    def decode(self, design: object) -> dict[str, int | float | str]:
+        """{name: value} of one design, int[n]."""
+        return self.space.decode(design)
+
+    def functional_env(self, form: str | None = None) -> FunctionalEnv:
+        """A fresh functional environment in the given form (the first of `forms` when left out).
+
+        Raises:
+            UnknownNameError: there is no such form.
+        """
+        form = form or next(iter(self.forms))
+        if form not in self.forms:
+            raise UnknownNameError("form", form, self.forms)
+        return self.forms[form](self)

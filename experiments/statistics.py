@@ -1,0 +1,236 @@
+"""The statistics of the leaderboard: scores, interquartile means, bootstrap intervals, anytime curves.
+
+Everything here is a pure NumPy function of arrays; nothing knows of agents or files. Conventions of this module:
+
+* `N` trials, `n` seeds of one instance, `I` instances, `G` grid points, `S` samples of one trial, `R` resamples.
+* The seeds axis is always the last one, so that a curve is `[G, n]` and a plain set of scores is `[n]`.
+* A *stratum* holds the scores of one instance. Strata may differ in their number of seeds.
+* Objective values are positive and minimised. `inf` stands for "no feasible design yet".
+
+Source: R. Agarwal, M. Schwarzer, P. S. Castro, A. Courville, M. G. Bellemare, "Deep Reinforcement Learning at the Edge
+of the Statistical Precipice", NeurIPS 2021 (arXiv 2108.13264), sections 4.1 to 4.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from ..costmodels.errors import DsegymError
+
+__all__ = [
+    "Estimate",
+    "anytime_scores",
+    "best_so_far",
+    "interquartile_mean",
+    "normalised_score",
+    "probability_of_improvement",
+    "score_or_reference",
+    "step_interpolate",
+    "stratified_bootstrap",
+]
+
+CONFIDENCE = 0.95  # Agarwal et al. report 95 % intervals throughout
+RESAMPLES = 2000  # their `rliable` takes 2000 for point estimates; the percentile ends are then good to about 0.5 %
+
+
+class Estimate(NamedTuple):
+    """A statistic and its bootstrap interval."""
+
+    value: NDArray[np.float64]  # [...], the statistic of the data as they are
+    low: NDArray[np.float64]  # [...], lower end of the percentile interval
+    high: NDArray[np.float64]  # [...], upper end
+
+
+def normalised_score(value: ArrayLike, reference: float, bound: float) -> NDArray[np.float64]:
+    """How far `value` has come from the reference (score 0) to the bound (score 1).
+
+    Args:
+        value: objective values, any shape, in the objective's unit.
+        reference: value of the instance's named baseline, same unit.
+        bound: the instance's proven bound, optimum or best known value, same unit.
+
+    Returns:
+        `(reference - value) / (reference - bound)`, the shape of `value`, no unit. Negative is worse than the
+        reference; above 1 is better than the bound, which only a best known value allows. `inf` gives `-inf`.
+
+    Raises:
+        DsegymError: the reference is not above the bound, so that the scale has no length.
+    """
+    if not (np.isfinite(reference) and np.isfinite(bound) and reference > bound):
+        raise DsegymError(
+            f"cannot normalise: reference {reference!r} is not above bound {bound!r}; "
+            "both must be finite, and the reference must leave room for improvement"
+        )
+    return (reference - np.asarray(value, dtype=np.float64)) / (reference - bound)
+
+
+def score_or_reference(value: ArrayLike, reference: float, bound: float) -> NDArray[np.float64]:
+    """`normalised_score`, where a value that is not finite (nothing feasible found) scores 0, like the reference.
+
+    Whoever finds nothing falls back on the baseline, so nothing is worth exactly that. Takes, returns and raises as
+    `normalised_score` does.
+    """
+    value = np.asarray(value, dtype=np.float64)
+    return normalised_score(np.where(np.isfinite(value), value, reference), reference, bound)
+
+
+def interquartile_mean(scores: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
+    """Mean of the middle half: a quarter of the scores, rounded down, is cut at each end.
+
+    Args:
+        scores: any shape, the trials along `axis`; fewer than four trials are not cut at all.
+        axis: the axis to average over.
+
+    Returns:
+        The shape of `scores` without `axis`.
+    """
+    return stats.trim_mean(np.asarray(scores, dtype=np.float64), 0.25, axis=axis)
+
+
+def stratified_bootstrap(
+    strata: Sequence[ArrayLike],
+    statistic: Callable[..., NDArray[np.float64]] = interquartile_mean,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """A statistic over all trials, with the percentile interval over resampled seeds.
+
+    Seeds are drawn with replacement within each instance, so that each resample keeps the number of trials of each
+    instance: the interval tells what other seeds would change, not what other instances would.
+
+    Args:
+        strata: one array `[..., n_i]` per instance; all but the last axis agree. At least one, none of them empty.
+        statistic: called as `statistic(scores, axis=-1)` on `[..., N]` and on `[..., R, N]`.
+        seed: of the resampling; the same seed and the same strata give the same interval.
+        resamples: `R`.
+        confidence: the interval's probability, in (0, 1).
+
+    Returns:
+        `Estimate` whose three fields have the leading shape `[...]`.
+
+    Raises:
+        DsegymError: no strata, or an empty one.
+    """
+    arrays = _checked(strata)
+    scores = np.concatenate(arrays, axis=-1)
+    sizes = np.array([array.shape[-1] for array in arrays])
+    size = np.repeat(sizes, sizes)  # [N], seeds in the trial's own stratum
+    start = np.repeat(np.cumsum(sizes) - sizes, sizes)  # [N], where that stratum begins
+    draws = np.random.default_rng(seed).random((resamples, scores.shape[-1]))
+    picks = start + (draws * size).astype(np.intp)  # [R, N]
+    low, high = _percentiles(statistic(scores[..., picks], axis=-1), confidence)
+    return Estimate(statistic(scores, axis=-1), low, high)
+
+
+def probability_of_improvement(
+    x: Sequence[ArrayLike],
+    y: Sequence[ArrayLike],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """How likely X scores higher than Y on an instance drawn at random (Agarwal et al. 2021, section 4.3).
+
+    The mean over instances of `P(X > Y) + P(X = Y) / 2` over all pairs of seeds (the Mann-Whitney statistic), with the
+    stratified bootstrap interval in which the seeds of X and of Y are resampled independently.
+
+    Args:
+        x: one array `[n_i]` of scores per instance.
+        y: one array `[m_i]` of scores per instance, the instances in the same order as in `x`.
+        seed: of the resampling.
+        resamples: `R`.
+        confidence: the interval's probability, in (0, 1).
+
+    Returns:
+        `Estimate` of three scalars in [0, 1]; 0.5 means neither is better.
+
+    Raises:
+        DsegymError: `x` and `y` hold different numbers of instances, none, or an empty one.
+    """
+    xs, ys = _checked(x), _checked(y)
+    if len(xs) != len(ys):
+        raise DsegymError(f"X has scores of {len(xs)} instances, Y of {len(ys)}; give both the same instances")
+    rng = np.random.default_rng(seed)
+    value, resampled = 0.0, np.zeros(resamples)
+    for scores_x, scores_y in zip(xs, ys, strict=True):
+        n, m = len(scores_x), len(scores_y)
+        wins = np.heaviside(scores_x[:, None] - scores_y[None, :], 0.5)  # [n, m]
+        # How often each seed was drawn says all about a resample, and makes its mean over pairs two small products.
+        drawn_x = rng.multinomial(n, np.full(n, 1 / n), size=resamples)  # [R, n]
+        drawn_y = rng.multinomial(m, np.full(m, 1 / m), size=resamples)  # [R, m]
+        value += wins.mean()
+        resampled += ((drawn_x @ wins) * drawn_y).sum(axis=1) / (n * m)
+    low, high = _percentiles(resampled / len(xs), confidence)
+    return Estimate(np.asarray(value / len(xs)), low, high)
+
+
+def best_so_far(objective: ArrayLike, feasible: ArrayLike) -> NDArray[np.float64]:
+    """The lowest feasible objective up to and including each sample.
+
+    Args:
+        objective: `[S]`, in sample order; values that are not finite count as infeasible.
+        feasible: `[S]` booleans.
+
+    Returns:
+        `[S]`, in the objective's unit; `inf` before the first feasible sample.
+    """
+    objective = np.asarray(objective, dtype=np.float64)
+    counted = np.asarray(feasible, dtype=bool) & np.isfinite(objective)
+    return np.minimum.accumulate(np.where(counted, objective, np.inf))
+
+
+def step_interpolate(grid: ArrayLike, position: ArrayLike, value: ArrayLike, before: float) -> NDArray[np.float64]:
+    """The step function that takes `value[k]` from `position[k]` on, read at each grid point.
+
+    Args:
+        grid: `[G]`, in the unit of `position` (samples or seconds).
+        position: `[K]`, not decreasing; `K` may be 0. Of equal positions the last one counts.
+        value: `[K]`.
+        before: what holds before the first position.
+
+    Returns:
+        `[G]`.
+    """
+    padded = np.concatenate([[before], np.asarray(value, dtype=np.float64)])
+    return padded[np.searchsorted(np.asarray(position, dtype=np.float64), np.asarray(grid), side="right")]
+
+
+def anytime_scores(
+    grid: ArrayLike, position: ArrayLike, best: ArrayLike, *, reference: float, bound: float
+) -> NDArray[np.float64]:
+    """Normalised score of the best design known at each grid point; 0 before the first feasible one.
+
+    Args:
+        grid: `[G]`, sample counts or seconds.
+        position: `[K]`, where along the same axis each `best` was reached, not decreasing.
+        best: `[K]`, best so far in the objective's unit.
+        reference: value that scores 0.
+        bound: value that scores 1.
+
+    Returns:
+        `[G]`, no unit.
+
+    Raises:
+        DsegymError: as `normalised_score`.
+    """
+    return score_or_reference(step_interpolate(grid, position, best, before=np.inf), reference, bound)
+
+
+def _checked(strata: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:
+    arrays = [np.asarray(stratum, dtype=np.float64) for stratum in strata]
+    if not arrays or any(array.ndim == 0 or array.shape[-1] == 0 for array in arrays):
+        raise DsegymError(f"need at least one instance and one seed in each; got {[a.shape for a in arrays]}")
+    return arrays
+
+
+def _percentiles(resampled: NDArray[np.float64], confidence: float) -> NDArray[np.float64]:
+    tail = (1 - confidence) / 2
+    return np.quantile(resampled, [tail, 1 - tail], axis=-1)

@@ -1,0 +1,444 @@
+"""The leaderboard on small trials made in memory, against hand-computed values."""
+
+import copy
+import io
+import json
+import math
+import subprocess
+import sys
+from dataclasses import dataclass
+from html.parser import HTMLParser
+
+import polars as pl
+import pytest
+from dsegym.costmodels.errors import DsegymError
+from dsegym.experiments import leaderboard, report
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+@dataclass
+class Result:
+    manifest: dict
+    trace: pl.DataFrame
+
+
+REFERENCE, BOUND = 10.0, 2.0  # a score of 1/8 per unit
+
+
+def trial(agent, workload, seed, objective, *, feasible=None, budget=8, status="finished", draw=None, **more):
+    """A trial whose samples cost `objective`, each second one later than the other."""
+    feasible = [True] * len(objective) if feasible is None else feasible
+    found = [index for index in range(len(objective)) if feasible[index]]
+    best = min(found, key=lambda index: objective[index], default=None)
+    hyperparameters = more.pop("hyperparameters", {"draw": draw} if draw is not None else {})
+    manifest = {
+        "format": 1,
+        "trial_id": f"{agent}-{workload}-{seed}-{draw}-{json.dumps(hyperparameters)}",
+        "trial": {
+            "instance": {"scenario": "dsegym/Toy-v0", "options": {"workload": workload, "size": 3}},
+            "agent": {"name": agent, "hyperparameters": hyperparameters, "draw": draw},
+            "seed": seed,
+            "samples": budget,
+            "time_limit_s": 60.0,
+        },
+        "versions": {"dsegym": "0.1.0", "python": "3.11.7"},
+        "status": status,
+        "message": "" if status == "finished" else f"after {seed}.5 s: <b>gone</b>",
+        "samples_used": len(objective),
+        "objective": {"name": "latency", "unit": "s"},
+        "reference": {"name": "baseline", "value": REFERENCE, "source": "a table"},
+        "bound": {"kind": "optimum", "value": BOUND, "source": "enumeration"},
+        "best": None
+        if best is None
+        else {
+            "sample": best + 1,
+            "design": [best, 7],
+            "decoded": {"rows": f"{best} PE", "buffer": "8 KiB"},
+            "objective": objective[best],
+        },
+        "seconds": {"agent": 3.0, "cost_model": 1.0, "overhead": 0.5, "total": 4.5},
+        "files": {},
+        **more,
+    }
+    trace = pl.DataFrame(
+        {
+            "sample": range(1, len(objective) + 1),
+            "objective": objective,
+            "feasible": feasible,
+            "elapsed_s": [0.5 * (index + 1) for index in range(len(objective))],
+            "design": [[index, 7] for index in range(len(objective))],
+        },
+        schema={
+            "sample": pl.Int32,
+            "objective": pl.Float64,
+            "feasible": pl.Boolean,
+            "elapsed_s": pl.Float64,
+            "design": pl.List(pl.Int32),
+        },
+    )
+    return Result(manifest, trace)
+
+
+def golden():
+    """Two agents, two instances, two seeds. Final scores: fox 1, 0.5 on a and 1, 0 on b; owl 0.5, 0 and 0.25, -0.5."""
+    return [
+        trial("fox", "a", 0, [12.0, 6.0, 2.0]),
+        trial("fox", "a", 1, [6.0]),
+        trial("fox", "b", 0, [1.0, 2.01, 2.0], feasible=[False, True, True]),
+        trial("fox", "b", 1, [3.0], feasible=[False]),
+        trial("owl", "a", 0, [6.0]),
+        trial("owl", "a", 1, [], status="failed"),
+        trial("owl", "b", 0, [8.0], status="timed_out"),
+        trial("owl", "b", 1, [14.0]),
+    ]
+
+
+def rows(board):
+    return {row.agent: row for row in board.rows}
+
+
+def test_the_golden_ranking_is_as_computed_by_hand():
+    fox, owl = leaderboard.build_leaderboard(golden()).rows
+    assert (fox.rank, fox.agent, fox.trials) == (1, "fox", 4)
+    assert fox.score == pytest.approx((1 + 0.5) / 2)  # of 0, 0.5, 1, 1 the middle two
+    assert owl.score == pytest.approx((0 + 0.25) / 2)  # of -0.5, 0, 0.25, 0.5 the middle two
+    assert fox.low <= fox.score <= fox.high
+    assert fox.median_gap_percent == pytest.approx(100.0)  # of 0, 0, 200, inf
+    assert owl.median_gap_percent == pytest.approx((300 + 600) / 2)  # of 200, 300, 600, inf
+    assert (fox.reached, owl.reached) == (2, 0)
+    assert (fox.samples_to_near, owl.samples_to_near) == (3, None)  # of 2, 3, inf, inf the lower median
+    assert (fox.finished, fox.failed, fox.timed_out) == (4, 0, 0)
+    assert (owl.finished, owl.failed, owl.timed_out) == (2, 1, 1)
+
+
+def test_the_golden_best_of_all_takes_the_better_agent_of_each_instance():
+    board = leaderboard.build_leaderboard([result for result in golden() if result.manifest["trial"]["seed"] == 1])
+    a, b = board.instances  # fox found 6 on a; owl found 14 on b, where fox found nothing
+    assert (a.best.agent, a.best.value, a.best.score) == ("fox", 6.0, pytest.approx(0.5))
+    assert (b.best.agent, b.best.value, b.best.score) == ("owl", 14.0, pytest.approx(-0.5))
+    assert board.best_of_all.score == pytest.approx(0.0)
+    assert board.best_of_all.median_gap_percent == pytest.approx((200 + 600) / 2)
+    assert (board.best_of_all.reached, board.best_of_all.instances) == (0, 2)
+
+
+def test_the_golden_probability_of_improvement_counts_pairs_of_seeds():
+    pairs = {(p.x, p.y): p for p in leaderboard.build_leaderboard(golden()).improvement}
+    # a: 1 and 0.5 against 0.5 and 0: 3.5 of 4 pairs. b: 1 and 0 against 0.25 and -0.5: 3 of 4.
+    assert pairs["fox", "owl"].probability == pytest.approx((3.5 + 3) / 8)
+    assert pairs["owl", "fox"].probability == pytest.approx(1 - (3.5 + 3) / 8)
+    assert pairs["owl", "fox"].low == pytest.approx(1 - pairs["fox", "owl"].high)
+
+
+def test_the_golden_curves_step_where_the_best_improves():
+    board = leaderboard.build_leaderboard(golden())
+    curve = next(c for c in board.curves if (c.agent, c.instance) == ("fox", "a"))
+    assert board.sample_grid == tuple(range(1, 9))
+    # Seed 0: 12 (-0.25), 6 (0.5), 2 (1) and on; seed 1: 6 (0.5) throughout. Two trials are not cut.
+    assert curve.score == pytest.approx([0.125, 0.5, *[0.75] * 6])
+    assert min(curve.low) == pytest.approx(-0.25)
+    overall = next(c for c in board.curves if (c.agent, c.instance) == ("fox", None))
+    assert overall.score[-1] == pytest.approx(rows(board)["fox"].score)
+
+
+def test_an_instance_lists_its_yardsticks_scores_and_best_design():
+    a = leaderboard.build_leaderboard(golden()).instances[0]
+    assert (a.name, a.scenario, a.options) == ("a", "dsegym/Toy-v0", {"size": 3, "workload": "a"})
+    assert (a.reference.name, a.reference.value, a.bound.name, a.bound.value) == ("baseline", 10.0, "optimum", 2.0)
+    fox, owl = a.scores
+    assert (fox.agent, fox.mean_score, fox.best_value, fox.gap_percent) == ("fox", 0.75, 2.0, 0.0)
+    assert (owl.agent, owl.mean_score, owl.best_value, owl.gap_percent) == ("owl", 0.25, 6.0, 200.0)
+    assert (a.best.seed, a.best.sample, a.best.design) == (0, 3, (2, 7))
+    assert a.best.decoded == {"rows": "2 PE", "buffer": "8 KiB"}
+
+
+def test_of_equally_good_designs_the_one_found_with_the_fewest_samples_is_shown():
+    board = leaderboard.build_leaderboard([trial("ant", "a", 0, [5.0, 3.0]), trial("bee", "a", 0, [3.0, 5.0])])
+    assert board.instances[0].best.agent == "bee"
+
+
+def test_nothing_found_anywhere_scores_0_and_shows_no_design():
+    board = leaderboard.build_leaderboard([trial("ant", "a", 0, []), trial("ant", "a", 1, [1.0], feasible=[False])])
+    assert board.rows[0].score == board.best_of_all.score == 0.0
+    assert board.instances[0].best is None
+    assert board.rows[0].median_gap_percent is None
+    assert "| ant | 0.0000 | - | - | 2 |" in leaderboard.to_markdown(board)
+
+
+def test_equal_scores_share_a_rank_and_stand_in_order_of_name():
+    board = leaderboard.build_leaderboard(
+        [
+            trial("cow", "a", 0, [4.0]),
+            trial("bee", "a", 0, [3.0]),
+            trial("ant", "a", 0, [4.0]),
+            trial("emu", "a", 0, [5]),
+        ]
+    )
+    assert [(row.rank, row.agent) for row in board.rows] == [(1, "bee"), (2, "ant"), (2, "cow"), (4, "emu")]
+
+
+@given(st.permutations(golden()), st.floats(0.01, 100), st.text(max_size=9))
+@settings(max_examples=10, deadline=None)
+def test_neither_the_order_of_the_trials_nor_the_clock_changes_a_byte(results, factor, message):
+    want = leaderboard.build_leaderboard(golden())
+    results = [Result(copy.deepcopy(result.manifest), result.trace) for result in results]
+    for result in results:
+        result.trace = result.trace.with_columns(pl.col("elapsed_s") * factor)
+        result.manifest["seconds"] = {part: factor * s for part, s in result.manifest["seconds"].items()}
+        result.manifest["message"] = message
+    got = leaderboard.build_leaderboard(results)
+    assert leaderboard.to_json(got) == leaderboard.to_json(want)
+    assert leaderboard.to_markdown(got) == leaderboard.to_markdown(want)
+
+
+@given(
+    st.lists(st.lists(st.floats(BOUND, 1e3), min_size=1, max_size=8), min_size=1, max_size=6),
+    st.lists(st.floats(BOUND, 1e3), min_size=1, max_size=8),
+)
+@settings(max_examples=25, deadline=None)
+def test_scores_stay_at_most_1_and_curves_never_fall(objectives, other):
+    board = leaderboard.build_leaderboard(
+        [trial("ant", "a", seed, objective) for seed, objective in enumerate(objectives)]
+        + [trial("bee", "a", 0, other)]
+    )
+    for row in board.rows:
+        assert row.low - 1e-6 <= row.high <= 1 + 1e-6
+    for curve in board.curves:
+        rises = [after - before for before, after in zip(curve.score[1:], curve.score[2:], strict=False)]
+        assert min(rises, default=0) >= -1e-9
+
+
+def test_the_json_is_strict_and_rounded_to_9_digits():
+    board = leaderboard.build_leaderboard([*golden(), trial("ant", "a", 0, [10 / 3])])
+
+    def digits(text):
+        return len(text.lower().split("e")[0].replace(".", "").replace("-", "").strip("0"))
+
+    plain = json.loads(leaderboard.to_json(board), parse_float=lambda text: digits(text), parse_constant=pytest.fail)
+    assert plain["format"] == 1
+
+    def leaves(value):
+        if isinstance(value, (dict, list)):
+            for item in value.values() if isinstance(value, dict) else value:
+                yield from leaves(item)
+        else:
+            yield value
+
+    score = next(row for row in plain["rows"] if row["agent"] == "ant")["score"]
+    assert score == 9  # digits of 0.833333333
+    assert all(leaf <= 9 for row in plain["rows"] for leaf in leaves([row["score"], row["low"], row["high"]]))
+
+
+def test_instances_are_named_by_what_tells_them_apart():
+    def names(*instances):
+        results = []
+        for scenario, options in instances:
+            result = trial("ant", json.dumps(options) + scenario, 0, [5.0])
+            result.manifest["trial"]["instance"] = {"scenario": scenario, "options": options}
+            results.append(result)
+        return {instance.name for instance in leaderboard.build_leaderboard(results).instances}
+
+    assert names(("dsegym/A-v0", {})) == {"A-v0"}
+    assert names(("dsegym/A-v0", {"w": "x", "n": 3})) == {"n=3, x"}
+    assert names(("dsegym/A-v0", {"w": "x", "n": 3}), ("dsegym/A-v0", {"w": "y", "n": 3})) == {"x", "y"}
+    assert names(("dsegym/A-v0", {"w": "x"}), ("dsegym/B-v0", {"w": "x"})) == {"A-v0 · x", "B-v0 · x"}
+    # "x" twice would be ambiguous: both take their full specification.
+    ambiguous = names(("dsegym/A-v0", {"v": "x"}), ("dsegym/A-v0", {"w": "x"}))
+    assert len(ambiguous) == 2
+    assert all("dsegym/A-v0" in name for name in ambiguous)
+
+
+def test_hyperparameter_sets_of_one_agent_on_the_same_seeds_are_entrants_of_their_own():
+    board = leaderboard.build_leaderboard(
+        [
+            trial("ant", "a", 0, [3.0], hyperparameters={"size": 1, "rate": 0.5}),
+            trial("ant", "a", 0, [4.0], hyperparameters={"size": 2, "rate": 0.5}),
+            trial("bee", "a", 0, [5.0], hyperparameters={"size": 2}),
+        ]
+    )
+    assert [row.agent for row in board.rows] == ["ant(size=1)", "ant(size=2)", "bee"]
+
+
+def test_the_lottery_spreads_over_draws_and_leaves_the_ranking_alone():
+    drawn = [trial("ant", "a", seed, [value], draw=draw) for draw, value in enumerate([2.0, 4, 8]) for seed in (0, 1)]
+    board = leaderboard.build_leaderboard([trial("ant", "a", 0, [6.0]), *drawn])
+    (lottery,) = board.lottery
+    assert (lottery.low, lottery.median, lottery.high) == (0.25, 0.75, 1.0)
+    assert [(d.draw, d.trials, d.score, d.hyperparameters) for d in lottery.draws] == [
+        (0, 2, 1.0, {"draw": 0}),
+        (1, 2, 0.75, {"draw": 1}),
+        (2, 2, 0.25, {"draw": 2}),
+    ]
+    assert (board.rows[0].score, board.rows[0].trials, board.rows[0].drawn) == (0.5, 1, False)
+    assert (board.instances[0].best.draw, board.instances[0].best.value) == (0, 2.0)
+
+
+def test_an_agent_with_drawn_hyperparameters_only_is_ranked_on_all_draws_and_says_so():
+    board = leaderboard.build_leaderboard([trial("ant", "a", 0, [v], draw=d) for d, v in enumerate([2.0, 6.0])])
+    assert (board.rows[0].score, board.rows[0].drawn) == (0.75, True)
+    assert any("ant ran with drawn hyperparameters only" in note for note in board.notes)
+
+
+def test_agents_that_share_no_instance_are_not_compared_and_the_notes_say_what_is_missing():
+    board = leaderboard.build_leaderboard([trial("ant", "a", 0, [3.0]), trial("bee", "b", 0, [3.0])])
+    assert board.improvement == ()
+    assert any("ant ran on 1 of 2 instances" in note for note in board.notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("best known", "a new best known value"), ("optimum", "the bound or the cost model is wrong")]
+)
+def test_a_value_below_the_bound_is_pointed_out(kind, words):
+    bound = {"kind": kind, "value": BOUND, "source": "x"}
+    board = leaderboard.build_leaderboard([trial("ant", "a", 0, [1.5], bound=bound)])
+    assert board.rows[0].score > 1
+    assert any(words in note and "ant found 1.5 s on" in note for note in board.notes)
+
+
+def test_a_time_limit_that_struck_is_pointed_out():
+    assert any("Trials stopped at their time limit: 1." in n for n in leaderboard.build_leaderboard(golden()).notes)
+
+
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [
+        ([], "no trial results"),
+        ([trial("ant", "a", 0, [3.0])] * 2, "given more than once"),
+        (
+            [trial("ant", "a", 0, [3.0]), trial("ant", "a", 0, [3.0], budget=9, trial_id="other")],
+            r"both ant on .* with seed 0 \(budgets 8 and 9 samples\)",
+        ),
+        (
+            [
+                trial("ant", "a", 0, [3.0]),
+                trial("ant", "a", 1, [3.0], reference={"name": "x", "value": 9.0, "source": "x"}),
+            ],
+            "disagree about the reference",
+        ),
+        ([trial("ant", "a", 0, [3.0], bound={"kind": "bound", "value": 10.0, "source": "x"})], "is not above bound"),
+    ],
+)
+def test_results_that_make_no_leaderboard_are_refused(results, words):
+    with pytest.raises(DsegymError, match=words):
+        leaderboard.build_leaderboard(results)
+
+
+def test_quantities_take_si_prefixes_where_their_unit_does():
+    assert leaderboard.format_quantity(3.4e-4, "s") == "340 µs"
+    assert leaderboard.format_quantity(1.0, "s") == "1 s"
+    assert leaderboard.format_quantity(12345.678, "J") == "12.35 kJ"
+    assert leaderboard.format_quantity(2.5e-6, "mm²") == "2.5e-06 mm²"
+    assert leaderboard.format_quantity(3e-20, "s") == "3e-05 fs"
+    assert leaderboard.format_quantity(0.0, "s") == "0 s"
+    assert leaderboard.format_quantity(17.0, "") == "17"
+    assert leaderboard.format_quantity(None, "s") == "-"
+
+
+def test_markdown_cells_cannot_break_their_table():
+    text = leaderboard.to_markdown(leaderboard.build_leaderboard([trial("a|b\n<script>", "a", 0, [3.0])]))
+    assert "| 1 | a\\|b &lt;script> |" in text
+
+
+def test_timings_are_medians_of_each_part_and_curves_against_seconds():
+    slow = {"agent": 9.0, "cost_model": 3.0, "overhead": 0.7, "total": 12.7}
+    timings = leaderboard.build_timings([*golden(), trial("fox", "b", 2, [4.0], seconds=slow)])
+    fox = timings.rows[0]
+    assert (fox.agent, fox.trials, fox.agent_s, fox.cost_model_s) == ("fox", 5, 3.0, 1.0)
+    assert (fox.overhead_s, fox.total_s) == (0.5, 4.5)
+    assert timings.seconds_grid[0] == pytest.approx(0.5)
+    assert timings.seconds_grid[-1] == pytest.approx(12.7)
+    board = leaderboard.build_leaderboard([*golden(), trial("fox", "b", 2, [4.0])])
+    assert timings.curves[0].score[-1] == pytest.approx(rows(board)["fox"].score)
+
+
+def test_timings_of_trials_that_found_nothing_have_no_curves():
+    timings = leaderboard.build_timings([trial("ant", "a", 0, [])])
+    assert (timings.seconds_grid, timings.curves, len(timings.rows)) == ((), (), 1)
+
+
+def test_the_terminal_tables_show_names_as_they_are():
+    from rich.console import Console
+
+    results = [trial("[red]ant[/]", "a", 0, [2.0])]
+    console = Console(file=io.StringIO(), width=160)
+    console.print(leaderboard.to_rich(leaderboard.build_leaderboard(results)))
+    console.print(leaderboard.timings_to_rich(leaderboard.build_timings(results)))
+    text = console.file.getvalue()
+    assert text.count("[red]ant[/]") == 2
+    assert "best of all agents" in text
+    assert "4.5" in text
+
+
+class Page(HTMLParser):
+    """What a browser would load, link to and show."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.loads, self.links, self.ids, self.shown, self._hidden = ([], [], [], [], False)
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self._hidden = tag in ("script", "style")
+        self.loads += [attrs["src"]] if "src" in attrs else []
+        self.links += [attrs["href"]] if "href" in attrs else []
+        self.ids += [attrs["id"]] if "id" in attrs else []
+
+    def handle_endtag(self, tag):
+        self._hidden = False
+
+    def handle_data(self, data):
+        if not self._hidden:
+            self.shown.append(data)
+
+
+def page_of(results, tmp_path, **more):
+    path = tmp_path / "page.html"
+    report.write_html(leaderboard.build_leaderboard(results), results, path, **more)
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_page_loads_nothing_and_its_links_lead_somewhere(tmp_path):
+    drawn = [trial("owl", "a", 0, [value], draw=draw) for draw, value in enumerate([2.0, 4.0])]
+    text = page_of([*golden(), *drawn], tmp_path, figures=[("Roofline <1>", "<b id='mine'>figure</b>")])
+    page = Page(text)
+    assert page.loads == []
+    assert len(page.ids) == len(set(page.ids))
+    for link in page.links:
+        assert link == "data:," or link.removeprefix("#") in page.ids
+    assert {"ranking", "anytime", "improvement", "instances", "designs", "lottery", "time", "failures", "mine"} < set(
+        page.ids
+    )
+    shown = " ".join(page.shown)
+    assert "Roofline <1>" in shown
+    assert "after 1.5 s: <b>gone</b>" in shown
+    assert "dsegym verify DIR" in shown
+
+
+def test_the_page_escapes_whatever_the_trials_say(tmp_path):
+    evil = "</script><img src=x onerror=alert(1)>"
+    results = [trial(evil, evil, 0, [3.0]), trial("owl", "b", 0, [3.0])]
+    results[0].manifest["best"]["decoded"] = {evil: evil}
+    results[0].manifest["objective"] = {"name": evil, "unit": evil}
+    text = page_of(results, tmp_path, suite={"name": evil, "description": evil})
+    assert "<img src=x" not in text
+    assert Page(text).loads == []
+    assert evil in " ".join(Page(text).shown)
+
+
+def test_the_page_is_the_same_for_the_same_results(tmp_path):
+    assert page_of(golden(), tmp_path) == page_of(golden()[::-1], tmp_path)
+
+
+@pytest.mark.parametrize("objective", [[], [5.0], [BOUND], [1e9], [math.nan]])
+def test_a_page_can_be_made_of_a_single_trial(objective, tmp_path):
+    assert "Ranking" in page_of([trial("ant", "a", 0, objective, budget=1)], tmp_path)
+
+
+def test_importing_the_leaderboard_and_the_report_loads_nothing_heavy():
+    code = (
+        "import sys, dsegym.experiments.leaderboard, dsegym.experiments.report; "
+        "print(sorted({'plotly', 'rich', 'jinja2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
