@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ class Referee:
     Args:
         problem: the instance.
         samples: the budget.
-        time_limit_s: s, from now; None for no limit.
+        time_limit_s: s, from now; None for no limit. Compilation does not count.
     """
 
     def __init__(self, problem: Problem, samples: int, time_limit_s: float | None = None):
@@ -54,7 +55,15 @@ class Referee:
         self._used = 0
         self._start = time.perf_counter()
         self._time_limit_s = time_limit_s
-        self.cost_model_s = 0.0
+        self._cost_model_s = 0.0
+        self._vector_envs: list[FunctionalVectorEnv] = []
+        self._gradient_shapes: set[tuple[int, ...]] = set()
+        self.compile_s = 0.0
+
+    @property
+    def cost_model_s(self) -> float:
+        """s spent in the cost model and in environments so far."""
+        return self._cost_model_s + sum(env.step_s for env in self._vector_envs)
 
     @property
     def space(self) -> DesignSpace:
@@ -103,7 +112,7 @@ class Referee:
         covered = checked[: self.samples_left]
         start = time.perf_counter()
         result = self._problem.evaluate(covered)
-        self.cost_model_s += time.perf_counter() - start
+        self._cost_model_s += time.perf_counter() - start
         self._record(covered, result.objective, result.feasible)
         if len(covered) < len(checked):
             raise BudgetExhausted(f"The budget of {self._budget} samples is spent.")
@@ -131,7 +140,7 @@ class Referee:
             tuple(np.asarray(w, np.float32) for w in weights), self._problem.params
         )
         gradients = [np.asarray(gradient) for gradient in gradients]
-        self.cost_model_s += time.perf_counter() - start
+        self._cost_model_s += time.perf_counter() - start
         return result, gradients
 
     def vector_env(self, num_envs: int, form: str | None = None) -> FunctionalVectorEnv:
@@ -141,13 +150,26 @@ class Referee:
         """
         from ..envs.gymnasium_env import FunctionalVectorEnv
 
-        return FunctionalVectorEnv(self._problem, num_envs, form, recorder=self._record_episodes)
+        with self._compiling():
+            env = FunctionalVectorEnv(self._problem, num_envs, form, recorder=self._record_episodes)
+            env.warm_up()
+        self._vector_envs.append(env)
+        return env
 
     def stable_baselines3_env(self, num_envs: int, form: str | None = None) -> StableBaselines3Env:
         """The same as a stable-baselines3 `VecEnv`."""
         from ..envs.stable_baselines3_env import StableBaselines3Env
 
         return StableBaselines3Env(self.vector_env(num_envs, form))
+
+    @contextlib.contextmanager
+    def _compiling(self) -> Iterator[None]:
+        """Stops the trial's clock."""
+        start = time.perf_counter()
+        yield
+        spent = time.perf_counter() - start
+        self.compile_s += spent
+        self._start += spent
 
     def _record_episodes(self, designs: np.ndarray, objective: np.ndarray, feasible: np.ndarray) -> None:
         self._check_limits()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -109,6 +110,7 @@ class FunctionalVectorEnv(VectorEnv):
         self.observation_space = batch_space(env.observation_space, num_envs)
         self.action_space = batch_space(env.action_space, num_envs)
         self._recorder = recorder
+        self.step_s = 0.0  # s spent in `step`, recording left out
         self._carry: Any = None
         self._key: Any = None
         self._reset, self._step = _compiled_lanes(problem, form, num_envs)
@@ -127,8 +129,10 @@ class FunctionalVectorEnv(VectorEnv):
         """One transition in every lane; lanes that end start again in the same step."""
         if self._carry is None:
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
+        start = time.perf_counter()
         self._carry, result = self._step(self._carry, np.asarray(actions, np.int32))
         observation, reward, terminal, mask, final_observation, final = jax.device_get(result)
+        self.step_s += time.perf_counter() - start
         info = _with_mask({}, mask)
         if terminal.any():
             info |= {
@@ -139,7 +143,13 @@ class FunctionalVectorEnv(VectorEnv):
             }
             if self._recorder is not None:
                 self._recorder(final["design"][terminal], final["objective"][terminal], final["feasible"][terminal])
-        return observation, reward, terminal, np.zeros_like(terminal), info
+        return np.array(observation), reward, terminal, np.zeros_like(terminal), info
+
+    def warm_up(self) -> None:
+        """Compiles `reset` and `step`; the environment's own state and random stream stay as they are."""
+        carry, _, _ = self._reset(jax.random.key(0))
+        actions = np.zeros(self.action_space.shape, np.int32)
+        jax.block_until_ready(self._step(carry, actions))
 
 
 def vector_step(env, num_envs: int):

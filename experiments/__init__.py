@@ -1,0 +1,1 @@
+"""Who competes: suites, the runner, the store, statistics, the leaderboard, verification, reports and the command line."""

@@ -1,0 +1,456 @@
+"""The command line: `dsegym list | info | cost | bound | run | leaderboard | verify`.
+
+Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..costmodels.errors import DsegymError, UnknownNameError
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    help="Design-space exploration of computer systems: environments, agents, a fair competition.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+ScenarioArgument = Annotated[str, typer.Argument(help="A scenario's id, dsegym/AcceleratorSizing-v0 say.")]
+OptionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of the scenario; see `dsegym info`."),
+]
+WorkloadOption = Annotated[
+    str | None, typer.Option(help="Short for --option workload=...: a shipped workload or a file.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+ResultsArgument = Annotated[Path, typer.Argument(help="A results directory, as `dsegym run` makes it.")]
+
+
+def _console(*, error: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=error, highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def _table(title: str, rows: Sequence[Mapping[str, object]]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in rows[0] if rows else ():
+        numeric = all(isinstance(row[column], int | float) for row in rows)
+        table.add_column(str(column).replace("_", " "), justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    return table
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _pairs(items: Sequence[str], what: str) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name or not value:
+            raise DsegymError(f"'{item}' is not a {what} of the form name=value.")
+        if name in pairs:
+            raise DsegymError(f"The {what} {name} is given twice.")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _options(options: Sequence[str] | None, workload: str | None) -> dict[str, str]:
+    pairs = _pairs(options or (), "option")
+    if workload is not None:
+        pairs["workload"] = workload
+    return pairs
+
+
+def _instance_title(problem: Any) -> str:
+    return f"{problem.scenario}: {problem.name}"
+
+
+@app.command("list")
+def list_command() -> None:
+    """List scenarios, agents and suites.
+
+    Example: `dsegym list`
+    """
+    from ..agents.registry import agent_names, load_agent
+    from ..envs.scenarios import load_scenario, scenario_ids
+    from .suite import load_suite, suite_names, find_suite
+
+    console = _console()
+    console.print(_table("Scenarios", [{"id": name, "what": load_scenario(name).summary} for name in scenario_ids()]))
+    console.print(_table("Agents", [{"name": name, "what": load_agent(name).summary} for name in agent_names()]))
+    suites = [load_suite(find_suite(name)) for name in suite_names()]
+    console.print(_table("Suites", [{"name": s.name, "trials": len(s.trials), "what": s.description} for s in suites]))
+
+
+@app.command()
+def info(
+    scenario: ScenarioArgument,
+    option: OptionsOption = None,
+    workload: WorkloadOption = None,
+) -> None:
+    """Show a scenario: its options, its design space, and one instance's reference and bound.
+
+    Example: `dsegym info dsegym/AcceleratorSizing-v0 --option objective=edp`
+    """
+    from ..envs.scenarios import load_scenario, make_problem
+
+    family = load_scenario(scenario)
+    problem = make_problem(scenario, **_options(option, workload))
+    console = _console()
+    console.print(f"[bold]{scenario}[/bold]: {family.summary}\n")
+    console.print(
+        _table(
+            "Options",
+            [
+                {"option": name, "default": entry.default, "what": entry.summary, "values": ", ".join(entry.choices())}
+                for name, entry in family.options.items()
+            ],
+        )
+    )
+    console.print(
+        _table(
+            f"Design space: {problem.space.size:,} designs",
+            [
+                {"parameter": p.name, "values": ", ".join(map(str, p.values)), "unit": p.unit or "-", "what": p.summary}
+                for p in problem.space.parameters
+            ],
+        )
+    )
+    for title, rows in family.facts():
+        console.print(_table(title, rows))
+    unit = problem.objective.unit
+    yardsticks = [("reference", problem.reference), ("bound", problem.bound)]
+    console.print(
+        _table(
+            f"Yardsticks of {problem.name}: {problem.objective.name}, {problem.objective.summary}",
+            [
+                {"yardstick": role, "name": y.name, f"value [{unit}]": f"{y.value:.6g}", "source": y.source}
+                | {"design": _design_text(problem, y.design)}
+                for role, y in yardsticks
+            ],
+        )
+    )
+    console.print(f"Environment forms: {', '.join(problem.forms)} (the first is the default)")
+    for note in problem.notes:
+        console.print(f"Note: {note}")
+
+
+def _design_text(problem: Any, design: object) -> str:
+    if design is None:
+        return "-"
+    return ",".join(f"{name}={value}" for name, value in problem.decode(design).items())
+
+
+@app.command()
+def cost(
+    scenario: ScenarioArgument,
+    design: Annotated[
+        str, typer.Option(metavar="NAME=VALUE,...", help="The design. What is left out is taken from the reference.")
+    ] = "",
+    option: OptionsOption = None,
+    workload: WorkloadOption = None,
+    any_value: Annotated[
+        bool,
+        typer.Option(
+            "--any-value", help="Allow values outside the design space (any whole number that the model holds)."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Cost one design: totals and the breakdown by part, with units.
+
+    Example: `dsegym cost dsegym/AcceleratorSizing-v0 --workload resnet50 --design rows=64,columns=64,dataflow=os`
+    """
+    from ..envs.scenarios import make_problem
+
+    problem = make_problem(scenario, **_options(option, workload))
+    if problem.breakdown is None:
+        raise DsegymError(f"{scenario} has no breakdown by part.")
+    given = _pairs([item for item in design.split(",") if item.strip()], "part of the design")
+    unknown = [name for name in given if name not in problem.space.names]
+    if unknown:
+        raise UnknownNameError("parameter", unknown[0], problem.space.names)
+    defaults = problem.decode(problem.reference.design) if problem.reference.design else {}
+    values = {**defaults, **given}
+    verdict: dict[str, Any] = {}
+    if any_value:
+        in_space = _encodes(problem, values)
+    else:
+        problem.space.encode(values)
+        in_space = True
+    breakdown = problem.breakdown(values)
+    if in_space:
+        result = problem.evaluate(problem.space.encode(values))
+        verdict = {
+            "objective": problem.objective.name,
+            "unit": problem.objective.unit,
+            "value": float(result.objective[0]) if result.feasible[0] else None,
+            "feasible": bool(result.feasible[0]),
+            "reference": problem.reference.value,
+            problem.bound.name: problem.bound.value,
+        }
+    described = {p.name: p.text(values[p.name]) for p in problem.space.parameters}
+    if as_json:
+        content = {
+            "scenario": problem.scenario,
+            "options": dict(problem.options),
+            "design": described,
+            "totals": dict(breakdown.totals),
+            "verdict": verdict,
+            "parts": [dict(row) for row in breakdown.rows],
+            "notes": list(breakdown.notes),
+        }
+        print(json.dumps(content, indent=1, allow_nan=False))
+        return
+    console = _console()
+    taken = [name for name in problem.space.names if name not in given]
+    console.print(f"[bold]{_instance_title(problem)}[/bold]")
+    console.print(", ".join(f"{name}={text}" for name, text in described.items()))
+    if taken:
+        console.print(f"(from the reference {problem.reference.name}: {', '.join(taken)})")
+    console.print(_table("Parts", breakdown.rows))
+    console.print(
+        _table("Totals", [{"quantity": key, "value": _cell(value)} for key, value in breakdown.totals.items()])
+    )
+    if verdict:
+        outcome = f"{verdict['value']:.6g} {problem.objective.unit}" if verdict["feasible"] else "not feasible"
+        console.print(
+            f"Objective {problem.objective.name}: [bold]{outcome}[/bold] (reference {problem.reference.name} "
+            f"{problem.reference.value:.6g}, {problem.bound.name} {problem.bound.value:.6g})"
+        )
+    for note in breakdown.notes:
+        console.print(f"Note: {note}")
+
+
+def _encodes(problem: Any, values: Mapping[str, object]) -> bool:
+    try:
+        problem.space.encode(values)
+    except DsegymError:
+        return False
+    return True
+
+
+@app.command()
+def bound(
+    scenario: ScenarioArgument,
+    option: OptionsOption = None,
+    workload: WorkloadOption = None,
+    store: Annotated[
+        bool,
+        typer.Option("--store", help="For maintainers: recompute every core instance into the package's own table."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute the exact optimum (or the best bound there is) of an instance, and of those that share its computation.
+
+    Example: `dsegym bound dsegym/AcceleratorSizing-v0 --workload resnet18`
+    """
+    from rich.progress import Progress
+
+    from ..envs.scenarios import load_scenario
+
+    family = load_scenario(scenario)
+    if family.bounds is None or family.stored_bounds is None:
+        raise DsegymError(f"{scenario} has no bounds to compute.")
+    resolved = family.resolve(_options(option, workload))
+    instances = [dict(core) for core in family.core()] if store else [resolved]
+    rows: list[Mapping[str, Any]] = []
+    with Progress(console=_console(error=True), transient=True) as progress:
+        for instance in instances:
+            if any(all(row[key] == instance[key] for key in instance) for row in rows):
+                continue  # an earlier computation covered it
+            task = progress.add_task(", ".join(instance.values()), total=None)
+            rows += family.bounds(
+                instance, lambda done, total, task=task: progress.update(task, completed=done, total=total)
+            )
+            progress.remove_task(task)
+    if store:
+        path = Path(__file__).parent.parent / family.stored_bounds
+        path.write_text(_stored_text(scenario, rows), encoding="utf-8")
+        print(f"Wrote {len(rows)} instances to {family.stored_bounds}.")
+    elif as_json:
+        print(json.dumps([dict(row) for row in rows], indent=1))
+    else:
+        asked = [row for row in rows if all(row[key] == value for key, value in resolved.items())]
+        for row in asked:
+            _console().print(_table("This instance", [{"quantity": k, "value": v} for k, v in row.items()]))
+        _console().print(_table("All instances of this computation", rows))
+
+
+def _stored_text(scenario: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    from .store import versions
+
+    stamp = ", ".join(f"{name} {versions()[name]}" for name in ("dsegym", "jax", "numpy", "python"))
+    text = io.StringIO()
+    text.write(f"# Bounds of the core instances of {scenario}.\n")
+    text.write(f"# Made by: dsegym bound {scenario} --store ({stamp}).\n")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="A shipped suite's name, or the path of a .toml file.")],
+    output: Annotated[Path, typer.Option("--output", help="The results directory; a run that was cut short resumes.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as processors when left out.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run failed and timed-out trials again.")
+    ] = False,
+) -> None:
+    """Run a suite's trials; what is already there is kept.
+
+    Example: `dsegym run quick --output results/quick`
+    """
+    from .runner import run_suite
+    from .suite import find_suite, load_suite
+
+    loaded = load_suite(find_suite(suite))
+    with _progress_bar(loaded) as update:
+        try:
+            summary = run_suite(loaded, output, workers=workers, retry_failed=retry_failed, progress=update)
+        except KeyboardInterrupt:
+            _stop(f"Interrupted. Finished trials are kept in '{output}'; run the same command again to resume.", 130)
+    done = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items())) or "nothing to do"
+    _console().print(
+        f"{loaded.name}: {summary.total} trials, {summary.resumed} already there, {done}. Results: {output}"
+    )
+    for problem in summary.problems:
+        _console(error=True).print(f"warning: {problem}", markup=False)
+    if summary.problems:
+        raise typer.Exit(1)
+
+
+def _progress_bar(suite: Any) -> Any:
+    import contextlib
+
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    @contextlib.contextmanager
+    def bar():
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=_console(error=True)) as progress:
+            task = progress.add_task(suite.name, total=len(suite.trials))
+
+            def update(summary: Any) -> None:
+                trouble = sum(count for status, count in summary.statuses.items() if status != "finished")
+                label = f"{suite.name} ({trouble} failed)" if trouble else suite.name
+                done = summary.resumed + sum(summary.statuses.values())
+                progress.update(task, completed=done, description=label, refresh=True)
+
+            yield update
+
+    return bar()
+
+
+@app.command()
+def leaderboard(
+    results: ResultsArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Where the files go; RESULTS/leaderboard when left out.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the leaderboard, and write it as JSON, Markdown and one HTML page.
+
+    Example: `dsegym leaderboard results/quick`
+    """
+    from .leaderboard import build_leaderboard, build_timings, timings_to_rich, to_json, to_markdown, to_rich
+    from .report import write_html
+    from .store import read_suite, read_trial, trial_directory
+
+    suite = read_suite(results)
+    found = [trial_directory(results, identifier) for identifier in suite["trials"]]
+    trials = [read_trial(directory) for directory in found if directory.is_dir()]
+    if not trials:
+        raise DsegymError(f"'{results}' holds no finished trial yet.")
+    board = build_leaderboard(trials)
+    target = output or results / "leaderboard"
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "leaderboard.json").write_text(to_json(board), encoding="utf-8")
+    (target / "leaderboard.md").write_text(to_markdown(board), encoding="utf-8")
+    write_html(board, trials, target / "leaderboard.html", suite=dict(suite))
+    if as_json:
+        print(to_json(board), end="")
+    else:
+        console = _console()
+        console.print(to_rich(board))
+        console.print(timings_to_rich(build_timings(trials)))
+        console.print(f"Pages: {target / 'leaderboard.html'}, leaderboard.md, leaderboard.json", soft_wrap=True)
+    if len(trials) < len(found):
+        _console(error=True).print(f"warning: {len(found) - len(trials)} of {len(found)} trials have no result yet.")
+
+
+@app.command("verify")
+def verify_command(results: ResultsArgument) -> None:
+    """Replay every claimed design through the cost model; reject what does not reproduce.
+
+    Example: `dsegym verify results/quick`
+    """
+    from .verify import verify
+
+    verdicts = list(verify(results))
+    failures = [verdict for verdict in verdicts if verdict.problem]
+    for verdict in failures:
+        print(f"rejected: {verdict.problem}")
+    print(f"{len(verdicts) - len(failures)} of {len(verdicts)} reproduce.")
+    if failures:
+        raise typer.Exit(1)
+
+
+def _stop(message: str, code: int) -> None:
+    print(f"dsegym: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def main() -> None:
+    """The entry point: errors that we raise on purpose, and the system's, become one sentence and a non-zero exit."""
+    try:
+        app()
+    except DsegymError as error:
+        _stop(str(error), 2)
+    except BrokenPipeError:
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        _stop("Interrupted.", 130)
+    except OSError as error:
+        place = f" '{error.filename}'" if error.filename else ""
+        _stop(f"The system refused{place}: {error.strerror or error}. What was finished before is kept.", 1)
+    except ImportError as error:
+        _stop(f"{error}. The agents' libraries come with: pip install 'dsegym[agents]'.", 1)

@@ -1,0 +1,152 @@
+"""The runner: a suite's trials in worker processes, with resume, time limits and clean interruption."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..costmodels.errors import CorruptResultError
+from .store import read_trial, trial_directory, trial_id, write_suite
+from .suite import Suite, Trial
+
+__all__ = ["RunSummary", "run_suite"]
+
+# A worker that is still busy this long after its trial's limit (plus compilation) is stopped by force.
+GRACE_S = 60.0
+
+
+@dataclass
+class RunSummary:
+    """What a run did."""
+
+    total: int
+    resumed: int = 0  # trials that were already there
+    statuses: Counter[str] = field(default_factory=Counter)  # of the trials run now
+    problems: list[str] = field(default_factory=list)  # one sentence per trial that did not finish
+
+
+Progress = Callable[[RunSummary], None]
+
+
+def run_suite(
+    suite: Suite,
+    results: Path,
+    *,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    progress: Progress = lambda summary: None,
+) -> RunSummary:
+    """Runs every trial of a suite that has no result yet.
+
+    Args:
+        suite: validated.
+        results: the results directory; made if needed.
+        workers: processes; as many as processors when left out.
+        retry_failed: whether trials that failed or ran out of time are run again.
+        progress: called with the running summary after every trial.
+
+    Raises:
+        DsegymError: the directory holds another suite's results, or a worker cannot work at all.
+        OSError: a result cannot be written (a full disk); what was stored before stays.
+        KeyboardInterrupt: workers are stopped first; what was stored before stays.
+    """
+    write_suite(results, suite)
+    summary = RunSummary(total=len(suite.trials))
+    waiting = [trial for trial in suite.trials if not _is_done(results, trial, retry_failed)]
+    summary.resumed = summary.total - len(waiting)
+    progress(summary)
+    if not waiting:
+        return summary
+    workers = min(workers or os.cpu_count() or 1, len(waiting))
+    from pebble import ProcessPool
+
+    context = multiprocessing.get_context("spawn")  # a forked JAX or torch deadlocks
+    pool = ProcessPool(max_workers=workers, context=context, initializer=_prepare_worker, initargs=[os.getpid()])
+    try:
+        futures = {
+            pool.schedule(_work, args=[trial, str(results)], timeout=trial.time_limit_s + GRACE_S): trial
+            for trial in waiting
+        }
+        for future in as_completed(futures):
+            trial = futures[future]
+            status, message = _outcome(future, trial, results)
+            summary.statuses[status] += 1
+            if status != "finished":
+                summary.problems.append(f"{trial.agent} on {_instance(trial)}, seed {trial.seed}: {status}: {message}")
+            progress(summary)
+        pool.close()
+    except BaseException:
+        pool.stop()
+        raise
+    finally:
+        pool.join()
+    return summary
+
+
+def _instance(trial: Trial) -> str:
+    return ", ".join(trial.options.values())
+
+
+def _is_done(results: Path, trial: Trial, retry_failed: bool) -> bool:
+    """Whether a whole result is there; a damaged one is set aside and run again."""
+    directory = trial_directory(results, trial_id(trial))
+    if not directory.exists():
+        return False
+    try:
+        status = read_trial(directory).manifest["status"]
+        keep = status == "finished" or not retry_failed
+    except CorruptResultError:
+        keep = False
+    if not keep:
+        directory.rename(directory.with_name(f".replaced-{directory.name}-{time.time_ns()}"))
+    return keep
+
+
+def _outcome(future: Any, trial: Trial, results: Path) -> tuple[str, str]:
+    from pebble import ProcessExpired
+
+    from .trial import store_unfinished
+
+    try:
+        return future.result()
+    except FutureTimeoutError:
+        message = (
+            f"the worker did not stop within {trial.time_limit_s + GRACE_S:g} s and was ended; its samples are lost."
+        )
+        return _brief(store_unfinished(trial, results, "timed_out", message))
+    except ProcessExpired as error:
+        message = f"the worker process died (exit code {error.exitcode}); its samples are lost."
+        return _brief(store_unfinished(trial, results, "failed", message))
+
+
+def _brief(manifest: dict[str, Any]) -> tuple[str, str]:
+    return manifest["status"], manifest["message"]
+
+
+def _work(trial: Trial, results: str) -> tuple[str, str]:
+    """What a worker does with a trial."""
+    from .trial import run_trial
+
+    return _brief(run_trial(trial, Path(results)))
+
+
+def _prepare_worker(parent: int) -> None:
+    """Workers leave Ctrl-C to the parent, and end when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,240 @@
+"""The store: one directory per trial, which appears complete or not at all. JSON and Parquet only, never pickles.
+
+    RESULTS/suite.json                      what was run: name, description, trial ids
+    RESULTS/trials/<trial id>/manifest.json everything but the samples
+    RESULTS/trials/<trial id>/trace.parquet every sample: sample, objective, feasible, elapsed_s, design
+    RESULTS/leaderboard/                    what `dsegym leaderboard` makes of it
+
+A trial's id is a hash of everything that determines its samples: the trial, the package's sources, library versions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..agents.registry import load_agent
+from ..costmodels.errors import CorruptResultError, DsegymError
+from .suite import Suite, Trial
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = [
+    "FORMAT",
+    "TrialResult",
+    "read_suite",
+    "read_trial",
+    "trial_directory",
+    "trial_id",
+    "versions",
+    "write_suite",
+    "write_trial",
+]
+
+FORMAT = 1
+MANIFEST, TRACE, SUITE = "manifest.json", "trace.parquet", "suite.json"
+# Libraries whose version can change an agent's samples or the costs.
+_LIBRARIES = ("numpy", "scipy", "jax", "jaxlib", "gymnasium", "optuna", "pymoo", "stable-baselines3", "torch", "optax")
+_LAYERS = ("costmodels", "envs", "agents")
+_MANIFEST_KEYS = {
+    "format": int,
+    "trial_id": str,
+    "trial": dict,
+    "versions": dict,
+    "status": str,
+    "message": str,
+    "samples_used": int,
+    "objective": dict,
+    "reference": dict,
+    "bound": dict,
+    "best": dict | None,
+    "seconds": dict,
+    "files": dict,
+}
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A finished trial as the store holds it.
+
+    Attributes:
+        manifest: the trial, versions, status, yardsticks, best design, seconds, file hashes.
+        trace: every sample: sample (1 to S), objective, feasible, elapsed_s, design (list of indices).
+    """
+
+    manifest: Mapping[str, Any]
+    trace: polars.DataFrame
+
+
+@functools.cache
+def versions() -> Mapping[str, str]:
+    """Versions of everything that can change a trial's samples, and a hash of the package's own sources."""
+    found = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+    for library in ("dsegym", *_LIBRARIES):
+        with contextlib.suppress(PackageNotFoundError):
+            found[library] = version(library)
+    root, digest = Path(__file__).parent.parent, hashlib.sha256()
+    for layer in _LAYERS:
+        for path in sorted((root / layer).rglob("*")):
+            if path.suffix in (".py", ".csv"):
+                digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return {**found, "dsegym_sources": digest.hexdigest()[:16]}
+
+
+@functools.cache
+def _agent_source(name: str) -> str:
+    """A hash of the file that defines the agent, for agents of other packages."""
+    module = load_agent(name).__module__
+    path = getattr(sys.modules.get(module) or importlib.import_module(module), "__file__", None)
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16] if path else ""
+
+
+def trial_id(trial: Trial) -> str:
+    """16 hexadecimal digits that identify a trial and everything that determines its samples."""
+    files = {key: _file_hash(value) for key, value in trial.options.items() if os.path.isfile(value)}
+    content = {"trial": trial.as_dict(), "versions": versions(), "agent": _agent_source(trial.agent), "files": files}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def trial_directory(results: Path, identifier: str) -> Path:
+    """Where a trial's result lies."""
+    return results / "trials" / identifier
+
+
+def _file_hash(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+@contextlib.contextmanager
+def _appearing(target: Path) -> Iterator[Path]:
+    """A temporary directory that is renamed to `target` if all goes well, and removed otherwise."""
+    partial = target.with_name(f".partial-{target.name}-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        with contextlib.suppress(FileExistsError, NotADirectoryError):
+            try:
+                partial.rename(target)
+            except OSError:
+                if not target.is_dir():  # another process has finished the same trial: its result stands
+                    raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_trial(results: Path, manifest: dict[str, Any], trace: polars.DataFrame, overhead: Any = None) -> None:
+    """Stores a trial; it appears by one rename.
+
+    Args:
+        results: the results directory.
+        manifest: without `files`, which this fills in.
+        trace: the samples.
+        overhead: called when the trace is written, to close the manifest's seconds.
+
+    Raises:
+        OSError: the disk is full, say; nothing is left behind.
+    """
+    with _appearing(trial_directory(results, manifest["trial_id"])) as partial:
+        trace.write_parquet(partial / TRACE)
+        if overhead is not None:
+            overhead()
+        _write_json(partial / MANIFEST, {**manifest, "files": {TRACE: _file_hash(partial / TRACE)}})
+
+
+def read_trial(directory: Path) -> TrialResult:
+    """Reads one trial and checks that it is whole.
+
+    Raises:
+        CorruptResultError: a file is missing, truncated or altered; names the file and the reason.
+    """
+    import polars
+
+    manifest = _read_json(directory / MANIFEST)
+    for key, kind in _MANIFEST_KEYS.items():
+        if not isinstance(manifest, dict) or key not in manifest or not isinstance(manifest[key], kind):
+            raise CorruptResultError(f"{directory / MANIFEST}: '{key}' is missing or of the wrong type.")
+    if manifest["format"] != FORMAT:
+        raise CorruptResultError(
+            f"{directory / MANIFEST}: format {manifest['format']} where this version reads {FORMAT}."
+        )
+    path = directory / TRACE
+    try:
+        digest = _file_hash(path)
+    except OSError as error:
+        raise CorruptResultError(f"{path}: {error.strerror}.") from None
+    if digest != manifest["files"].get(TRACE):
+        raise CorruptResultError(f"{path}: its contents do not match the hash in {MANIFEST} (truncated or altered).")
+    try:
+        trace = polars.read_parquet(path)
+    except Exception as error:  # polars raises several kinds for a file that is no Parquet
+        raise CorruptResultError(f"{path}: not readable as Parquet ({type(error).__name__}).") from None
+    expected = {"sample", "objective", "feasible", "elapsed_s", "design"}
+    if set(trace.columns) != expected:
+        raise CorruptResultError(f"{path}: columns {sorted(trace.columns)} where {sorted(expected)} are expected.")
+    return TrialResult(manifest, trace)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CorruptResultError(f"{path}: {error.strerror}.") from None
+    except ValueError as error:
+        raise CorruptResultError(f"{path}: not readable as JSON ({error}).") from None
+
+
+def write_suite(results: Path, suite: Suite) -> None:
+    """Notes what a results directory is for.
+
+    Raises:
+        DsegymError: the directory already holds another suite's results.
+    """
+    path = results / SUITE
+    if path.exists() and (held := _read_json(path).get("name")) != suite.name:
+        raise DsegymError(
+            f"'{results}' holds the results of the suite '{held}'; choose another directory for '{suite.name}'."
+        )
+    results.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": FORMAT,
+        "name": suite.name,
+        "description": suite.description,
+        "trials": [trial_id(trial) for trial in suite.trials],
+    }
+    temporary = results / f".{SUITE}-{os.getpid()}"
+    _write_json(temporary, content)
+    temporary.replace(path)
+
+
+def read_suite(results: Path) -> Mapping[str, Any]:
+    """The note of `write_suite`: name, description, trial ids.
+
+    Raises:
+        CorruptResultError: the directory holds no results, or the note is damaged.
+    """
+    if not (results / SUITE).exists():
+        raise CorruptResultError(f"'{results}' holds no results: there is no {SUITE} in it.")
+    content = _read_json(results / SUITE)
+    kinds = {"format": int, "name": str, "description": str, "trials": list}
+    for key, kind in kinds.items():
+        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
+            raise CorruptResultError(f"{results / SUITE}: '{key}' is missing or of the wrong type.")
+    return content

@@ -1,0 +1,147 @@
+"""One trial, from its declaration to its stored result."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars
+
+from ..agents.referee import Referee, Samples
+from ..agents.registry import make_agent
+from ..costmodels.errors import BudgetExhausted, TimeLimitReached
+from ..envs.problem import Problem, Yardstick
+from ..envs.scenarios import make_problem
+from .store import FORMAT, trial_id, versions, write_trial
+from .suite import Trial
+
+__all__ = ["run_trial", "store_unfinished"]
+
+
+def run_trial(trial: Trial, results: Path) -> dict[str, Any]:
+    """Runs a trial and stores its result. Whatever the agent does, the samples that it spent are kept.
+
+    Returns:
+        The stored manifest, without file hashes.
+
+    Raises:
+        OSError: the result cannot be written.
+        DsegymError: the instance or the agent cannot be made.
+    """
+    problem = make_problem(trial.scenario, **trial.options)
+    problem.warm_up()
+    start = time.perf_counter()
+    agent = make_agent(trial.agent, trial.hyperparameters)
+    referee = Referee(problem, trial.samples, trial.time_limit_s)
+    search_start = time.perf_counter()
+    status, message = "finished", ""
+    try:
+        with _alarm(trial.time_limit_s):
+            agent.search(referee, trial.seed)
+    except BudgetExhausted:
+        pass
+    except TimeLimitReached as error:
+        status, message = "timed_out", str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an agent of another package may raise anything, SystemExit too
+        status, message = "failed", _describe(error)
+    search_s = time.perf_counter() - search_start - referee.compile_s
+    samples = referee.samples
+    manifest = _manifest(trial, problem, samples, status, message)
+    seconds = manifest["seconds"]
+
+    def close() -> None:
+        seconds["total"] = time.perf_counter() - start - referee.compile_s
+        seconds["overhead"] = seconds["total"] - search_s
+
+    seconds |= {"agent": search_s - referee.cost_model_s, "cost_model": referee.cost_model_s}
+    write_trial(results, manifest, _trace(samples), close)
+    return manifest
+
+
+def store_unfinished(trial: Trial, results: Path, status: str, message: str) -> dict[str, Any]:
+    """Stores a trial whose worker had to be stopped or died: no samples, and the reason."""
+    problem = make_problem(trial.scenario, **trial.options)
+    empty = Referee(problem, trial.samples).samples
+    manifest = _manifest(trial, problem, empty, status, message)
+    manifest["seconds"] |= {"agent": 0.0, "cost_model": 0.0, "overhead": 0.0, "total": 0.0}
+    write_trial(results, manifest, _trace(empty))
+    return manifest
+
+
+def _manifest(trial: Trial, problem: Problem, samples: Samples, status: str, message: str) -> dict[str, Any]:
+    best = samples.best
+    return {
+        "format": FORMAT,
+        "trial_id": trial_id(trial),
+        "trial": trial.as_dict(),
+        "versions": dict(versions()),
+        "status": status,
+        "message": message,
+        "samples_used": len(samples.objective),
+        "objective": {"name": problem.objective.name, "unit": problem.objective.unit},
+        "reference": _yardstick("name", problem.reference),
+        "bound": _yardstick("kind", problem.bound),
+        "best": None
+        if best is None
+        else {
+            "sample": best + 1,
+            "design": samples.designs[best].tolist(),
+            "decoded": problem.space.describe(samples.designs[best]),
+            "objective": float(samples.objective[best]),
+        },
+        "seconds": {},
+    }
+
+
+def _yardstick(key: str, yardstick: Yardstick) -> dict[str, Any]:
+    return {key: yardstick.name, "value": yardstick.value, "source": yardstick.source}
+
+
+def _trace(samples: Samples) -> polars.DataFrame:
+    return polars.DataFrame(
+        {
+            "sample": polars.Series(range(1, len(samples.objective) + 1), dtype=polars.Int32),
+            "objective": polars.Series(samples.objective, dtype=polars.Float64),
+            "feasible": polars.Series(samples.feasible, dtype=polars.Boolean),
+            "elapsed_s": polars.Series(samples.elapsed_s, dtype=polars.Float64),
+            "design": polars.Series(samples.designs, dtype=polars.Array(polars.Int32, samples.designs.shape[1])),
+        }
+    ).with_columns(polars.col("design").arr.to_list())
+
+
+def _describe(error: BaseException) -> str:
+    """The error in one line, with the innermost place in the agent's own code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raises `TimeLimitReached` in Python code that outlasts the limit, so that what it has sampled is kept.
+
+    Code that never returns to the interpreter is stopped by the runner instead. Only where the system has alarms.
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(signal_number: int, frame: object) -> None:
+        raise TimeLimitReached(f"The trial's time limit of {seconds:g} s has passed.")
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)

@@ -1,0 +1,141 @@
+"""Verification: replays the designs that a results directory claims, and rejects what does not reproduce."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..costmodels.errors import CorruptResultError, DsegymError
+from ..envs.scenarios import make_problem
+from .store import TRACE, TrialResult, read_suite, read_trial, trial_directory
+from .suite import Trial
+
+__all__ = ["RELATIVE_TOLERANCE", "Verdict", "verify"]
+
+RELATIVE_TOLERANCE = 1e-6  # between machines: float32 rounding of exact counts; one machine gives the same bits
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What replaying one trial (or checking one file) showed; `problem` is empty where all is well."""
+
+    subject: str
+    problem: str
+
+
+def verify(results: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Iterator[Verdict]:
+    """Checks every trial of a results directory, and the leaderboard if there is one.
+
+    For each trial: the files are whole, the samples respect the budget, every design costs what the trace says (relative
+    tolerance 1e-6), the best design is the trace's, and the yardsticks are this version's.
+
+    Raises:
+        CorruptResultError: the directory holds no results.
+    """
+    suite = read_suite(results)
+    identifiers = suite["trials"]
+    whole: list[TrialResult] = []
+    for number, identifier in enumerate(identifiers, start=1):
+        directory = trial_directory(results, identifier)
+        try:
+            if not directory.is_dir():
+                raise CorruptResultError(f"{directory}: the suite names this trial, but it is not there.")
+            result = read_trial(directory)
+            _check(directory, identifier, result)
+            whole.append(result)
+            yield Verdict(str(directory), "")
+        except DsegymError as error:
+            yield Verdict(str(directory), str(error))
+        progress(number, len(identifiers))
+    if len(whole) == len(identifiers):
+        yield from _check_leaderboard(results, whole)
+
+
+def _check(directory: Path, identifier: str, result: TrialResult) -> None:
+    manifest, trace = result.manifest, result.trace
+    path = directory / TRACE
+
+    def reject(reason: str) -> None:
+        raise CorruptResultError(f"{path}: {reason}")
+
+    if manifest["trial_id"] != identifier:
+        raise CorruptResultError(f"{directory}: the manifest is of the trial {manifest['trial_id']}.")
+    try:
+        trial = Trial.from_dict(manifest["trial"])
+        problem = make_problem(trial.scenario, **trial.options)
+    except (KeyError, TypeError) as error:
+        raise CorruptResultError(f"{directory}: the manifest's trial is malformed ({error}).") from None
+    count = trace.height
+    if count != manifest["samples_used"] or count > trial.samples:
+        reject(f"{count} samples, where the manifest says {manifest['samples_used']} of a budget of {trial.samples}.")
+    if trace["sample"].to_list() != list(range(1, count + 1)):
+        reject("samples are not numbered 1, 2, 3, ...")
+    for key, yardstick in (("reference", problem.reference), ("bound", problem.bound)):
+        if not _close(manifest[key].get("value"), yardstick.value):
+            raise CorruptResultError(
+                f"{directory}: the manifest's {key} is {manifest[key].get('value')}, this version's {yardstick.value}."
+            )
+    if count:
+        _replay(trace, problem, reject)
+    _check_best(directory, manifest, trace, problem)
+
+
+def _replay(trace: Any, problem: Any, reject: Callable[[str], None]) -> None:
+    try:
+        designs = np.array(trace["design"].to_list())
+        replayed = problem.evaluate(designs)
+    except (DsegymError, ValueError) as error:
+        reject(f"a design cannot be replayed: {error}")
+        return
+    claimed = trace["objective"].to_numpy()
+    wrong = ~np.isclose(claimed, replayed.objective, rtol=RELATIVE_TOLERANCE, atol=0.0)
+    wrong |= trace["feasible"].to_numpy() != replayed.feasible
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        kind = "feasible" if replayed.feasible[first] else "not feasible"
+        reject(
+            f"sample {first + 1} claims {claimed[first]:.9g}, but its design costs {replayed.objective[first]:.9g} "
+            f"({kind}); {int(wrong.sum())} of {len(wrong)} samples do not reproduce."
+        )
+
+
+def _check_best(directory: Path, manifest: Mapping[str, Any], trace: Any, problem: Any) -> None:
+    feasible = trace["feasible"].to_numpy()
+    best = manifest["best"]
+    if not feasible.any():
+        if best is not None:
+            raise CorruptResultError(f"{directory}: the manifest claims a best design, but no sample is feasible.")
+        return
+    index = int(np.argmin(np.where(feasible, trace["objective"].to_numpy(), np.inf)))
+    design = trace["design"].to_list()[index]
+    expected = {
+        "sample": index + 1,
+        "design": design,
+        "decoded": problem.space.describe(design),
+        "objective": trace["objective"][index],
+    }
+    if best != expected:
+        raise CorruptResultError(f"{directory}: the manifest's best design is not the trace's (sample {index + 1}).")
+
+
+def _close(claimed: object, value: float) -> bool:
+    return isinstance(claimed, int | float) and bool(np.isclose(claimed, value, rtol=RELATIVE_TOLERANCE, atol=0.0))
+
+
+def _check_leaderboard(results: Path, whole: list[TrialResult]) -> Iterator[Verdict]:
+    from .leaderboard import build_leaderboard, to_json, to_markdown
+
+    folder = results / "leaderboard"
+    written = [(folder / "leaderboard.json", to_json), (folder / "leaderboard.md", to_markdown)]
+    if not any(path.exists() for path, _ in written):
+        return
+    leaderboard = build_leaderboard(whole)
+    for path, render in written:
+        if path.exists():
+            same = path.read_bytes() == render(leaderboard).encode()
+            problem = "" if same else f"{path}: it does not follow from the trials; run `dsegym leaderboard` again."
+            yield Verdict(str(path), problem)
