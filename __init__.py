@@ -5,7 +5,8 @@
     >>> problem.space.size
     2519424
 
-Importing the package registers the environments with Gymnasium and imports neither JAX nor torch: names load on first use.
+Importing the package registers the environments with Gymnasium and imports neither JAX nor torch: names load
+when used.
 """
 
 from __future__ import annotations

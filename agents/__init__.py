@@ -1,0 +1,1 @@
+"""Agents: who searches, the referee they search through, and the registry that names them."""

@@ -51,8 +51,17 @@ class GeneticAlgorithm(Agent):
             algorithm = GA(
                 pop_size=self.population_size,
                 sampling=IntegerRandomSampling(),
-                crossover=SBX(prob=0.9, eta=self.crossover_eta, vtype=float, repair=RoundingRepair()),
-                mutation=PM(eta=self.mutation_eta, vtype=float, repair=RoundingRepair()),
+                crossover=SBX(
+                    prob=0.9,
+                    eta=self.crossover_eta,  # pyright: ignore[reportArgumentType]: pymoo's hint is too narrow
+                    vtype=float,
+                    repair=RoundingRepair(),
+                ),
+                mutation=PM(
+                    eta=self.mutation_eta,  # pyright: ignore[reportArgumentType]
+                    vtype=float,
+                    repair=RoundingRepair(),
+                ),
                 eliminate_duplicates=True,
             )
             restart_seed = int(np.random.SeedSequence([seed, restart]).generate_state(1)[0])

@@ -14,7 +14,7 @@ __all__ = ["ProximalPolicyOptimisation"]
 
 @dataclass(frozen=True)
 class ProximalPolicyOptimisation(Agent):
-    """stable-baselines3's PPO (Schulman et al., 2017) on a vector environment of the problem; an episode is a sample."""
+    """stable-baselines3's PPO (Schulman et al., 2017) on a vector environment; an episode is a sample."""
 
     form: str = "parametric"
     lanes: int = 16

@@ -125,8 +125,8 @@ class Referee:
             weights: per parameter i, float32[B, values of i], each row a probability vector.
 
         Returns:
-            The exact `Evaluation` of the most probable designs, arrays [B]; and, per parameter, float32[B, values of i]:
-            the gradient of the smooth log objective with respect to the weights.
+            The exact `Evaluation` of the most probable designs, arrays [B]; and, per parameter i, the gradient of the
+            smooth log objective with respect to its weights, float32[B, values of i].
 
         Raises:
             DsegymError: the problem has no smooth relaxation.

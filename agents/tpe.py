@@ -31,10 +31,10 @@ class TreeParzenEstimator(Agent):
     def search(self, referee: Referee, seed: int) -> None:
         """Asks, costs and tells until the budget is spent."""
         import optuna
-        from optuna.distributions import CategoricalDistribution, IntDistribution
+        from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
         space = referee.space
-        distributions = {
+        distributions: dict[str, BaseDistribution] = {
             parameter.name: IntDistribution(0, len(parameter.values) - 1)
             if parameter.ordered
             else CategoricalDistribution(tuple(range(len(parameter.values))))

@@ -2,9 +2,9 @@
 
 Layers reach 1e9 cycles and networks 1e13, which float32 and int32 do not hold, and this library never flips JAX's
 global 64-bit switch. A `Wide` carries each integer twice: as a float32 estimate, and as a uint32 that wraps around. The
-wrapped word is exact under sums and products; the estimate says which multiple of 2**32 to add to it, as long as it is
-off by less than 2**31. With a relative error of 2**-24 per operation, values below 2**48 and sums of at most a few hundred
-terms leave a wide margin, and whoever builds a model on this module checks its inputs against that limit.
+wrapped word is exact under sums and products; the estimate says which multiple of 2**32 to add to it, as long as it
+is off by less than 2**31. With a relative error of 2**-24 per operation, values below 2**48 and sums of at most a few
+hundred terms leave a wide margin, and whoever builds a model on this module checks its inputs against that limit.
 Both words are plain 32-bit arithmetic, so products cost two instructions, vectorise, and run on any backend; the exact
 value does not depend on the order of a sum, hence not on the batch size.
 """
@@ -130,7 +130,7 @@ def sum_last(a: Wide) -> Wide:
 
 
 def to_float32(a: Wide) -> jax.Array:
-    """The value in float32, within two units in the last place and the same whatever the order of the sums behind it."""
+    """The value in float32, within two units in the last place, whatever the order of the sums behind it."""
     return _high(a) * _TWO32 + _to_float(a.low)
 
 

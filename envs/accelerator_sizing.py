@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from ..costmodels import accelerator
 from ..costmodels.accelerator import bounds, breakdown, model, relaxation
 from ..costmodels.accelerator.platforms import PLATFORMS, Platform, get_platform, technology_rows
 from ..costmodels.accelerator.workloads import LayerArrays, get_workload, workload_names
@@ -72,7 +73,8 @@ AREA_BUDGETS_MM2: Mapping[str, float] = {"small": 2.0, "medium": 8.0, "large": 2
 _GEMMINI = {"rows": 16, "columns": 16, "ifmap_buffer": 64, "filter_buffer": 64, "ofmap_buffer": 32, "dram_width": 8}
 _REFERENCE_SCALE: Mapping[str, int] = {"small": 2, "medium": 4, "large": 8}
 
-# Shares of the reference's metrics that the target objective asks for (ArchGym's TimeloopGym: -30 % energy, -15 % area, -20 % time).
+# Shares of the reference's metrics that the target objective asks for, as in ArchGym's TimeloopGym: -30 % energy, -15 %
+# area, -20 % time.
 _TARGET_SHARES = {"energy_j": 0.70, "area_mm2": 0.85, "latency_s": 0.80}
 _TARGET_SLOPE = 0.1
 
@@ -192,8 +194,8 @@ def _bare_problem(cost: Callable, params: Params) -> Problem:
 
 @functools.cache
 def _stored_optima() -> Mapping[tuple[str, ...], Mapping[str, str]]:
-    path = importlib.resources.files(__package__).joinpath("../costmodels/accelerator/optima.csv")
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    text = (importlib.resources.files(accelerator) / "optima.csv").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
     return {tuple(row[key] for key in _INSTANCE_KEYS): row for row in csv.DictReader(lines)}
 
 
@@ -305,7 +307,8 @@ def _bounds(options: Mapping[str, str], progress: Callable[[int, int], None] = l
         for budget in AREA_BUDGETS_MM2
         for objective in OBJECTIVES
     }
-    best = {key: (np.inf, -1, 0, 0, 0.0) for key in instances}  # value, design number, ties, feasible, worst
+    # Value, design number, ties, feasible designs, worst value.
+    best: dict[tuple[str, str], tuple[float, int, int, int, float]] = dict.fromkeys(instances, (np.inf, -1, 0, 0, 0.0))
     cost, chunk = _all_objectives_function(get_platform(platform)), 4096
     for start in range(0, SPACE.size, chunk):
         designs = SPACE.enumerate(start, start + chunk)
@@ -337,7 +340,7 @@ def _bounds(options: Mapping[str, str], progress: Callable[[int, int], None] = l
 
 
 SCENARIO = Scenario(
-    summary="Size a systolic-array accelerator (array, buffers, DRAM width, dataflow) for a network under an area budget.",
+    summary="Size a systolic-array accelerator (array, buffers, DRAM, dataflow) for a network under an area budget.",
     options={
         "workload": Option(
             "resnet50",

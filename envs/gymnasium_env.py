@@ -27,7 +27,7 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
     """A problem's environment for one lane. Info: `action_mask` if there is one; at the end also the finished
     episode's `design`, `objective` and `feasible`."""
 
-    metadata = {"render_modes": []}
+    metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium declares it so)
 
     def __init__(self, problem: Problem, form: str | None = None):
         self.problem = problem
@@ -94,13 +94,14 @@ def _with_mask(info: dict[str, Any], mask: Any) -> dict[str, Any]:
 
 
 class FunctionalVectorEnv(VectorEnv):
-    """A problem's environment for many lanes: the whole batched step, same-step autoreset included, is one jitted call.
+    """A problem's environment for many lanes; the whole batched step, same-step autoreset included, is one jitted call.
 
-    Info of a step in which episodes end: `final_obs` [num_envs, ...] with its mask `_final_obs` (Gymnasium's convention,
-    dense), and `final_info` with `design`, `objective` and `feasible` [num_envs, ...], meaningful where the mask holds.
+    Info of a step in which episodes end: `final_obs` [num_envs, ...] with its mask `_final_obs` (Gymnasium's
+    convention, dense), and `final_info` with `design`, `objective` and `feasible` [num_envs, ...], meaningful where the
+    mask holds.
     """
 
-    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012 (Gymnasium declares it so)
 
     def __init__(self, problem: Problem, num_envs: int, form: str | None = None, recorder: Recorder | None = None):
         self.problem = problem
@@ -148,7 +149,7 @@ class FunctionalVectorEnv(VectorEnv):
     def warm_up(self) -> None:
         """Compiles `reset` and `step`; the environment's own state and random stream stay as they are."""
         carry, _, _ = self._reset(jax.random.key(0))
-        actions = np.zeros(self.action_space.shape, np.int32)
+        actions = np.zeros_like(self.action_space.sample())
         jax.block_until_ready(self._step(carry, actions))
 
 

@@ -79,9 +79,9 @@ class Problem:
         bound: the optimum, a proven bound, or (labelled so) the best known value.
         forms: {form: makes the functional environment}; the first is the default.
         breakdown: `({name: value}) -> Breakdown` of one design; values need not be in the space.
-        relaxation: `(weights, params) -> float32`, a differentiable stand-in for log(objective) with a penalty for broken
-            constraints; `weights` is a tuple of float32[values of parameter i], each summing to 1. None where the model
-            has none.
+        relaxation: `(weights, params) -> float32`, a differentiable stand-in for log(objective) with a penalty for
+            broken constraints; `weights` is a tuple of float32[values of parameter i], each summing to 1. None where
+            the model has none.
         notes: what is synthetic or uncalibrated.
     """
 

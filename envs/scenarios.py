@@ -53,8 +53,8 @@ class Scenario:
         build: takes one value per option by keyword, and makes the problem.
         core: the options of the instances that the scenario's own suites and tables use.
         facts: prints-worthy tables for `dsegym info`: [(title, rows)], made when asked.
-        bounds: `(options, progress) -> rows`, recomputes the bounds of all instances that share one computation with the
-            given one; `progress(done, total)` is called as it goes. None where the family has no such computation.
+        bounds: `(options, progress) -> rows`, recomputes the bounds of all instances that share one computation with
+            the given one; `progress(done, total)` is called as it goes. None where the family has no such computation.
         stored_bounds: the package's file of such rows, relative to the package.
     """
 

@@ -86,11 +86,12 @@ class DesignSpace:
         array = np.asarray(designs)
         if array.size and array.dtype.kind not in "iu":
             raise InvalidDesignError(f"Designs are integer index vectors; the dtype given is {array.dtype}.")
+        given = list(array.shape)
         if array.ndim == 1:
             array = array[None]
         if array.ndim != 2 or array.shape[1] != len(self):
             raise InvalidDesignError(
-                f"Designs have shape [batch, {len(self)}] ({', '.join(self.names)}); given: {list(np.shape(designs))}."
+                f"Designs have shape [batch, {len(self)}] ({', '.join(self.names)}); given: {given}."
             )
         wrong = np.argwhere((array < 0) | (array >= self.cardinalities))
         if wrong.size:

@@ -1,1 +1,1 @@
-"""Who competes: suites, the runner, the store, statistics, the leaderboard, verification, reports and the command line."""
+"""Who competes: suites, the runner, the store, statistics, leaderboard, verification, reports, command line."""

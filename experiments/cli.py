@@ -94,7 +94,7 @@ def list_command() -> None:
     """
     from ..agents.registry import agent_names, load_agent
     from ..envs.scenarios import load_scenario, scenario_ids
-    from .suite import load_suite, suite_names, find_suite
+    from .suite import find_suite, load_suite, suite_names
 
     console = _console()
     console.print(_table("Scenarios", [{"id": name, "what": load_scenario(name).summary} for name in scenario_ids()]))
@@ -328,11 +328,12 @@ def run(
     from .suite import find_suite, load_suite
 
     loaded = load_suite(find_suite(suite))
-    with _progress_bar(loaded) as update:
-        try:
+    try:
+        with _progress_bar(loaded) as update:
             summary = run_suite(loaded, output, workers=workers, retry_failed=retry_failed, progress=update)
-        except KeyboardInterrupt:
-            _stop(f"Interrupted. Finished trials are kept in '{output}'; run the same command again to resume.", 130)
+    except KeyboardInterrupt:
+        message = f"Interrupted. Finished trials are kept in '{output}'; run the same command again to resume."
+        raise _Stop(message, 130) from None
     done = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items())) or "nothing to do"
     _console().print(
         f"{loaded.name}: {summary.total} trials, {summary.resumed} already there, {done}. Results: {output}"
@@ -434,23 +435,40 @@ def verify_command(results: ResultsArgument) -> None:
         raise typer.Exit(1)
 
 
-def _stop(message: str, code: int) -> None:
-    print(f"dsegym: {message}", file=sys.stderr)
-    raise SystemExit(code)
+class _Stop(Exception):
+    """Ends the command with one sentence and an exit code."""
+
+    def __init__(self, message: str, code: int):
+        super().__init__(message)
+        self.code = code
+
+
+def _failure(error: BaseException) -> _Stop:
+    """What the user reads of an error, ours or the system's, in one sentence; anything else is a bug and is raised."""
+    match error:
+        case _Stop():
+            return error
+        case DsegymError():
+            return _Stop(str(error), 2)
+        case KeyboardInterrupt():
+            return _Stop("Interrupted.", 130)
+        case ImportError():
+            return _Stop(f"{error}. The agents' libraries come with: pip install 'dsegym[agents]'.", 1)
+        case OSError():
+            place = f" '{error.filename}'" if error.filename else ""
+            return _Stop(f"The system refused{place}: {error.strerror or error}. What was finished is kept.", 1)
+    raise error
 
 
 def main() -> None:
-    """The entry point: errors that we raise on purpose, and the system's, become one sentence and a non-zero exit."""
+    """The entry point. Exit codes: 0 done, 1 something failed, 2 a wrong request, 130 interrupted."""
     try:
-        app()
-    except DsegymError as error:
-        _stop(str(error), 2)
+        app(standalone_mode=True)
     except BrokenPipeError:
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        _stop("Interrupted.", 130)
-    except OSError as error:
-        place = f" '{error.filename}'" if error.filename else ""
-        _stop(f"The system refused{place}: {error.strerror or error}. What was finished before is kept.", 1)
-    except ImportError as error:
-        _stop(f"{error}. The agents' libraries come with: pip install 'dsegym[agents]'.", 1)
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            raise
+        failure = _failure(error)
+        print(f"dsegym: {failure}", file=sys.stderr)
+        raise SystemExit(failure.code) from None

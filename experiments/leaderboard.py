@@ -19,7 +19,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,9 @@ from ..costmodels.errors import DsegymError
 from . import statistics
 
 if TYPE_CHECKING:
-    import polars
     from rich.table import Table
+
+    from .store import TrialResult
 
 __all__ = [
     "Leaderboard",
@@ -51,13 +52,6 @@ GRID_POINTS = 64  # about 20 points for each factor of ten of a 1000-sample budg
 REACHED = 1e-6  # relative; cost models compute in float32, whose rounding is 1e-7
 NEAR = 0.01  # "close enough" for the samples-to-1 % column, relative to the bound
 DIGITS = 9  # significant digits in JSON: all that differ are rounding of the sums
-
-
-class TrialResult(Protocol):
-    """What the store hands out: a manifest and a trace."""
-
-    manifest: dict[str, Any]
-    trace: polars.DataFrame
 
 
 @dataclass(frozen=True)
@@ -312,7 +306,7 @@ class _Trial:
     seconds: NDArray[np.float64]  # [K], since the trial's start
     best: NDArray[np.float64]  # [K], objective's unit, falling
     total_s: float
-    manifest: dict[str, Any]
+    manifest: Mapping[str, Any]
     best_design: tuple[int, ...]  # of the last improvement; empty where nothing feasible was found
 
     @property
@@ -929,8 +923,12 @@ def _lottery_table(leaderboard: Leaderboard) -> str:
     return _table(
         ("Agent", "Draws", "Lowest", "Median", "Highest", "Fixed hyperparameters"),
         [
-            [it.agent, str(len(it.draws)), *map(format_score, (it.low, it.median, it.high))]
-            + [format_score(fixed[it.agent]) if it.agent in fixed else "-"]
+            [
+                it.agent,
+                str(len(it.draws)),
+                *map(format_score, (it.low, it.median, it.high)),
+                format_score(fixed[it.agent]) if it.agent in fixed else "-",
+            ]
             for it in leaderboard.lottery
         ],
         right={1, 2, 3, 4, 5},

@@ -18,7 +18,6 @@ from .leaderboard import (
     Curve,
     Leaderboard,
     Timings,
-    TrialResult,
     build_timings,
     format_gap,
     format_quantity,
@@ -27,6 +26,8 @@ from .leaderboard import (
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from .store import TrialResult
 
 __all__ = ["write_html"]
 

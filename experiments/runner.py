@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..costmodels.errors import CorruptResultError
-from .store import read_trial, trial_directory, trial_id, write_suite
+from .store import read_trial, trial_directory, write_suite
 from .suite import Suite, Trial
 
 __all__ = ["RunSummary", "run_suite"]
@@ -60,9 +60,13 @@ def run_suite(
         OSError: a result cannot be written (a full disk); what was stored before stays.
         KeyboardInterrupt: workers are stopped first; what was stored before stays.
     """
-    write_suite(results, suite)
+    identifiers = write_suite(results, suite)
     summary = RunSummary(total=len(suite.trials))
-    waiting = [trial for trial in suite.trials if not _is_done(results, trial, retry_failed)]
+    waiting = [
+        (trial, identifier)
+        for trial, identifier in zip(suite.trials, identifiers, strict=True)
+        if not _is_done(results, identifier, retry_failed)
+    ]
     summary.resumed = summary.total - len(waiting)
     progress(summary)
     if not waiting:
@@ -70,16 +74,19 @@ def run_suite(
     workers = min(workers or os.cpu_count() or 1, len(waiting))
     from pebble import ProcessPool
 
-    context = multiprocessing.get_context("spawn")  # a forked JAX or torch deadlocks
+    context: Any = multiprocessing.get_context("spawn")  # a forked JAX or torch deadlocks
     pool = ProcessPool(max_workers=workers, context=context, initializer=_prepare_worker, initargs=[os.getpid()])
     try:
-        futures = {
-            pool.schedule(_work, args=[trial, str(results)], timeout=trial.time_limit_s + GRACE_S): trial
-            for trial in waiting
+        futures: dict[Any, tuple[Trial, str]] = {
+            pool.schedule(_work, args=[trial, identifier, results], timeout=trial.time_limit_s + GRACE_S): (
+                trial,
+                identifier,
+            )
+            for trial, identifier in waiting
         }
         for future in as_completed(futures):
-            trial = futures[future]
-            status, message = _outcome(future, trial, results)
+            trial, identifier = futures[future]
+            status, message = _outcome(future, trial, identifier, results)
             summary.statuses[status] += 1
             if status != "finished":
                 summary.problems.append(f"{trial.agent} on {_instance(trial)}, seed {trial.seed}: {status}: {message}")
@@ -97,9 +104,9 @@ def _instance(trial: Trial) -> str:
     return ", ".join(trial.options.values())
 
 
-def _is_done(results: Path, trial: Trial, retry_failed: bool) -> bool:
+def _is_done(results: Path, identifier: str, retry_failed: bool) -> bool:
     """Whether a whole result is there; a damaged one is set aside and run again."""
-    directory = trial_directory(results, trial_id(trial))
+    directory = trial_directory(results, identifier)
     if not directory.exists():
         return False
     try:
@@ -112,7 +119,7 @@ def _is_done(results: Path, trial: Trial, retry_failed: bool) -> bool:
     return keep
 
 
-def _outcome(future: Any, trial: Trial, results: Path) -> tuple[str, str]:
+def _outcome(future: Any, trial: Trial, identifier: str, results: Path) -> tuple[str, str]:
     from pebble import ProcessExpired
 
     from .trial import store_unfinished
@@ -123,21 +130,21 @@ def _outcome(future: Any, trial: Trial, results: Path) -> tuple[str, str]:
         message = (
             f"the worker did not stop within {trial.time_limit_s + GRACE_S:g} s and was ended; its samples are lost."
         )
-        return _brief(store_unfinished(trial, results, "timed_out", message))
+        return _brief(store_unfinished(trial, identifier, results, "timed_out", message))
     except ProcessExpired as error:
         message = f"the worker process died (exit code {error.exitcode}); its samples are lost."
-        return _brief(store_unfinished(trial, results, "failed", message))
+        return _brief(store_unfinished(trial, identifier, results, "failed", message))
 
 
 def _brief(manifest: dict[str, Any]) -> tuple[str, str]:
     return manifest["status"], manifest["message"]
 
 
-def _work(trial: Trial, results: str) -> tuple[str, str]:
+def _work(trial: Trial, identifier: str, results: Path) -> tuple[str, str]:
     """What a worker does with a trial."""
     from .trial import run_trial
 
-    return _brief(run_trial(trial, Path(results)))
+    return _brief(run_trial(trial, identifier, results))
 
 
 def _prepare_worker(parent: int) -> None:

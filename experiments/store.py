@@ -201,8 +201,11 @@ def _read_json(path: Path) -> Any:
         raise CorruptResultError(f"{path}: not readable as JSON ({error}).") from None
 
 
-def write_suite(results: Path, suite: Suite) -> None:
+def write_suite(results: Path, suite: Suite) -> list[str]:
     """Notes what a results directory is for.
+
+    Returns:
+        The ids of the suite's trials, in order.
 
     Raises:
         DsegymError: the directory already holds another suite's results.
@@ -213,15 +216,12 @@ def write_suite(results: Path, suite: Suite) -> None:
             f"'{results}' holds the results of the suite '{held}'; choose another directory for '{suite.name}'."
         )
     results.mkdir(parents=True, exist_ok=True)
-    content = {
-        "format": FORMAT,
-        "name": suite.name,
-        "description": suite.description,
-        "trials": [trial_id(trial) for trial in suite.trials],
-    }
+    identifiers = [trial_id(trial) for trial in suite.trials]
+    content = {"format": FORMAT, "name": suite.name, "description": suite.description, "trials": identifiers}
     temporary = results / f".{SUITE}-{os.getpid()}"
     _write_json(temporary, content)
     temporary.replace(path)
+    return identifiers
 
 
 def read_suite(results: Path) -> Mapping[str, Any]:

@@ -87,7 +87,7 @@ class Suite:
 
 def suite_names() -> tuple[str, ...]:
     """The shipped suites, sorted."""
-    folder = importlib.resources.files(__package__) / "suites"
+    folder = importlib.resources.files(__name__.rpartition(".")[0]) / "suites"
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
 
@@ -101,7 +101,7 @@ def find_suite(name_or_file: str) -> Path:
         return Path(name_or_file)
     if name_or_file not in suite_names():
         raise UnknownNameError("suite", name_or_file, (*suite_names(), "or the path of a .toml file"))
-    return Path(str(importlib.resources.files(__package__) / "suites" / f"{name_or_file}.toml"))
+    return Path(str(importlib.resources.files(__name__.rpartition(".")[0]) / "suites" / f"{name_or_file}.toml"))
 
 
 def load_suite(path: str | Path) -> Suite:

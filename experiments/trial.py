@@ -18,14 +18,19 @@ from ..agents.registry import make_agent
 from ..costmodels.errors import BudgetExhausted, TimeLimitReached
 from ..envs.problem import Problem, Yardstick
 from ..envs.scenarios import make_problem
-from .store import FORMAT, trial_id, versions, write_trial
+from .store import FORMAT, versions, write_trial
 from .suite import Trial
 
 __all__ = ["run_trial", "store_unfinished"]
 
 
-def run_trial(trial: Trial, results: Path) -> dict[str, Any]:
+def run_trial(trial: Trial, identifier: str, results: Path) -> dict[str, Any]:
     """Runs a trial and stores its result. Whatever the agent does, the samples that it spent are kept.
+
+    Args:
+        trial: what to run.
+        identifier: its id, as the suite notes it.
+        results: the results directory.
 
     Returns:
         The stored manifest, without file hashes.
@@ -54,7 +59,7 @@ def run_trial(trial: Trial, results: Path) -> dict[str, Any]:
         status, message = "failed", _describe(error)
     search_s = time.perf_counter() - search_start - referee.compile_s
     samples = referee.samples
-    manifest = _manifest(trial, problem, samples, status, message)
+    manifest = _manifest(trial, identifier, problem, samples, status, message)
     seconds = manifest["seconds"]
 
     def close() -> None:
@@ -66,21 +71,23 @@ def run_trial(trial: Trial, results: Path) -> dict[str, Any]:
     return manifest
 
 
-def store_unfinished(trial: Trial, results: Path, status: str, message: str) -> dict[str, Any]:
+def store_unfinished(trial: Trial, identifier: str, results: Path, status: str, message: str) -> dict[str, Any]:
     """Stores a trial whose worker had to be stopped or died: no samples, and the reason."""
     problem = make_problem(trial.scenario, **trial.options)
     empty = Referee(problem, trial.samples).samples
-    manifest = _manifest(trial, problem, empty, status, message)
+    manifest = _manifest(trial, identifier, problem, empty, status, message)
     manifest["seconds"] |= {"agent": 0.0, "cost_model": 0.0, "overhead": 0.0, "total": 0.0}
     write_trial(results, manifest, _trace(empty))
     return manifest
 
 
-def _manifest(trial: Trial, problem: Problem, samples: Samples, status: str, message: str) -> dict[str, Any]:
+def _manifest(
+    trial: Trial, identifier: str, problem: Problem, samples: Samples, status: str, message: str
+) -> dict[str, Any]:
     best = samples.best
     return {
         "format": FORMAT,
-        "trial_id": trial_id(trial),
+        "trial_id": identifier,
         "trial": trial.as_dict(),
         "versions": dict(versions()),
         "status": status,

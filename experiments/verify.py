@@ -30,8 +30,8 @@ class Verdict:
 def verify(results: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Iterator[Verdict]:
     """Checks every trial of a results directory, and the leaderboard if there is one.
 
-    For each trial: the files are whole, the samples respect the budget, every design costs what the trace says (relative
-    tolerance 1e-6), the best design is the trace's, and the yardsticks are this version's.
+    For each trial: the files are whole, the samples respect the budget, every design costs what the trace says
+    (relative tolerance 1e-6), the best design is the trace's, and the yardsticks are this version's.
 
     Raises:
         CorruptResultError: the directory holds no results.

@@ -20,9 +20,9 @@ def lower_bounds(
 ) -> dict[str, float]:
     """Values that no design within the area budget can go below.
 
-    Latency: every product needs at least its multiply-accumulates over the largest array that fits the budget beside the
-    smallest buffers, and at least its distinct words over the widest DRAM port. Energy: every multiply-accumulate, every
-    distinct word from DRAM, and one access of the smallest buffers for each of these words.
+    Latency: every product needs at least its multiply-accumulates over the largest array that fits the budget beside
+    the smallest buffers, and at least its distinct words over the widest DRAM port. Energy: every multiply-accumulate,
+    every distinct word from DRAM, and one access of the smallest buffers for each of these words.
 
     Args:
         area_budget_mm2: mm2.

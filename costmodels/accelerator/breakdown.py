@@ -18,7 +18,8 @@ from .workloads import Workload
 __all__ = ["NOTES", "break_down"]
 
 NOTES = (
-    "Compute cycles are SCALE-Sim 3.0.0's unstalled cycles + 1 on every layer; DRAM stalls are a roofline over modelled traffic.",
+    "Compute cycles are SCALE-Sim 3.0.0's unstalled cycles + 1 on every layer; DRAM stalls are a roofline over "
+    "modelled traffic.",
     "Energy uses DOSA's published per-access constants and is not calibrated against a chip; leakage is left out.",
     "Area is a linear fit (mean error 5.4 %) to published Timeloop areas; the area of the DRAM interface is synthetic.",
     "The clock (1 GHz) is an assumption.",

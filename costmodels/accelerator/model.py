@@ -1,7 +1,8 @@
 """The systolic-array model: cycles, off-chip traffic, energy and area of a whole network on one array, in closed form.
 
-Sources: the fold arithmetic is SCALE-Sim's (Samajdar et al., ISPASS 2020), in the form that its release 3.0.0 computes:
-compute cycles here equal SCALE-Sim's unstalled total plus one on every layer. Energy and area constants: `technology.csv`.
+Sources: the fold arithmetic is SCALE-Sim's (Samajdar et al., ISPASS 2020), in the form that its release 3.0.0
+computes: compute cycles here equal SCALE-Sim's unstalled total plus one on every layer. Energy and area constants:
+`technology.csv`.
 
 Every layer is a product of an (M x K) input by a (K x N) filter (im2col). On R rows and C columns
 
@@ -12,12 +13,13 @@ Every layer is a product of an (M x K) input by a (K x N) filter (im2col). On R 
 | input stationary | K | M | N | ceil(K/R) ceil(M/C) | 2R + C + N - 2 |
 
 Assumptions, all uncalibrated beyond the checks named in `docs/accelerator.md`:
-- Folds do not overlap; products (groups, heads) and layers run one after another; compute overlaps perfectly with DRAM
-  traffic within a layer: cycles = max(compute, ceil(words / DRAM words per cycle)) (a roofline).
-- Buffers are double-buffered: half is usable. DRAM traffic is the cheaper of two schedules: keep input tiles and stream the
-  filter once per tile, or keep filter tiles and stream the input once per tile. Where the weight- and input-stationary
-  dataflows need several row folds, the partial sums of a column fold must fit the ofmap buffer: the schedule either cuts
-  its streamed operand into tiles whose partial sums do fit, or spills all partial sums to DRAM and back.
+- Folds do not overlap; products (groups, heads) and layers run one after another; compute overlaps perfectly with
+  DRAM traffic within a product: cycles = max(compute, ceil(words / DRAM words per cycle)) (a roofline).
+- Buffers are double-buffered: half is usable. DRAM traffic is the cheaper of two schedules: keep input tiles and
+  stream the filter once per tile, or keep filter tiles and stream the input once per tile. Where the weight- and
+  input-stationary dataflows need several row folds, the partial sums of a column fold must fit the ofmap buffer: the
+  schedule either cuts its streamed operand into tiles whose partial sums do fit, or spills all partial sums to DRAM
+  and back.
 - Energy counts accesses; there is no leakage, clock or interconnect energy.
 
 Shapes: B batch (by `jax.vmap`), L layers. Counts are exact integers (`wide.Wide`), whatever their size.
@@ -87,7 +89,7 @@ class Metrics(NamedTuple):
 
 
 def _ceil_div(size, divisor):
-    """ceil(size / divisor) for 1 <= size <= 2**24: a float32 estimate (integer division does not vectorise), corrected."""
+    """ceil(size / divisor), 1 <= size <= 2**24: a float32 estimate (integer division does not vectorise), corrected."""
     quotient = jnp.ceil(size.astype(jnp.float32) / divisor.astype(jnp.float32)).astype(jnp.int32)
     quotient = quotient - ((quotient - 1) * divisor >= size)
     return quotient + (quotient * divisor < size)
@@ -174,7 +176,7 @@ def _tiled_traffic(hardware, layers, technology, partials, live_partials):
     partial_tiles = jnp.where(partials > 1, _tiles(live_partials, hardware.ofmap_kib, technology.accumulator_bits), 1)
     spill = wide.multiply(outputs, jnp.where(partial_tiles > 1, 2 * words_per_partial * (partials - 1), 0))
 
-    # Keep input tiles, stream the filter: weight stationary cuts M further where partial sums need it, input stationary spills.
+    # Keep input tiles, stream the filter: weight stationary cuts M where partial sums need it, input stationary spills.
     stream_filter = wide.multiply(filters, jnp.where(is_ws, jnp.maximum(ifmap_tiles, partial_tiles), ifmap_tiles))
     spill_a = wide.scale(spill, is_is)
     # Keep filter tiles, stream the input: the other way round.
@@ -206,7 +208,7 @@ _PORTS = {"shared": _shared_port, "separate": _separate_ports}
 
 
 def area_mm2(hardware: Hardware, technology: Technology):
-    """Area of a design in mm2, float32: a linear fit (see `technology.csv`), plus a synthetic price of the DRAM interface."""
+    """Area of a design, float32 mm2: a linear fit (`technology.csv`) plus a synthetic price of the DRAM interface."""
     area = technology.base_mm2 + technology.pe_mm2 * (hardware.rows * hardware.columns)
     area = area + technology.edge_mm2 * 0.5 * (hardware.rows + hardware.columns)
     area = area + technology.sram_mm2_per_kib * (hardware.ifmap_kib + hardware.filter_kib)

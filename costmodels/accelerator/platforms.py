@@ -54,7 +54,7 @@ class Platform:
 @functools.cache
 def technology_rows() -> tuple[Mapping[str, str], ...]:
     """The rows of `technology.csv`: technology, quantity, value, unit, status."""
-    text = (importlib.resources.files(__package__) / "technology.csv").read_text(encoding="utf-8")
+    text = (importlib.resources.files(__name__.rpartition(".")[0]) / "technology.csv").read_text(encoding="utf-8")
     return tuple(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
 
 
@@ -67,7 +67,7 @@ def get_technology(name: str) -> Technology:
     return Technology(**{field.name: values[field.name] for field in fields(Technology)})
 
 
-# name: (technology, clock in Hz, ports, traffic, summary). The clock is an assumption: no source fixes it for a template.
+# name: (technology, clock in Hz, ports, traffic, summary). The clock is assumed: no source fixes it for a template.
 PLATFORMS: Mapping[str, tuple[str, float, Literal["shared", "separate"], Literal["tiled", "compulsory"], str]] = {
     "gemmini": ("gemmini", 1e9, "shared", "tiled", "8-bit words, DOSA's Gemmini constants; the 1 GHz clock is assumed"),
     "eyeriss": ("eyeriss", 1e9, "shared", "tiled", "16-bit words, Eyeriss's relative energies; clock and area assumed"),

@@ -1,7 +1,8 @@
 """A smooth stand-in for the systolic-array model, for gradient search. The exact model scores.
 
-Where `model.py` has ceil(a / b), this has max(a / b, 1); where it has a choice of schedule or a roofline, a soft minimum
-or maximum; sizes are real numbers. Everything is float32, so this is an estimate, never a result.
+Where `model.py` has ceil(a / b), this has max(a / b, 1); where it has a choice of schedule or a roofline, a soft
+minimum or maximum; sizes are real numbers; partial sums are never spilled. Everything is float32, so this is an
+estimate, never a result.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Workloads of the accelerator family: networks as tables of convolution and matrix-product layers.
 
 A workload is a CSV file, one layer (or one group of identical layers) a row; the shipped ones lie in
-`workload_tables/`, and `load_workload` reads a user's own file of the same form. Lines that start with `#` are comments.
+`workload_tables/`, and `load_workload` reads a user's own file of the same form. Lines that start with `#` are
+comments.
 
 | column | applies to | meaning | default |
 |---|---|---|---|
@@ -250,7 +251,7 @@ def load_workload(path: str | Path, name: str | None = None) -> Workload:
 
 
 def _tables() -> Path:
-    return Path(str(importlib.resources.files(__package__) / _TABLES))
+    return Path(str(importlib.resources.files(__name__.rpartition(".")[0]) / _TABLES))
 
 
 @functools.cache
