@@ -14,14 +14,17 @@ __all__ = ["ProximalPolicyOptimisation"]
 
 @dataclass(frozen=True)
 class ProximalPolicyOptimisation(Agent):
-    """stable-baselines3's PPO (Schulman et al., 2017) on a vector environment; an episode is a sample."""
+    """stable-baselines3's PPO (Schulman et al., 2017) on a vector environment; an episode is a sample.
+
+    The defaults are the best of nine settings on three accelerator instances of 1,000 samples: small updates, often.
+    """
 
     form: str = "parametric"
     lanes: int = 16
-    steps: int = 4
-    learning_rate: float = 1e-2
+    steps: int = 2
+    learning_rate: float = 3e-3
     entropy_coefficient: float = 0.01
-    epochs: int = 10
+    epochs: int = 20
     hidden_units: int = 64
 
     name = "ppo"

@@ -60,6 +60,8 @@ class OneShotState(NamedTuple):
 
     design: Any  # int32[n], indices chosen so far, 0 where not yet chosen
     step: Any  # int32[], parameters chosen so far
+    objective: Any  # float32[], of the finished design; 0 before
+    feasible: Any  # bool[], of the finished design; False before
 
 
 class _OneShotEnv(FunctionalEnv):
@@ -79,7 +81,20 @@ class _OneShotEnv(FunctionalEnv):
     def initial(self, rng: Any, params: Any = None) -> OneShotState:
         """No parameter is chosen."""
         del rng, params
-        return OneShotState(jnp.zeros(len(self._cardinalities), jnp.int32), jnp.int32(0))
+        return OneShotState(
+            jnp.zeros(len(self._cardinalities), jnp.int32), jnp.int32(0), jnp.float32(0), jnp.bool_(False)
+        )
+
+    def _advance(self, design: Any, step: Any, params: Any) -> OneShotState:
+        """The state with the design costed if it is complete: once, for the reward and the info alike."""
+
+        def finish():
+            evaluation = self._cost(design, params)
+            return evaluation.objective, evaluation.feasible
+
+        done = step >= len(self._cardinalities)
+        objective, feasible = jax.lax.cond(done, finish, lambda: (jnp.float32(0), jnp.bool_(False)))
+        return OneShotState(design, step, objective, feasible)
 
     def observation(self, state: OneShotState, rng: Any, params: Any = None) -> jax.Array:
         """float32[2n]: chosen flags, then indices scaled to [0, 1]."""
@@ -96,11 +111,13 @@ class _OneShotEnv(FunctionalEnv):
     def reward(self, state: OneShotState, action: Any, next_state: OneShotState, rng: Any, params: Any = None) -> Any:
         """float32: log(reference / objective) of the finished design, 0 before."""
         del state, action
-        return jax.lax.cond(
-            self.terminal(next_state, rng, params),
-            lambda: jnp.log(self.reference / self._cost(next_state.design, params).objective),
-            lambda: jnp.float32(0),
-        )
+        done = self.terminal(next_state, rng, params)
+        return jnp.where(done, jnp.log(self.reference / jnp.where(done, next_state.objective, 1.0)), 0.0)
+
+    def transition_info(self, state: Any, action: Any, next_state: OneShotState, params: Any = None) -> dict:
+        """The finished episode's design, objective and feasibility."""
+        del state, action, params
+        return {"design": next_state.design, "objective": next_state.objective, "feasible": next_state.feasible}
 
     def design(self, state: OneShotState, params: Any = None) -> jax.Array:
         """int32[n]."""
@@ -123,8 +140,8 @@ class ParametricEnv(_OneShotEnv):
 
     def transition(self, state: OneShotState, action: Any, rng: Any, params: Any = None) -> OneShotState:
         """Sets every parameter; an index that is too large counts as the largest."""
-        del state, rng, params
-        return OneShotState(_clip(action, self._cardinalities), jnp.int32(len(self._cardinalities)))
+        del state, rng
+        return self._advance(_clip(action, self._cardinalities), jnp.int32(len(self._cardinalities)), params)
 
 
 class SequentialEnv(_OneShotEnv):
@@ -137,9 +154,9 @@ class SequentialEnv(_OneShotEnv):
 
     def transition(self, state: OneShotState, action: Any, rng: Any, params: Any = None) -> OneShotState:
         """Sets the next parameter; a masked action counts as the parameter's largest index."""
-        del rng, params
+        del rng
         value = _clip(action, jnp.asarray(self._cardinalities)[state.step])
-        return OneShotState(state.design.at[state.step].set(value), state.step + 1)
+        return self._advance(state.design.at[state.step].set(value), state.step + 1, params)
 
     def action_mask(self, state: OneShotState, params: Any = None) -> jax.Array:
         """bool[C]: the values of the next parameter."""

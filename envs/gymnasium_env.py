@@ -36,7 +36,7 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
         self.render_mode = None
         self._state: Any = None
         self._key: Any = None
-        self._reset, self._step, self._info = _compiled_lane(problem, form)
+        self._reset, self._step = _compiled_lane(problem, form)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Starts an episode. The seed, once given, fixes everything that follows."""
@@ -50,18 +50,16 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
         """One transition; `truncated` is always False."""
         if self._state is None:
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
-        before = self._state
-        action = np.asarray(action, np.int32)
-        self._key, self._state, result = self._step(self._key, before, action)
-        observation, reward, terminal, mask = jax.device_get(result)
-        info = jax.device_get(self._info(before, action, self._state)) if terminal else {}
-        return observation, float(reward), bool(terminal), False, _with_mask(info, mask)
+        self._key, self._state, result = self._step(self._key, self._state, np.asarray(action, np.int32))
+        observation, reward, terminal, mask, info = jax.tree.map(np.asarray, result)
+        ended = bool(terminal)
+        return np.array(observation), float(reward), ended, False, _with_mask(info if ended else {}, mask)
 
 
 @functools.lru_cache(maxsize=64)
 def _compiled_lane(problem: Problem, form: str | None):
-    """The jitted reset, step and closing info of one lane, shared by all environments of an instance."""
-    env, params = problem.functional_env(form), problem.params
+    """The jitted reset and step of one lane, shared by all environments of an instance."""
+    env, params = problem.functional_env(form), jax.tree.map(jnp.asarray, problem.params)
 
     @jax.jit
     def reset(key):
@@ -76,16 +74,17 @@ def _compiled_lane(problem: Problem, form: str | None):
         reward = env.reward(state, action, moved, reward_key, params)
         terminal = env.terminal(moved, terminal_key, params)
         observation = env.observation(moved, observation_key, params)
-        return key, moved, (observation, reward, terminal, env.action_mask(moved, params))
+        info = env.transition_info(state, action, moved, params)
+        return key, moved, (observation, reward, terminal, env.action_mask(moved, params), info)
 
-    return reset, step, jax.jit(lambda state, action, moved: env.transition_info(state, action, moved, params))
+    return reset, step
 
 
 @functools.lru_cache(maxsize=64)
 def _compiled_lanes(problem: Problem, form: str | None, num_envs: int):
     """The jitted reset and step of a vector environment, shared by all of an instance's with as many lanes."""
     step, reset = vector_step(problem.functional_env(form), num_envs)
-    params = problem.params
+    params = jax.tree.map(jnp.asarray, problem.params)
     return jax.jit(lambda key: reset(key, params)), jax.jit(lambda carry, actions: step(carry, actions, params))
 
 
@@ -132,7 +131,7 @@ class FunctionalVectorEnv(VectorEnv):
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
         start = time.perf_counter()
         self._carry, result = self._step(self._carry, np.asarray(actions, np.int32))
-        observation, reward, terminal, mask, final_observation, final = jax.device_get(result)
+        observation, reward, terminal, mask, final_observation, final = jax.tree.map(np.asarray, result)
         self.step_s += time.perf_counter() - start
         info = _with_mask({}, mask)
         if terminal.any():

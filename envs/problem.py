@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluation", "Objective", "Problem", "Yardstick"]
 
-# Batches are padded to one of these sizes, so that a problem compiles three times at most whatever agents ask for.
-BATCH_SIZES = (1, 128, 4096)
+# Batches are padded to one of these sizes, so that a problem compiles four times at most whatever agents ask for.
+BATCH_SIZES = (1, 128, 1024, 4096)
 
 
 class Evaluation(NamedTuple):
@@ -61,6 +61,11 @@ class Yardstick:
 @functools.partial(jax.jit, static_argnums=0)
 def _evaluate_batch(cost: Callable, designs: jax.Array, params: Any) -> Evaluation:
     return jax.vmap(cost, in_axes=(0, None))(designs, params)
+
+
+def _to_host(leaf: Any, count: int) -> np.ndarray:
+    """The first `count` rows of a leaf in NumPy; exact integers as int64."""
+    return (wide.to_int64(leaf) if isinstance(leaf, wide.Wide) else np.asarray(leaf))[:count]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,19 +132,21 @@ class Problem:
         size = next(size for size in BATCH_SIZES if size >= count)
         padded = np.zeros((size, len(self.space)), np.int32)
         padded[:count] = designs
-        result = jax.device_get(_evaluate_batch(self.cost, padded, self.params))
+        result = _evaluate_batch(self.cost, padded, self.params)
         result = jax.tree.map(
-            lambda leaf: wide.to_int64(leaf) if isinstance(leaf, wide.Wide) else leaf,
-            result,
-            is_leaf=lambda leaf: isinstance(leaf, wide.Wide),
+            lambda leaf: _to_host(leaf, count), result, is_leaf=lambda leaf: isinstance(leaf, wide.Wide)
         )
-        result = jax.tree.map(lambda leaf: leaf[:count], result)
         return result._replace(objective=result.objective.astype(np.float64))
 
-    def warm_up(self) -> None:
-        """Compiles the cost model for every batch size, so that no trial pays for it."""
+    @functools.cached_property
+    def _warm(self) -> bool:
         for size in BATCH_SIZES:
             self._evaluate_padded(np.zeros((size, len(self.space)), np.int32))
+        return True
+
+    def warm_up(self) -> None:
+        """Compiles the cost model for every batch size, so that no trial pays for it; costs nothing the second time."""
+        _ = self._warm
 
     def decode(self, design: object) -> dict[str, int | float | str]:
         """{name: value} of one design, int[n]."""

@@ -1,16 +1,19 @@
 """The systolic-array model against its oracle, and the properties that any design and layer must have."""
 
-import functools
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from dsegym.costmodels import wide
 from dsegym.costmodels.accelerator import model, platforms, workloads
-from dsegym.costmodels.accelerator.workloads import LayerArrays
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 ARRAY = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 BUFFER_KIB = tuple(2**power for power in range(3, 12))
@@ -19,35 +22,18 @@ WORKLOADS = workloads.workload_names()
 FLOATS = ("latency_s", "energy_j", "area_mm2", "utilisation")
 PARTS = ("mac_energy_j", "sram_energy_j", "accumulator_energy_j", "dram_energy_j")
 EXACT = ("compute_cycles", "cycles", "dram_words")
-MOST_ROWS = 56  # every shipped table is padded to as many, so that one compiled size serves them all
 
-_networks = jax.jit(jax.vmap(model.evaluate, in_axes=(0, None, None)), static_argnums=2)
-
-
-def evaluate(hardware, layers, platform):
-    """`Metrics` of NumPy arrays [B], exact counts as int64."""
-    result = jax.device_get(_networks(hardware, layers, platforms.get_platform(platform)))
-    return result._replace(**{name: wide.to_int64(getattr(result, name)) for name in EXACT})
-
-
-def padded(layers, size=MOST_ROWS):
-    """The table with rows that occur zero times."""
-    missing = size - len(layers.m)
-    return LayerArrays(*(np.append(column, [fill] * missing).astype(np.int32) for column, fill in zip(layers, "11110")))
+TECHNOLOGY_TABLE = Path(platforms.__file__).with_name("technology.csv")
+WORKLOAD_TABLES = Path(platforms.__file__).with_name("workload_tables")
 
 
 def technology_of(oracle, platform):
-    table = platforms.__file__.replace("platforms.py", "technology.csv")
-    return oracle.read_technology(table, platforms.PLATFORMS[platform][0])
+    return oracle.read_technology(TECHNOLOGY_TABLE, platforms.PLATFORMS[platform][0])
 
 
 def conventions(platform):
     _, _, ports, traffic, _ = platforms.PLATFORMS[platform]
     return {"ports": ports, "traffic": traffic}
-
-
-def table_of(oracle, workload):
-    return oracle.read_workload(platforms.__file__.replace("platforms.py", f"workload_tables/{workload}.csv"))
 
 
 def random_designs(oracle, seed, count):
@@ -77,18 +63,15 @@ def assert_pairs_agree(oracle, run_pairs, designs, products, platform):
         assert efficiency[index] == pytest.approx(occupied, rel=1e-6)
 
 
-# --- Agreement with the oracle ------------------------------------------------------------------------------------------
+# --- Agreement with the oracle ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("platform", platforms.PLATFORMS)
 @pytest.mark.parametrize("workload", WORKLOADS)
-def test_random_designs_of_every_shipped_workload_cost_what_the_oracle_says(
-    oracle, hardware_of_designs, workload, platform
-):
+def test_random_designs_of_every_shipped_workload_cost_what_the_oracle_says(oracle, run_network, workload, platform):
     designs = random_designs(oracle, seed=len(workload), count=16)
-    products, technology = table_of(oracle, workload), technology_of(oracle, platform)
-    layers = padded(workloads.get_workload(workload).distinct)
-    metrics = evaluate(hardware_of_designs(designs), layers, platform)
+    products, technology = oracle.read_workload(WORKLOAD_TABLES / f"{workload}.csv"), technology_of(oracle, platform)
+    metrics = run_network(designs, workloads.get_workload(workload).distinct, platform)
     for index, design in enumerate(designs):
         expected = oracle.network_costs(design, products, technology, clock_hz=1e9, **conventions(platform))
         assert {name: int(getattr(metrics, name)[index]) for name in EXACT} == {name: expected[name] for name in EXACT}
@@ -132,16 +115,16 @@ def test_any_product_on_any_design_costs_what_the_oracle_says(oracle, run_pairs,
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
-def test_merged_rows_have_the_totals_of_the_rows_in_order(oracle, hardware_of_designs, workload):
-    hardware = hardware_of_designs(random_designs(oracle, 5, 16))
+def test_merged_rows_have_the_totals_of_the_rows_in_order(oracle, run_network, workload):
+    designs = random_designs(oracle, 5, 16)
     table = workloads.get_workload(workload)
-    merged, in_order = (evaluate(hardware, padded(layers), "gemmini") for layers in (table.distinct, table.in_order))
+    merged, in_order = (run_network(designs, layers, "gemmini") for layers in (table.distinct, table.in_order))
     assert len(table.distinct.m) <= len(table.in_order.m) + workloads.VECTOR
     for name in EXACT:
         np.testing.assert_array_equal(getattr(merged, name), getattr(in_order, name))
 
 
-# --- Properties -----------------------------------------------------------------------------------------------------------
+# --- Properties -------------------------------------------------------------------------------------------------------
 
 
 def better_designs(oracle, field, factor=2, count=320):
@@ -191,9 +174,7 @@ def test_huge_buffers_leave_only_compulsory_traffic_to_an_output_stationary_arra
 
 
 @pytest.mark.parametrize("platform", platforms.PLATFORMS)
-def test_cycles_are_at_least_compute_cycles_and_utilisation_is_a_share(
-    oracle, hardware_of_designs, run_pairs, platform
-):
+def test_cycles_are_at_least_compute_cycles_and_utilisation_is_a_share(oracle, run_network, run_pairs, platform):
     designs, products = random_designs(oracle, 9, 320), random_products(oracle, 10, 320)
     exact, efficiency = run_pairs(designs, products, platform)
     assert (exact["cycles"] >= exact["compute_cycles"]).all()
@@ -201,65 +182,69 @@ def test_cycles_are_at_least_compute_cycles_and_utilisation_is_a_share(
     utilisation = exact["macs"] / (exact["cycles"] * elements)
     assert ((utilisation > 0) & (utilisation <= 1)).all()
     assert ((efficiency > 0) & (efficiency <= 1)).all()
-    layers = padded(workloads.get_workload("resnet50").distinct)
-    network = evaluate(hardware_of_designs(designs[:16]), layers, platform).utilisation
+    network = run_network(designs[:16], workloads.get_workload("resnet50").distinct, platform).utilisation
     assert ((network > 0) & (network <= 1)).all()
 
 
-def test_every_share_of_the_energy_is_positive_and_they_add_up(oracle, hardware_of_designs):
-    hardware = hardware_of_designs(random_designs(oracle, 11, 16))
-    metrics = evaluate(hardware, padded(workloads.get_workload("mobilenet_v2").distinct), "eyeriss")
+def test_every_share_of_the_energy_is_positive_and_they_add_up(oracle, run_network):
+    layers = workloads.get_workload("mobilenet_v2").distinct
+    metrics = run_network(random_designs(oracle, 11, 16), layers, "eyeriss")
     parts = np.stack([getattr(metrics, name) for name in PARTS])
     assert (parts > 0).all()
     np.testing.assert_allclose(parts.sum(axis=0), metrics.energy_j, rtol=1e-6)
 
 
-# --- Numerics -------------------------------------------------------------------------------------------------------------
+# --- Numerics ---------------------------------------------------------------------------------------------------------
 
 
-def test_results_do_not_depend_on_the_batch_size_bit_for_bit(oracle, hardware_of_designs):
-    hardware = hardware_of_designs(random_designs(oracle, 12, 128))
-    layers = workloads.get_workload("resnet50").distinct
-    whole = evaluate(hardware, layers, "gemmini")
+def test_results_do_not_depend_on_the_batch_size_bit_for_bit(oracle, hardware_of):
+    evaluate = jax.jit(jax.vmap(model.evaluate, in_axes=(0, None, None)), static_argnums=2)
+    layers, platform = workloads.get_workload("resnet50").distinct, platforms.get_platform("gemmini")
+    hardware = hardware_of(random_designs(oracle, 12, 128))
+    whole = evaluate(hardware, layers, platform)
     for size in (1, 7):
         for start in (0, 35, 128 - size):
-            part = evaluate(model.Hardware(*(column[start : start + size] for column in hardware)), layers, "gemmini")
-            for name, alone, together in zip(whole._fields, part, whole, strict=True):
-                np.testing.assert_array_equal(alone, together[start : start + size], err_msg=name)
+            lanes = slice(start, start + size)
+            part = evaluate(model.Hardware(*(column[lanes] for column in hardware)), layers, platform)
+            for alone, together in zip(jax.tree.leaves(part), jax.tree.leaves(whole), strict=True):
+                np.testing.assert_array_equal(alone, together[lanes])
 
 
-def test_without_jit_and_vmap_one_design_costs_the_same_counts(oracle, hardware_of_designs):
-    hardware = hardware_of_designs(random_designs(oracle, 13, 16))
-    layers = padded(workloads.get_workload("alexnet").distinct)
-    batched = evaluate(hardware, layers, "gemmini")
-    alone = model.evaluate(
-        model.Hardware(*(jax.numpy.asarray(column[3]) for column in hardware)),
-        jax.tree.map(jax.numpy.asarray, layers),
-        platforms.get_platform("gemmini"),
-    )
-    for name in EXACT:
-        assert int(wide.to_int64(getattr(alone, name))) == getattr(batched, name)[3]
-    assert float(alone.energy_j) == pytest.approx(batched.energy_j[3], rel=1e-5)
-
-
-def test_counts_are_the_same_whether_64_bit_types_are_on_or_off(oracle, hardware_of_designs):
-    assert not jax.config.jax_enable_x64
-    designs = random_designs(oracle, 14, 16)
-    layers = padded(workloads.get_workload("llama2_7b_prefill2048").distinct)
-    narrow = evaluate(hardware_of_designs(designs), layers, "gemmini")
-    with jax.enable_x64(True):
-        assert jax.numpy.arange(3.0).dtype == np.float64
-        double = evaluate(hardware_of_designs(designs), layers, "gemmini")
-    for name in EXACT:
-        np.testing.assert_array_equal(getattr(narrow, name), getattr(double, name))
+def test_without_jit_and_vmap_one_design_costs_the_same(oracle, run_network, hardware_of):
+    designs = random_designs(oracle, 13, 2)
+    layers = workloads.get_workload("alexnet").distinct
+    batched = run_network(designs, layers, "gemmini")
+    hardware = jax.tree.map(lambda column: jnp.asarray(column[1]), hardware_of(designs))
+    alone = model.evaluate(hardware, jax.tree.map(jnp.asarray, layers), platforms.get_platform("gemmini"))
+    assert {name: wide.to_int64(getattr(alone, name)) for name in EXACT} == {
+        name: getattr(batched, name)[1] for name in EXACT
+    }
     for name in (*FLOATS, *PARTS):
-        np.testing.assert_allclose(getattr(narrow, name), getattr(double, name), rtol=1e-5)
-    assert max(narrow.cycles) > 2**32, "the workload is meant to overflow 32 bits"
+        assert float(getattr(alone, name)) == pytest.approx(getattr(batched, name)[1], rel=1e-5)
 
 
-def test_the_global_configuration_of_jax_stays_as_it_was(oracle, hardware_of_designs):
-    before = dict(jax.config.values)
-    evaluate(
-        hardware_of_designs(random_designs(oracle, 15, 16)), padded(workloads.get_workload("vgg16").distinct), "eyeriss"
-    )
-    assert dict(jax.config.values) == before
+def test_counts_are_the_same_whether_64_bit_types_are_on_or_off(oracle, run_network):
+    assert not jax.config.jax_enable_x64
+    designs, layers = random_designs(oracle, 14, 16), workloads.get_workload("llama2_7b_prefill2048").distinct
+    off = run_network(designs, layers, "gemmini")
+    with jax.enable_x64(True):
+        assert jnp.arange(3.0).dtype == np.float64
+        on = run_network(designs, layers, "gemmini")
+    assert max(off.cycles) > 2**32, "the workload is meant to overflow 32 bits"
+    for name in EXACT:
+        np.testing.assert_array_equal(getattr(off, name), getattr(on, name))
+    for name in (*FLOATS, *PARTS):
+        np.testing.assert_allclose(getattr(off, name), getattr(on, name), rtol=1e-5)
+
+
+def test_the_global_configuration_of_jax_stays_as_it_was():
+    """In a fresh interpreter, since an earlier test may have changed it already."""
+    program = """
+import jax
+before = dict(jax.config.values)
+import dsegym
+problem = dsegym.make_problem("dsegym/AcceleratorSizing-v0", workload="alexnet")
+problem.evaluate([0] * 7)
+assert dict(jax.config.values) == before
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,25 @@
+"""Every benchmark, one after another: `make bench`. Name some to run only these: `python benchmarks/run.py runner`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+
+BENCHMARKS = ("import_time", "environments", "runner", "cost_model")
+
+
+def main() -> None:
+    """Runs what the command line names, or all."""
+    chosen = sys.argv[1:] or BENCHMARKS
+    unknown = [name for name in chosen if name not in BENCHMARKS]
+    if unknown:
+        raise SystemExit(f"Unknown benchmark '{unknown[0]}'; there are: {', '.join(BENCHMARKS)}.")
+    print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}")
+    for name in chosen:
+        importlib.import_module(name).main()
+
+
+if __name__ == "__main__":
+    main()

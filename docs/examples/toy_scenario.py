@@ -1,0 +1,128 @@
+"""A complete scenario in one file of another package: choose a cache for a program under an area budget.
+
+Synthetic: the laws and the constants are invented to show the interface. No simulator and no measurement stands behind
+them, so no number from here means anything.
+
+    >>> import dsegym
+    >>> problem = dsegym.make_problem("toy_scenario:toy/CacheSizing-v0", program="graph")
+    >>> problem.space.size
+    420
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+import dsegym
+from dsegym.envs.functional import ONE_SHOT_FORMS
+from dsegym.envs.problem import Evaluation, Objective, Problem, Yardstick
+from dsegym.envs.scenarios import Option, Scenario
+from dsegym.envs.spaces import DesignSpace, Parameter
+
+# --- The cost model. In the package it would be `costmodels/cache/model.py`; it knows nothing of what follows. ---
+
+REPLACEMENT = ("lru", "fifo", "random")
+_EXTRA_MISSES = np.array([1.0, 1.1, 1.15], np.float32)  # by replacement policy, synthetic
+
+
+class Program(NamedTuple):
+    """How a program uses memory. Scalars, float32."""
+
+    miss_rate: Any  # of a direct-mapped 64 KiB cache with 64-byte lines
+    locality: Any  # 0: each access needs a line of its own; 1: all bytes of a line are used
+
+
+class Metrics(NamedTuple):
+    """What a cache costs. Scalars, float32."""
+
+    access_time_ns: Any  # mean over all accesses
+    miss_rate: Any
+    area_mm2: Any
+
+
+def evaluate(capacity_kib: Any, ways: Any, line_bytes: Any, replacement: Any, program: Program) -> Metrics:
+    """Costs of one cache. Pure JAX; scalars in, scalars out."""
+    conflicts = 0.7 + 0.3 / ways
+    useful_lines = (64.0 / line_bytes) ** (2.0 * program.locality - 1.0)
+    misses = program.miss_rate * jnp.sqrt(64.0 / capacity_kib) * conflicts * useful_lines
+    miss_rate = jnp.minimum(misses * jnp.asarray(_EXTRA_MISSES)[replacement], 1.0)
+    hit_ns = 0.3 + 0.05 * jnp.sqrt(capacity_kib) + 0.05 * ways
+    miss_ns = 50.0 + line_bytes / 8.0
+    area_mm2 = 0.01 * capacity_kib * (1.0 + 0.05 * ways) + 0.2 / line_bytes * capacity_kib
+    return Metrics(hit_ns + miss_rate * miss_ns, miss_rate, area_mm2)
+
+
+# --- The environment. In the package it would be `envs/cache_sizing.py`. ---
+
+SPACE = DesignSpace(
+    (
+        Parameter("capacity", (8, 16, 32, 64, 128, 256, 512), "KiB"),
+        Parameter("ways", (1, 2, 4, 8)),
+        Parameter("line", (16, 32, 64, 128, 256), "B"),
+        Parameter("replacement", REPLACEMENT, ordered=False),
+    )
+)
+PROGRAMS = {"matrix": Program(np.float32(0.02), np.float32(0.9)), "graph": Program(np.float32(0.2), np.float32(0.3))}
+AREA_BUDGETS_MM2 = {"small": 0.6, "large": 4.0}
+INFEASIBLE_NS = 1e6  # above every feasible access time, so that "feasible" always wins
+
+
+class Params(NamedTuple):
+    """What tells instances apart. Traced, so that all instances share one compiled cost function."""
+
+    program: Program
+    area_budget_mm2: Any  # float32
+
+
+def cost(design: Any, params: Params) -> Evaluation:
+    """Costs of one design, int32[4]. A module-level function: the same object for every instance."""
+    capacity, ways, line = (jnp.asarray(SPACE.parameters[i].values)[design[i]] for i in range(3))
+    metrics = evaluate(capacity, ways, line, design[3], params.program)
+    excess = metrics.area_mm2 / params.area_budget_mm2 - 1.0
+    feasible = excess <= 0.0
+    return Evaluation(metrics, jnp.where(feasible, metrics.access_time_ns, INFEASIBLE_NS * (1.0 + excess)), feasible)
+
+
+def build(scenario_id: str, program: str, area_budget: str) -> Problem:
+    """Makes an instance: one keyword argument per option, and the id."""
+    to_come = Yardstick("", math.nan, "")
+    problem = Problem(
+        scenario=scenario_id,
+        options={"program": program, "area_budget": area_budget},
+        space=SPACE,
+        objective=Objective("access_time", "ns", "mean time of one access"),
+        cost=cost,
+        params=Params(PROGRAMS[program], np.float32(AREA_BUDGETS_MM2[area_budget])),
+        reference=to_come,
+        bound=to_come,
+        forms=ONE_SHOT_FORMS,
+        notes=("Synthetic: laws and constants are invented.",),
+    )
+    everything = SPACE.enumerate(0, SPACE.size)  # 420 designs, so the optimum is known
+    objective = problem.evaluate(everything).objective
+    best = int(objective.argmin())
+    baseline = SPACE.encode({"capacity": 32, "ways": 1, "line": 64, "replacement": "lru"})
+    value = float(problem.evaluate(baseline).objective[0])
+    return dataclasses.replace(
+        problem,
+        reference=Yardstick("direct-mapped-32k", value, "a plain small cache", tuple(map(int, baseline))),
+        bound=Yardstick("optimum", float(objective[best]), "enumeration", tuple(map(int, everything[best]))),
+    )
+
+
+SCENARIO = Scenario(
+    summary="Toy: choose a cache's geometry for a program under an area budget (synthetic).",
+    options={
+        "program": Option("matrix", lambda: tuple(PROGRAMS), "what runs"),
+        "area_budget": Option("small", lambda: tuple(AREA_BUDGETS_MM2), "the constraint on area"),
+    },
+    build=build,
+    core=lambda: [{"program": program, "area_budget": budget} for program in PROGRAMS for budget in AREA_BUDGETS_MM2],
+)
+
+dsegym.register("toy/CacheSizing-v0", "toy_scenario:SCENARIO")

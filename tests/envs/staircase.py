@@ -1,0 +1,113 @@
+"""A third party's sequential scenario in one file: climb a staircase of `TOP` steps in `HORIZON` moves, at least cost.
+
+A move climbs 0, 1 or 2 steps; a move beyond the top is masked, and counts as the largest move that is not. The episode
+ends at the top, or after the last move. A design is the script of moves; it is feasible where it reaches the top.
+"""
+
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsegym.envs.functional import FunctionalEnv, rollout_cost
+from dsegym.envs.problem import Evaluation, Objective, Problem, Yardstick
+from dsegym.envs.scenarios import Option, Scenario
+from dsegym.envs.spaces import DesignSpace, Parameter
+
+HORIZON, TOP, MOVES = 5, 6, 3
+PENALTY = 1000.0
+SPACE = DesignSpace(tuple(Parameter(f"move_{i}", tuple(range(MOVES)), "steps") for i in range(HORIZON)))
+
+
+class Params(NamedTuple):
+    prices: Any  # float32[HORIZON, MOVES], cost of a move at a time
+    lowest: Any  # int32, episodes start from step 0 to `lowest`
+
+
+class State(NamedTuple):
+    position: Any  # int32
+    time: Any  # int32
+    cost: Any  # float32
+    moves: Any  # int32[HORIZON]
+
+
+class Metrics(NamedTuple):
+    moves_made: Any  # 1
+
+
+class Staircase(FunctionalEnv):
+    horizon = HORIZON
+    reference = 10.0
+    observation_space = gymnasium.spaces.Box(0.0, 1.0, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(MOVES)
+
+    def initial(self, rng, params=None):
+        start = jax.random.randint(rng, (), 0, params.lowest + 1)
+        return State(start, jnp.int32(0), jnp.float32(0), jnp.zeros(HORIZON, jnp.int32))
+
+    def transition(self, state, action, rng, params=None):
+        move = jnp.minimum(action, TOP - state.position)
+        return State(
+            state.position + move,
+            state.time + 1,
+            state.cost + params.prices[state.time, move],
+            state.moves.at[state.time].set(move),
+        )
+
+    def observation(self, state, rng, params=None):
+        return jnp.stack([state.position / TOP, state.time / HORIZON]).astype(jnp.float32)
+
+    def terminal(self, state, rng, params=None):
+        return (state.position >= TOP) | (state.time >= HORIZON)
+
+    def reward(self, state, action, next_state, rng, params=None):
+        return state.cost - next_state.cost
+
+    def action_mask(self, state, params=None):
+        return jnp.arange(MOVES) <= TOP - state.position
+
+    def design(self, state, params=None):
+        return state.moves
+
+    def evaluation(self, state, params=None):
+        reached = state.position >= TOP
+        return Evaluation(Metrics(state.time), jnp.where(reached, state.cost, PENALTY), reached)
+
+
+_COST = rollout_cost(Staircase())
+
+
+def cost_by_hand(moves, prices):
+    """Objective and feasibility of a script of moves from step 0, in plain Python."""
+    position, cost = 0, 0.0
+    for time, move in enumerate(moves):
+        if position == TOP:
+            break
+        climbed = min(move, TOP - position)
+        position, cost = position + climbed, cost + float(prices[time][climbed])
+    return (cost, True) if position == TOP else (PENALTY, False)
+
+
+def _build(scenario_id, start):
+    prices = np.arange(1, HORIZON * MOVES + 1, dtype=np.float32).reshape(HORIZON, MOVES) ** 1.5
+    return Problem(
+        scenario=scenario_id,
+        options={"start": start},
+        space=SPACE,
+        objective=Objective("cost", "1", "of all moves"),
+        cost=_COST,
+        params=Params(prices, np.int32(2 if start == "random" else 0)),
+        reference=Yardstick("ten", 10.0, "a round number"),
+        bound=Yardstick("bound", 0.0, "prices are positive"),
+        forms={"sequential": lambda problem: Staircase()},
+    )
+
+
+SCENARIO = Scenario(
+    summary="climb a staircase",
+    options={"start": Option("fixed", lambda: ("fixed", "random"), "where episodes start")},
+    build=_build,
+    core=lambda: [{"start": "fixed"}],
+)
