@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -38,25 +39,33 @@ class GradientDescent(Agent):
     def search(self, referee: Referee, seed: int) -> None:
         """Descends until the budget is spent."""
         import jax
-        import optax
 
         generator = np.random.default_rng(seed)
-        optimiser = optax.adam(self.learning_rate)
-
-        @jax.jit
-        def advance(logits, state, gradients):
-            weights, pull_back = jax.vjp(lambda values: [jax.nn.softmax(value) for value in values], logits)
-            del weights
-            updates, state = optimiser.update(pull_back(gradients)[0], state)
-            return optax.apply_updates(logits, updates), state
-
+        initialise, advance = _adam(self.learning_rate)
         while True:
             logits = [
                 generator.normal(0.0, self.start_spread, (self.starts, count)).astype(np.float32)
                 for count in referee.space.cardinalities
             ]
-            state = optimiser.init(logits)
+            state = initialise(logits)
             for _ in range(self.steps):
                 weights = [np.asarray(jax.nn.softmax(value)) for value in logits]
                 _, gradients = referee.evaluate_relaxed(weights)
                 logits, state = advance(logits, state, gradients)
+
+
+@functools.lru_cache(maxsize=16)
+def _adam(learning_rate: float):
+    """Adam on logits, given gradients with respect to their softmax; compiled once per learning rate."""
+    import jax
+    import optax
+
+    optimiser = optax.adam(learning_rate)
+
+    @jax.jit
+    def advance(logits, state, gradients):
+        _, pull_back = jax.vjp(lambda values: [jax.nn.softmax(value) for value in values], logits)
+        updates, state = optimiser.update(pull_back(gradients)[0], state)
+        return optax.apply_updates(logits, updates), state
+
+    return optimiser.init, advance

@@ -47,20 +47,40 @@ def _console(*, error: bool = False) -> Any:
 
 def _table(title: str, rows: Sequence[Mapping[str, object]]) -> Any:
     from rich.table import Table
+    from rich.text import Text  # as it is: a layer's name may look like markup
 
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=Text(title), title_justify="left", header_style="bold")
     for column in rows[0] if rows else ():
         numeric = all(isinstance(row[column], int | float) for row in rows)
-        table.add_column(str(column).replace("_", " "), justify="right" if numeric else "left")
+        name, unit = _name_and_unit(str(column))
+        header = Text(f"{name} [{unit}]" if unit else name, overflow="fold")
+        table.add_column(header, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
     return table
 
 
+# The last word of a quantity's name, where it is a unit.
+_UNITS: Mapping[str, str] = {"s": "s", "j": "J", "mm2": "mm2", "hz": "Hz", "words": "words", "bits": "bits"}
+_SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def _name_and_unit(column: str) -> tuple[str, str]:
+    stem, _, last = column.rpartition("_")
+    unit = _UNITS.get(last, "") if stem else ""
+    return (stem if unit else column).replace("_", " "), unit
+
+
 def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    """A number in at most five digits: 12,345 or 123.4 M or 1.234e-05; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) and abs(value) < 100_000:
+        return f"{value:,}"
+    if isinstance(value, int) or abs(value) >= 100_000:
+        scale, suffix = next(pair for pair in _SUFFIXES if abs(value) >= pair[0])
+        return f"{value / scale:.4g} {suffix}"
+    return f"{value:.4g}"
 
 
 def _pairs(items: Sequence[str], what: str) -> dict[str, str]:
@@ -230,9 +250,7 @@ def cost(
     if taken:
         console.print(f"(from the reference {problem.reference.name}: {', '.join(taken)})")
     console.print(_table("Parts", breakdown.rows))
-    console.print(
-        _table("Totals", [{"quantity": key, "value": _cell(value)} for key, value in breakdown.totals.items()])
-    )
+    console.print(_table("Totals", _totals(breakdown.totals)))
     if verdict:
         outcome = f"{verdict['value']:.6g} {problem.objective.unit}" if verdict["feasible"] else "not feasible"
         console.print(
@@ -241,6 +259,15 @@ def cost(
         )
     for note in breakdown.notes:
         console.print(f"Note: {note}")
+
+
+def _totals(totals: Mapping[str, Any]) -> list[Mapping[str, object]]:
+    rows = []
+    for key, value in totals.items():
+        name, unit = _name_and_unit(key)
+        exact = f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+        rows.append({"quantity": name, "value": exact, "unit": unit or "-"})
+    return rows
 
 
 def _encodes(problem: Any, values: Mapping[str, object]) -> bool:

@@ -374,7 +374,7 @@ def _improvement_figure(leaderboard: Leaderboard) -> go.Figure:
         xgap=2,
         ygap=2,
     )
-    figure.update_xaxes(title="… than this agent", showgrid=False, tickangle=-35 if len(agents) > 5 else 0)
+    figure.update_xaxes(title="… than this agent", showgrid=False, tickangle=-35 if len(agents) > 3 else 0)
     figure.update_yaxes(title="this agent scores higher …", showgrid=False, autorange="reversed")
     return figure
 

@@ -137,7 +137,7 @@ def _appearing(target: Path) -> Iterator[Path]:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_trial(results: Path, manifest: dict[str, Any], trace: polars.DataFrame, overhead: Any = None) -> None:

@@ -84,7 +84,7 @@ def break_down(workload: Workload, platform: Platform, values: Mapping[str, Any]
     rows = [
         {
             "layer": layer.name,
-            "occurrences": layer.repeat,
+            "repeat": layer.repeat,
             "macs": int(counts["macs"][i]),
             "compute_cycles": int(counts["compute_cycles"][i]),
             "cycles": int(counts["cycles"][i]),
@@ -111,7 +111,7 @@ def _totals(metrics: model.Metrics, platform: Platform) -> dict[str, Any]:
         "utilisation": float(metrics.utilisation),
         "compute_cycles": int(wide.to_int64(metrics.compute_cycles)),
         "cycles": int(wide.to_int64(metrics.cycles)),
-        "dram_words": int(wide.to_int64(metrics.dram_words)),
+        "dram_traffic_words": int(wide.to_int64(metrics.dram_words)),
         "mac_energy_j": float(metrics.mac_energy_j),
         "sram_energy_j": float(metrics.sram_energy_j),
         "accumulator_energy_j": float(metrics.accumulator_energy_j),

@@ -1,0 +1,229 @@
+"""The referee: every sample counts, whichever door it is spent through, and none is spent beyond the budget."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dsegym.agents.referee import Referee, Samples
+from dsegym.costmodels.errors import BudgetExhausted, DsegymError, InvalidDesignError, TimeLimitReached
+
+LANES = 8
+
+
+@pytest.fixture
+def designs(problem):
+    return problem.space.sample(np.random.default_rng(0), 50)
+
+
+def one_hot(problem, designs):
+    """Designs as relaxed ones: per parameter, float32[B, values]."""
+    return [np.eye(count, dtype=np.float32)[designs[:, i]] for i, count in enumerate(problem.space.cardinalities)]
+
+
+def spend_by_evaluate(referee, designs):
+    for batch in np.array_split(designs, 4):
+        referee.evaluate(batch)
+
+
+def spend_by_relaxed(referee, designs):
+    for batch in np.array_split(designs, 4):
+        referee.evaluate_relaxed(one_hot(referee, batch))
+
+
+def spend_by_vector_env(referee, designs):
+    env = referee.vector_env(LANES, "parametric")
+    env.reset(seed=0)
+    for start in range(0, len(designs), LANES):
+        env.step(lanes_of(designs, start))
+
+
+def spend_by_sequential_env(referee, designs):
+    env = referee.vector_env(LANES, "sequential")
+    env.reset(seed=0)
+    for start in range(0, len(designs), LANES):
+        for actions in lanes_of(designs, start).T:
+            env.step(actions)
+
+
+def spend_by_stable_baselines3(referee, designs):
+    env = referee.stable_baselines3_env(LANES)
+    env.reset()
+    for start in range(0, len(designs), LANES):
+        env.step(lanes_of(designs, start))
+
+
+def lanes_of(designs, start):
+    """As many designs as there are lanes, the last ones repeated at the end."""
+    return designs[np.minimum(np.arange(start, start + LANES), len(designs) - 1)]
+
+
+DOORS = {
+    "evaluate": spend_by_evaluate,
+    "evaluate_relaxed": spend_by_relaxed,
+    "vector_env": spend_by_vector_env,
+    "sequential vector_env": spend_by_sequential_env,
+    "stable_baselines3_env": spend_by_stable_baselines3,
+}
+every_door = pytest.mark.parametrize("door", DOORS)
+
+
+# --- Counting -------------------------------------------------------------------------------------------------------------
+
+
+@every_door
+def test_every_sample_counts_whichever_door_it_comes_through(problem, designs, door):
+    referee = Referee(problem, samples=1000)
+    designs = designs[:48]  # a whole number of steps of every lane
+    DOORS[door](referee, designs)
+    assert referee.samples_left == 1000 - 48
+    expected = problem.evaluate(designs)
+    np.testing.assert_array_equal(referee.samples.designs, designs)
+    np.testing.assert_allclose(referee.samples.objective, expected.objective, rtol=1e-6)
+    np.testing.assert_array_equal(referee.samples.feasible, expected.feasible)
+    assert referee.cost_model_s > 0
+
+
+@every_door
+def test_asking_for_more_than_the_budget_spends_exactly_the_budget(problem, designs, door):
+    referee = Referee(problem, samples=21)
+    with pytest.raises(BudgetExhausted, match="budget of 21 samples"):
+        DOORS[door](referee, designs)
+    assert referee.samples_left == 0
+    np.testing.assert_array_equal(referee.samples.designs, designs[:21])
+    with pytest.raises(BudgetExhausted):
+        DOORS[door](referee, designs)
+    assert len(referee.samples.designs) == 21
+
+
+def test_doors_share_one_budget(problem, designs):
+    referee = Referee(problem, samples=20)
+    spend_by_evaluate(referee, designs[:8])
+    spend_by_vector_env(referee, designs[:8])
+    assert referee.samples_left == 4
+    with pytest.raises(BudgetExhausted):
+        spend_by_sequential_env(referee, designs[:8])
+    np.testing.assert_array_equal(referee.samples.designs, designs[[*range(8), *range(8), *range(4)]])
+
+
+def test_a_batch_that_meets_the_budget_exactly_is_answered_and_the_next_is_refused(problem, designs):
+    referee = Referee(problem, samples=50)
+    assert len(referee.evaluate(designs).objective) == 50
+    with pytest.raises(BudgetExhausted):
+        referee.evaluate(designs[:1])
+
+
+def test_an_episode_that_has_not_ended_costs_nothing(problem):
+    referee = Referee(problem, samples=10)
+    env = referee.vector_env(2, "sequential")
+    env.reset(seed=0)
+    for _ in range(6):
+        env.step(np.zeros(2, np.int32))
+    assert referee.samples_left == 10
+    env.step(np.zeros(2, np.int32))
+    assert referee.samples_left == 8
+
+
+def test_compiling_a_vector_environment_spends_neither_samples_nor_the_trials_time(problem):
+    referee = Referee(problem, samples=10, time_limit_s=3600)
+    referee.vector_env(3, "parametric")
+    assert referee.samples_left == 10
+    assert referee.compile_s > 0
+    assert len(referee.samples.designs) == 0
+
+
+@pytest.mark.parametrize(
+    "designs",
+    [
+        [[0, 0, 0, 0, 0, 0, 3]],  # out of range
+        [[0, 0, 0, 0, 0, 0, -1]],
+        [[0, 0, 0]],
+        [[0.0] * 7],
+        [[0] * 7, [12] + [0] * 6],  # one good, one bad
+    ],
+)
+def test_an_invalid_design_spends_nothing(problem, designs):
+    referee = Referee(problem, samples=10)
+    with pytest.raises(InvalidDesignError):
+        referee.evaluate(designs)
+    assert referee.samples_left == 10
+    assert len(referee.samples.objective) == 0
+
+
+def test_the_time_limit_stops_every_door(problem, designs):
+    for door in DOORS.values():
+        referee = Referee(problem, samples=1000, time_limit_s=-1e9)
+        with pytest.raises(TimeLimitReached, match="time limit"):
+            door(referee, designs)
+        assert len(referee.samples.designs) == 0
+
+
+def test_without_a_time_limit_only_the_budget_stops(problem, designs):
+    referee = Referee(problem, samples=50, time_limit_s=None)
+    spend_by_evaluate(referee, designs)
+    assert referee.samples_left == 0
+
+
+# --- What an agent sees and leaves ------------------------------------------------------------------------------------------
+
+
+def test_the_referee_shows_the_space_the_budget_and_the_forms(problem):
+    referee = Referee(problem, samples=10)
+    assert referee.space is problem.space
+    assert referee.budget == 10
+    assert referee.forms == ("parametric", "sequential")
+
+
+def test_samples_keep_the_order_and_the_time_in_which_they_were_spent(problem, designs):
+    referee = Referee(problem, samples=50)
+    spend_by_evaluate(referee, designs)
+    assert (np.diff(referee.samples.elapsed_s) >= 0).all()
+    assert (referee.samples.elapsed_s > 0).all()
+    assert referee.samples.designs.dtype == np.int32
+
+
+def test_the_best_sample_is_the_first_feasible_one_with_the_least_objective():
+    def samples(objective, feasible):
+        count = len(objective)
+        return Samples(np.zeros((count, 1), int), np.array(objective), np.array(feasible, bool), np.zeros(count))
+
+    assert samples([3.0, 1.0, 2.0, 1.0], [1, 1, 1, 1]).best == 1
+    assert samples([3.0, 1.0, 2.0, 1.0], [1, 0, 1, 0]).best == 2
+    assert samples([3.0, 1.0], [0, 0]).best is None
+    assert samples([], []).best is None
+
+
+# --- Gradients --------------------------------------------------------------------------------------------------------------
+
+
+def test_relaxed_designs_are_scored_exactly_at_their_most_probable_values(problem, designs):
+    generator = np.random.default_rng(1)
+    weights = [generator.dirichlet(np.ones(count), 5).astype(np.float32) for count in problem.space.cardinalities]
+    result, gradients = Referee(problem, samples=5).evaluate_relaxed(weights)
+    rounded = np.stack([weight.argmax(axis=1) for weight in weights], axis=1)
+    np.testing.assert_array_equal(result.objective, problem.evaluate(rounded).objective)
+    for weight, gradient in zip(weights, gradients, strict=True):
+        assert gradient.shape == weight.shape
+        assert np.isfinite(gradient).all()
+
+
+def test_gradients_are_those_of_the_smooth_objective(problem):
+    generator = np.random.default_rng(2)
+    weights = [generator.dirichlet(np.ones(count), 1).astype(np.float32) for count in problem.space.cardinalities]
+    _, gradients = Referee(problem, samples=1).evaluate_relaxed(weights)
+    direction = [generator.normal(size=weight.shape[1]).astype(np.float32) for weight in weights]
+    step = 1e-2
+
+    def smooth(sign):
+        moved = tuple(weight[0] + sign * step * along for weight, along in zip(weights, direction, strict=True))
+        return float(problem.relaxation(moved, problem.params))
+
+    slope = sum(float(gradient[0] @ along) for gradient, along in zip(gradients, direction, strict=True))
+    assert slope == pytest.approx((smooth(1) - smooth(-1)) / (2 * step), rel=0.05)
+
+
+def test_a_problem_without_a_relaxation_says_so_and_spends_nothing(problem, designs):
+    referee = Referee(dataclasses.replace(problem, relaxation=None), samples=10)
+    with pytest.raises(DsegymError, match="no smooth relaxation"):
+        referee.evaluate_relaxed(one_hot(problem, designs[:2]))
+    assert referee.samples_left == 10

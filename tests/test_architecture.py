@@ -1,0 +1,70 @@
+"""The layers: imports point down only, and importing the package loads nothing heavy."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dsegym
+
+ROOT = Path(dsegym.__file__).resolve().parent
+LAYERS = ("costmodels", "envs", "agents", "experiments")  # each may import those before it
+FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
+HEAVY = ("jax", "torch", "stable_baselines3", "optuna", "pymoo", "optax", "polars", "plotly", "scipy")
+
+
+def imported_modules(path):
+    """The absolute names of every module that a file imports, those inside functions too."""
+    package = ("dsegym", *path.relative_to(ROOT).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def test_the_files_of_every_layer_are_found():
+    assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(LAYERS)
+    assert "dsegym.costmodels.errors" in set(imported_modules(ROOT / "envs" / "spaces.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_imports_only_from_its_own_layer_and_those_below(path):
+    own = LAYERS.index(path.relative_to(ROOT).parts[0])
+    for module in imported_modules(path):
+        names = module.split(".")
+        if names[0] == "dsegym" and len(names) > 1 and names[1] in LAYERS:
+            assert LAYERS.index(names[1]) <= own, f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_imports_its_own_package_relatively(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    absolute = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    absolute += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
+    assert not [module for module in absolute if module.split(".")[0] == "dsegym"]
+
+
+def test_importing_the_package_registers_environments_and_loads_nothing_heavy():
+    program = f"""
+import sys
+import dsegym, gymnasium
+assert "dsegym/AcceleratorSizing-v0" in gymnasium.registry
+assert "dsegym/AcceleratorSizing-v0" in dsegym.scenario_ids()
+print(*[name for name in {HEAVY} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
+
+
+def test_every_public_name_of_the_package_can_be_reached():
+    for name in dsegym.__all__:
+        assert getattr(dsegym, name) is not None
+        assert name in dir(dsegym)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = dsegym.no_such_name
