@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .agents.base import Agent
     from .agents.referee import Referee
     from .costmodels.errors import DsegymError
-    from .envs.problem import Evaluation, Objective, Problem, Yardstick
+    from .envs.problem import Evaluation, Objective, Problem, Yardstick, one_shot_problem
     from .envs.scenarios import Option, Scenario, load_scenario, make_problem, register, scenario_ids
     from .envs.spaces import DesignSpace, Parameter
 
@@ -38,6 +38,7 @@ _FACE = {
     "Yardstick": ".envs.problem",
     "load_scenario": ".envs.scenarios",
     "make_problem": ".envs.scenarios",
+    "one_shot_problem": ".envs.problem",
     "register": ".envs.scenarios",
     "scenario_ids": ".envs.scenarios",
 }
@@ -57,6 +58,7 @@ __all__ = [
     "Yardstick",
     "load_scenario",
     "make_problem",
+    "one_shot_problem",
     "register",
     "scenario_ids",
 ]

@@ -55,10 +55,17 @@ class Referee:
         self._used = 0
         self._start = time.perf_counter()
         self._time_limit_s = time_limit_s
+        self._compile_start: float | None = None
         self._cost_model_s = 0.0
         self._vector_envs: list[FunctionalVectorEnv] = []
         self._gradient_shapes: set[tuple[int, ...]] = set()
         self.compile_s = 0.0
+
+    @property
+    def elapsed_s(self) -> float:
+        """s since the trial began, compilation left out."""
+        now = time.perf_counter() if self._compile_start is None else self._compile_start
+        return now - self._start
 
     @property
     def cost_model_s(self) -> float:
@@ -165,11 +172,14 @@ class Referee:
     @contextlib.contextmanager
     def _compiling(self) -> Iterator[None]:
         """Stops the trial's clock."""
-        start = time.perf_counter()
-        yield
-        spent = time.perf_counter() - start
-        self.compile_s += spent
-        self._start += spent
+        start = self._compile_start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._compile_start = None
+            spent = time.perf_counter() - start
+            self.compile_s += spent
+            self._start += spent
 
     def _record_episodes(self, designs: np.ndarray, objective: np.ndarray, feasible: np.ndarray) -> None:
         self._check_limits()
@@ -181,11 +191,11 @@ class Referee:
     def _check_limits(self) -> None:
         if self.samples_left <= 0:
             raise BudgetExhausted(f"The budget of {self._budget} samples is spent.")
-        if self._time_limit_s is not None and time.perf_counter() - self._start > self._time_limit_s:
+        if self._time_limit_s is not None and self.elapsed_s > self._time_limit_s:
             raise TimeLimitReached(f"The trial's time limit of {self._time_limit_s:g} s has passed.")
 
     def _record(self, designs: np.ndarray, objective: np.ndarray, feasible: np.ndarray) -> None:
-        elapsed = np.full(len(designs), time.perf_counter() - self._start)
+        elapsed = np.full(len(designs), self.elapsed_s)
         self._parts.append(
             Samples(designs.astype(np.int32), objective.astype(np.float64), feasible.astype(bool), elapsed)
         )

@@ -36,7 +36,6 @@ from ..costmodels import accelerator
 from ..costmodels.accelerator import bounds, breakdown, model, relaxation
 from ..costmodels.accelerator.platforms import PLATFORMS, Platform, get_platform, technology_rows
 from ..costmodels.accelerator.workloads import LayerArrays, get_workload, workload_names
-from .functional import ONE_SHOT_FORMS
 from .problem import Evaluation, Objective, Problem, Yardstick
 from .scenarios import Option, Scenario
 from .spaces import DesignSpace, Parameter
@@ -189,7 +188,7 @@ def _instance_params(workload: str, objective: str, area_budget: str, platform: 
 
 def _bare_problem(cost: Callable, params: Params) -> Problem:
     nothing = Yardstick("", float("nan"), "")
-    return Problem("", {}, SPACE, Objective("", "", ""), cost, params, nothing, nothing, {})
+    return Problem("", {}, SPACE, Objective("", "", ""), cost, params, nothing, nothing)
 
 
 @functools.cache
@@ -243,7 +242,6 @@ def _build(scenario_id: str, workload: str, objective: str, area_budget: str, pl
             design=tuple(int(i) for i in SPACE.encode(reference)),
         ),
         bound=_bound(workload, objective, area_budget, platform, params),
-        forms=ONE_SHOT_FORMS,
         breakdown=functools.partial(breakdown.break_down, get_workload(workload), chosen),
         relaxation=_relaxation_function(chosen),
         notes=breakdown.NOTES,
@@ -348,9 +346,9 @@ SCENARIO = Scenario(
             "a shipped network, or the path of a .csv file",
             lambda value: value.endswith(".csv"),
         ),
-        "objective": Option("latency", lambda: OBJECTIVES, "what to minimise"),
-        "area_budget": Option("medium", lambda: tuple(AREA_BUDGETS_MM2), "the constraint on area"),
-        "platform": Option("gemmini", lambda: tuple(PLATFORMS), "technology and memory conventions"),
+        "objective": Option("latency", OBJECTIVES, "what to minimise"),
+        "area_budget": Option("medium", tuple(AREA_BUDGETS_MM2), "the constraint on area"),
+        "platform": Option("gemmini", tuple(PLATFORMS), "technology and memory conventions"),
     },
     build=_build,
     core=_core,

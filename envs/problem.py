@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -12,16 +12,18 @@ import numpy as np
 
 from ..costmodels import wide
 from ..costmodels.breakdown import Breakdown
-from ..costmodels.errors import UnknownNameError
+from ..costmodels.errors import DsegymError, UnknownNameError
 from .spaces import DesignSpace
 
 if TYPE_CHECKING:
     from .functional import FunctionalEnv
 
-__all__ = ["Evaluation", "Objective", "Problem", "Yardstick"]
+__all__ = ["ENUMERABLE", "Evaluation", "Objective", "Problem", "Yardstick", "one_shot_problem"]
 
 # Batches are padded to one of these sizes, so that a problem compiles four times at most whatever agents ask for.
 BATCH_SIZES = (1, 128, 1024, 4096)
+
+ENUMERABLE = 2**16  # designs of a space that `one_shot_problem` enumerates when it is made: well under a second
 
 
 class Evaluation(NamedTuple):
@@ -63,6 +65,12 @@ def _evaluate_batch(cost: Callable, designs: jax.Array, params: Any) -> Evaluati
     return jax.vmap(cost, in_axes=(0, None))(designs, params)
 
 
+def _one_shot_forms() -> Mapping[str, Callable[[Problem], FunctionalEnv]]:
+    from .functional import ONE_SHOT_FORMS  # which builds on this module
+
+    return ONE_SHOT_FORMS
+
+
 def _to_host(leaf: Any, count: int) -> np.ndarray:
     """The first `count` rows of a leaf in NumPy; exact integers as int64."""
     return (wide.to_int64(leaf) if isinstance(leaf, wide.Wide) else np.asarray(leaf))[:count]
@@ -82,7 +90,8 @@ class Problem:
         params: a pytree of arrays, the second argument of `cost`.
         reference: the named baseline's value.
         bound: the optimum, a proven bound, or (labelled so) the best known value.
-        forms: {form: makes the functional environment}; the first is the default.
+        forms: {form: makes the functional environment}, the first being the default; a one-shot family's two when left
+            out.
         breakdown: `({name: value}) -> Breakdown` of one design; values need not be in the space.
         relaxation: `(weights, params) -> float32`, a differentiable stand-in for log(objective) with a penalty for
             broken constraints; `weights` is a tuple of float32[values of parameter i], each summing to 1. None where
@@ -98,7 +107,7 @@ class Problem:
     params: Any
     reference: Yardstick
     bound: Yardstick
-    forms: Mapping[str, Callable[[Problem], FunctionalEnv]]
+    forms: Mapping[str, Callable[[Problem], FunctionalEnv]] = field(default_factory=_one_shot_forms)
     breakdown: Callable[[Mapping[str, Any]], Breakdown] | None = None
     relaxation: Callable[[Any, Any], Any] | None = None
     notes: Sequence[str] = field(default=())
@@ -162,3 +171,38 @@ class Problem:
         if form not in self.forms:
             raise UnknownNameError("form", form, self.forms)
         return self.forms[form](self)
+
+
+def one_shot_problem(
+    *,
+    reference: tuple[str, Mapping[str, object], str],
+    bound: Yardstick | None = None,
+    space: DesignSpace,
+    **fields: Any,
+) -> Problem:
+    """A problem whose reference is costed here, and whose optimum is enumerated here if the space is small.
+
+    Args:
+        reference: the baseline's name, its design as {parameter: value}, and where it comes from.
+        bound: needed where the space has more than `ENUMERABLE` designs.
+        space: the design space.
+        **fields: the remaining fields of `Problem`.
+
+    Raises:
+        InvalidDesignError: the reference is not in the space.
+        DsegymError: no bound is given and the space is too large to enumerate.
+    """
+    name, values, source = reference
+    unknown = Yardstick("", float("nan"), "")
+    problem = Problem(space=space, reference=unknown, bound=unknown, **fields)
+    design = space.encode(values)
+    value = float(problem.evaluate(design).objective[0])
+    if bound is None:
+        if space.size > ENUMERABLE:
+            raise DsegymError(f"{problem.scenario}: {space.size} designs are too many to enumerate; give a bound.")
+        everything = space.enumerate(0, space.size)
+        result = problem.evaluate(everything)
+        best = int(np.argmin(np.where(result.feasible, result.objective, np.inf)))
+        optimum = float(result.objective[best])
+        bound = Yardstick("optimum", optimum, "exhaustive enumeration", tuple(map(int, everything[best])))
+    return replace(problem, reference=Yardstick(name, value, source, tuple(map(int, design))), bound=bound)

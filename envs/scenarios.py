@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +20,16 @@ from ..costmodels.errors import DsegymError, UnknownNameError
 if TYPE_CHECKING:
     from .problem import Problem
 
-__all__ = ["BUILT_IN", "Option", "Scenario", "load_scenario", "make_problem", "register", "scenario_ids"]
+__all__ = [
+    "BUILT_IN",
+    "Option",
+    "Scenario",
+    "load_scenario",
+    "make_problem",
+    "register",
+    "scenario_ids",
+    "scenario_module",
+]
 
 # Environment id: where its `Scenario` is.
 BUILT_IN: Mapping[str, str] = {
@@ -32,15 +43,19 @@ class Option:
 
     Attributes:
         default: the value when the user gives none.
-        choices: lists the values.
+        choices: the values, or a function that lists them.
         summary: one line for the user.
         accepts: whether a value that is no listed choice is good all the same (a file, say).
     """
 
     default: str
-    choices: Callable[[], Sequence[str]]
+    choices: Sequence[str] | Callable[[], Sequence[str]]
     summary: str
     accepts: Callable[[str], bool] = lambda value: False
+
+    def values(self) -> tuple[str, ...]:
+        """The listed values."""
+        return tuple(self.choices() if callable(self.choices) else self.choices)
 
 
 @dataclass(frozen=True)
@@ -51,8 +66,8 @@ class Scenario:
         summary: one line for the user.
         options: {name: option}.
         build: takes one value per option by keyword, and makes the problem.
-        core: the options of the instances that the scenario's own suites and tables use.
-        facts: prints-worthy tables for `dsegym info`: [(title, rows)], made when asked.
+        core: the options of the instances that the scenario's tables cover; every combination when left out.
+        facts: tables for `dsegym info`: [(title, rows)], made when asked.
         bounds: `(options, progress) -> rows`, recomputes the bounds of all instances that share one computation with
             the given one; `progress(done, total)` is called as it goes. None where the family has no such computation.
         stored_bounds: the package's file of such rows, relative to the package.
@@ -61,10 +76,17 @@ class Scenario:
     summary: str
     options: Mapping[str, Option]
     build: Callable[..., Problem]
-    core: Callable[[], Sequence[Mapping[str, str]]]
+    core: Callable[[], Sequence[Mapping[str, str]]] | None = None
     facts: Callable[[], Sequence[tuple[str, Sequence[Mapping[str, object]]]]] = lambda: ()
     bounds: Callable[..., Sequence[Mapping[str, object]]] | None = None
     stored_bounds: str | None = None
+
+    def core_instances(self) -> list[dict[str, str]]:
+        """The options of the core instances."""
+        if self.core is not None:
+            return [dict(options) for options in self.core()]
+        values = [option.values() for option in self.options.values()]
+        return [dict(zip(self.options, combination, strict=True)) for combination in itertools.product(*values)]
 
     def resolve(self, options: Mapping[str, str]) -> dict[str, str]:
         """The options with defaults filled in.
@@ -78,8 +100,8 @@ class Scenario:
         resolved = {}
         for name, option in self.options.items():
             value = str(options.get(name, option.default))
-            if value not in option.choices() and not option.accepts(value):
-                raise UnknownNameError(name, value, option.choices())
+            if value not in option.values() and not option.accepts(value):
+                raise UnknownNameError(name, value, option.values())
             resolved[name] = value
         return resolved
 
@@ -107,7 +129,10 @@ _LOCATIONS: dict[str, str] = {}
 def register_built_in() -> None:
     """Registers the package's own scenarios; called once by `import dsegym`."""
     for scenario_id, location in BUILT_IN.items():
-        register(scenario_id, location)
+        if scenario_id in gymnasium.registry:  # imported a second time under another name, as test runners may
+            _LOCATIONS[scenario_id] = location
+        else:
+            register(scenario_id, location)
 
 
 def scenario_ids() -> tuple[str, ...]:
@@ -134,6 +159,16 @@ def load_scenario(scenario_id: str) -> Scenario:
     return getattr(importlib.import_module(module), attribute)
 
 
+def scenario_module(scenario_id: str) -> str:
+    """The module in which a scenario's `Scenario` stands.
+
+    Raises:
+        UnknownNameError, DsegymError: as `load_scenario`.
+    """
+    load_scenario(scenario_id)
+    return _LOCATIONS[scenario_id.rpartition(":")[2]].partition(":")[0]
+
+
 def make_problem(scenario_id: str, **options: str) -> Problem:
     """An instance of a scenario; asked twice for the same one, it returns the same object (and its compiled code).
 
@@ -145,9 +180,20 @@ def make_problem(scenario_id: str, **options: str) -> Problem:
         UnknownNameError: an unknown scenario, option or value; lists what exists.
     """
     resolved = load_scenario(scenario_id).resolve(options)
-    return _build(scenario_id.rpartition(":")[2], tuple(resolved.items()))
+    stamps = tuple(_stamp(value) for value in resolved.values())
+    return _build(scenario_id.rpartition(":")[2], tuple(resolved.items()), stamps)
+
+
+def _stamp(value: str) -> tuple[str, int, int] | None:
+    """What tells two states of a user's file apart."""
+    try:
+        status = os.stat(value)
+    except OSError:
+        return None
+    return os.path.abspath(value), status.st_mtime_ns, status.st_size
 
 
 @functools.lru_cache(maxsize=256)
-def _build(scenario_id: str, options: tuple[tuple[str, str], ...]) -> Problem:
+def _build(scenario_id: str, options: tuple[tuple[str, str], ...], stamps: tuple[object, ...]) -> Problem:
+    del stamps  # of the files among the options: part of the key, so that an edited file is read again
     return load_scenario(scenario_id).build(scenario_id=scenario_id, **dict(options))

@@ -143,7 +143,7 @@ def info(
         _table(
             "Options",
             [
-                {"option": name, "default": entry.default, "what": entry.summary, "values": ", ".join(entry.choices())}
+                {"option": name, "default": entry.default, "what": entry.summary, "values": ", ".join(entry.values())}
                 for name, entry in family.options.items()
             ],
         )
@@ -205,8 +205,6 @@ def cost(
     from ..envs.scenarios import make_problem
 
     problem = make_problem(scenario, **_options(option, workload))
-    if problem.breakdown is None:
-        raise DsegymError(f"{scenario} has no breakdown by part.")
     given = _pairs([item for item in design.split(",") if item.strip()], "part of the design")
     unknown = [name for name in given if name not in problem.space.names]
     if unknown:
@@ -219,9 +217,11 @@ def cost(
     else:
         problem.space.encode(values)
         in_space = True
-    breakdown = problem.breakdown(values)
-    if in_space:
-        result = problem.evaluate(problem.space.encode(values))
+    if problem.breakdown is None and not in_space:
+        raise DsegymError(f"{scenario} costs designs of its space only.")
+    result = problem.evaluate(problem.space.encode(values)) if in_space else None
+    breakdown = problem.breakdown(values) if problem.breakdown else _metrics_only(problem, result)
+    if result is not None:
         verdict = {
             "objective": problem.objective.name,
             "unit": problem.objective.unit,
@@ -249,7 +249,8 @@ def cost(
     console.print(", ".join(f"{name}={text}" for name, text in described.items()))
     if taken:
         console.print(f"(from the reference {problem.reference.name}: {', '.join(taken)})")
-    console.print(_table("Parts", breakdown.rows))
+    if breakdown.rows:
+        console.print(_table("Parts", breakdown.rows))
     console.print(_table("Totals", _totals(breakdown.totals)))
     if verdict:
         outcome = f"{verdict['value']:.6g} {problem.objective.unit}" if verdict["feasible"] else "not feasible"
@@ -259,6 +260,14 @@ def cost(
         )
     for note in breakdown.notes:
         console.print(f"Note: {note}")
+
+
+def _metrics_only(problem: Any, result: Any) -> Any:
+    """What a family without a breakdown has to show: the metrics of the one design."""
+    from ..costmodels.breakdown import Breakdown
+
+    metrics = {name: getattr(result.metrics, name)[0].item() for name in result.metrics._fields}
+    return Breakdown(metrics, (), problem.notes)
 
 
 def _totals(totals: Mapping[str, Any]) -> list[Mapping[str, object]]:
@@ -301,7 +310,7 @@ def bound(
     if family.bounds is None or family.stored_bounds is None:
         raise DsegymError(f"{scenario} has no bounds to compute.")
     resolved = family.resolve(_options(option, workload))
-    instances = [dict(core) for core in family.core()] if store else [resolved]
+    instances = family.core_instances() if store else [resolved]
     rows: list[Mapping[str, Any]] = []
     with Progress(console=_console(error=True), transient=True) as progress:
         for instance in instances:

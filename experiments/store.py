@@ -18,7 +18,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..agents.registry import load_agent
 from ..costmodels.errors import CorruptResultError, DsegymError
+from ..envs.scenarios import scenario_module
 from .suite import Suite, Trial
 
 if TYPE_CHECKING:
@@ -95,17 +95,26 @@ def versions() -> Mapping[str, str]:
 
 
 @functools.cache
-def _agent_source(name: str) -> str:
-    """A hash of the file that defines the agent, for agents of other packages."""
-    module = load_agent(name).__module__
-    path = getattr(sys.modules.get(module) or importlib.import_module(module), "__file__", None)
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16] if path else ""
+def _source(module: str) -> str:
+    """A hash of the sources of another package's agent or scenario: its whole package, or its one file."""
+    root = importlib.import_module(module.partition(".")[0])
+    if root.__name__ == __name__.partition(".")[0]:
+        return ""  # this package's own sources are in `versions`
+    folders = [Path(folder) for folder in getattr(root, "__path__", ())]
+    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in (".py", ".csv")]
+    if not folders and root.__file__:
+        files = [Path(root.__file__)]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def trial_id(trial: Trial) -> str:
     """16 hexadecimal digits that identify a trial and everything that determines its samples."""
     files = {key: _file_hash(value) for key, value in trial.options.items() if os.path.isfile(value)}
-    content = {"trial": trial.as_dict(), "versions": versions(), "agent": _agent_source(trial.agent), "files": files}
+    sources = [_source(load_agent(trial.agent).__module__), _source(scenario_module(trial.scenario))]
+    content = {"trial": trial.as_dict(), "versions": versions(), "sources": sources, "files": files}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

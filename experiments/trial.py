@@ -47,7 +47,7 @@ def run_trial(trial: Trial, identifier: str, results: Path) -> dict[str, Any]:
     search_start = time.perf_counter()
     status, message = "finished", ""
     try:
-        with _alarm(trial.time_limit_s):
+        with _alarm(trial.time_limit_s, referee):
             agent.search(referee, trial.seed)
     except BudgetExhausted:
         pass
@@ -133,7 +133,7 @@ def _describe(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
+def _alarm(seconds: float, referee: Referee) -> Iterator[None]:
     """Raises `TimeLimitReached` in Python code that outlasts the limit, so that what it has sampled is kept.
 
     Code that never returns to the interpreter is stopped by the runner instead. Only where the system has alarms.
@@ -143,7 +143,10 @@ def _alarm(seconds: float) -> Iterator[None]:
         return
 
     def ring(signal_number: int, frame: object) -> None:
-        raise TimeLimitReached(f"The trial's time limit of {seconds:g} s has passed.")
+        left = seconds - referee.elapsed_s  # positive where compilation has taken part of the time
+        if left <= 0.0:
+            raise TimeLimitReached(f"The trial's time limit of {seconds:g} s has passed.")
+        signal.setitimer(signal.ITIMER_REAL, left + 0.01)
 
     previous = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -97,7 +97,7 @@ def test_the_yardsticks_are_what_the_designs_cost_and_feasible_designs_always_wi
 
 
 def test_the_core_instances_are_those_of_the_options():
-    core = load_scenario(SCENARIO).core()
+    core = load_scenario(SCENARIO).core_instances()
     assert [(options["program"], options["area_budget"]) for options in core] == INSTANCES
 
 

@@ -261,6 +261,10 @@ def workload_names() -> tuple[str, ...]:
 
 
 @functools.cache
+def _shipped_workload(name: str) -> Workload:
+    return load_workload(_tables() / f"{name}.csv")
+
+
 def get_workload(name_or_file: str) -> Workload:
     """A shipped workload by its name, or a user's own by its file's path (anything that ends in `.csv`).
 
@@ -269,7 +273,7 @@ def get_workload(name_or_file: str) -> Workload:
         InvalidWorkloadError: the file cannot be read or a row is wrong.
     """
     if name_or_file in workload_names():
-        return load_workload(_tables() / f"{name_or_file}.csv")
+        return _shipped_workload(name_or_file)
     if name_or_file.endswith(".csv"):
         return load_workload(name_or_file)
     raise UnknownNameError("workload", name_or_file, (*workload_names(), "or the path of a .csv file"))

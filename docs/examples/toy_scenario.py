@@ -11,18 +11,13 @@ them, so no number from here means anything.
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 import dsegym
-from dsegym.envs.functional import ONE_SHOT_FORMS
-from dsegym.envs.problem import Evaluation, Objective, Problem, Yardstick
-from dsegym.envs.scenarios import Option, Scenario
-from dsegym.envs.spaces import DesignSpace, Parameter
+from dsegym import DesignSpace, Evaluation, Objective, Option, Parameter, Problem, Scenario, one_shot_problem
 
 # --- The cost model. In the package it would be `costmodels/cache/model.py`; it knows nothing of what follows. ---
 
@@ -89,40 +84,30 @@ def cost(design: Any, params: Params) -> Evaluation:
 
 
 def build(scenario_id: str, program: str, area_budget: str) -> Problem:
-    """Makes an instance: one keyword argument per option, and the id."""
-    to_come = Yardstick("", math.nan, "")
-    problem = Problem(
+    """Makes an instance: one keyword argument per option, and the id. 420 designs, so the optimum is enumerated."""
+    return one_shot_problem(
         scenario=scenario_id,
         options={"program": program, "area_budget": area_budget},
         space=SPACE,
         objective=Objective("access_time", "ns", "mean time of one access"),
         cost=cost,
         params=Params(PROGRAMS[program], np.float32(AREA_BUDGETS_MM2[area_budget])),
-        reference=to_come,
-        bound=to_come,
-        forms=ONE_SHOT_FORMS,
+        reference=(
+            "direct-mapped-32k",
+            {"capacity": 32, "ways": 1, "line": 64, "replacement": "lru"},
+            "a plain small cache",
+        ),
         notes=("Synthetic: laws and constants are invented.",),
-    )
-    everything = SPACE.enumerate(0, SPACE.size)  # 420 designs, so the optimum is known
-    objective = problem.evaluate(everything).objective
-    best = int(objective.argmin())
-    baseline = SPACE.encode({"capacity": 32, "ways": 1, "line": 64, "replacement": "lru"})
-    value = float(problem.evaluate(baseline).objective[0])
-    return dataclasses.replace(
-        problem,
-        reference=Yardstick("direct-mapped-32k", value, "a plain small cache", tuple(map(int, baseline))),
-        bound=Yardstick("optimum", float(objective[best]), "enumeration", tuple(map(int, everything[best]))),
     )
 
 
 SCENARIO = Scenario(
     summary="Toy: choose a cache's geometry for a program under an area budget (synthetic).",
     options={
-        "program": Option("matrix", lambda: tuple(PROGRAMS), "what runs"),
-        "area_budget": Option("small", lambda: tuple(AREA_BUDGETS_MM2), "the constraint on area"),
+        "program": Option("matrix", tuple(PROGRAMS), "what runs"),
+        "area_budget": Option("small", tuple(AREA_BUDGETS_MM2), "the constraint on area"),
     },
     build=build,
-    core=lambda: [{"program": program, "area_budget": budget} for program in PROGRAMS for budget in AREA_BUDGETS_MM2],
 )
 
 dsegym.register("toy/CacheSizing-v0", "toy_scenario:SCENARIO")

@@ -11,10 +11,11 @@ from html.parser import HTMLParser
 
 import polars as pl
 import pytest
-from dsegym.costmodels.errors import DsegymError
-from dsegym.experiments import leaderboard, report
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dsegym.costmodels.errors import DsegymError
+from dsegym.experiments import leaderboard, report
 
 
 @dataclass
