@@ -428,7 +428,8 @@ def leaderboard(
 
     Example: `dsegym leaderboard results/quick`
     """
-    from .leaderboard import build_leaderboard, build_timings, timings_to_rich, to_json, to_markdown, to_rich
+    from .leaderboard import build_leaderboard, build_timings
+    from .leaderboard_text import timings_to_rich, to_json, to_markdown, to_rich
     from .report import write_html
     from .store import read_suite, read_trial, trial_directory
 

@@ -14,11 +14,10 @@ with drawn hyperparameters make up the lottery; an agent that has no others is r
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,10 +25,9 @@ from numpy.typing import NDArray
 
 from ..costmodels.errors import DsegymError
 from . import statistics
+from .formats import canonical, format_quantity, rounded
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from .store import TrialResult
 
 __all__ = [
@@ -37,13 +35,6 @@ __all__ = [
     "Timings",
     "build_leaderboard",
     "build_timings",
-    "format_gap",
-    "format_quantity",
-    "format_score",
-    "timings_to_rich",
-    "to_json",
-    "to_markdown",
-    "to_rich",
 ]
 
 BOOTSTRAP_SEED = 20210830  # fixed, so that intervals are a function of the traces; the day Agarwal et al. appeared
@@ -51,7 +42,6 @@ CURVE_RESAMPLES = 500  # a curve has a band of two percentiles at each grid poin
 GRID_POINTS = 64  # about 20 points for each factor of ten of a 1000-sample budget
 REACHED = 1e-6  # relative; cost models compute in float32, whose rounding is 1e-7
 NEAR = 0.01  # "close enough" for the samples-to-1 % column, relative to the bound
-DIGITS = 9  # significant digits in JSON: all that differ are rounding of the sums
 
 
 @dataclass(frozen=True)
@@ -370,7 +360,7 @@ def _boil_down(result: TrialResult, names: Mapping[str, str]) -> _Trial:
         agent=spec["agent"]["name"],
         hyperparameters=spec["agent"]["hyperparameters"],
         draw=spec["agent"]["draw"],
-        instance=names[_canonical(spec["instance"])],
+        instance=names[canonical(spec["instance"])],
         seed=spec["seed"],
         budget=spec["samples"],
         status=manifest["status"],
@@ -383,38 +373,30 @@ def _boil_down(result: TrialResult, names: Mapping[str, str]) -> _Trial:
     )
 
 
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
 def _instance_names(specs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Canonical instance to its name: what tells the instances apart, or everything where that is too little."""
-    unique = {_canonical(spec): spec for spec in specs}
+    unique = {canonical(spec): spec for spec in specs}
     scenarios = {spec["scenario"] for spec in unique.values()}
     every_option = {key for spec in unique.values() for key in spec["options"]}
     shown = _telling([spec["options"] for spec in unique.values()]) or every_option
     short = {}
-    for canonical, spec in unique.items():
+    for key_text, spec in unique.items():
         values = [_option(key, spec["options"][key]) for key in sorted(shown & spec["options"].keys())]
         scenario = [spec["scenario"].removeprefix("dsegym/")] if len(scenarios) > 1 or not values else []
-        short[canonical] = " · ".join([*scenario, ", ".join(values)] if values else scenario)
+        short[key_text] = " · ".join([*scenario, ", ".join(values)] if values else scenario)
     taken = Counter(short.values())
-    return {canonical: name if taken[name] == 1 else canonical for canonical, name in short.items()}
+    return {key_text: name if taken[name] == 1 else key_text for key_text, name in short.items()}
 
 
 def _telling(choices: Iterable[Mapping[str, Any]]) -> set[str]:
     """The keys whose values, or whose absence, tell some of these mappings apart."""
     choices = list(choices)
     keys = {key for choice in choices for key in choice}
-    return {key for key in keys if len({_canonical([choice.get(key), key in choice]) for choice in choices}) > 1}
+    return {key for key in keys if len({canonical([choice.get(key), key in choice]) for choice in choices}) > 1}
 
 
 def _option(key: str, value: Any) -> str:
-    return value if isinstance(value, str) else f"{key}={_canonical(value)}"
-
-
-def _plain_text(value: Any) -> str:
-    return value if isinstance(value, str) else _canonical(value)
+    return value if isinstance(value, str) else f"{key}={canonical(value)}"
 
 
 def _name_entrants(trials: Sequence[_Trial]) -> list[_Trial]:
@@ -422,7 +404,7 @@ def _name_entrants(trials: Sequence[_Trial]) -> list[_Trial]:
     sets = defaultdict(set)  # (agent, instance, seed) to hyperparameter sets
     for trial in trials:
         if trial.draw is None:
-            sets[trial.agent, trial.instance, trial.seed].add(_canonical(trial.hyperparameters))
+            sets[trial.agent, trial.instance, trial.seed].add(canonical(trial.hyperparameters))
     split = {agent for (agent, _, _), found in sets.items() if len(found) > 1}
     telling = {
         agent: _telling(trial.hyperparameters for trial in trials if trial.agent == agent and trial.draw is None)
@@ -438,7 +420,7 @@ def _name_entrants(trials: Sequence[_Trial]) -> list[_Trial]:
 
 def _entrant_name(trial: _Trial, telling: set[str]) -> str:
     keys = sorted(telling & trial.hyperparameters.keys())
-    return f"{trial.agent}({', '.join(f'{key}={_canonical(trial.hyperparameters[key])}' for key in keys)})"
+    return f"{trial.agent}({', '.join(f'{key}={canonical(trial.hyperparameters[key])}' for key in keys)})"
 
 
 def _check_unique(trials: Sequence[_Trial]) -> None:
@@ -508,7 +490,7 @@ def _row(agent: str, trials: Sequence[_Trial]) -> Row:
         agent=agent,
         drawn=trials[0].draw is not None,
         trials=len(trials),
-        score=_rounded(float(score.value)),  # so that rounding of the sums cannot decide a rank
+        score=rounded(float(score.value)),  # so that rounding of the sums cannot decide a rank
         low=float(score.low),
         high=float(score.high),
         median_gap_percent=_finite(np.median([trial.gap_percent for trial in trials])),
@@ -732,249 +714,3 @@ def _notes(
                 + ("a new best known value." if known else "the bound or the cost model is wrong.")
             )
     return tuple(notes)
-
-
-# Showing -------------------------------------------------------------------------------------------------------------
-
-
-def to_json(leaderboard: Leaderboard) -> str:
-    """The whole leaderboard as JSON, floats rounded to 9 significant digits; the same bytes for the same traces."""
-    plain = _plain({"format": 1, **asdict(leaderboard)})
-    return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return _rounded(value) if isinstance(value, float) else value
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}") + 0.0  # + 0.0 turns -0.0 into 0.0
-
-
-def format_score(score: float) -> str:
-    """Four decimals: easy suites differ in the third."""
-    return f"{score:z.4f}"
-
-
-def format_gap(percent: float | None) -> str:
-    """A gap to the bound, "-" where there is none."""
-    if percent is None:
-        return "-"
-    return f"{percent:,.0f} %" if abs(percent) >= 100 else f"{percent:z.2f} %"
-
-
-_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
-_PREFIXABLE = {"s", "J", "W", "Hz", "F"}  # not squares such as m², whose prefix counts twice, nor bytes
-
-
-def format_quantity(value: float | None, unit: str) -> str:
-    """Four digits and a unit, with an SI prefix where the unit takes one; "-" where there is no value."""
-    if value is None:
-        return "-"
-    if unit not in _PREFIXABLE or value == 0:
-        return f"{value:.5g} {unit}".rstrip()
-    exponent = min(max(3 * math.floor(math.log10(abs(value)) / 3), min(_PREFIXES)), max(_PREFIXES))
-    return f"{value / 10.0**exponent:.4g} {_PREFIXES[exponent]}{unit}"
-
-
-_INTERVAL = "95 % interval"
-_RANKING_HEAD = (
-    "Rank",
-    "Agent",
-    "Score (IQM)",
-    _INTERVAL,
-    "Median gap",
-    "Reached bound",
-    "Samples to 1 %",
-    "Finished / failed / timed out",
-)
-
-
-def _ranking_cells(row: Row) -> list[str]:
-    return [
-        str(row.rank),
-        row.agent,
-        format_score(row.score),
-        f"[{format_score(row.low)}, {format_score(row.high)}]",
-        format_gap(row.median_gap_percent),
-        f"{row.reached} of {row.trials}",
-        "-" if row.samples_to_near is None else str(row.samples_to_near),
-        f"{row.finished} / {row.failed} / {row.timed_out}",
-    ]
-
-
-def _best_of_all_cells(best: BestOfAll) -> list[str]:
-    return [
-        "",
-        "best of all agents",
-        format_score(best.score),
-        "",
-        format_gap(best.median_gap_percent),
-        f"{best.reached} of {best.instances}",
-        "",
-        "",
-    ]
-
-
-def to_markdown(leaderboard: Leaderboard) -> str:
-    """The leaderboard's tables as Markdown; the same bytes for the same traces."""
-    agents = [row.agent for row in leaderboard.rows]
-    counts = f"{leaderboard.trials} trials: {len(agents)} agents on {len(leaderboard.instances)} instances"
-    parts = [
-        "# Leaderboard",
-        f"{counts}, {' or '.join(map(str, leaderboard.budgets))} samples each.",
-        _table(
-            _RANKING_HEAD,
-            [*map(_ranking_cells, leaderboard.rows), _best_of_all_cells(leaderboard.best_of_all)],
-            right={0, 2, 4, 5, 6},
-        ),
-        "## How to read this",
-        "\n".join(f"- {_cell(note)}" for note in leaderboard.notes),
-    ]
-    if leaderboard.improvement:
-        parts += ["## Probability that the row's agent beats the column's", _improvement_table(leaderboard)]
-    parts.append("## Instances")
-    for instance in leaderboard.instances:
-        parts += [f"### {_cell(instance.name)}", _instance_text(instance), _instance_table(instance)]
-    if leaderboard.lottery:
-        parts += ["## Hyperparameter lottery", _lottery_table(leaderboard)]
-    if leaderboard.failures:
-        parts += [
-            "## Trials that did not finish",
-            _table(
-                ("Agent", "Draw", "Instance", "Seed", "Status", "Trial"),
-                [
-                    [f.agent, "" if f.draw is None else str(f.draw), f.instance, str(f.seed), f.status, f.trial_id]
-                    for f in leaderboard.failures
-                ],
-                right={1, 3},
-            ),
-        ]
-    parts += [
-        "## Versions",
-        ", ".join(f"{_cell(package)} {_cell(' or '.join(found))}" for package, found in leaderboard.versions.items()),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _improvement_table(leaderboard: Leaderboard) -> str:
-    agents = [row.agent for row in leaderboard.rows]
-    pairs = {(pair.x, pair.y): pair for pair in leaderboard.improvement}
-    rows = []
-    for x in agents:
-        cells = [pairs.get((x, y)) for y in agents]
-        rows.append([x] + ["" if p is None else f"{p.probability:.2f} [{p.low:.2f}, {p.high:.2f}]" for p in cells])
-    return _table(("", *agents), rows, right=set(range(1, len(agents) + 1)))
-
-
-def _instance_text(instance: Instance) -> str:
-    def yardstick(label: str, it: Yardstick) -> str:
-        return f"- {label}: {format_quantity(it.value, instance.unit)} ({_cell(it.source)})"
-
-    options = ", ".join(f"{key} = {_plain_text(value)}" for key, value in instance.options.items())
-    lines = [
-        f"- Scenario: {_cell(instance.scenario)}" + (f" with {_cell(options)}" if options else ""),
-        f"- Objective: {_cell(instance.objective)}, minimised",
-        yardstick(f"Reference, {_cell(instance.reference.name)}", instance.reference),
-        yardstick(_cell(instance.bound.name[:1].upper() + instance.bound.name[1:]), instance.bound),
-    ]
-    if instance.best:
-        best = instance.best
-        decoded = ", ".join(f"{key} = {_plain_text(value)}" for key, value in best.decoded.items())
-        lines.append(
-            f"- Best design: {_cell(decoded or str(list(best.design)))}: {format_quantity(best.value, instance.unit)}, "
-            f"found by {_cell(best.agent)}{'' if best.draw is None else f' (draw {best.draw})'} with seed {best.seed} "
-            f"at sample {best.sample}, trial {best.trial_id}"
-        )
-    return "\n".join(lines)
-
-
-def _instance_table(instance: Instance) -> str:
-    rows = [
-        [
-            score.agent,
-            format_score(score.mean_score),
-            format_quantity(score.best_value, instance.unit),
-            format_gap(score.gap_percent),
-            str(score.trials),
-        ]
-        for score in instance.scores
-    ]
-    if instance.best:
-        best = instance.best
-        rows.append(
-            [
-                "best of all agents",
-                format_score(best.score),
-                format_quantity(best.value, instance.unit),
-                format_gap(best.gap_percent),
-                "",
-            ]
-        )
-    return _table(("Agent", "Mean score", "Best value", "Gap", "Trials"), rows, right={1, 2, 3, 4})
-
-
-def _lottery_table(leaderboard: Leaderboard) -> str:
-    fixed = {row.agent: row.score for row in leaderboard.rows if not row.drawn}
-    return _table(
-        ("Agent", "Draws", "Lowest", "Median", "Highest", "Fixed hyperparameters"),
-        [
-            [
-                it.agent,
-                str(len(it.draws)),
-                *map(format_score, (it.low, it.median, it.high)),
-                format_score(fixed[it.agent]) if it.agent in fixed else "-",
-            ]
-            for it in leaderboard.lottery
-        ],
-        right={1, 2, 3, 4, 5},
-    )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: set[int]) -> str:
-    lines = [head, ["---:" if column in right else "---" for column in range(len(head))], *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Text that cannot end a Markdown table cell, start a line or open an HTML tag."""
-    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
-
-
-def to_rich(leaderboard: Leaderboard) -> Table:
-    """The ranking as a Rich table for the terminal."""
-    table = _rich_table("Leaderboard", _RANKING_HEAD, left={1})
-    for row in leaderboard.rows:
-        _add_row(table, _ranking_cells(row))
-    table.add_section()
-    _add_row(table, _best_of_all_cells(leaderboard.best_of_all))
-    return table
-
-
-def timings_to_rich(timings: Timings) -> Table:
-    """The median seconds per trial as a Rich table for the terminal."""
-    head = ("Agent", "Trials", "Agent (s)", "Cost model (s)", "Overhead (s)", "Total (s)")
-    table = _rich_table("Median seconds per trial", head, left={0})
-    for row in timings.rows:
-        seconds = (row.agent_s, row.cost_model_s, row.overhead_s, row.total_s)
-        _add_row(table, [row.agent, str(row.trials), *(f"{each:.3g}" for each in seconds)])
-    return table
-
-
-def _rich_table(title: str, head: Sequence[str], *, left: set[int]) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title)
-    for column, name in enumerate(head):
-        table.add_column(name, justify="left" if column in left else "right", no_wrap=name == _INTERVAL)
-    return table
-
-
-def _add_row(table: Table, cells: Sequence[str]) -> None:
-    from rich.text import Text
-
-    table.add_row(*map(Text, cells))  # Text: an agent's name is never read as markup

@@ -14,15 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .leaderboard import (
-    Curve,
-    Leaderboard,
-    Timings,
-    build_timings,
-    format_gap,
-    format_quantity,
-    format_score,
-)
+from .formats import format_gap, format_quantity, format_score
+from .leaderboard import Curve, Leaderboard, Timings, build_timings
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

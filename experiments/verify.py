@@ -127,7 +127,8 @@ def _close(claimed: object, value: float) -> bool:
 
 
 def _check_leaderboard(results: Path, whole: list[TrialResult]) -> Iterator[Verdict]:
-    from .leaderboard import build_leaderboard, to_json, to_markdown
+    from .leaderboard import build_leaderboard
+    from .leaderboard_text import to_json, to_markdown
 
     folder = results / "leaderboard"
     written = [(folder / "leaderboard.json", to_json), (folder / "leaderboard.md", to_markdown)]

@@ -245,8 +245,11 @@ def energies_j(counts: LayerCosts, hardware: Hardware, technology: Technology):
     each = access_energies(hardware, technology)
     as_float = wide.to_float32
     array = as_float(counts.macs) * (technology.mac_pj + technology.register_pj)
-    sram = (as_float(counts.ifmap_sram_reads) + as_float(counts.ifmap_dram_words)) * each.ifmap_pj
-    sram = sram + (as_float(counts.filter_sram_reads) + as_float(counts.filter_dram_words)) * each.filter_pj
+    ifmap = (as_float(counts.ifmap_sram_reads) + as_float(counts.ifmap_dram_words)) * each.ifmap_pj
+    filters = (as_float(counts.filter_sram_reads) + as_float(counts.filter_dram_words)) * each.filter_pj
+    # The maximum changes no value, but keeps compilers from fusing a product into the sum: some batch sizes would be
+    # fused and others not, and round differently.
+    sram = jnp.maximum(ifmap, 0.0) + jnp.maximum(filters, 0.0)
     accumulator = 2.0 * as_float(counts.ofmap_sram_writes) * each.accumulator_pj
     dram_words = wide.add(wide.add(counts.ifmap_dram_words, counts.filter_dram_words), counts.ofmap_dram_words)
     dram = as_float(dram_words) * technology.dram_pj

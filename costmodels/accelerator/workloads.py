@@ -148,6 +148,8 @@ def _conv(row: Mapping[str, int]) -> dict[str, int]:
             raise ValueError(f"the output's {axis} = {outputs} is above {MAX_DIMENSION}")
         pixels *= outputs
         touched *= _touched(size, kernel, row["stride"], row["padding"])
+    if not touched:
+        raise ValueError("every window lies in the padding, so the layer reads no input")
     groups = row["groups"]
     if row["in_channels"] % groups or row["out_channels"] % groups:
         raise ValueError(f"groups = {groups} must divide in_channels and out_channels")
@@ -247,6 +249,9 @@ def load_workload(path: str | Path, name: str | None = None) -> Workload:
     workload = Workload(name or path.stem, tuple(layers), " ".join(comments))
     if workload.macs > MAX_WORK:
         raise InvalidWorkloadError(f"'{path}': {workload.macs} multiply-accumulates in all, above {MAX_WORK}.")
+    products = sum(layer.count for layer in layers)
+    if products > MAX_OPERAND:
+        raise InvalidWorkloadError(f"'{path}': {products} matrix products in all, above {MAX_OPERAND}.")
     return workload
 
 

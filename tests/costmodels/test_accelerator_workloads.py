@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dsegym.costmodels.accelerator import workloads
-from dsegym.costmodels.accelerator.workloads import Workload, get_workload, load_workload, workload_names
+from dsegym.costmodels.accelerator.workloads import get_workload, load_workload, workload_names
 from dsegym.costmodels.errors import InvalidWorkloadError, UnknownNameError
 
 CONV = "layer,kind,in_channels,out_channels,in_height,in_width,kernel_height,kernel_width,stride,padding,groups"
@@ -232,9 +232,3 @@ def test_a_convolution_reads_exactly_the_pixels_that_its_windows_cover(
     assert layer.ifmap_words == channels // groups * len(touched)
     assert (layer.m, layer.n) == (windows[0] * windows[1], channels // groups)
     assert (layer.k, layer.products) == (channels // groups * kernel[0] * kernel[1], groups)
-
-
-def test_a_workload_is_hashable_by_identity_of_its_layers():
-    layers = get_workload("alexnet").layers
-    assert Workload("a", layers, "") == Workload("a", layers, "")
-    assert hash(Workload("a", layers, "")) == hash(Workload("a", layers, ""))

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsegym.costmodels.errors import DsegymError
-from dsegym.experiments import leaderboard, report
+from dsegym.experiments import formats, leaderboard, leaderboard_text, report
 
 
 @dataclass
@@ -163,7 +163,7 @@ def test_nothing_found_anywhere_scores_0_and_shows_no_design():
     assert board.rows[0].score == board.best_of_all.score == 0.0
     assert board.instances[0].best is None
     assert board.rows[0].median_gap_percent is None
-    assert "| ant | 0.0000 | - | - | 2 |" in leaderboard.to_markdown(board)
+    assert "| ant | 0.0000 | - | - | 2 |" in leaderboard_text.to_markdown(board)
 
 
 def test_equal_scores_share_a_rank_and_stand_in_order_of_name():
@@ -188,8 +188,8 @@ def test_neither_the_order_of_the_trials_nor_the_clock_changes_a_byte(results, f
         result.manifest["seconds"] = {part: factor * s for part, s in result.manifest["seconds"].items()}
         result.manifest["message"] = message
     got = leaderboard.build_leaderboard(results)
-    assert leaderboard.to_json(got) == leaderboard.to_json(want)
-    assert leaderboard.to_markdown(got) == leaderboard.to_markdown(want)
+    assert leaderboard_text.to_json(got) == leaderboard_text.to_json(want)
+    assert leaderboard_text.to_markdown(got) == leaderboard_text.to_markdown(want)
 
 
 @given(
@@ -215,7 +215,9 @@ def test_the_json_is_strict_and_rounded_to_9_digits():
     def digits(text):
         return len(text.lower().split("e")[0].replace(".", "").replace("-", "").strip("0"))
 
-    plain = json.loads(leaderboard.to_json(board), parse_float=lambda text: digits(text), parse_constant=pytest.fail)
+    plain = json.loads(
+        leaderboard_text.to_json(board), parse_float=lambda text: digits(text), parse_constant=pytest.fail
+    )
     assert plain["format"] == 1
 
     def leaves(value):
@@ -325,18 +327,18 @@ def test_results_that_make_no_leaderboard_are_refused(results, words):
 
 
 def test_quantities_take_si_prefixes_where_their_unit_does():
-    assert leaderboard.format_quantity(3.4e-4, "s") == "340 µs"
-    assert leaderboard.format_quantity(1.0, "s") == "1 s"
-    assert leaderboard.format_quantity(12345.678, "J") == "12.35 kJ"
-    assert leaderboard.format_quantity(2.5e-6, "mm²") == "2.5e-06 mm²"
-    assert leaderboard.format_quantity(3e-20, "s") == "3e-05 fs"
-    assert leaderboard.format_quantity(0.0, "s") == "0 s"
-    assert leaderboard.format_quantity(17.0, "") == "17"
-    assert leaderboard.format_quantity(None, "s") == "-"
+    assert formats.format_quantity(3.4e-4, "s") == "340 µs"
+    assert formats.format_quantity(1.0, "s") == "1 s"
+    assert formats.format_quantity(12345.678, "J") == "12.35 kJ"
+    assert formats.format_quantity(2.5e-6, "mm²") == "2.5e-06 mm²"
+    assert formats.format_quantity(3e-20, "s") == "3e-05 fs"
+    assert formats.format_quantity(0.0, "s") == "0 s"
+    assert formats.format_quantity(17.0, "") == "17"
+    assert formats.format_quantity(None, "s") == "-"
 
 
 def test_markdown_cells_cannot_break_their_table():
-    text = leaderboard.to_markdown(leaderboard.build_leaderboard([trial("a|b\n<script>", "a", 0, [3.0])]))
+    text = leaderboard_text.to_markdown(leaderboard.build_leaderboard([trial("a|b\n<script>", "a", 0, [3.0])]))
     assert "| 1 | a\\|b &lt;script> |" in text
 
 
@@ -362,8 +364,8 @@ def test_the_terminal_tables_show_names_as_they_are():
 
     results = [trial("[red]ant[/]", "a", 0, [2.0])]
     console = Console(file=io.StringIO(), width=160)
-    console.print(leaderboard.to_rich(leaderboard.build_leaderboard(results)))
-    console.print(leaderboard.timings_to_rich(leaderboard.build_timings(results)))
+    console.print(leaderboard_text.to_rich(leaderboard.build_leaderboard(results)))
+    console.print(leaderboard_text.timings_to_rich(leaderboard.build_timings(results)))
     text = console.file.getvalue()
     assert text.count("[red]ant[/]") == 2
     assert "best of all agents" in text

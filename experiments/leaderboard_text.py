@@ -1,0 +1,229 @@
+"""How a leaderboard reads: JSON, Markdown, terminal tables, and the formats that they share with the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from .formats import format_gap, format_quantity, format_score, plain_text, rounded
+from .leaderboard import BestOfAll, Instance, Leaderboard, Row, Timings, Yardstick
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["timings_to_rich", "to_json", "to_markdown", "to_rich"]
+
+
+def to_json(leaderboard: Leaderboard) -> str:
+    """The whole leaderboard as JSON, floats rounded to 9 significant digits; the same bytes for the same traces."""
+    plain = _plain({"format": 1, **asdict(leaderboard)})
+    return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return rounded(value) if isinstance(value, float) else value
+
+
+_INTERVAL = "95 % interval"
+_RANKING_HEAD = (
+    "Rank",
+    "Agent",
+    "Score (IQM)",
+    _INTERVAL,
+    "Median gap",
+    "Reached bound",
+    "Samples to 1 %",
+    "Finished / failed / timed out",
+)
+
+
+def _ranking_cells(row: Row) -> list[str]:
+    return [
+        str(row.rank),
+        row.agent,
+        format_score(row.score),
+        f"[{format_score(row.low)}, {format_score(row.high)}]",
+        format_gap(row.median_gap_percent),
+        f"{row.reached} of {row.trials}",
+        "-" if row.samples_to_near is None else str(row.samples_to_near),
+        f"{row.finished} / {row.failed} / {row.timed_out}",
+    ]
+
+
+def _best_of_all_cells(best: BestOfAll) -> list[str]:
+    return [
+        "",
+        "best of all agents",
+        format_score(best.score),
+        "",
+        format_gap(best.median_gap_percent),
+        f"{best.reached} of {best.instances}",
+        "",
+        "",
+    ]
+
+
+def to_markdown(leaderboard: Leaderboard) -> str:
+    """The leaderboard's tables as Markdown; the same bytes for the same traces."""
+    agents = [row.agent for row in leaderboard.rows]
+    counts = f"{leaderboard.trials} trials: {len(agents)} agents on {len(leaderboard.instances)} instances"
+    parts = [
+        "# Leaderboard",
+        f"{counts}, {' or '.join(map(str, leaderboard.budgets))} samples each.",
+        _table(
+            _RANKING_HEAD,
+            [*map(_ranking_cells, leaderboard.rows), _best_of_all_cells(leaderboard.best_of_all)],
+            right={0, 2, 4, 5, 6},
+        ),
+        "## How to read this",
+        "\n".join(f"- {_cell(note)}" for note in leaderboard.notes),
+    ]
+    if leaderboard.improvement:
+        parts += ["## Probability that the row's agent beats the column's", _improvement_table(leaderboard)]
+    parts.append("## Instances")
+    for instance in leaderboard.instances:
+        parts += [f"### {_cell(instance.name)}", _instance_text(instance), _instance_table(instance)]
+    if leaderboard.lottery:
+        parts += ["## Hyperparameter lottery", _lottery_table(leaderboard)]
+    if leaderboard.failures:
+        parts += [
+            "## Trials that did not finish",
+            _table(
+                ("Agent", "Draw", "Instance", "Seed", "Status", "Trial"),
+                [
+                    [f.agent, "" if f.draw is None else str(f.draw), f.instance, str(f.seed), f.status, f.trial_id]
+                    for f in leaderboard.failures
+                ],
+                right={1, 3},
+            ),
+        ]
+    parts += [
+        "## Versions",
+        ", ".join(f"{_cell(package)} {_cell(' or '.join(found))}" for package, found in leaderboard.versions.items()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _improvement_table(leaderboard: Leaderboard) -> str:
+    agents = [row.agent for row in leaderboard.rows]
+    pairs = {(pair.x, pair.y): pair for pair in leaderboard.improvement}
+    rows = []
+    for x in agents:
+        cells = [pairs.get((x, y)) for y in agents]
+        rows.append([x] + ["" if p is None else f"{p.probability:.2f} [{p.low:.2f}, {p.high:.2f}]" for p in cells])
+    return _table(("", *agents), rows, right=set(range(1, len(agents) + 1)))
+
+
+def _instance_text(instance: Instance) -> str:
+    def yardstick(label: str, it: Yardstick) -> str:
+        return f"- {label}: {format_quantity(it.value, instance.unit)} ({_cell(it.source)})"
+
+    options = ", ".join(f"{key} = {plain_text(value)}" for key, value in instance.options.items())
+    lines = [
+        f"- Scenario: {_cell(instance.scenario)}" + (f" with {_cell(options)}" if options else ""),
+        f"- Objective: {_cell(instance.objective)}, minimised",
+        yardstick(f"Reference, {_cell(instance.reference.name)}", instance.reference),
+        yardstick(_cell(instance.bound.name[:1].upper() + instance.bound.name[1:]), instance.bound),
+    ]
+    if instance.best:
+        best = instance.best
+        decoded = ", ".join(f"{key} = {plain_text(value)}" for key, value in best.decoded.items())
+        lines.append(
+            f"- Best design: {_cell(decoded or str(list(best.design)))}: {format_quantity(best.value, instance.unit)}, "
+            f"found by {_cell(best.agent)}{'' if best.draw is None else f' (draw {best.draw})'} with seed {best.seed} "
+            f"at sample {best.sample}, trial {best.trial_id}"
+        )
+    return "\n".join(lines)
+
+
+def _instance_table(instance: Instance) -> str:
+    rows = [
+        [
+            score.agent,
+            format_score(score.mean_score),
+            format_quantity(score.best_value, instance.unit),
+            format_gap(score.gap_percent),
+            str(score.trials),
+        ]
+        for score in instance.scores
+    ]
+    if instance.best:
+        best = instance.best
+        rows.append(
+            [
+                "best of all agents",
+                format_score(best.score),
+                format_quantity(best.value, instance.unit),
+                format_gap(best.gap_percent),
+                "",
+            ]
+        )
+    return _table(("Agent", "Mean score", "Best value", "Gap", "Trials"), rows, right={1, 2, 3, 4})
+
+
+def _lottery_table(leaderboard: Leaderboard) -> str:
+    fixed = {row.agent: row.score for row in leaderboard.rows if not row.drawn}
+    return _table(
+        ("Agent", "Draws", "Lowest", "Median", "Highest", "Fixed hyperparameters"),
+        [
+            [
+                it.agent,
+                str(len(it.draws)),
+                *map(format_score, (it.low, it.median, it.high)),
+                format_score(fixed[it.agent]) if it.agent in fixed else "-",
+            ]
+            for it in leaderboard.lottery
+        ],
+        right={1, 2, 3, 4, 5},
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: set[int]) -> str:
+    lines = [head, ["---:" if column in right else "---" for column in range(len(head))], *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Text that cannot end a Markdown table cell, start a line or open an HTML tag."""
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+
+
+def to_rich(leaderboard: Leaderboard) -> Table:
+    """The ranking as a Rich table for the terminal."""
+    table = _rich_table("Leaderboard", _RANKING_HEAD, left={1})
+    for row in leaderboard.rows:
+        _add_row(table, _ranking_cells(row))
+    table.add_section()
+    _add_row(table, _best_of_all_cells(leaderboard.best_of_all))
+    return table
+
+
+def timings_to_rich(timings: Timings) -> Table:
+    """The median seconds per trial as a Rich table for the terminal."""
+    head = ("Agent", "Trials", "Agent (s)", "Cost model (s)", "Overhead (s)", "Total (s)")
+    table = _rich_table("Median seconds per trial", head, left={0})
+    for row in timings.rows:
+        seconds = (row.agent_s, row.cost_model_s, row.overhead_s, row.total_s)
+        _add_row(table, [row.agent, str(row.trials), *(f"{each:.3g}" for each in seconds)])
+    return table
+
+
+def _rich_table(title: str, head: Sequence[str], *, left: set[int]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title)
+    for column, name in enumerate(head):
+        table.add_column(name, justify="left" if column in left else "right", no_wrap=name == _INTERVAL)
+    return table
+
+
+def _add_row(table: Table, cells: Sequence[str]) -> None:
+    from rich.text import Text
+
+    table.add_row(*map(Text, cells))  # Text: an agent's name is never read as markup
