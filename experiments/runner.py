@@ -148,7 +148,8 @@ def _work(trial: Trial, identifier: str, results: Path) -> tuple[str, str]:
 
 
 def _prepare_worker(parent: int) -> None:
-    """Workers leave Ctrl-C to the parent, and end when the parent is gone."""
+    """Workers leave Ctrl-C to the parent, end when the parent is gone, and share a GPU's memory if there is one."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:

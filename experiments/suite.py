@@ -29,7 +29,7 @@ from typing import Any
 
 from ..agents.registry import draw_hyperparameters, load_agent, make_agent
 from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError
-from ..envs.scenarios import load_scenario
+from ..envs.scenarios import load_scenario, make_problem
 
 __all__ = ["Suite", "Trial", "find_suite", "load_suite", "suite_names"]
 
@@ -193,7 +193,11 @@ def _instances(table: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
     if any(not values for values in options.values()):
         raise ValueError("an option is an empty list; give at least one value.")
     choices = [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
-    return [(name, scenario.resolve(choice)) for choice in choices]
+    resolved = [scenario.resolve(choice) for choice in choices]
+    for instance in resolved:
+        if any(value not in scenario.options[key].values() for key, value in instance.items()):
+            make_problem(name, **instance)  # a user's file: find out now whether it is sound
+    return [(name, instance) for instance in resolved]
 
 
 def _agents(table: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], int | None]]:

@@ -247,13 +247,16 @@ def energies_j(counts: LayerCosts, hardware: Hardware, technology: Technology):
     array = as_float(counts.macs) * (technology.mac_pj + technology.register_pj)
     ifmap = (as_float(counts.ifmap_sram_reads) + as_float(counts.ifmap_dram_words)) * each.ifmap_pj
     filters = (as_float(counts.filter_sram_reads) + as_float(counts.filter_dram_words)) * each.filter_pj
-    # The maximum changes no value, but keeps compilers from fusing a product into the sum: some batch sizes would be
-    # fused and others not, and round differently.
-    sram = jnp.maximum(ifmap, 0.0) + jnp.maximum(filters, 0.0)
+    sram = _rounded(ifmap) + _rounded(filters)
     accumulator = 2.0 * as_float(counts.ofmap_sram_writes) * each.accumulator_pj
     dram_words = wide.add(wide.add(counts.ifmap_dram_words, counts.filter_dram_words), counts.ofmap_dram_words)
     dram = as_float(dram_words) * technology.dram_pj
-    return array * _PICO, sram * _PICO, accumulator * _PICO, dram * _PICO
+    return tuple(_rounded(picojoules * _PICO) for picojoules in (array, sram, accumulator, dram))
+
+
+def _rounded(product):
+    """A non-negative product, kept from being fused into a sum: compilers do so at some batch sizes, and round differently."""
+    return jnp.maximum(product, 0.0)
 
 
 def evaluate(hardware: Hardware, layers: LayerArrays, platform: Platform) -> Metrics:
