@@ -83,7 +83,10 @@ class DesignSpace:
         Raises:
             InvalidDesignError: wrong dtype, wrong shape, or an index out of range.
         """
-        array = np.asarray(designs)
+        try:
+            array = np.asarray(designs)
+        except ValueError:
+            raise InvalidDesignError("Designs have one shape; those given are of different lengths.") from None
         if array.size and array.dtype.kind not in "iu":
             raise InvalidDesignError(f"Designs are integer index vectors; the dtype given is {array.dtype}.")
         given = list(array.shape)

@@ -503,9 +503,11 @@ def main() -> None:
         app(standalone_mode=True)
     except BrokenPipeError:
         raise SystemExit(1) from None
+    except SystemExit as end:
+        if end.code == 130:  # typer has met Ctrl-C, and says nothing
+            print(f"dsegym: {_failure(KeyboardInterrupt())}", file=sys.stderr)
+        raise
     except BaseException as error:
-        if isinstance(error, SystemExit):
-            raise
         failure = _failure(error)
         print(f"dsegym: {failure}", file=sys.stderr)
         raise SystemExit(failure.code) from None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +79,14 @@ def run_suite(
     context: Any = multiprocessing.get_context("spawn")  # a forked JAX or torch deadlocks
     pool = ProcessPool(max_workers=workers, context=context, initializer=_prepare_worker, initargs=[os.getpid()])
     try:
-        futures: dict[Any, tuple[Trial, str]] = {
-            pool.schedule(_work, args=[trial, identifier, results], timeout=trial.time_limit_s + GRACE_S): (
-                trial,
-                identifier,
-            )
-            for trial, identifier in waiting
-        }
+        with _interrupts_blocked():
+            futures: dict[Any, tuple[Trial, str]] = {
+                pool.schedule(_work, args=[trial, identifier, results], timeout=trial.time_limit_s + GRACE_S): (
+                    trial,
+                    identifier,
+                )
+                for trial, identifier in waiting
+            }
         for future in as_completed(futures):
             trial, identifier = futures[future]
             status, message = _outcome(future, trial, identifier, results)
@@ -145,6 +148,20 @@ def _work(trial: Trial, identifier: str, results: Path) -> tuple[str, str]:
     from .trial import run_trial
 
     return _brief(run_trial(trial, identifier, results))
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Workers inherit the block: one that is still starting when Ctrl-C comes would print a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # started later, it would lift the block
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def _prepare_worker(parent: int) -> None:

@@ -14,6 +14,7 @@ import contextlib
 import functools
 import hashlib
 import importlib
+import io
 import json
 import os
 import platform
@@ -162,7 +163,9 @@ def write_trial(results: Path, manifest: dict[str, Any], trace: polars.DataFrame
         OSError: the disk is full, say; nothing is left behind.
     """
     with _appearing(trial_directory(results, manifest["trial_id"])) as partial:
-        trace.write_parquet(partial / TRACE)
+        table = io.BytesIO()  # polars, given a path, reports a full disk as an error of its own
+        trace.write_parquet(table)
+        (partial / TRACE).write_bytes(table.getvalue())
         if overhead is not None:
             overhead()
         _write_json(partial / MANIFEST, {**manifest, "files": {TRACE: _file_hash(partial / TRACE)}})

@@ -255,7 +255,7 @@ def energies_j(counts: LayerCosts, hardware: Hardware, technology: Technology):
 
 
 def _rounded(product):
-    """A non-negative product, kept from being fused into a sum: compilers do so at some batch sizes, and round differently."""
+    """A non-negative product, kept out of fused multiply-adds: compilers form them at some batch sizes only."""
     return jnp.maximum(product, 0.0)
 
 

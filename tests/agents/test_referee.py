@@ -68,7 +68,7 @@ DOORS = {
 every_door = pytest.mark.parametrize("door", DOORS)
 
 
-# --- Counting -------------------------------------------------------------------------------------------------------------
+# --- Counting ---------------------------------------------------------------------------------------------------------
 
 
 @every_door
@@ -164,7 +164,7 @@ def test_without_a_time_limit_only_the_budget_stops(problem, designs):
     assert referee.samples_left == 0
 
 
-# --- What an agent sees and leaves ------------------------------------------------------------------------------------------
+# --- What an agent sees and leaves ------------------------------------------------------------------------------------
 
 
 def test_the_referee_shows_the_space_the_budget_and_the_forms(problem):
@@ -193,7 +193,7 @@ def test_the_best_sample_is_the_first_feasible_one_with_the_least_objective():
     assert samples([], []).best is None
 
 
-# --- Gradients --------------------------------------------------------------------------------------------------------------
+# --- Gradients --------------------------------------------------------------------------------------------------------
 
 
 def test_relaxed_designs_are_scored_exactly_at_their_most_probable_values(problem, designs):

@@ -43,7 +43,7 @@ def scalesim(oracle, run_pairs, shared_data):
             bandwidth = row["bw_words_per_cycle"]
             words = int(bandwidth) if bandwidth != "CALC" else 1
             designs.append(oracle.Design(int(row["rows"]), int(row["cols"]), *buffers, words, row["dataflow"]))
-            # SCALE-Sim's inputs are not padded; it rounds a strided output's size up where we round down, so M is its own.
+            # SCALE-Sim's inputs are not padded, and it rounds a strided output's size up: M is its own.
             axes = [[int(row[f"{what}_{axis}"]) for what in ("ifmap", "filt", "stride")] for axis in "hw"]
             touched = [len(oracle.distinct_coordinates(*size_kernel_stride, 0)) for size_kernel_stride in axes]
             distinct = int(row["channels"]) * touched[0] * touched[1]

@@ -1,4 +1,4 @@
-"""Workload tables: what a user's own file may hold, what every mistake is answered with, and the lowering to products."""
+"""Workload tables: what a user's own file may hold, how every mistake is answered, and the lowering to products."""
 
 import codecs
 
@@ -34,7 +34,7 @@ def message_of(path):
     return str(caught.value)
 
 
-# --- What is accepted ---
+# --- What is accepted -------------------------------------------------------------------------------------------------
 
 MIXED = """\
 # A small network.
@@ -55,7 +55,7 @@ def test_a_table_of_convolutions_and_products_is_read_with_its_defaults(table, m
     workload = load_workload(table(content=mark + MIXED.replace("\n", ending).encode()))
     assert (workload.name, workload.source) == ("mine", "A small network. Made up.")
     first, depthwise, linear, scores = workload.layers
-    # 10 x 12 pixels padded by 1, kernel 3 x 5, stride 2: 5 x 5 outputs of each of 2 images; rows 0 to 9 and columns 0 to 11.
+    # 10 x 12 pixels padded by 1, kernel 3 x 5, stride 2: 5 x 5 outputs of each of 2 images, which read every pixel.
     assert (first.m, first.n, first.k) == (2 * 5 * 5, 8, 3 * 3 * 5)
     assert (first.products, first.repeat, first.ifmap_words) == (1, 1, 2 * 3 * 10 * 12)
     assert (depthwise.name, depthwise.m, depthwise.n, depthwise.k) == ("depthwise", 25, 1, 9)
@@ -75,9 +75,7 @@ def test_a_users_file_is_found_by_its_path_and_named_as_asked(table):
 
 def test_equal_products_are_merged_and_the_table_is_filled_up(table):
     workload = load_workload(table(GEMM, "a,gemm,4,5,6,2,3", "b,attention,4,5,6,,10", "c,gemm,5,4,6,,"))
-    merged = dict(zip(zip(*map(np.ndarray.tolist, workload.distinct[:4]), strict=True), workload.distinct.count))
-    assert merged[4, 5, 6, 24] == 16
-    assert merged[5, 4, 6, 30] == 1
+    assert np.stack(workload.distinct, axis=1)[:3].tolist() == [[4, 5, 6, 24, 16], [5, 4, 6, 30, 1], [1, 1, 1, 1, 0]]
     assert len(workload.distinct.m) == workloads.VECTOR
     assert workload.distinct.count.sum() == 17
     assert workload.in_order.count.tolist() == [6, 10, 1]
@@ -91,7 +89,7 @@ def test_every_shipped_table_is_the_product_list_of_the_oracle(oracle, name):
     assert list(zip(*map(np.ndarray.tolist, arrays), strict=True)) == expected
 
 
-# --- What is refused ---
+# --- What is refused --------------------------------------------------------------------------------------------------
 
 GOOD_CONV = {
     "layer": "one",
@@ -204,7 +202,7 @@ def test_an_unknown_workload_names_the_nearest():
         get_workload("mobilenetv2")
 
 
-# --- Lowering against brute force ---
+# --- Lowering against brute force -------------------------------------------------------------------------------------
 
 
 @settings(max_examples=300, deadline=None)

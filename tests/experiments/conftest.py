@@ -1,0 +1,91 @@
+"""Fixtures of the experiments' tests: a tiny suite, its results, and the command line called in this process."""
+
+import shutil
+import sys
+from typing import NamedTuple
+
+import pytest
+
+from dsegym.experiments import cli
+from dsegym.experiments.store import write_suite
+from dsegym.experiments.suite import load_suite
+from dsegym.experiments.trial import run_trial
+
+TINY = """
+name = "tiny"
+description = "two agents, one instance"
+samples = 60
+seeds = 2
+
+[[instances]]
+scenario = "dsegym/AcceleratorSizing-v0"
+workload = "alexnet"
+objective = "edp"
+area_budget = "small"
+
+[[agents]]
+name = "random_search"
+
+[[agents]]
+name = "genetic_algorithm"
+hyperparameters = { population_size = 20 }
+"""
+
+
+class Outcome(NamedTuple):
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory):
+    """The tiny suite's file."""
+    path = tmp_path_factory.mktemp("suite") / "tiny.toml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_suite(tiny_file):
+    return load_suite(tiny_file)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, tiny_suite):
+    """The tiny suite's results, from this process; not to be changed."""
+    results = tmp_path_factory.mktemp("finished")
+    for trial, identifier in zip(tiny_suite.trials, write_suite(results, tiny_suite), strict=True):
+        run_trial(trial, identifier, results)
+    return results
+
+
+@pytest.fixture
+def results(finished, tmp_path):
+    """A copy of the tiny suite's results, to be changed at will."""
+    return shutil.copytree(finished, tmp_path / "results")
+
+
+@pytest.fixture
+def first_trial(results):
+    """The directory of one of its trials."""
+    return min((results / "trials").iterdir())
+
+
+@pytest.fixture
+def dsegym_command(monkeypatch, capsys):
+    """Runs `dsegym ARGUMENTS` as the console script does, but in this process."""
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["dsegym", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        return Outcome(code, *capsys.readouterr())
+
+    return command
