@@ -44,7 +44,7 @@ _MASK16 = np.uint32(0xFFFF)
 class Wide(NamedTuple):
     """An array of exact non-negative integers below `LIMIT`."""
 
-    estimate: Any  # float32[...], within 2**30 of the value
+    estimate: Any  # float32[...], within 2**29 of the value
     low: Any  # uint32[...], the value modulo 2**32
 
 

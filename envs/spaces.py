@@ -107,7 +107,10 @@ class DesignSpace:
 
     def decode(self, design: object) -> dict[str, int | float | str]:
         """{name: value} of one design, int[n]."""
-        indices = self.check(design)[0]
+        checked = self.check(design)
+        if len(checked) != 1:
+            raise InvalidDesignError(f"One design is asked for; {len(checked)} are given.")
+        indices = checked[0]
         return {p.name: p.values[i] for p, i in zip(self.parameters, indices, strict=True)}
 
     def describe(self, design: object) -> dict[str, str]:

@@ -240,7 +240,8 @@ def access_energies(hardware: Hardware, technology: Technology) -> AccessEnergie
 def energies_j(counts: LayerCosts, hardware: Hardware, technology: Technology):
     """Joules in the array, the operand buffers, the accumulators and DRAM, for the given access counts.
 
-    Every DRAM word is also written into (or read from) its buffer once; every partial sum is written and read once.
+    Every input and filter word from DRAM is also written into its buffer once; every partial sum is written into the
+    ofmap buffer and read from it once, which covers what then leaves for DRAM.
     """
     each = access_energies(hardware, technology)
     as_float = wide.to_float32

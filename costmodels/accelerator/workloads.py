@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import wide
 from ..errors import InvalidWorkloadError, UnknownNameError
 
 __all__ = ["Layer", "LayerArrays", "Workload", "get_workload", "load_workload", "workload_names"]
@@ -211,6 +212,14 @@ def _parse_layer(row: Mapping[str, str]) -> Layer:
     return layer
 
 
+def _worst_traffic(layer: Layer) -> int:
+    """DRAM words of a layer's products on the smallest hardware of the design space (4 rows, 8 KiB of 16-bit words)."""
+    filters, outputs, tile = layer.k * layer.n, layer.m * layer.n, 2048
+    refetched = filters * (layer.ifmap_words // tile + 1) + layer.ifmap_words
+    spilled = 8 * outputs * (layer.k // 4 + 1)
+    return layer.count * (refetched + filters + spilled)
+
+
 def load_workload(path: str | Path, name: str | None = None) -> Workload:
     """Reads and checks a workload file.
 
@@ -249,6 +258,8 @@ def load_workload(path: str | Path, name: str | None = None) -> Workload:
     workload = Workload(name or path.stem, tuple(layers), " ".join(comments))
     if workload.macs > MAX_WORK:
         raise InvalidWorkloadError(f"'{path}': {workload.macs} multiply-accumulates in all, above {MAX_WORK}.")
+    if (traffic := sum(map(_worst_traffic, workload.layers))) > wide.LIMIT:
+        raise InvalidWorkloadError(f"'{path}': up to {traffic} words of DRAM traffic, above {wide.LIMIT}.")
     products = sum(layer.count for layer in layers)
     if products > MAX_OPERAND:
         raise InvalidWorkloadError(f"'{path}': {products} matrix products in all, above {MAX_OPERAND}.")
