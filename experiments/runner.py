@@ -125,18 +125,18 @@ def _is_done(results: Path, identifier: str, retry_failed: bool) -> bool:
 def _outcome(future: Any, trial: Trial, identifier: str, results: Path) -> tuple[str, str]:
     from pebble import ProcessExpired
 
-    from .trial import store_unfinished
-
     try:
         return future.result()
     except FutureTimeoutError:
+        status = "timed_out"
         message = (
             f"the worker did not stop within {trial.time_limit_s + GRACE_S:g} s and was ended; its samples are lost."
         )
-        return _brief(store_unfinished(trial, identifier, results, "timed_out", message))
     except ProcessExpired as error:
-        message = f"the worker process died (exit code {error.exitcode}); its samples are lost."
-        return _brief(store_unfinished(trial, identifier, results, "failed", message))
+        status, message = "failed", f"the worker process died (exit code {error.exitcode}); its samples are lost."
+    with _interrupts_blocked():  # heavy imports, some of which swallow Ctrl-C
+        from .trial import store_unfinished
+    return _brief(store_unfinished(trial, identifier, results, status, message))
 
 
 def _brief(manifest: dict[str, Any]) -> tuple[str, str]:
