@@ -88,15 +88,15 @@ def _pairs(items: Sequence[str], what: str) -> dict[str, str]:
     for item in items:
         name, equals, value = item.partition("=")
         if not equals or not name or not value:
-            raise DsegymError(f"'{item}' is not a {what} of the form name=value.")
+            raise DsegymError(f"'{item}' is not {what} of the form name=value.")
         if name in pairs:
-            raise DsegymError(f"The {what} {name} is given twice.")
+            raise DsegymError(f"{name} is given twice.")
         pairs[name.strip()] = value.strip()
     return pairs
 
 
 def _options(options: Sequence[str] | None, workload: str | None) -> dict[str, str]:
-    pairs = _pairs(options or (), "option")
+    pairs = _pairs(options or (), "an option")
     if workload is not None:
         pairs["workload"] = workload
     return pairs
@@ -205,7 +205,7 @@ def cost(
     from ..envs.scenarios import make_problem
 
     problem = make_problem(scenario, **_options(option, workload))
-    given = _pairs([item for item in design.split(",") if item.strip()], "part of the design")
+    given = _pairs([item for item in design.split(",") if item.strip()], "a part of the design")
     unknown = [name for name in given if name not in problem.space.names]
     if unknown:
         raise UnknownNameError("parameter", unknown[0], problem.space.names)
