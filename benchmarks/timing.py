@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-__all__ = ["median_seconds", "report"]
+__all__ = ["median_seconds", "paired_seconds", "report"]
 
 
 def median_seconds(function: Callable[[], object], *, repeats: int = 30, warm_up: int = 2) -> float:
@@ -19,6 +19,21 @@ def median_seconds(function: Callable[[], object], *, repeats: int = 30, warm_up
         function()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
+
+
+def paired_seconds(first: Callable[[], object], second: Callable[[], object], *, pairs: int = 15) -> tuple[float, ...]:
+    """Median seconds of each of two functions, and the median ratio of second to first, called in turn.
+
+    Taking turns, both meet the same disturbances, so the ratio is steadier than the two figures.
+    """
+    first()
+    second()
+    found = [
+        (median_seconds(first, repeats=1, warm_up=0), median_seconds(second, repeats=1, warm_up=0))
+        for _ in range(pairs)
+    ]
+    medians = (statistics.median(column) for column in zip(*found, strict=True))
+    return (*medians, statistics.median(b / a for a, b in found))
 
 
 def report(name: str, value: str, goal: str = "") -> None:

@@ -33,6 +33,10 @@ class UnknownNameError(DsegymError):
         hint = f" Did you mean '{match}'?" if match else ""
         super().__init__(f"Unknown {kind} '{given}'; there are: {', '.join(self.allowed) or 'none'}.{hint}")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Workers send errors to the runner as pickles of what the error was made of."""
+        return type(self), (self.kind, self.given, self.allowed)
+
 
 class InvalidDesignError(DsegymError):
     """A design out of range, of the wrong shape or of the wrong dtype."""

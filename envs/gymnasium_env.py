@@ -143,7 +143,7 @@ class FunctionalVectorEnv(VectorEnv):
             }
             if self._recorder is not None:
                 self._recorder(final["design"][terminal], final["objective"][terminal], final["feasible"][terminal])
-        return np.array(observation), reward, terminal, np.zeros_like(terminal), info
+        return observation.copy(), reward, terminal, np.zeros_like(terminal), info
 
     def warm_up(self) -> None:
         """Compiles `reset` and `step`; the environment's own state and random stream stay as they are."""

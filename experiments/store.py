@@ -65,6 +65,13 @@ _MANIFEST_KEYS = {
     "seconds": dict,
     "files": dict,
 }
+_TRACE_COLUMNS = {
+    "sample": "Int32",
+    "objective": "Float64",
+    "feasible": "Boolean",
+    "elapsed_s": "Float64",
+    "design": "List(Int32)",
+}
 
 
 @dataclass(frozen=True)
@@ -198,9 +205,9 @@ def read_trial(directory: Path) -> TrialResult:
         trace = polars.read_parquet(path)
     except Exception as error:  # polars raises several kinds for a file that is no Parquet
         raise CorruptResultError(f"{path}: not readable as Parquet ({type(error).__name__}).") from None
-    expected = {"sample", "objective", "feasible", "elapsed_s", "design"}
-    if set(trace.columns) != expected:
-        raise CorruptResultError(f"{path}: columns {sorted(trace.columns)} where {sorted(expected)} are expected.")
+    columns = {name: str(kind) for name, kind in trace.schema.items()}
+    if columns != _TRACE_COLUMNS:
+        raise CorruptResultError(f"{path}: columns {columns} where {_TRACE_COLUMNS} are expected.")
     return TrialResult(manifest, trace)
 
 
@@ -220,10 +227,10 @@ def write_suite(results: Path, suite: Suite) -> list[str]:
         The ids of the suite's trials, in order.
 
     Raises:
-        DsegymError: the directory already holds another suite's results.
+        DsegymError: the directory already holds another suite's results, or the note is damaged.
     """
     path = results / SUITE
-    if path.exists() and (held := _read_json(path).get("name")) != suite.name:
+    if path.exists() and (held := read_suite(results)["name"]) != suite.name:
         raise DsegymError(
             f"'{results}' holds the results of the suite '{held}'; choose another directory for '{suite.name}'."
         )

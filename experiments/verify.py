@@ -67,11 +67,12 @@ def _check(directory: Path, identifier: str, result: TrialResult) -> None:
     try:
         trial = Trial.from_dict(manifest["trial"])
         problem = make_problem(trial.scenario, **trial.options)
-    except (KeyError, TypeError) as error:
+        budget = int(trial.samples)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CorruptResultError(f"{directory}: the manifest's trial is malformed ({error}).") from None
     count = trace.height
-    if count != manifest["samples_used"] or count > trial.samples:
-        reject(f"{count} samples, where the manifest says {manifest['samples_used']} of a budget of {trial.samples}.")
+    if count != manifest["samples_used"] or count > budget:
+        reject(f"{count} samples, where the manifest says {manifest['samples_used']} of a budget of {budget}.")
     if trace["sample"].to_list() != list(range(1, count + 1)):
         reject("samples are not numbered 1, 2, 3, ...")
     for key, yardstick in (("reference", problem.reference), ("bound", problem.bound)):

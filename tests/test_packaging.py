@@ -1,63 +1,161 @@
-"""The wheel: it holds the package and its data, works from a clean directory, and holds nothing else."""
+"""The wheel: built from a clean copy, installed elsewhere, it imports and holds every data file."""
 
-import os
+import email
+import json
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-CODE = """
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LAYERS = ("agents", "costmodels", "envs", "experiments")
+DATA = {".csv", ".j2", ".md", ".toml", ".typed"}
+
+# Run in a fresh interpreter with only the installed wheel in front of the path; prints what it found.
+PROBE = """
+import json, sys
+target, *_ = sys.argv[1:]
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+sys.path.insert(0, target)
 import dsegym
-from dsegym.costmodels.accelerator.platforms import technology_rows
+from dsegym.agents.registry import BUILT_IN, load_agent
 from dsegym.costmodels.accelerator.workloads import get_workload, workload_names
+from dsegym.costmodels.accelerator.platforms import technology_rows
 from dsegym.envs.accelerator_sizing import _stored_optima
 from dsegym.experiments.suite import find_suite, load_suite, suite_names
-print(dsegym.__file__)
-print(len([get_workload(name) for name in workload_names()]), len(technology_rows()), len(_stored_optima()))
-print(len([load_suite(find_suite(name)) for name in suite_names()]))
+
+problems = [
+    dsegym.make_problem(name, **dsegym.load_scenario(name).core_instances()[0]) for name in dsegym.scenario_ids()
+]
+modules = [module for name, module in sys.modules.items() if name.partition(".")[0] == "dsegym"]
+print(json.dumps({
+    "version": dsegym.__version__,
+    "files": sorted({module.__file__ for module in modules}),
+    "agents": [load_agent(name).name for name in BUILT_IN],
+    "layers": {name: len(get_workload(name).layers) for name in workload_names()},
+    "suites": {name: len(load_suite(find_suite(name)).trials) for name in suite_names()},
+    "bounds": [problem.bound.name for problem in problems],
+    "costs": [float(problem.evaluate(problem.reference.design).objective[0]) for problem in problems],
+    "optima": len(_stored_optima()),
+    "technology": len(technology_rows()),
+    "references": [problem.reference.value for problem in problems],
+}))
 """
+
+
+def run(*command, **more):
+    found = subprocess.run(list(map(str, command)), capture_output=True, text=True, **more)
+    assert found.returncode == 0, found.stdout + found.stderr
+    return found.stdout
+
+
+def package_files():
+    """What the wheel must hold, relative to the package."""
+    files = [Path("__init__.py"), Path("py.typed")]
+    for layer in LAYERS:
+        found = (path.relative_to(ROOT) for path in (ROOT / layer).rglob("*") if "__pycache__" not in path.parts)
+        files += [path for path in found if path.suffix in {".py", *DATA}]
+    return {path.as_posix() for path in files}
+
+
+def data_rows(name):
+    """The rows of one of the family's tables, without comments and header."""
+    lines = (ROOT / "costmodels" / "accelerator" / name).read_text(encoding="utf-8").splitlines()
+    return len([line for line in lines if not line.startswith("#")]) - 1
+
+
+def can_build_here():
+    setuptools = pytest.importorskip("setuptools")
+    return int(setuptools.__version__.split(".")[0]) >= 77
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """A wheel built from a copy of the tree, so that the build leaves nothing behind here."""
-    copy = tmp_path_factory.mktemp("source") / "checkout"
-    skip = shutil.ignore_patterns(".*", "results", "build", "dist", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, copy, ignore=skip)
-    target = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(target), str(copy)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
-    return next(target.glob("*.whl"))
+    """The wheel of a copy of the working tree, where nothing that an earlier build left can slip in."""
+    source, output = tmp_path_factory.mktemp("source") / "copy", tmp_path_factory.mktemp("wheel")
+    hidden = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "results", "*.egg-info")
+    shutil.copytree(ROOT, source, ignore=hidden)
+    isolation = ["--no-isolation"] if can_build_here() else []
+    run(sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", output, source)
+    (path,) = output.glob("*.whl")
+    return path
 
 
-def test_the_wheel_works_from_a_clean_directory(wheel, tmp_path):
-    site = tmp_path / "site"
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    done = subprocess.run([sys.executable, "-c", CODE], cwd=elsewhere, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    place, data, suites = done.stdout.splitlines()
-    assert Path(place).is_relative_to(site)
-    assert data == f"17 {technology_count()} 204"
-    assert int(suites) == len(list((ROOT / "experiments" / "suites").glob("*.toml")))
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """A folder that holds the installed wheel and nothing else."""
+    target = tmp_path_factory.mktemp("installed")
+    run(sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--target", target, wheel)
+    return target
 
 
-def technology_count():
-    lines = (ROOT / "costmodels" / "accelerator" / "technology.csv").read_text(encoding="utf-8").splitlines()
-    return len([line for line in lines if not line.startswith("#")]) - 1
+@pytest.fixture(scope="module")
+def probe(installed, tmp_path_factory):
+    """What a fresh interpreter finds in it."""
+    out = run(sys.executable, "-I", "-c", PROBE, installed, cwd=tmp_path_factory.mktemp("elsewhere"))
+    return json.loads(out.splitlines()[-1])
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
-    names = zipfile.ZipFile(wheel).namelist()
-    folders = {name.split("/")[1] for name in names if name.startswith("dsegym/") and name.count("/") > 1}
-    assert folders == {"agents", "costmodels", "envs", "experiments"}
-    assert {name.split("/")[0] for name in names} == {"dsegym", "dsegym-0.1.0.dist-info"}
-    for needed in ("py.typed", "experiments/templates/leaderboard.html.j2", "costmodels/accelerator/SOURCES.md"):
-        assert f"dsegym/{needed}" in names
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == {f"dsegym/{name}" for name in package_files()}
+
+
+def test_every_package_and_every_kind_of_data_file_is_declared():
+    """So that a new folder cannot work in a checkout and be missing from the wheel."""
+    declared = {name.removeprefix("dsegym").removeprefix(".") for name in PROJECT["tool"]["setuptools"]["packages"]}
+    needed = {Path(name).parent.as_posix().replace("/", ".") for name in package_files() if name.endswith(".py")}
+    assert declared == {"" if name == "." else name for name in needed}
+
+
+def test_the_wheels_metadata_is_the_projects(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+        points = archive.read(name.replace("METADATA", "entry_points.txt")).decode()
+        assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
+    assert (metadata["Name"], metadata["Version"]) == ("dsegym", PROJECT["project"]["version"])
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert re.search(r"^dsegym = dsegym\.experiments\.cli:main$", points, re.MULTILINE)
+
+
+def test_the_installed_package_is_what_is_imported(probe, installed):
+    assert len(probe["files"]) > 20
+    assert all(Path(file).is_relative_to(installed) for file in probe["files"])
+    assert probe["version"] == PROJECT["project"]["version"]
+
+
+def test_the_installed_package_loads_its_workloads_suites_and_optima(probe):
+    tables = {path.stem for path in (ROOT / "costmodels" / "accelerator" / "workload_tables").glob("*.csv")}
+    suites = {path.stem for path in (ROOT / "experiments" / "suites").glob("*.toml")}
+    assert set(probe["layers"]) == tables
+    assert set(probe["suites"]) == suites
+    assert min(*probe["layers"].values(), *probe["suites"].values()) > 0
+    assert probe["bounds"] == ["optimum"] * len(probe["bounds"])
+    assert probe["costs"] == pytest.approx(probe["references"], rel=1e-6)
+    assert probe["optima"] == data_rows("optima.csv")
+    assert probe["technology"] == data_rows("technology.csv")
+    assert "random_search" in probe["agents"]
+
+
+def test_the_installed_package_writes_the_leaderboards_page(installed, tmp_path):
+    """The one page made of a template that is found through the package."""
+    script = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]; "
+    script += "sys.path.insert(0, sys.argv[1]); from pathlib import Path; import dsegym; "
+    script += "from dsegym.experiments import report, leaderboard, store, suite, trial; "
+    script += "s = suite.load_suite(sys.argv[2]); r = Path('results'); i = store.write_suite(r, s)[0]; "
+    script += "trial.run_trial(s.trials[0], i, r); t = [store.read_trial(store.trial_directory(r, i))]; "
+    script += (
+        "report.write_html(leaderboard.build_leaderboard(t), t, Path('page.html'), suite=dict(store.read_suite(r)))"
+    )
+    suite = 'name = "one"\nsamples = 20\nseeds = 1\n[[instances]]\nscenario = "dsegym/AcceleratorSizing-v0"\n'
+    (tmp_path / "one.toml").write_text(suite + '[[agents]]\nname = "random_search"\n', encoding="utf-8")
+    run(sys.executable, "-I", "-c", script, installed, "one.toml", cwd=tmp_path)
+    assert "random_search" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -1,163 +1,320 @@
-"""The command line: what each command prints, and one sentence for every mistake."""
+"""The command line: each command does what its help says, and each wrong request is one sentence."""
 
 import json
-import shutil
+import re
+import subprocess
+import sys
 
 import pytest
+from typer.testing import CliRunner
+
+import dsegym
+from dsegym.experiments import cli
 
 SIZING = "dsegym/AcceleratorSizing-v0"
-MINE = "layer,kind,in_channels,out_channels,in_height,in_width,kernel_height,kernel_width,m,n,k\n"
-MINE += "stem,conv,3,8,16,16,3,3,,,\nhead,gemm,,,,,,,1,10,1568\n"
+COMMANDS = ("list", "info", "cost", "bound", "run", "leaderboard", "verify")
+ALEXNET = (SIZING, "--workload", "alexnet")
+WORKLOAD = "layer,kind,m,n,k\nx[bold],gemm,64,32,16\n"
 
 
-def test_list_names_scenarios_agents_and_suites(dsegym_command):
-    outcome = dsegym_command("list")
-    assert outcome.code == 0
-    for name in (SIZING, "random_search", "genetic_algorithm", "tpe", "ppo", "gradient_descent", "quick"):
-        assert name in outcome.out
+@pytest.fixture
+def succeed(dsegym_command):
+    """Runs a command that must succeed without a complaint; returns what it printed."""
+
+    def command(*arguments):
+        code, out, err = dsegym_command(*arguments)
+        assert (code, err) == (0, "")
+        return out
+
+    return command
 
 
-def test_info_shows_options_space_constants_with_their_status_and_yardsticks(dsegym_command):
-    outcome = dsegym_command("info", SIZING, "--option", "objective=edp", "--workload", "alexnet")
-    assert outcome.code == 0
-    for text in ("2,519,424 designs", "gemmini-x4", "optimum", "synthetic", "area_budget", "words/cycle", "Note:"):
-        assert text in outcome.out
+@pytest.fixture
+def table(tmp_path):
+    """A user's own workload."""
+    path = tmp_path / "network.csv"
+    path.write_text(WORKLOAD, encoding="utf-8")
+    return path
 
 
-def test_cost_prints_layers_totals_and_units(dsegym_command):
-    outcome = dsegym_command("cost", SIZING, "--workload", "alexnet", "--design", "rows=64,columns=64,dataflow=os")
-    assert outcome.code == 0
-    for text in ("conv1", "fc8", "1,145,600", "words", "mm2", "from the reference gemmini-x4: ifmap_buffer"):
-        assert text in outcome.out
+# --- What works. ---
 
 
-def test_cost_as_json_adds_up(dsegym_command):
-    arguments = ("--workload", "vgg16", "--design", "rows=32,columns=32,dataflow=ws", "--json")
-    content = json.loads(dsegym_command("cost", SIZING, *arguments).out)
-    assert len(content["parts"]) == 16
-    for total, part in (("cycles", "cycles"), ("compute_cycles", "compute_cycles")):
-        assert content["totals"][total] == sum(row[part] for row in content["parts"])
-    words = sum(row[f"{what}_dram_words"] for row in content["parts"] for what in ("ifmap", "filter", "ofmap"))
-    assert content["totals"]["dram_traffic_words"] == words
-    assert content["totals"]["energy_j"] == pytest.approx(sum(row["energy_j"] for row in content["parts"]), rel=1e-5)
-    assert content["verdict"]["feasible"] is True
-    assert content["verdict"]["value"] == pytest.approx(content["totals"]["latency_s"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_has_an_example_of_it(command):
+    found = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "200"})
+    assert found.exit_code == 0
+    assert re.search(rf"Example: *`?dsegym {command}", found.output)
 
 
-def test_cost_takes_a_users_file_and_values_outside_the_space(dsegym_command, tmp_path):
+def test_the_commands_of_the_tests_are_all_there_are():
+    names = {info.name or info.callback.__name__ for info in cli.app.registered_commands}
+    assert names == set(COMMANDS)
+
+
+def test_help_imports_no_heavy_library():
+    script = "import sys; sys.argv = ['dsegym', '--help']\nfrom dsegym.experiments import cli\n"
+    script += "try:\n    cli.main()\nexcept SystemExit as end:\n    assert not end.code\n"
+    script += "print({'jax', 'torch', 'polars', 'plotly', 'scipy'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "set()"
+
+
+def test_list_names_every_scenario_agent_and_suite(succeed):
+    from dsegym.agents.registry import agent_names
+    from dsegym.experiments.suite import suite_names
+
+    out = succeed("list")
+    for name in (*dsegym.scenario_ids(), *agent_names(), *suite_names()):
+        if "/" not in name or name.startswith("dsegym/"):
+            assert name in out
+
+
+def test_info_shows_options_parameters_and_yardsticks(succeed):
+    out = succeed("info", *ALEXNET, "--option", "objective=edp")
+    problem = dsegym.make_problem(SIZING, workload="alexnet", objective="edp")
+    assert f"{problem.space.size:,} designs" in out
+    for text in (*problem.options, *problem.space.names, problem.reference.name, f"{problem.bound.value:.6g}"):
+        assert text in out
+    for text in ("optimum", "synthetic", "words/cycle", "Note:"):
+        assert text in out
+
+
+def test_cost_as_json_is_what_the_library_says(succeed):
+    out = json.loads(succeed("cost", *ALEXNET, "--design", "rows=64, columns=32,dataflow=os", "--json"))
+    problem = dsegym.make_problem(SIZING, workload="alexnet")
+    design = problem.decode(problem.reference.design) | {"rows": 64, "columns": 32, "dataflow": "os"}
+    result = problem.evaluate(problem.space.encode(design))
+    assert out["scenario"] == SIZING
+    assert out["options"]["workload"] == "alexnet"
+    assert (out["design"]["rows"], out["design"]["dataflow"]) == ("64 processing elements", "os")
+    assert out["verdict"]["value"] == float(result.objective[0])
+    assert out["verdict"]["feasible"] is bool(result.feasible[0])
+    assert out["totals"]["latency_s"] == pytest.approx(float(result.metrics.latency_s[0]), rel=1e-5)
+    assert [part["layer"] for part in out["parts"]][:1] == ["conv1"]
+
+
+def test_the_parts_of_a_cost_add_up_to_its_totals(succeed):
+    content = json.loads(succeed("cost", SIZING, "--workload", "vgg16", "--design", "rows=32,columns=32", "--json"))
+    parts, totals = content["parts"], content["totals"]
+    assert len(parts) == 16
+    for name in ("cycles", "compute_cycles"):
+        assert totals[name] == sum(part[name] for part in parts)
+    words = sum(part[f"{what}_dram_words"] for part in parts for what in ("ifmap", "filter", "ofmap"))
+    assert totals["dram_traffic_words"] == words
+    assert totals["energy_j"] == pytest.approx(sum(part["energy_j"] for part in parts), rel=1e-5)
+
+
+def test_cost_of_a_users_network_is_what_one_computes_by_hand(succeed, tmp_path):
     path = tmp_path / "mine.csv"
-    path.write_text(MINE)
-    design = "rows=10,columns=7,dram_width=10,dataflow=os"
-    refused = dsegym_command("cost", SIZING, "--workload", path, "--design", design)
-    assert refused.code == 2
-    content = json.loads(
-        dsegym_command("cost", SIZING, "--workload", path, "--design", design, "--any-value", "--json").out
-    )
+    columns = "layer,kind,in_channels,out_channels,in_height,in_width,kernel_height,kernel_width,m,n,k"
+    path.write_text(f"{columns}\nstem,conv,3,8,16,16,3,3,,,\nhead,gemm,,,,,,,1,10,1568\n", encoding="utf-8")
+    design = ("--any-value", "--design", "rows=10,columns=7,dram_width=10,dataflow=os")
+    stem, head = json.loads(succeed("cost", SIZING, "--workload", path, *design, "--json"))["parts"]
     # 14 x 14 pixels, 8 filters, 27 weights: ceil(196/10) ceil(8/7) = 40 folds of 10 + 7 + 27 - 2 cycles.
-    assert content["parts"][0]["compute_cycles"] == 40 * 42
-    assert content["parts"][1]["compute_cycles"] == 2 * (10 + 7 + 1568 - 2)
-    assert content["verdict"] == {}
+    assert stem["compute_cycles"] == 40 * 42
+    assert head["compute_cycles"] == 2 * (10 + 7 + 1568 - 2)
 
 
-def test_an_edited_file_is_read_again(dsegym_command, tmp_path):
-    path = tmp_path / "mine.csv"
-    cycles = []
+def test_an_edited_network_is_read_again(succeed, tmp_path):
+    path, cycles = tmp_path / "mine.csv", []
     for outputs in (10, 1000):
-        path.write_text(f"layer,kind,m,n,k\nhead,gemm,1,{outputs},100\n")
-        cycles.append(json.loads(dsegym_command("cost", SIZING, "--workload", path, "--json").out)["totals"]["cycles"])
+        path.write_text(f"layer,kind,m,n,k\nhead,gemm,1,{outputs},100\n", encoding="utf-8")
+        cycles.append(json.loads(succeed("cost", SIZING, "--workload", path, "--json"))["totals"]["cycles"])
     assert cycles[0] < cycles[1]
 
 
-def test_a_design_over_the_area_budget_is_called_not_feasible(dsegym_command):
-    arguments = ("--option", "area_budget=small", "--design", "rows=256,columns=256")
-    outcome = dsegym_command("cost", SIZING, "--workload", "alexnet", *arguments)
-    assert outcome.code == 0
-    assert "not feasible" in outcome.out
+def test_cost_without_a_design_is_the_references(succeed):
+    verdict = json.loads(succeed("cost", *ALEXNET, "--json"))["verdict"]
+    assert verdict["value"] == pytest.approx(verdict["reference"], rel=1e-6)
+    assert "gemmini-x4" in succeed("cost", *ALEXNET)
+
+
+def test_cost_says_so_where_a_design_is_not_feasible(succeed):
+    large = ("--design", "rows=256,columns=256")
+    assert "not feasible" in succeed("cost", *ALEXNET, *large)
+    verdict = json.loads(succeed("cost", *ALEXNET, *large, "--json"))["verdict"]
+    assert (verdict["value"], verdict["feasible"]) == (None, False)
+
+
+def test_cost_takes_a_users_table_and_prints_its_names_as_they_are(table, succeed):
+    assert "x[bold]" in succeed("cost", SIZING, "--workload", table)
+    assert str(table) in json.loads(succeed("cost", SIZING, "-o", f"workload={table}", "--json"))["options"]["workload"]
+
+
+def test_cost_takes_any_value_when_asked(succeed):
+    out = json.loads(succeed("cost", *ALEXNET, "--any-value", "--design", "rows=13,columns=7", "--json"))
+    assert out["design"]["rows"].startswith("13 ")
+    assert out["totals"]["latency_s"] > 0
+    assert out["verdict"] == {}
+    inside = succeed("cost", *ALEXNET, "--any-value", "--design", "rows=64", "--json")
+    assert inside == succeed("cost", *ALEXNET, "--design", "rows=64", "--json")
 
 
 @pytest.mark.slow
 def test_bound_finds_the_stored_optimum(dsegym_command):
-    outcome = dsegym_command("bound", SIZING, "--workload", "alexnet", "--json")
-    rows = json.loads(outcome.out)
+    rows = json.loads(dsegym_command("bound", *ALEXNET, "--json").out)
     assert len(rows) == 12
-    (medium,) = [row for row in rows if row["objective"] == "latency" and row["area_budget"] == "medium"]
-    info = dsegym_command("cost", SIZING, "--workload", "alexnet", "--json")
-    assert float(medium["value"]) == pytest.approx(json.loads(info.out)["verdict"]["optimum"])
+    for row in rows:
+        options = {key: row[key] for key in ("workload", "objective", "area_budget", "platform")}
+        assert float(row["value"]) == pytest.approx(dsegym.make_problem(SIZING, **options).bound.value, rel=1e-6)
 
 
-def test_run_leaderboard_and_verify_work_on_a_tiny_suite(dsegym_command, tiny_file, tmp_path):
-    results = tmp_path / "tiny"
-    ran = dsegym_command("run", tiny_file, "--output", results, "--workers", 1)
-    assert (ran.code, "4 trials, 0 already there, 4 finished" in " ".join(ran.out.split())) == (0, True), ran
-    again = dsegym_command("run", tiny_file, "--output", results)
-    assert "4 already there, nothing to do" in " ".join(again.out.split())
-    shown = dsegym_command("leaderboard", results)
-    assert shown.code == 0
-    assert "genetic_algorithm" in shown.out
-    assert "Median seconds per trial" in shown.out
-    for name in ("leaderboard.json", "leaderboard.md", "leaderboard.html"):
-        assert (results / "leaderboard" / name).stat().st_size > 500
-    as_json = dsegym_command("leaderboard", results, "--json")
-    assert as_json.out == (results / "leaderboard" / "leaderboard.json").read_text(encoding="utf-8")
-    verified = dsegym_command("verify", results)
-    assert (verified.code, verified.out.strip()) == (0, "6 of 6 reproduce.")
+def test_run_leaderboard_and_verify_in_a_row(dsegym_command, succeed, tiny_file, tmp_path):
+    results = tmp_path / "results"
+    code, out, err = dsegym_command("run", tiny_file, "--output", results, "--workers", "1")
+    assert code == 0
+    assert "warning" not in err
+    assert "4 trials, 0 already there, 4 finished" in out
+    code, out, _ = dsegym_command("run", tiny_file, "--output", results)
+    assert code == 0
+    assert "4 already there, nothing to do" in out
+
+    shown = succeed("leaderboard", results)
+    assert "genetic_algorithm" in shown
+    assert "Median seconds per trial" in shown
+    files = sorted(path.name for path in (results / "leaderboard").iterdir())
+    assert files == ["leaderboard.html", "leaderboard.json", "leaderboard.md"]
+    written = (results / "leaderboard" / "leaderboard.json").read_text(encoding="utf-8")
+    assert succeed("leaderboard", results, "--json") == written
+    assert {row["agent"] for row in json.loads(written)["rows"]} == {"genetic_algorithm", "random_search"}
+    assert succeed("verify", results) == "6 of 6 reproduce.\n"
 
 
-def test_verify_names_what_is_wrong_and_fails(dsegym_command, results, first_trial):
+def test_leaderboard_of_a_part_warns_of_the_rest(dsegym_command, results, first_trial):
+    first_trial.rename(results / "elsewhere")
+    code, _, err = dsegym_command("leaderboard", results)
+    assert code == 0
+    assert err == "warning: 1 of 4 trials have no result yet.\n"
+
+
+def test_verify_prints_what_it_rejects_and_fails(dsegym_command, results, first_trial):
     (first_trial / "trace.parquet").write_bytes(b"")
-    outcome = dsegym_command("verify", results)
-    assert outcome.code == 1
-    assert "rejected:" in outcome.out
-    assert "trace.parquet" in outcome.out
-    assert "3 of 4 reproduce." in outcome.out
+    code, out, err = dsegym_command("verify", results)
+    assert (code, err) == (1, "")
+    assert out.splitlines()[0].startswith(f"rejected: {first_trial}")
+    assert out.splitlines()[-1] == "3 of 4 reproduce."
 
 
-def test_the_leaderboard_of_an_incomplete_run_says_so(dsegym_command, results, first_trial):
-    shutil.rmtree(first_trial)
-    outcome = dsegym_command("leaderboard", results)
-    assert outcome.code == 0
-    assert "1 of 4 trials have no result yet" in outcome.err
+# --- What does not. ---
+
+# The request: what its one sentence says.
+WRONG = {
+    ("info", "dsegym/AcceleratorSizing-v1"): r"Unknown scenario .*Did you mean 'dsegym/AcceleratorSizing-v0'",
+    ("info", "no_such_package:x/Y-v0"): r"Cannot import 'no_such_package'",
+    ("cost", "AcceleratorSizing"): r"Unknown scenario 'AcceleratorSizing'; there are: dsegym/",
+    ("cost", SIZING, "--workload", "resnet5"): r"Unknown workload 'resnet5'.*Did you mean 'resnet50'",
+    ("cost", SIZING, "--workload", "absent.csv"): r"absent\.csv",
+    ("cost", SIZING, "--option", "objective=latncy"): r"Unknown objective 'latncy'.*Did you mean 'latency'",
+    ("cost", SIZING, "--option", "colour=red"): r"Unknown option 'colour'; there are: workload, objective",
+    ("cost", SIZING, "--option", "objective"): r"'objective' is not an option of the form name=value",
+    ("cost", SIZING, "-o", "objective=edp", "-o", "objective=edp"): r"objective is given twice",
+    ("cost", *ALEXNET, "--design", "row=8"): r"Unknown parameter 'row'.*Did you mean 'rows'",
+    ("cost", *ALEXNET, "--design", "rows=5"): r"rows = '5' is not in the design space; allowed: 4, 8",
+    ("cost", *ALEXNET, "--design", "dataflow=xs"): r"dataflow = 'xs' is not in the design space; allowed: ws, os, is",
+    ("cost", *ALEXNET, "--design", "rows"): r"'rows' is not a part of the design of the form name=value",
+    ("cost", *ALEXNET, "--design", "rows="): r"'rows=' is not a part of the design",
+    ("cost", *ALEXNET, "--design", "=4"): r"'=4' is not a part of the design",
+    ("cost", *ALEXNET, "--design", "rows=4;columns=4"): r"rows = '4;columns=4' is not in the design space",
+    ("cost", *ALEXNET, "--design", "rows=4,rows=8"): r"rows is given twice",
+    ("cost", *ALEXNET, "--any-value", "--design", "rows=wide"): r"rows",
+    ("cost", *ALEXNET, "--any-value", "--design", "rows=0"): r"rows",
+    ("cost", *ALEXNET, "--any-value", "--design", "rows=-4"): r"rows",
+    ("cost", *ALEXNET, "--any-value", "--design", "rows=1.5"): r"rows",
+    ("cost", *ALEXNET, "--any-value", "--design", "rows=99999999999"): r"rows",
+    ("cost", *ALEXNET, "--any-value", "--design", "dataflow=xs"): r"dataflow",
+    ("bound", "dsegym/Nothing-v0"): r"Unknown scenario",
+    ("bound", SIZING, "--workload", "resnet5"): r"Unknown workload",
+    ("run", "quik", "--output", "results"): r"Unknown suite 'quik'.*Did you mean 'quick'",
+    ("run", "absent.toml", "--output", "results"): r"Cannot read the suite 'absent\.toml': No such file",
+    ("leaderboard", "absent"): r"'absent' holds no results: there is no suite\.json in it",
+    ("leaderboard", "."): r"holds no results",
+    ("verify", "absent"): r"'absent' holds no results",
+    ("verify", "."): r"holds no results",
+}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("info", "dsegym/Nothing-v0"), f"Unknown scenario 'dsegym/Nothing-v0'; there are: {SIZING}"),
-        (("cost", SIZING, "--workload", "resnet5"), "Did you mean 'resnet50'?"),
-        (("cost", SIZING, "--workload", "nothing.csv"), "Cannot read the workload file 'nothing.csv'"),
-        (("cost", SIZING, "--option", "objective=speed"), "there are: latency, energy, edp, target"),
-        (("cost", SIZING, "--option", "objektive=edp"), "Did you mean 'objective'?"),
-        (("cost", SIZING, "--option", "objective"), "is not an option of the form name=value"),
-        (("cost", SIZING, "--design", "rows"), "'rows' is not a part of the design of the form name=value"),
-        (("cost", SIZING, "--design", "rows=4,rows=8"), "rows is given twice"),
-        (("cost", SIZING, "--design", "rowz=4"), "Did you mean 'rows'?"),
-        (("cost", SIZING, "--design", "rows=5"), "rows = '5' is not in the design space; allowed: 4, 8,"),
-        (("cost", SIZING, "--design", "rows=0", "--any-value"), "rows = '0' is not a whole number from 1"),
-        (("cost", SIZING, "--design", "dataflow=rs", "--any-value"), "Unknown dataflow 'rs'; there are: ws, os, is"),
-        (("run", "quik", "--output", "x"), "Did you mean 'quick'?"),
-        (("run", "nothing.toml", "--output", "x"), "Cannot read the suite 'nothing.toml'"),
-        (("leaderboard", "nowhere"), "'nowhere' holds no results"),
-        (("verify", "nowhere"), "'nowhere' holds no results"),
-        (("bound", SIZING, "--workload", "vgg"), "Did you mean 'vgg16'?"),
-    ],
-)
-def test_a_mistake_gets_one_sentence_and_exit_code_two(dsegym_command, monkeypatch, tmp_path, arguments, message):
+def one_sentence(outcome):
+    """The complaint, after checking that it is all that was printed."""
+    assert outcome.code != 0
+    assert outcome.out == ""
+    (line,) = outcome.err.splitlines()
+    assert line.startswith("dsegym: ")
+    return line
+
+
+@pytest.mark.parametrize("request_", WRONG, ids=" ".join)
+def test_a_wrong_request_is_one_sentence_with_a_way_out(request_, dsegym_command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    outcome = dsegym_command(*arguments)
+    outcome = dsegym_command(*request_)
+    assert re.search(WRONG[request_], one_sentence(outcome))
     assert outcome.code == 2
-    assert message in outcome.err
-    assert len(outcome.err.strip().splitlines()) == 1
-    assert outcome.err.startswith("dsegym: ")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_results_without_a_finished_trial_are_refused(dsegym_command, results):
-    shutil.rmtree(results / "trials")
-    outcome = dsegym_command("leaderboard", results)
-    assert (outcome.code, "holds no finished trial yet" in outcome.err) == (2, True)
+def test_a_malformed_table_is_one_sentence_with_file_and_line(table, dsegym_command):
+    table.write_text(WORKLOAD.replace(",64,", ",many,"), encoding="utf-8")
+    sentence = one_sentence(dsegym_command("cost", SIZING, "--workload", table))
+    assert re.search(r"network\.csv.*2.*many", sentence)
 
 
-@pytest.mark.parametrize("command", ["list", "info", "cost", "bound", "run", "leaderboard", "verify"])
-def test_the_help_of_every_command_has_an_example(dsegym_command, command):
-    outcome = dsegym_command(command, "--help")
-    assert outcome.code == 0
-    assert f"dsegym {command}" in " ".join(outcome.out.replace("│", " ").split()).partition("Example:")[2]
+def test_results_without_a_finished_trial_have_no_leaderboard(dsegym_command, results):
+    for directory in (results / "trials").iterdir():
+        directory.rename(results / f"gone-{directory.name}")
+    assert "holds no finished trial yet" in one_sentence(dsegym_command("leaderboard", results))
+
+
+def test_a_leaderboard_over_a_damaged_trial_names_it(dsegym_command, results, first_trial):
+    (first_trial / "manifest.json").write_text("{", encoding="utf-8")
+    sentence = one_sentence(dsegym_command("leaderboard", results))
+    assert str(first_trial / "manifest.json") in sentence
+
+
+def test_a_leaderboard_that_cannot_be_written_is_one_sentence(dsegym_command, results, tmp_path):
+    (tmp_path / "file").touch()
+    outcome = dsegym_command("leaderboard", results, "--output", tmp_path / "file" / "below")
+    assert re.search(r"The system refused '.*below': Not a directory", one_sentence(outcome))
+    assert outcome.code == 1
+
+
+def test_running_another_suite_into_results_is_refused(dsegym_command, results, tiny_file, tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text(tiny_file.read_text(encoding="utf-8").replace('"tiny"', '"other"'), encoding="utf-8")
+    before = (results / "suite.json").read_bytes()
+    code, _, err = dsegym_command("run", other, "--output", results)
+    assert code == 2
+    assert "holds the results of the suite 'tiny'" in err.splitlines()[-1]
+    assert (results / "suite.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [(), ("--no-such-option",), ("cots",), ("cost",), ("run", "quick")])
+def test_usage_errors_show_the_usage_and_no_traceback(arguments, dsegym_command):
+    code, out, err = dsegym_command(*arguments)
+    assert code == 2
+    assert "Usage" in out + err
+    assert "Traceback" not in out + err
+
+
+def test_a_missing_library_is_one_sentence_that_names_the_extra(dsegym_command, monkeypatch):
+    def missing(name):
+        raise ImportError("No module named 'optuna'")
+
+    monkeypatch.setattr("dsegym.envs.scenarios.load_scenario", missing)
+    sentence = one_sentence(dsegym_command("info", SIZING))
+    assert "No module named 'optuna'" in sentence
+    assert "pip install 'dsegym[agents]'" in sentence
+
+
+def test_an_error_of_our_own_making_is_not_hidden(dsegym_command, monkeypatch):
+    def broken(name):
+        raise AssertionError("a bug")
+
+    monkeypatch.setattr("dsegym.envs.scenarios.load_scenario", broken)
+    with pytest.raises(AssertionError, match="a bug"):
+        dsegym_command("info", SIZING)
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    command = f'"{sys.executable}" -c "import dsegym.experiments.cli as cli; cli.main()" list | head -n 1'
+    found = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert "Traceback" not in found.stderr

@@ -328,7 +328,8 @@ def test_a_results_path_at_or_below_a_file_is_refused_in_one_sentence(below, dse
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     code, out, err = dsegym_command("run", tiny_file, "--output", tmp_path / "file" / below)
     assert (code, out) == (1, "")
-    assert len(err.splitlines()) == len(complaints(err)) == 1
+    assert len(complaints(err)) == 1
+    assert "Traceback" not in err
     assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
 
 
@@ -337,7 +338,8 @@ def test_a_directory_without_write_permission_is_refused_in_one_sentence(dsegym_
     (tmp_path / "locked").mkdir(mode=0o500)
     code, out, err = dsegym_command("run", tiny_file, "--output", tmp_path / "locked" / "results")
     assert (code, out) == (1, "")
-    assert len(err.splitlines()) == len(complaints(err)) == 1
+    assert len(complaints(err)) == 1
+    assert "Traceback" not in err
 
 
 def test_a_worker_that_does_not_know_the_scenario_is_one_clear_error(tmp_path):

@@ -1,127 +1,274 @@
-"""The store: whole trials or none, and a sentence for every kind of damage."""
+"""The store: trials appear whole or not at all, damage is named, and a trial's id says what determines its samples."""
 
 import dataclasses
+import errno
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import polars
 import pytest
 
 from dsegym.costmodels.errors import CorruptResultError, DsegymError
 from dsegym.experiments import store
+from dsegym.experiments.store import read_suite, read_trial, trial_directory, trial_id, write_suite, write_trial
+from dsegym.experiments.suite import Suite
 
-
-def edit(path, **changes):
-    content = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**content, **changes}), encoding="utf-8")
-
-
-def test_a_stored_trial_reads_back_whole(first_trial):
-    result = store.read_trial(first_trial)
-    assert result.manifest["trial_id"] == first_trial.name
-    assert result.trace.height == result.manifest["samples_used"] == 60
-    assert result.trace.columns == ["sample", "objective", "feasible", "elapsed_s", "design"]
-    assert set(result.manifest["seconds"]) == {"agent", "cost_model", "overhead", "total"}
-
-
-def test_results_are_json_and_parquet_only(results):
-    kinds = {path.suffix for path in results.rglob("*") if path.is_file()}
-    assert kinds == {".json", ".parquet"}
-
-
-def test_nothing_is_left_behind_where_writing_fails(first_trial, tmp_path, monkeypatch):
-    result = store.read_trial(first_trial)
-
-    def full(path, content):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(store, "_write_json", full)
-    with pytest.raises(OSError, match="No space left"):
-        store.write_trial(tmp_path / "elsewhere", dict(result.manifest), result.trace)
-    assert not list((tmp_path / "elsewhere" / "trials").iterdir())
-
-
-def test_a_trial_that_another_process_finished_first_stands(first_trial, results):
-    before = (first_trial / "manifest.json").stat().st_ino
-    result = store.read_trial(first_trial)
-    store.write_trial(results, {**result.manifest, "message": "second"}, result.trace)
-    assert (first_trial / "manifest.json").stat().st_ino == before
-    assert not [path for path in first_trial.parent.iterdir() if path.name.startswith(".")]
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda d: (d / "trace.parquet").unlink(), r"trace\.parquet: No such file"),
-        (lambda d: (d / "manifest.json").unlink(), r"manifest\.json: No such file"),
-        (
-            lambda d: (d / "trace.parquet").write_bytes((d / "trace.parquet").read_bytes()[:-20]),
-            r"trace\.parquet: its contents do not match the hash",
-        ),
-        (
-            lambda d: (d / "manifest.json").write_text((d / "manifest.json").read_text()[:100]),
-            r"manifest\.json: not readable as JSON",
-        ),
-        (lambda d: edit(d / "manifest.json", best=3), r"manifest\.json: 'best' is missing or of the wrong type"),
-        (lambda d: edit(d / "manifest.json", samples_used="60"), "'samples_used' is missing or of the wrong type"),
-        (lambda d: edit(d / "manifest.json", format=99), "format 99 where this version reads 1"),
-        (lambda d: (d / "manifest.json").write_text("[]"), "'format' is missing"),
-    ],
+TRACE = polars.DataFrame(
+    {
+        "sample": polars.Series([1, 2], dtype=polars.Int32),
+        "objective": [2.0, 1.0],
+        "feasible": [True, False],
+        "elapsed_s": [0.1, 0.2],
+        "design": polars.Series([[0, 1], [1, 0]], dtype=polars.List(polars.Int32)),
+    }
 )
-def test_damage_is_named_with_the_file_and_the_reason(first_trial, damage, message):
-    damage(first_trial)
-    with pytest.raises(CorruptResultError, match=message):
-        store.read_trial(first_trial)
 
 
-def test_a_file_that_is_no_parquet_is_refused_even_with_the_right_hash(first_trial):
-    (first_trial / "trace.parquet").write_bytes(b"nonsense")
-    edit(first_trial / "manifest.json", files={"trace.parquet": store._file_hash(first_trial / "trace.parquet")})
-    with pytest.raises(CorruptResultError, match="not readable as Parquet"):
-        store.read_trial(first_trial)
+def manifest(identifier="a" * 16):
+    kinds = {key: kind for key, kind in store._MANIFEST_KEYS.items() if key != "files"}
+    content = {key: None if key == "best" else kind() for key, kind in kinds.items()}
+    return {**content, "format": store.FORMAT, "trial_id": identifier, "status": "finished"}
 
 
-def test_a_directory_holds_one_suite(results, tiny_suite):
+@pytest.fixture
+def stored(tmp_path):
+    """The directory of a trial as small as can be."""
+    write_trial(tmp_path, manifest(), TRACE)
+    return trial_directory(tmp_path, "a" * 16)
+
+
+def test_a_trial_is_read_as_it_was_written(stored):
+    result = read_trial(stored)
+    assert result.trace.equals(TRACE)
+    assert {key: result.manifest[key] for key in manifest()} == manifest()
+    assert sorted(path.name for path in stored.iterdir()) == ["manifest.json", "trace.parquet"]
+
+
+def test_what_a_run_stores_is_json_and_parquet_with_every_second_accounted_for(results, first_trial):
+    assert {path.suffix for path in results.rglob("*") if path.is_file()} == {".json", ".parquet"}
+    seconds = read_trial(first_trial).manifest["seconds"]
+    assert set(seconds) == {"agent", "cost_model", "overhead", "total"}
+    assert seconds["total"] == pytest.approx(seconds["agent"] + seconds["cost_model"] + seconds["overhead"])
+
+
+@pytest.mark.parametrize("step", ["trace.parquet", "manifest.json"])
+def test_a_write_that_fails_leaves_nothing_and_harms_nothing(step, stored, tmp_path, monkeypatch):
+    before = {path.name: path.read_bytes() for path in stored.iterdir()}
+    write_bytes, write_text = Path.write_bytes, Path.write_text
+
+    def full(write):
+        def refuse(path, content, *arguments, **more):
+            if path.name != step:
+                return write(path, content, *arguments, **more)
+            write(path, content[:10], *arguments, **more)
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+        return refuse
+
+    monkeypatch.setattr(Path, "write_bytes", full(write_bytes))
+    monkeypatch.setattr(Path, "write_text", full(write_text))
+    with pytest.raises(OSError, match="No space left"):
+        write_trial(tmp_path, manifest("b" * 16), TRACE)
+    assert [path.name for path in (tmp_path / "trials").iterdir()] == ["a" * 16]
+    assert {path.name: path.read_bytes() for path in stored.iterdir()} == before
+
+
+def test_until_the_last_byte_is_written_the_trial_is_not_there(tmp_path):
+    target = trial_directory(tmp_path, "a" * 16)
+    seen = []
+    write_trial(tmp_path, manifest(), TRACE, lambda: seen.append(target.exists()))
+    assert seen == [False]
+    assert target.is_dir()
+
+
+def test_the_first_of_two_results_of_one_trial_stands(stored, tmp_path):
+    before = (stored / "manifest.json").stat().st_ino
+    write_trial(tmp_path, {**manifest(), "message": "the second"}, TRACE)
+    assert (stored / "manifest.json").stat().st_ino == before
+    assert read_trial(stored).manifest["message"] == ""
+    assert len(list(stored.parent.iterdir())) == 1
+
+
+def edit_manifest(**changes):
+    """A damage: keys of the manifest set, or left out where the new value is `...`."""
+
+    def edit(directory):
+        path = directory / "manifest.json"
+        content = {**json.loads(path.read_text(encoding="utf-8")), **changes}
+        path.write_text(json.dumps({k: v for k, v in content.items() if v is not ...}), encoding="utf-8")
+
+    return edit
+
+
+def truncate(name):
+    return lambda directory: (directory / name).write_bytes((directory / name).read_bytes()[:-20])
+
+
+def remove(name):
+    return lambda directory: (directory / name).unlink()
+
+
+def replace_trace(trace):
+    """A damage: another table, signed."""
+
+    def replace(directory):
+        trace.write_parquet(directory / "trace.parquet")
+        digest = store._file_hash(directory / "trace.parquet")
+        edit_manifest(files={"trace.parquet": digest})(directory)
+
+    return replace
+
+
+def no_parquet(directory):
+    (directory / "trace.parquet").write_text("sample,objective\n", encoding="utf-8")
+    edit_manifest(files={"trace.parquet": store._file_hash(directory / "trace.parquet")})(directory)
+
+
+def altered_byte(directory):
+    content = bytearray((directory / "trace.parquet").read_bytes())
+    content[len(content) // 2] ^= 1
+    (directory / "trace.parquet").write_bytes(content)
+
+
+# What was done: (damage, the file that the message names, the reason).
+DAMAGES = {
+    "no manifest": (remove("manifest.json"), "manifest.json", "No such file"),
+    "no trace": (remove("trace.parquet"), "trace.parquet", "No such file"),
+    "a truncated manifest": (truncate("manifest.json"), "manifest.json", "not readable as JSON"),
+    "a manifest that is a list": (lambda d: (d / "manifest.json").write_text("[]"), "manifest.json", "'format'"),
+    "a truncated trace": (truncate("trace.parquet"), "trace.parquet", "do not match the hash"),
+    "an altered trace": (altered_byte, "trace.parquet", "do not match the hash"),
+    "another hash": (edit_manifest(files={"trace.parquet": "0" * 64}), "trace.parquet", "do not match the hash"),
+    "no hash": (edit_manifest(files={}), "trace.parquet", "do not match the hash"),
+    "a best design that is a number": (
+        edit_manifest(best=3),
+        "manifest.json",
+        "'best' is missing or of the wrong type",
+    ),
+    "another format": (edit_manifest(format=99), "manifest.json", "format 99 where this version reads 1"),
+    "a missing key": (edit_manifest(seconds=...), "manifest.json", "'seconds' is missing or of the wrong type"),
+    "a key of the wrong type": (edit_manifest(samples_used="2"), "manifest.json", "'samples_used' is missing"),
+    "a trace that is no Parquet": (no_parquet, "trace.parquet", "not readable as Parquet"),
+    "a trace without a column": (replace_trace(TRACE.drop("feasible")), "trace.parquet", "columns"),
+    "a trace of other types": (
+        replace_trace(TRACE.with_columns(polars.col("objective").cast(polars.String))),
+        "trace.parquet",
+        "'objective': 'String'",
+    ),
+    "a trace with another column": (
+        replace_trace(TRACE.with_columns(more=polars.lit(1))),
+        "trace.parquet",
+        "columns",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_damage_is_named_with_the_file_and_the_reason(case, stored):
+    damage, file, reason = DAMAGES[case]
+    damage(stored)
+    with pytest.raises(CorruptResultError) as raised:
+        read_trial(stored)
+    assert str(stored / file) in str(raised.value)
+    assert reason in str(raised.value)
+
+
+def test_a_directory_takes_one_suite_only(results, tiny_suite):
+    before = (results / "suite.json").read_bytes()
     other = dataclasses.replace(tiny_suite, name="other")
-    with pytest.raises(DsegymError, match="holds the results of the suite 'tiny'; choose another directory"):
-        store.write_suite(results, other)
-    assert store.read_suite(results)["name"] == "tiny"
+    with pytest.raises(
+        DsegymError, match="holds the results of the suite 'tiny'; choose another directory for 'other'"
+    ):
+        write_suite(results, other)
+    assert (results / "suite.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"format": 1, "name": 3, "description": "", "trials": []}'])
-def test_a_damaged_suite_note_is_named(results, text):
-    (results / "suite.json").write_text(text)
-    with pytest.raises(CorruptResultError, match=r"suite\.json"):
-        store.read_suite(results)
+def test_a_suite_that_has_grown_keeps_the_trials_that_it_had(tmp_path, tiny_suite):
+    small = Suite("tiny", "", tiny_suite.trials[:2])
+    identifiers = write_suite(tmp_path, small)
+    assert write_suite(tmp_path, tiny_suite)[:2] == identifiers
+    assert len(read_suite(tmp_path)["trials"]) == len(tiny_suite.trials)
 
 
 def test_a_directory_without_results_is_named(tmp_path):
     with pytest.raises(CorruptResultError, match=r"holds no results: there is no suite\.json"):
-        store.read_suite(tmp_path)
+        read_suite(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 9}, {"samples": 61}, {"hyperparameters": {"population_size": 21}}, {"time_limit_s": 1.0}]
+    ("content", "reason"),
+    [
+        ("", "not readable as JSON"),
+        ('{"format": 1, "name": 3, "description": "", "trials": []}', "'name' is missing or of the wrong type"),
+        ("{", "not readable as JSON"),
+        ("[]", "'format' is missing"),
+        ('{"format": 1, "name": "tiny", "description": ""}', "'trials' is missing"),
+    ],
 )
-def test_what_determines_a_trial_is_in_its_id(tiny_suite, change):
+def test_a_damaged_note_of_the_suite_is_named(content, reason, results, tiny_suite):
+    (results / "suite.json").write_text(content, encoding="utf-8")
+    with pytest.raises(CorruptResultError, match=reason) as raised:
+        read_suite(results)
+    assert str(results / "suite.json") in str(raised.value)
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_run_over_a_damaged_note_of_the_suite_stops(content, results, tiny_suite):
+    (results / "suite.json").write_text(content, encoding="utf-8")
+    with pytest.raises(DsegymError, match=r"suite\.json: "):
+        write_suite(results, tiny_suite)
+    assert (results / "suite.json").read_text(encoding="utf-8") == content
+
+
+CHANGES = {
+    "seed": {"seed": 5},
+    "samples": {"samples": 61},
+    "time_limit_s": {"time_limit_s": 1.0},
+    "agent": {"agent": "tpe"},
+    "hyperparameters": {"hyperparameters": {"population_size": 21}},
+    "draw": {"draw": 1},
+    "options": {"options": {"workload": "alexnet", "objective": "energy", "area_budget": "small"}},
+}
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_a_trials_id_changes_with(field, tiny_suite):
     trial = tiny_suite.trials[-1]
-    assert store.trial_id(dataclasses.replace(trial, **change)) != store.trial_id(trial)
+    changed = dataclasses.replace(trial, **CHANGES[field])
+    assert trial_id(dataclasses.replace(trial)) == trial_id(trial) != trial_id(changed)
 
 
-def test_the_contents_of_a_users_workload_are_in_the_id(tiny_suite, tmp_path):
-    path = tmp_path / "mine.csv"
-    trial = dataclasses.replace(tiny_suite.trials[0], options={**tiny_suite.trials[0].options, "workload": str(path)})
-    ids = []
-    for size in (3, 4, 3):
-        path.write_text(f"layer,kind,m,n,k\na,gemm,{size},5,6\n")
-        ids.append(store.trial_id(trial))
-    assert ids[0] == ids[2] != ids[1]
+def test_a_trials_id_changes_with_the_content_of_the_users_file(tmp_path, tiny_suite):
+    table = tmp_path / "network.csv"
+    trial = dataclasses.replace(tiny_suite.trials[0], options={"workload": str(table)})
+    table.write_text("layer,kind,m,n,k\nonly,gemm,8,8,8\n", encoding="utf-8")
+    before = trial_id(trial)
+    copied = shutil.copy(table, tmp_path / "copy.csv")
+    table.write_text("layer,kind,m,n,k\nonly,gemm,8,8,9\n", encoding="utf-8")
+    assert trial_id(trial) != before
+    shutil.copy(copied, table)
+    assert trial_id(trial) == before
 
 
-def test_the_id_is_the_same_in_another_process(tiny_file, tiny_suite):
-    code = (
-        "import sys; from dsegym.experiments.suite import load_suite; from dsegym.experiments.store import trial_id; "
-        "print(*map(trial_id, load_suite(sys.argv[1]).trials))"
-    )
-    there = subprocess.run([sys.executable, "-c", code, str(tiny_file)], check=True, capture_output=True, text=True)
-    assert there.stdout.split() == [store.trial_id(trial) for trial in tiny_suite.trials]
+def test_a_trials_id_changes_with_the_sources_of_another_packages_agent(tmp_path, tiny_suite, monkeypatch):
+    module = tmp_path / "visiting_agent.py"
+    text = 'from dsegym.agents.random_search import RandomSearch\nclass Guest(RandomSearch):\n    name = "guest"\n'
+    module.write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    trial = dataclasses.replace(tiny_suite.trials[0], agent="visiting_agent:Guest")
+    before = trial_id(trial)
+    module.write_text(text + "# faster\n", encoding="utf-8")
+    store._source.cache_clear()  # a process reads sources once
+    assert trial_id(trial) != before
+    sys.modules.pop("visiting_agent")
+
+
+def test_ids_are_the_same_in_every_process(tiny_file, tiny_suite):
+    script = "import sys; from dsegym.experiments import store, suite; "
+    script += "print(*map(store.trial_id, suite.load_suite(sys.argv[1]).trials))"
+    found = subprocess.run([sys.executable, "-c", script, tiny_file], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == [trial_id(trial) for trial in tiny_suite.trials]
+    assert len(set(found.stdout.split())) == len(tiny_suite.trials)
