@@ -37,7 +37,7 @@ def vector_rates(form: str) -> tuple[float, float, float]:
     env = FunctionalVectorEnv(dsegym.make_problem(SCENARIO), LANES, form)
     env.action_space.seed(0)
     actions = np.stack([env.action_space.sample() for _ in range(STEPS)]).astype(np.int32)
-    params = env.problem.params
+    params = env.problem.params  # NumPy, so that they are constants of the program, as in the environment
     step, reset = vector_step(env.functional, LANES)
     env.reset(seed=0)
 

@@ -156,7 +156,8 @@ class SequentialEnv(_OneShotEnv):
         """Sets the next parameter; a masked action counts as the parameter's largest index."""
         del rng
         value = _clip(action, jnp.asarray(self._cardinalities)[state.step])
-        return self._advance(state.design.at[state.step].set(value), state.step + 1, params)
+        here = jnp.arange(len(self._cardinalities)) == state.step  # a select: scatters are slow on CPUs
+        return self._advance(jnp.where(here, value, state.design), state.step + 1, params)
 
     def action_mask(self, state: OneShotState, params: Any = None) -> jax.Array:
         """bool[C]: the values of the next parameter."""

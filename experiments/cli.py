@@ -53,8 +53,9 @@ def _table(title: str, rows: Sequence[Mapping[str, object]]) -> Any:
     for column in rows[0] if rows else ():
         numeric = all(isinstance(row[column], int | float) for row in rows)
         name, unit = _name_and_unit(str(column))
-        header = Text(f"{name} [{unit}]" if unit else name, overflow="fold")
-        table.add_column(header, justify="right" if numeric else "left", overflow="fold")
+        header = f"{name} [{unit}]" if unit else name
+        widest = max(map(len, header.split()))  # so that no word of the heading is broken
+        table.add_column(Text(header), justify="right" if numeric else "left", overflow="fold", min_width=widest)
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row.values()))
     return table

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMAT",
     "TrialResult",
+    "hashed_id",
+    "identity",
     "read_suite",
     "read_trial",
     "trial_directory",
@@ -55,6 +57,7 @@ _MANIFEST_KEYS = {
     "trial_id": str,
     "trial": dict,
     "versions": dict,
+    "identity": dict,
     "status": str,
     "message": str,
     "samples_used": int,
@@ -118,11 +121,23 @@ def _source(module: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def identity(trial: Trial) -> dict[str, Any]:
+    """What determines a trial beside itself and `versions`: hashes of other packages' sources and of users' files."""
+    files = {key: _file_hash(value) for key, value in trial.options.items() if os.path.isfile(value)}
+    return {
+        "sources": [_source(load_agent(trial.agent).__module__), _source(scenario_module(trial.scenario))],
+        "files": files,
+    }
+
+
 def trial_id(trial: Trial) -> str:
     """16 hexadecimal digits that identify a trial and everything that determines its samples."""
-    files = {key: _file_hash(value) for key, value in trial.options.items() if os.path.isfile(value)}
-    sources = [_source(load_agent(trial.agent).__module__), _source(scenario_module(trial.scenario))]
-    content = {"trial": trial.as_dict(), "versions": versions(), "sources": sources, "files": files}
+    return hashed_id(trial.as_dict(), versions(), identity(trial))
+
+
+def hashed_id(trial: Mapping[str, Any], found: Mapping[str, str], rest: Mapping[str, Any]) -> str:
+    """The id that follows from a manifest's `trial`, `versions` and `identity`."""
+    content = {"trial": trial, "versions": found, **rest}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -35,6 +35,7 @@ __all__ = ["Suite", "Trial", "find_suite", "load_suite", "suite_names"]
 
 DEFAULT_TIME_LIMIT_S = 600.0
 _MAX_SEED = 2**31 - 1
+_MAX_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,8 @@ def _seeds(value: object) -> list[int]:
         if not seeds:
             raise ValueError("seeds is an empty list; give at least one.")
         return seeds
+    if type(value) is int and value > _MAX_SEEDS:
+        raise ValueError(f"seeds = {value} counts seeds, {_MAX_SEEDS} at most; for one seed write seeds = [{value}].")
     return list(range(_whole("seeds", value, 1)))
 
 

@@ -18,7 +18,7 @@ from ..agents.registry import make_agent
 from ..costmodels.errors import BudgetExhausted, TimeLimitReached
 from ..envs.problem import Problem, Yardstick
 from ..envs.scenarios import make_problem
-from .store import FORMAT, versions, write_trial
+from .store import FORMAT, identity, versions, write_trial
 from .suite import Trial
 
 __all__ = ["run_trial", "store_unfinished"]
@@ -90,6 +90,7 @@ def _manifest(
         "trial_id": identifier,
         "trial": trial.as_dict(),
         "versions": dict(versions()),
+        "identity": identity(trial),
         "status": status,
         "message": message,
         "samples_used": len(samples.objective),

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..costmodels.errors import CorruptResultError, DsegymError
 from ..envs.scenarios import make_problem
-from .store import TRACE, TrialResult, read_suite, read_trial, trial_directory
+from .store import TRACE, TrialResult, hashed_id, read_suite, read_trial, trial_directory
 from .suite import Trial
 
 __all__ = ["RELATIVE_TOLERANCE", "Verdict", "verify"]
@@ -31,7 +31,8 @@ def verify(results: Path, progress: Callable[[int, int], None] = lambda done, to
     """Checks every trial of a results directory, and the leaderboard if there is one.
 
     For each trial: the files are whole, the samples respect the budget, every design costs what the trace says
-    (relative tolerance 1e-6), the best design is the trace's, and the yardsticks are this version's.
+    (relative tolerance 1e-6), the best design is the trace's, the yardsticks are this version's, and the trial's id
+    follows from its manifest.
 
     Raises:
         CorruptResultError: the directory holds no results.
@@ -83,6 +84,10 @@ def _check(directory: Path, identifier: str, result: TrialResult) -> None:
     if count:
         _replay(trace, problem, reject)
     _check_best(directory, manifest, trace, problem)
+    if hashed_id(manifest["trial"], manifest["versions"], manifest["identity"]) != identifier:
+        raise CorruptResultError(
+            f"{directory}: the id does not follow from the manifest (edited, or the package changed during the run)."
+        )
 
 
 def _replay(trace: Any, problem: Any, reject: Callable[[str], None]) -> None:
