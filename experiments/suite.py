@@ -176,9 +176,10 @@ def _seeds(value: object) -> list[int]:
         if not seeds:
             raise ValueError("seeds is an empty list; give at least one.")
         return seeds
-    if type(value) is int and value > _MAX_SEEDS:
-        raise ValueError(f"seeds = {value} counts seeds, {_MAX_SEEDS} at most; for one seed write seeds = [{value}].")
-    return list(range(_whole("seeds", value, 1)))
+    count = _whole("seeds", value, 1)
+    if count > _MAX_SEEDS:
+        raise ValueError(f"seeds = {count} counts seeds, {_MAX_SEEDS} at most; for one seed write seeds = [{count}].")
+    return list(range(count))
 
 
 def _tables(name: str, value: object) -> list[Mapping[str, Any]]:

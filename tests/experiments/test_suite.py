@@ -225,3 +225,10 @@ def test_the_quick_suite_is_at_least_four_agents_four_instances_five_seeds_and_a
 def test_an_unknown_suite_lists_those_that_there_are():
     with pytest.raises(UnknownNameError, match=r"quick.*Did you mean 'quick'"):
         find_suite("quik")
+
+
+def test_a_seed_given_as_a_count_is_pointed_out(tiny_file, tmp_path):
+    path = tmp_path / "many.toml"
+    path.write_text(tiny_file.read_text(encoding="utf-8").replace("seeds = 2", "seeds = 20240601"), encoding="utf-8")
+    with pytest.raises(InvalidSuiteError, match=r"for one seed write seeds = \[20240601\]"):
+        load_suite(path)

@@ -247,3 +247,10 @@ def test_progress_counts_the_trials(finished):
     seen = []
     list(verify(finished, lambda done, total: seen.append((done, total))))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize(("keys", "value"), [(("seed",), 77), (("agent", "name"), "tpe"), (("samples",), 6000)])
+def test_a_trial_that_says_it_was_another_is_rejected_by_its_id(results, first_trial, keys, value):
+    edit(first_trial, put("trial", *keys, value=value))
+    (problem,) = problems(results)
+    assert "the id does not follow from the manifest" in problem
