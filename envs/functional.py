@@ -86,15 +86,14 @@ class _OneShotEnv(FunctionalEnv):
         )
 
     def _advance(self, design: Any, step: Any, params: Any) -> OneShotState:
-        """The state with the design costed if it is complete: once, for the reward and the info alike."""
+        """The state with the design costed if it is complete: once, for the reward and the info alike.
 
-        def finish():
-            evaluation = self._cost(design, params)
-            return evaluation.objective, evaluation.feasible
-
+        A select, not a `lax.cond`: under `vmap` that would compute both branches anyway, and hand each lane a copy of
+        the parameters, which keeps XLA from folding them into the program.
+        """
         done = step >= len(self._cardinalities)
-        objective, feasible = jax.lax.cond(done, finish, lambda: (jnp.float32(0), jnp.bool_(False)))
-        return OneShotState(design, step, objective, feasible)
+        evaluation = self._cost(design, params)
+        return OneShotState(design, step, jnp.where(done, evaluation.objective, 0.0), done & evaluation.feasible)
 
     def observation(self, state: OneShotState, rng: Any, params: Any = None) -> jax.Array:
         """float32[2n]: chosen flags, then indices scaled to [0, 1]."""
