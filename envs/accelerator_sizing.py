@@ -77,11 +77,8 @@ _REFERENCE_SCALE: Mapping[str, int] = {"small": 2, "medium": 4, "large": 8}
 _TARGET_SHARES = {"energy_j": 0.70, "area_mm2": 0.85, "latency_s": 0.80}
 _TARGET_SLOPE = 0.1
 
-INFEASIBLE_FACTOR = (
-    1e6  # above the largest feasible objective over the reference's: `worst_over_reference` in optima.csv
-)
-
-
+# Above the largest feasible objective over the reference's: see `worst_over_reference` in optima.csv.
+INFEASIBLE_FACTOR = 1e6
 _RELAXED_PENALTY = 10.0  # of the log excess area in the relaxation: steeper than any gain from more area
 
 

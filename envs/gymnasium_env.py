@@ -114,7 +114,6 @@ def _literals(arrays: Any) -> Any:
     XLA folds them into the cost model, which makes a step twice as fast as with arrays handed in; and they are traced
     values, so that an environment may index them with its state.
     """
-
     return jax.tree.map(lambda array: jax.lax.bitcast_convert_type(array, array.dtype), arrays)
 
 
