@@ -1,0 +1,41 @@
+"""One design as rectangles over two axes, as a person looks at it: the same shape for every family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Diagram", "Rectangle"]
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A buffer's stay in memory, a task on a processing element, ..."""
+
+    x: float  # left edge, in the unit of the x axis
+    y: float  # lower edge, in the unit of the y axis
+    width: float
+    height: float
+    kind: str  # what it is: rectangles of one kind share a colour and an entry of the legend
+    label: str = ""  # what a person reads about it
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """A picture of one design.
+
+    Attributes:
+        title: one line: what it shows, and what it costs.
+        x_label, y_label: the axes' names with units.
+        x_range, y_range: the axes' limits.
+        rectangles: in drawing order.
+        limit: a y value to draw as a line (a capacity), with its name; None for none.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    rectangles: Sequence[Rectangle]
+    limit: tuple[float, str] | None = None

@@ -1,0 +1,1 @@
+"""Memory mapping: programs as accesses to buffers, memory platforms, the timeline model, heuristics and bounds."""
