@@ -19,11 +19,16 @@ class GeneticAlgorithm(Agent):
     """Tournament selection, simulated binary crossover, polynomial mutation, elitist survival (pymoo's GA).
 
     Where the population has converged so far that it yields no new design, it starts again from a fresh one.
+
+    Attributes:
+        population_size, crossover_eta, mutation_eta: as in pymoo; the larger an eta, the smaller the steps.
+        start: the name of a baseline that joins every initial population; empty for random designs only.
     """
 
     population_size: int = 50
     crossover_eta: float = 3.0
     mutation_eta: float = 3.0
+    start: str = ""
 
     name = "genetic_algorithm"
     summary = "genetic algorithm on index vectors (pymoo GA)"
@@ -45,12 +50,21 @@ class GeneticAlgorithm(Agent):
         from pymoo.operators.sampling.rnd import IntegerRandomSampling
         from pymoo.problems.static import StaticProblem
 
+        class WithStart(IntegerRandomSampling):
+            """A random population whose first design is the baseline."""
+
+            def _do(self, *args: Any, **kwargs: Any) -> np.ndarray:
+                population = super()._do(*args, **kwargs)
+                population[0] = start
+                return population
+
         space = referee.space
+        start = referee.baseline(self.start) if self.start else None
         problem = Problem(n_var=len(space), n_obj=1, xl=np.zeros(len(space)), xu=space.cardinalities - 1, vtype=int)
         for restart in range(referee.budget):
             algorithm = GA(
                 pop_size=self.population_size,
-                sampling=IntegerRandomSampling(),
+                sampling=IntegerRandomSampling() if start is None else WithStart(),
                 crossover=SBX(
                     prob=0.9,
                     eta=self.crossover_eta,  # pyright: ignore[reportArgumentType]: pymoo's hint is too narrow

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..costmodels.errors import BudgetExhausted, DsegymError, TimeLimitReached
+from ..costmodels.errors import BudgetExhausted, DsegymError, TimeLimitReached, UnknownNameError
 from ..envs.problem import Evaluation, Problem
 from ..envs.spaces import DesignSpace
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ..envs.gymnasium_env import FunctionalVectorEnv
     from ..envs.stable_baselines3_env import StableBaselines3Env
 
-__all__ = ["Referee", "Samples"]
+__all__ = ["REFERENCE", "Referee", "Samples"]
+
+REFERENCE = "reference"  # the baseline that every problem with a reference design has, whatever the design's own name
 
 
 class Samples(NamedTuple):
@@ -59,6 +61,7 @@ class Referee:
         self._cost_model_s = 0.0
         self._vector_envs: list[FunctionalVectorEnv] = []
         self._gradient_shapes: set[tuple[int, ...]] = set()
+        self._baselines: dict[str, np.ndarray] = {}  # those computed so far
         self.compile_s = 0.0
 
     @property
@@ -91,6 +94,34 @@ class Referee:
     def forms(self) -> tuple[str, ...]:
         """The environment forms that `vector_env` offers; the first is the default."""
         return tuple(self._problem.forms)
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The names that `baseline` knows: `reference` where the reference has a design, and the problem's own."""
+        return tuple(self._baseline_makers)
+
+    def baseline(self, name: str) -> np.ndarray:
+        """The design of a named heuristic, int32[n]. It is no sample; to know what it costs is one.
+
+        The time that a heuristic takes is the agent's: it runs on the trial's clock, once a trial.
+
+        Raises:
+            UnknownNameError: there is no such baseline.
+        """
+        makers = self._baseline_makers
+        if name not in makers:
+            raise UnknownNameError(f"baseline of {self._problem.scenario}", name, makers)
+        if name not in self._baselines:
+            self._baselines[name] = self.space.check(makers[name]())[0]
+        return self._baselines[name].copy()
+
+    @functools.cached_property
+    def _baseline_makers(self) -> Mapping[str, Callable[[], Sequence[int]]]:
+        reference, own = self._problem.reference, self._problem.baselines
+        design = reference.design
+        first = own.get(reference.name) if design is None else lambda: design
+        stored = {} if first is None else {REFERENCE: first, reference.name: first}
+        return {**stored, **own, **stored}  # first in order, and not to be replaced
 
     @property
     def samples(self) -> Samples:

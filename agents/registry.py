@@ -19,6 +19,8 @@ __all__ = ["BUILT_IN", "agent_names", "draw_hyperparameters", "load_agent", "mak
 # Name: where the class is. Another package joins with an entry point of this name in the group `dsegym.agents`.
 BUILT_IN: Mapping[str, str] = {
     "random_search": "dsegym.agents.random_search:RandomSearch",
+    "heuristic": "dsegym.agents.heuristic:Heuristic",
+    "hill_climb": "dsegym.agents.hill_climb:HillClimb",
     "genetic_algorithm": "dsegym.agents.genetic_algorithm:GeneticAlgorithm",
     "tpe": "dsegym.agents.tpe:TreeParzenEstimator",
     "ppo": "dsegym.agents.ppo:ProximalPolicyOptimisation",

@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from ..costmodels.errors import DsegymError, UnknownNameError
 from .problem import Problem
 from .scenarios import make_problem
 
@@ -25,18 +26,36 @@ Recorder = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 
 class FunctionalGymnasiumEnv(gymnasium.Env):
     """A problem's environment for one lane. Info: `action_mask` if there is one; at the end also the finished
-    episode's `design`, `objective` and `feasible`."""
+    episode's `design`, `objective` and `feasible`.
 
-    metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium declares it so)
+    Args:
+        problem: the instance.
+        form: one of its forms; the first when left out.
+        render_mode: `rgb_array`, where the problem has a diagram; None for no pictures.
 
-    def __init__(self, problem: Problem, form: str | None = None):
+    Raises:
+        UnknownNameError: there is no such form or render mode.
+        DsegymError: pictures are asked for of a problem that has no diagram.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 (Gymnasium declares it so)
+
+    def __init__(self, problem: Problem, form: str | None = None, render_mode: str | None = None):
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise UnknownNameError("render mode", render_mode, self.metadata["render_modes"])
+        if render_mode is not None and problem.diagram is None:
+            raise DsegymError(
+                f"{problem.scenario} ({problem.name}) has no diagram to render; make it without a render mode."
+            )
+        if problem.diagram is None:
+            self.metadata = {**self.metadata, "render_modes": []}
         self.problem = problem
         self.functional = env = problem.functional_env(form)
         self.observation_space, self.action_space = env.observation_space, env.action_space
-        self.render_mode = None
+        self.render_mode = render_mode
         self._state: Any = None
         self._key: Any = None
-        self._reset, self._step = _compiled_lane(problem, form)
+        self._reset, self._step, self._design = _compiled_lane(problem, form)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Starts an episode. The seed, once given, fixes everything that follows."""
@@ -55,10 +74,23 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
         ended = bool(terminal)
         return np.array(observation), float(reward), ended, False, _with_mask(info if ended else {}, mask)
 
+    def render(self):
+        """The diagram of the design as it stands, uint8[H, W, 3]; what is undecided counts as `design(state)` has it.
+
+        None without a render mode.
+        """
+        if self.render_mode is None or self.problem.diagram is None:
+            return None
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("Call reset() before render().")
+        from .raster import draw
+
+        return draw(self.problem.diagram(np.asarray(self._design(self._state))))
+
 
 @functools.lru_cache(maxsize=64)
 def _compiled_lane(problem: Problem, form: str | None):
-    """The jitted reset and step of one lane, shared by all environments of an instance."""
+    """The jitted reset, step and design of one lane, shared by all environments of an instance."""
     env, params = problem.functional_env(form), functools.partial(_literals, _to_numpy(problem.params))
 
     @jax.jit
@@ -79,7 +111,11 @@ def _compiled_lane(problem: Problem, form: str | None):
         info = env.transition_info(state, action, moved, values)
         return key, moved, (observation, reward, terminal, env.action_mask(moved, values), info)
 
-    return reset, step
+    @jax.jit
+    def design(state):
+        return env.design(state, params())
+
+    return reset, step, design
 
 
 @functools.lru_cache(maxsize=64)
@@ -222,9 +258,11 @@ def vector_step(env, num_envs: int):
     return step, reset
 
 
-def make_env(*, scenario: str, form: str | None = None, **options: str) -> FunctionalGymnasiumEnv:
+def make_env(
+    *, scenario: str, form: str | None = None, render_mode: str | None = None, **options: str
+) -> FunctionalGymnasiumEnv:
     """Gymnasium's `entry_point` of every scenario."""
-    return FunctionalGymnasiumEnv(make_problem(scenario, **options), form)
+    return FunctionalGymnasiumEnv(make_problem(scenario, **options), form, render_mode)
 
 
 def make_vector_env(

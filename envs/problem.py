@@ -16,11 +16,13 @@ from ..costmodels.errors import DsegymError, UnknownNameError
 from .spaces import DesignSpace
 
 if TYPE_CHECKING:
+    from ..costmodels.diagram import Diagram
     from .functional import FunctionalEnv
 
 __all__ = ["ENUMERABLE", "Evaluation", "Objective", "Problem", "Yardstick", "one_shot_problem"]
 
-# Batches are padded to one of these sizes, so that a problem compiles four times at most whatever agents ask for.
+# Batches are padded to one of these sizes, so that a problem compiles four times at most whatever agents ask for; the
+# default of `Problem.batch_sizes`.
 BATCH_SIZES = (1, 128, 1024, 4096)
 
 ENUMERABLE = 2**16  # designs of a space that `one_shot_problem` enumerates when it is made: well under a second
@@ -96,6 +98,10 @@ class Problem:
         relaxation: `(weights, params) -> float32`, a differentiable stand-in for log(objective) with a penalty for
             broken constraints; `weights` is a tuple of float32[values of parameter i], each summing to 1. None where
             the model has none.
+        baselines: {name: makes its design, int[n]}, the family's heuristics: deterministic, computed when asked.
+        diagram: one design, int[n], as a picture for a person. None where the family has none.
+        batch_sizes: what batches are padded to, ascending; each compiles once. Where a design's cost is a long rollout,
+            smaller ones than the default waste less.
         notes: what is synthetic or uncalibrated.
     """
 
@@ -110,6 +116,9 @@ class Problem:
     forms: Mapping[str, Callable[[Problem], FunctionalEnv]] = field(default_factory=_one_shot_forms)
     breakdown: Callable[[Mapping[str, Any]], Breakdown] | None = None
     relaxation: Callable[[Any, Any], Any] | None = None
+    baselines: Mapping[str, Callable[[], Sequence[int]]] = field(default_factory=dict)
+    diagram: Callable[[np.ndarray], Diagram] | None = None
+    batch_sizes: tuple[int, ...] = BATCH_SIZES
     notes: Sequence[str] = field(default=())
 
     @property
@@ -131,14 +140,14 @@ class Problem:
             InvalidDesignError: wrong dtype or shape, or an index out of range.
         """
         checked = self.space.check(designs)
-        largest = BATCH_SIZES[-1]
+        largest = self.batch_sizes[-1]
         starts = range(0, max(len(checked), 1), largest)
         parts = [self._evaluate_padded(checked[start : start + largest]) for start in starts]
         return parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
     def _evaluate_padded(self, designs: np.ndarray) -> Evaluation:
         count = len(designs)
-        size = next(size for size in BATCH_SIZES if size >= count)
+        size = next(size for size in self.batch_sizes if size >= count)
         padded = np.zeros((size, len(self.space)), np.int32)
         padded[:count] = designs
         result = _evaluate_batch(self.cost, padded, self.params)
@@ -149,7 +158,7 @@ class Problem:
 
     @functools.cached_property
     def _warm(self) -> bool:
-        for size in BATCH_SIZES:
+        for size in self.batch_sizes:
             self._evaluate_padded(np.zeros((size, len(self.space)), np.int32))
         return True
 

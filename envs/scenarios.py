@@ -34,6 +34,8 @@ __all__ = [
 # Environment id: where its `Scenario` is.
 BUILT_IN: Mapping[str, str] = {
     "dsegym/AcceleratorSizing-v0": "dsegym.envs.accelerator_sizing:SCENARIO",
+    "dsegym/MemoryAllocation-v0": "dsegym.envs.memory_allocation:SCENARIO",
+    "dsegym/MemoryMapping-v0": "dsegym.envs.memory_mapping:SCENARIO",
 }
 
 

@@ -61,8 +61,10 @@ def _table(title: str, rows: Sequence[Mapping[str, object]]) -> Any:
     return table
 
 
+_LONG = 24  # parameters of a design space that are shown one by one
+
 # The last word of a quantity's name, where it is a unit.
-_UNITS: Mapping[str, str] = {"s": "s", "j": "J", "mm2": "mm2", "hz": "Hz", "words": "words", "bits": "bits"}
+_UNITS: Mapping[str, str] = {"s": "s", "us": "us", "j": "J", "mm2": "mm2", "hz": "Hz", "words": "words", "bits": "bits"}
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -149,15 +151,18 @@ def info(
             ],
         )
     )
+    parameters = problem.space.parameters
     console.print(
         _table(
-            f"Design space: {problem.space.size:,} designs",
+            f"Design space: {_count_text(problem.space.size)} designs",
             [
                 {"parameter": p.name, "values": ", ".join(map(str, p.values)), "unit": p.unit or "-", "what": p.summary}
-                for p in problem.space.parameters
+                for p in parameters[:_LONG]
             ],
         )
     )
+    if len(parameters) > _LONG:
+        console.print(f"... and {len(parameters) - _LONG} parameters more.\n")
     for title, rows in family.facts():
         console.print(_table(title, rows))
     unit = problem.objective.unit
@@ -177,9 +182,15 @@ def info(
         console.print(f"Note: {note}")
 
 
+def _count_text(count: int) -> str:
+    return f"{count:,}" if count < 10**15 else f"about 1e{len(str(count)) - 1}"
+
+
 def _design_text(problem: Any, design: object) -> str:
     if design is None:
         return "-"
+    if len(problem.space) > _LONG:
+        return f"{len(problem.space)} parameters"
     return ",".join(f"{name}={value}" for name, value in problem.decode(design).items())
 
 
@@ -188,6 +199,9 @@ def cost(
     scenario: ScenarioArgument,
     design: Annotated[
         str, typer.Option(metavar="NAME=VALUE,...", help="The design. What is left out is taken from the reference.")
+    ] = "",
+    baseline: Annotated[
+        str, typer.Option(help="Take what is left out from this heuristic's design instead.", show_default=False)
     ] = "",
     option: OptionsOption = None,
     workload: WorkloadOption = None,
@@ -210,7 +224,12 @@ def cost(
     unknown = [name for name in given if name not in problem.space.names]
     if unknown:
         raise UnknownNameError("parameter", unknown[0], problem.space.names)
-    defaults = problem.decode(problem.reference.design) if problem.reference.design else {}
+    start = problem.reference.design
+    if baseline:
+        if baseline not in problem.baselines:
+            raise UnknownNameError("baseline", baseline, problem.baselines)
+        start = problem.baselines[baseline]()
+    defaults = problem.decode(start) if start else {}
     values = {**defaults, **given}
     verdict: dict[str, Any] = {}
     if any_value:
@@ -247,9 +266,13 @@ def cost(
     console = _console()
     taken = [name for name in problem.space.names if name not in given]
     console.print(f"[bold]{_instance_title(problem)}[/bold]")
-    console.print(", ".join(f"{name}={text}" for name, text in described.items()))
+    shown = dict(list(described.items())[:_LONG])
+    more = f", ... ({len(described)} in all)" if len(described) > _LONG else ""
+    console.print(", ".join(f"{name}={text}" for name, text in shown.items()) + more, markup=False)
     if taken:
-        console.print(f"(from the reference {problem.reference.name}: {', '.join(taken)})")
+        origin = f"the baseline {baseline}" if baseline else f"the reference {problem.reference.name}"
+        which = ", ".join(taken) if len(taken) <= _LONG else f"{len(taken)} parameters"
+        console.print(f"(from {origin}: {which})", markup=False)
     if breakdown.rows:
         console.print(_table("Parts", breakdown.rows))
     console.print(_table("Totals", _totals(breakdown.totals)))
@@ -429,6 +452,7 @@ def leaderboard(
 
     Example: `dsegym leaderboard results/quick`
     """
+    from .diagrams import diagram_figures
     from .leaderboard import build_leaderboard, build_timings
     from .leaderboard_text import timings_to_rich, to_json, to_markdown, to_rich
     from .report import write_html
@@ -444,7 +468,7 @@ def leaderboard(
     target.mkdir(parents=True, exist_ok=True)
     (target / "leaderboard.json").write_text(to_json(board), encoding="utf-8")
     (target / "leaderboard.md").write_text(to_markdown(board), encoding="utf-8")
-    write_html(board, trials, target / "leaderboard.html", suite=dict(suite))
+    write_html(board, trials, target / "leaderboard.html", suite=dict(suite), figures=diagram_figures(board))
     if as_json:
         print(to_json(board), end="")
     else:
@@ -454,6 +478,49 @@ def leaderboard(
         console.print(f"Pages: {target / 'leaderboard.html'}, leaderboard.md, leaderboard.json", soft_wrap=True)
     if len(trials) < len(found):
         _console(error=True).print(f"warning: {len(found) - len(trials)} of {len(found)} trials have no result yet.")
+
+
+@app.command()
+def trace(
+    function: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="A JAX function; the module is imported.")],
+    output: Annotated[Path, typer.Option("--output", help="The program's file, NAME.jsonl.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="DTYPE[SHAPE]",
+            help="One an argument: bf16[8,128]. Left out: the function's attribute `example_args`.",
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The program's name; the file's when left out.")] = None,
+    donate: Annotated[
+        list[int] | None, typer.Option(help="Position of an argument whose storage the outputs may take over.")
+    ] = None,
+) -> None:
+    """Trace a JAX function to a program for dsegym/MemoryMapping-v0.
+
+    Example: `dsegym trace my_model:step --input 'bf16[8,256]' --input 'bf16[256,256]' --output step.jsonl`
+    """
+    from ..costmodels.memory.program import is_program_file, save_program
+    from ..costmodels.memory.tracer import trace_location
+
+    if not is_program_file(output.name):
+        raise DsegymError(f"'{output}' is not the name of a program file; it ends in .jsonl.")
+    program = trace_location(function, inputs or (), name=name or output.stem, donate=donate or ())
+    save_program(program, output)
+    rows = [
+        {"quantity": "instructions", "value": f"{len(program.instructions):,}"},
+        {"quantity": "buffers", "value": f"{len(program.buffers):,}"},
+        {"quantity": "accesses", "value": f"{len(program.accesses):,}"},
+        {"quantity": "work", "value": f"{program.flops / 1e9:.6g} GFLOP"},
+        {"quantity": "moved", "value": f"{program.bytes_moved / 1e6:.6g} MB"},
+        {"quantity": "parameters", "value": f"{program.parameter_bytes / 1e6:.6g} MB"},
+        {"quantity": "activation peak", "value": f"{program.activation_peak_bytes / 1e6:.6g} MB"},
+    ]
+    console = _console()
+    console.print(_table(f"{program.name}: {output}", rows))
+    usage = f"dsegym info dsegym/MemoryMapping-v0 --option program={output}"
+    console.print(f"Play it: {usage}", markup=False, soft_wrap=True)
 
 
 @app.command("verify")

@@ -106,6 +106,7 @@ class Row:
     score: float  # interquartile mean over instances and seeds
     low: float  # ends of its 95 % stratified bootstrap interval
     high: float
+    with_reference: float  # the same mean with the better of the reference and the agent in every trial
     median_gap_percent: float | None  # None: half of the trials or more found nothing feasible
     reached: int  # trials whose best value is the bound
     samples_to_near: int | None  # median samples to within 1 % of the bound; None: fewer than half got there
@@ -119,6 +120,7 @@ class BestOfAll:
     """The best of all agents on each instance, scored as if one agent had found it all."""
 
     score: float  # interquartile mean over instances
+    with_reference: float  # the same with the reference where that is better
     median_gap_percent: float | None
     reached: int
     instances: int
@@ -317,6 +319,11 @@ class _Trial:
         return float(statistics.score_or_reference(self.value, self.reference, self.bound))
 
     @property
+    def score_with_reference(self) -> float:
+        """Of the better of the reference and what the trial found."""
+        return max(self.score, 0.0)
+
+    @property
     def gap_percent(self) -> float:
         return 100 * (self.value / self.bound - 1)
 
@@ -493,6 +500,7 @@ def _row(agent: str, trials: Sequence[_Trial]) -> Row:
         score=rounded(float(score.value)),  # so that rounding of the sums cannot decide a rank
         low=float(score.low),
         high=float(score.high),
+        with_reference=float(statistics.interquartile_mean([trial.score_with_reference for trial in trials])),
         median_gap_percent=_finite(np.median([trial.gap_percent for trial in trials])),
         reached=sum(trial.reached for trial in trials),
         samples_to_near=_lower_median([trial.samples_to_near for trial in trials]),
@@ -569,6 +577,7 @@ def _best_of_all(instances: Sequence[Instance]) -> BestOfAll:
     gaps = [instance.best.gap_percent if instance.best else math.inf for instance in instances]
     return BestOfAll(
         score=float(statistics.interquartile_mean(scores)),
+        with_reference=float(statistics.interquartile_mean([max(score, 0.0) for score in scores])),
         median_gap_percent=_finite(np.median(gaps)),
         reached=sum(gap <= 100 * REACHED for gap in gaps),
         instances=len(instances),
@@ -673,6 +682,10 @@ _HOW_TO_READ = (
     (
         "The ranking is by the interquartile mean (IQM) over instances and seeds. Intervals are 95 % stratified "
         "bootstrap intervals: they say what other seeds would change, not what other instances would."
+    ),
+    (
+        "With reference is the same mean where every trial takes the better of the reference and the agent's best "
+        "design, as who puts a design into production would: a score below 0 counts as 0."
     ),
     (
         "A trial reached the bound if its best value lies within a relative 1e-6 of it. Samples to 1 % is the median "

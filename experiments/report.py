@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..envs.raster import PALETTE
 from .formats import format_gap, format_quantity, format_score
 from .leaderboard import Curve, Leaderboard, Timings, build_timings
 
@@ -22,13 +23,11 @@ if TYPE_CHECKING:
 
     from .store import TrialResult
 
-__all__ = ["write_html"]
+__all__ = ["INK", "styled_figure", "to_fragment", "write_html"]
 
-# M. Okabe and K. Ito, "Color Universal Design", 2008; without its yellow, which is too faint for a line on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up")
-_INK, _FAINT, _YARDSTICK = "#222222", "#e4e4e4", "#555555"
+INK, _FAINT, _YARDSTICK = "#222222", "#e4e4e4", "#555555"
 _LOWEST_SCORE = -0.5  # early designs can be far worse than the reference; curves start in sight from here on
 _LOWEST_REGRET = 1e-6  # where a trial counts as having reached the bound
 _HIGHEST_REGRET = 1e2  # the same for the distance to the bound
@@ -106,9 +105,9 @@ def _styles(leaderboard: Leaderboard) -> dict[str, _Style]:
     agents = sorted({row.agent for row in leaderboard.rows} | {lottery.agent for lottery in leaderboard.lottery})
     return {
         agent: _Style(
-            _COLOURS[place % len(_COLOURS)],
-            _DASHES[place // len(_COLOURS) % len(_DASHES)],
-            _SYMBOLS[place // len(_COLOURS) % len(_SYMBOLS)],
+            PALETTE[place % len(PALETTE)],
+            _DASHES[place // len(PALETTE) % len(_DASHES)],
+            _SYMBOLS[place // len(PALETTE) % len(_SYMBOLS)],
         )
         for place, agent in enumerate(agents)
     }
@@ -136,10 +135,11 @@ def _charts(leaderboard: Leaderboard, timings: Timings, styles: Mapping[str, _St
             figures[f"lottery-{view.name}"] = _lottery_figure(leaderboard, styles, view)
     if leaderboard.improvement:
         figures["improvement"] = _improvement_figure(leaderboard)
-    return {name: _fragment(figure, name) for name, figure in figures.items()}
+    return {name: to_fragment(figure, name) for name, figure in figures.items()}
 
 
-def _fragment(figure: go.Figure, name: str) -> str:
+def to_fragment(figure: go.Figure, name: str) -> str:
+    """A figure as HTML for the page, which brings plotly.js along; `name` is its own."""
     import plotly.io
 
     return plotly.io.to_html(
@@ -207,7 +207,7 @@ _REGRET = _View("regret", "1 − score (no unit, log)", regret=True)
 
 def _add_yardsticks(figure: go.Figure, view: _View, floor: float, *, horizontal: bool) -> None:
     for place, label in view.yardsticks(floor):
-        line = {"color": _INK, "width": 1.4, "dash": "6px,3px"}
+        line = {"color": INK, "width": 1.4, "dash": "6px,3px"}
         at = math.log10(place) if view.regret else place
         note = {"text": label, "showarrow": False, "font": {"size": 11, "color": _YARDSTICK}}
         if horizontal:
@@ -224,7 +224,7 @@ def _add_yardsticks(figure: go.Figure, view: _View, floor: float, *, horizontal:
             )
 
 
-def _figure(**layout: Any) -> go.Figure:
+def styled_figure(**layout: Any) -> go.Figure:
     """An empty figure in the page's style."""
     import plotly.graph_objects as go
 
@@ -237,7 +237,7 @@ def _figure(**layout: Any) -> go.Figure:
     }
     figure = go.Figure(layout={"template": {"layout": {"xaxis": plain, "yaxis": plain}}})
     figure.update_layout(
-        font={"family": "system-ui, sans-serif", "size": 13, "color": _INK},
+        font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         hoverlabel={"namelength": -1},
@@ -253,7 +253,7 @@ def _ranking_figure(leaderboard: Leaderboard, styles: Mapping[str, _Style], view
     """A dot and an interval per agent, the best on top, better to the right."""
     ends = [end for row in leaderboard.rows for end in (row.low, row.score, row.high)]
     floor = view.floor(ends)
-    figure = _figure(height=110 + 30 * len(leaderboard.rows), margin={"l": 10, "r": 20, "t": 30, "b": 50})
+    figure = styled_figure(height=110 + 30 * len(leaderboard.rows), margin={"l": 10, "r": 20, "t": 30, "b": 50})
     for row in leaderboard.rows:
         score, low, high = view.coordinates((row.score, row.low, row.high), floor)
         name, style = html.escape(row.agent), styles[row.agent]
@@ -289,7 +289,7 @@ def _curves_figure(
     """Score against samples or seconds: a line and a bootstrap band per agent."""
     scores = [score for curve in curves for score in (*curve.low, *curve.score, *curve.high)]
     floor = view.floor(scores)
-    figure = _figure(
+    figure = styled_figure(
         height=390 + 22 * math.ceil(len(curves) / 5),  # room for the legend's lines
         margin={"l": 10, "r": 15, "t": 20, "b": 50},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
@@ -346,7 +346,7 @@ def _improvement_figure(leaderboard: Leaderboard) -> go.Figure:
     names = [html.escape(agent) for agent in agents]
     pairs = {(pair.x, pair.y): pair for pair in leaderboard.improvement}
     cells = [[pairs.get((x, y)) for y in agents] for x in agents]
-    figure = _figure(height=170 + 38 * len(agents), margin={"l": 10, "r": 10, "t": 20, "b": 60})
+    figure = styled_figure(height=170 + 38 * len(agents), margin={"l": 10, "r": 10, "t": 20, "b": 60})
     figure.add_heatmap(
         x=names,
         y=names,
@@ -378,7 +378,7 @@ def _lottery_figure(leaderboard: Leaderboard, styles: Mapping[str, _Style], view
     shown = {lottery.agent: fixed[lottery.agent] for lottery in leaderboard.lottery if lottery.agent in fixed}
     scores = [draw.score for lottery in leaderboard.lottery for draw in lottery.draws] + list(shown.values())
     floor = view.floor(scores)
-    figure = _figure(
+    figure = styled_figure(
         height=130 + 40 * len(leaderboard.lottery), margin={"l": 10, "r": 20, "t": 30, "b": 50}, showlegend=False
     )
     for lottery in leaderboard.lottery:

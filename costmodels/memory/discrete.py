@@ -1,8 +1,8 @@
 """A program on a platform in whole numbers: times in ticks, sizes in granules.
 
-The game compares sums of times with each other at every step. In integers the comparisons are exact: the same plan gives
-the same latency at every batch size, on every machine and in every simulator. A tick is so short that all times of an
-instance, with every access copied in and out, stay below 2^30 ticks: rounding is below a part in 10^7 of the latency.
+The game compares sums of times with each other at every step. In integers the comparisons are exact: the same plan
+gives the same latency at every batch size, on every machine and in every simulator. A tick is so short that all times
+of an instance, with every access copied in and out, stay just below 2^30 ticks.
 
 Letters: T instructions, B buffers, R accesses (decisions).
 """
@@ -20,7 +20,7 @@ from .program import Program
 
 __all__ = ["GRANULES", "NONE", "Arrays", "DiscreteProgram", "discretise"]
 
-GRANULES = 512  # of fast memory at most; a granule is a multiple of the platform's own so that this holds
+GRANULES = 256  # of fast memory at most; a granule is a multiple of the platform's own so that this holds
 NONE = -1  # no such instruction or buffer
 MAX_TICKS = 2**30
 
@@ -102,7 +102,7 @@ def discretise(
     capacity = platform.capacity_bytes if capacity_bytes is None else int(capacity_bytes)
     if capacity < platform.granule_bytes:
         raise DsegymError(
-            f"A fast memory of {capacity} B holds no granule; {platform.name} needs at least {platform.granule_bytes} B."
+            f"A fast memory of {capacity} B holds no granule; {platform.name} needs {platform.granule_bytes} B or more."
         )
     granule = platform.granule_bytes * -(-capacity // (GRANULES * platform.granule_bytes))
     accesses, buffers, length = program.accesses, program.buffers, len(program.instructions)

@@ -216,7 +216,7 @@ def _problems(program: Program):
                 yield "instruction", t, f"writes '{buffers[buffer].name}', which is {problem}"
             written_at[buffer] = t
             last_use[buffer] = t
-    for index, buffer in enumerate(buffers):
+    for index in range(len(buffers)):
         if index not in written_at:
             yield "buffer", index, "is a temporary that nothing writes"
     for index, former in enumerate(program.predecessors):
@@ -341,9 +341,7 @@ def save_program(program: Program, path: str | Path) -> None:
         entries.append(entry | ({"alias_group": buffer.alias_group} if buffer.alias_group >= 0 else {}))
     for instruction in program.instructions:
         reads, writes = ([[names[b], size] for b, size in uses] for uses in (instruction.reads, instruction.writes))
-        entries.append(
-            {"instruction": instruction.name, "flops": instruction.flops, "reads": reads, "writes": writes}
-        )
+        entries.append({"instruction": instruction.name, "flops": instruction.flops, "reads": reads, "writes": writes})
     Path(path).write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
 
 

@@ -1,7 +1,8 @@
 """The memory-mapping game in JAX: what a mapping costs, decision by decision. The rules: docs/memory_mapping.md.
 
-Everything is a pure function of one lane, in int32 ticks and granules, for `vmap` and `scan`. A step costs a few passes
-over the granules, the instructions and the buffers, because two things are kept in the form in which they are asked for:
+Everything is a pure function of one lane, in int32 ticks and granules, for `vmap` and `scan`. A step costs a few
+passes over the granules, the instructions and the buffers, because two things are kept in the form in which they are
+asked for:
 
 - idle time as its prefix sum P. Selling D ticks from the prefix value u on is P - clip(P - u, 0, D); no sum is redone.
 - fast memory as one number a granule: `busy_until` + 1 in the low bits, the owner's next use + 1 in the high bits. All
@@ -31,8 +32,10 @@ __all__ = [
     "State",
     "access_at",
     "accesses",
+    "granules_until",
     "initial",
     "locate",
+    "occupancy",
     "play",
     "replay",
     "soonest_reserved",
@@ -202,6 +205,19 @@ def soonest_reserved(state: State, access: Access, place: Place) -> Any:
     return jnp.min(jnp.where(chosen & (owner_use >= 0), owner_use, _NEVER))
 
 
+def granules_until(state: State) -> tuple[Any, Any]:
+    """Per granule in the order of addresses: `busy_until`, and the owner's next use or NONE. int32[K]."""
+    cells = state.cells[_CELLS]  # bit reversal is its own inverse
+    return (cells & _BUSY) - 1, cells // _RESERVED - 1
+
+
+def occupancy(state: State, arrays: Arrays, instruction: Any) -> tuple[Any, Any]:
+    """Shares of fast memory taken at an instruction, and reserved. float32."""
+    beyond = GRANULES - arrays.capacity
+    taken = jnp.sum((state.cells & _BUSY) > instruction) - beyond
+    return taken / arrays.capacity, jnp.sum(state.cells >= _RESERVED) / arrays.capacity
+
+
 def _best_fit(blocked: Any, granules: Any) -> tuple[Any, Any]:
     """Per row of bool[..., K], the shortest maximal run of free cells that is long enough, the lowest of equals.
 
@@ -211,18 +227,23 @@ def _best_fit(blocked: Any, granules: Any) -> tuple[Any, Any]:
     Returns:
         bool[...], whether there is one; int32[...], its first cell.
     """
-    lower = upper = jnp.where(blocked, 0, 1).astype(jnp.int32)
-    best, length = jnp.int32(_NEVER), 1
+    lower = upper = (~blocked).astype(jnp.uint8)  # small numbers first: the pass is bound by memory
+    best, length = None, 1
     while length < GRANULES:
         half = GRANULES // (2 * length)
+        if length == 128:
+            lower, upper = lower.astype(jnp.int32), upper.astype(jnp.int32)
         (lower_a, lower_b), (upper_a, upper_b) = ((x[..., :half], x[..., half:]) for x in (lower, upper))
-        run = upper_a + lower_b
-        inside = (lower_a < length) & (lower_b < length) & (run >= granules)
-        rank = jnp.where(inside, run * GRANULES + _CELLS[:half] + length - upper_a, _NEVER)
-        best = rank if length == 1 else jnp.minimum(rank, jnp.minimum(best[..., :half], best[..., half:]))
-        lower = jnp.where(lower_a == length, length + lower_b, lower_a)
-        upper = jnp.where(upper_b == length, length + upper_a, upper_b)
+        full = jnp.asarray(length, lower.dtype)
+        if length > 1:  # no run lies inside a pair of granules
+            run = (upper_a + lower_b).astype(jnp.int32)
+            inside = (lower_a < full) & (lower_b < full) & (run >= granules)
+            rank = jnp.where(inside, run * GRANULES + _CELLS[:half] + length - upper_a.astype(jnp.int32), _NEVER)
+            best = rank if best is None else jnp.minimum(rank, jnp.minimum(best[..., :half], best[..., half:]))
+        lower = jnp.where(lower_a == full, full + lower_b, lower_a)
+        upper = jnp.where(upper_b == full, full + upper_a, upper_b)
         length *= 2
+    assert best is not None
     lower, upper, best = lower[..., 0], upper[..., 0], best[..., 0]
     at_bottom = jnp.where(lower >= granules, lower * GRANULES, _NEVER)
     at_top = jnp.where((lower < GRANULES) & (upper >= granules), upper * GRANULES + GRANULES - upper, _NEVER)

@@ -1,5 +1,6 @@
 """Every agent: spends its budget, obeys its seed, and takes its hyperparameters from the registry."""
 
+import contextlib
 import dataclasses
 import sys
 import types
@@ -8,14 +9,19 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dsegym.agents import registry
+from dsegym.agents import hill_climb, registry
 from dsegym.agents.base import Agent
 from dsegym.agents.referee import Referee
 from dsegym.costmodels.errors import BudgetExhausted, DsegymError, UnknownNameError
+from dsegym.envs.spaces import DesignSpace, Parameter
 
 BUDGET = 60
 AGENTS = registry.agent_names()
+SEARCHERS = [name for name in AGENTS if name != "heuristic"]  # which asks for one design, and nothing of the seed
+every_searcher = pytest.mark.parametrize("name", SEARCHERS)
 every_agent = pytest.mark.parametrize("name", AGENTS)
 
 
@@ -43,7 +49,7 @@ def first_search(problem):
 # --- Search -----------------------------------------------------------------------------------------------------------
 
 
-@every_agent
+@every_searcher
 def test_an_agent_spends_exactly_its_budget(problem, first_search, name):
     samples = first_search(name)
     assert len(samples.designs) == BUDGET
@@ -51,19 +57,19 @@ def test_an_agent_spends_exactly_its_budget(problem, first_search, name):
     np.testing.assert_allclose(samples.objective, problem.evaluate(samples.designs).objective, rtol=1e-6)
 
 
-@every_agent
+@every_searcher
 def test_the_same_seed_gives_bit_identical_samples(problem, first_search, name):
     again = search(problem, name, 1)
     for column in ("designs", "objective", "feasible"):
         np.testing.assert_array_equal(getattr(first_search(name), column), getattr(again, column))
 
 
-@every_agent
+@every_searcher
 def test_another_seed_gives_other_samples(problem, first_search, name):
     assert (search(problem, name, 2).designs != first_search(name).designs).any()
 
 
-@every_agent
+@every_searcher
 def test_the_global_random_state_plays_no_part(problem, first_search, name):
     np.random.seed(12345)  # noqa: NPY002  # what a careless library would draw from
     samples = search(problem, name, 1)
@@ -86,6 +92,108 @@ def test_every_listed_hyperparameter_is_a_field_that_takes_its_candidates(name):
 def test_a_drawn_agent_searches_too(problem, name):
     samples = search(problem, name, 3, registry.draw_hyperparameters(name, 1))
     assert len(samples.designs) == BUDGET
+
+
+# --- Baselines --------------------------------------------------------------------------------------------------------
+
+LOW = (0,) * 7
+
+
+@pytest.fixture
+def with_baseline(problem):
+    """The instance with a heuristic of its own: the smallest design."""
+    return dataclasses.replace(problem, baselines={"low": lambda: LOW})
+
+
+@pytest.mark.parametrize(("hyperparameters", "rule"), [({}, "reference"), ({"rule": "low"}, "low")])
+def test_the_heuristic_costs_one_design_and_ends(with_baseline, hyperparameters, rule):
+    referee = Referee(with_baseline, BUDGET)
+    registry.make_agent("heuristic", hyperparameters).search(referee, 1)
+    expected = with_baseline.reference.design if rule == "reference" else LOW
+    np.testing.assert_array_equal(referee.samples.designs, [expected])
+
+
+def test_a_heuristic_that_the_problem_lacks_is_named_with_those_it_has(with_baseline):
+    referee = Referee(with_baseline, BUDGET)
+    with pytest.raises(UnknownNameError, match=r"'lo'; there are: reference, gemmini-x\d+, low. Did you mean 'low'"):
+        registry.make_agent("heuristic", {"rule": "lo"}).search(referee, 1)
+    assert referee.samples_left == BUDGET
+
+
+@pytest.mark.parametrize(("start", "name"), [("reference", "hill_climb"), ("low", "hill_climb"), ("low", "heuristic")])
+def test_a_search_begins_at_its_baseline(with_baseline, start, name):
+    field = "rule" if name == "heuristic" else "start"
+    referee = Referee(with_baseline, 1)
+    with contextlib.suppress(BudgetExhausted):
+        registry.make_agent(name, {field: start}).search(referee, 1)
+    np.testing.assert_array_equal(referee.samples.designs[0], referee.baseline(start))
+
+
+def test_hill_climbing_begins_at_random_where_it_is_told_to_or_there_is_no_reference_design(with_baseline):
+    reference = dataclasses.replace(with_baseline.reference, design=None)
+    bare = dataclasses.replace(with_baseline, reference=reference)
+    samples = search(bare, "hill_climb", 1)
+    np.testing.assert_array_equal(samples.designs, search(with_baseline, "hill_climb", 1, {"start": ""}).designs)
+    assert (samples.designs[0] != with_baseline.reference.design).any()
+    assert (samples.designs[0] != search(bare, "hill_climb", 2).designs[0]).any()
+
+
+@pytest.mark.parametrize("name", ["hill_climb", "genetic_algorithm"])
+def test_a_start_that_does_not_exist_is_refused_before_anything_is_spent(with_baseline, name):
+    referee = Referee(with_baseline, BUDGET)
+    with pytest.raises(UnknownNameError, match="Did you mean 'low'"):
+        registry.make_agent(name, {"start": "lov"}).search(referee, 1)
+    assert referee.samples_left == BUDGET
+
+
+def test_hill_climbing_is_never_worse_than_its_start_and_escapes_local_optima(problem):
+    referee = Referee(problem, 2000)
+    with pytest.raises(BudgetExhausted):
+        registry.make_agent("hill_climb").search(referee, 0)
+    samples = referee.samples
+    assert samples.objective[0] == problem.reference.value
+    score = (problem.reference.value - samples.objective[samples.best]) / (
+        problem.reference.value - problem.bound.value
+    )
+    assert score > 0.9
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(1.0, 9.0))
+@settings(max_examples=30, deadline=None)
+def test_every_mutant_is_a_design_of_the_space_that_differs_where_there_is_a_choice(seed, changes):
+    space = DesignSpace(
+        (
+            Parameter("one", (5,)),
+            Parameter("two", (1, 2)),
+            Parameter("many", tuple(range(40))),
+            Parameter("kind", ("a", "b", "c"), ordered=False),
+        )
+    )
+    generator = np.random.default_rng(seed)
+    design = space.sample(generator, 1)[0]
+    mutants = hill_climb._mutate(space, design, 50, changes, generator)
+    np.testing.assert_array_equal(space.check(mutants), mutants)
+    differ = (mutants != design).sum(axis=1)
+    assert (differ >= 1).all()
+    assert (differ <= 3).all()
+    assert (mutants[:, 0] == 0).all()
+    if changes == 1.0:
+        assert (differ == 1).all()
+
+
+def test_mutants_change_as_many_parameters_as_asked_for_on_average_and_reach_every_value():
+    space = DesignSpace(tuple(Parameter(f"p{i}", tuple(range(9))) for i in range(100)))
+    design = np.full(100, 8, np.int32)
+    mutants = hill_climb._mutate(space, design, 20_000, 4.0, np.random.default_rng(0))
+    assert (mutants != design).sum(axis=1).mean() == pytest.approx(4.0, rel=0.05)
+    assert set(np.unique(mutants)) == set(range(9))
+
+
+def test_a_genetic_algorithm_takes_a_baseline_into_its_first_population(with_baseline):
+    samples = search(with_baseline, "genetic_algorithm", 1, {"start": "low"})
+    plain = search(with_baseline, "genetic_algorithm", 1)
+    np.testing.assert_array_equal(samples.designs[0], LOW)
+    np.testing.assert_array_equal(samples.designs[1:50], plain.designs[1:50])
 
 
 # --- Hyperparameters --------------------------------------------------------------------------------------------------

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from dsegym.agents.referee import Referee, Samples
-from dsegym.costmodels.errors import BudgetExhausted, DsegymError, InvalidDesignError, TimeLimitReached
+from dsegym.costmodels.errors import (
+    BudgetExhausted,
+    DsegymError,
+    InvalidDesignError,
+    TimeLimitReached,
+    UnknownNameError,
+)
 
 LANES = 8
 
@@ -191,6 +197,65 @@ def test_the_best_sample_is_the_first_feasible_one_with_the_least_objective():
     assert samples([3.0, 1.0, 2.0, 1.0], [1, 0, 1, 0]).best == 2
     assert samples([3.0, 1.0], [0, 0]).best is None
     assert samples([], []).best is None
+
+
+# --- Baselines --------------------------------------------------------------------------------------------------------
+
+LOW = (0,) * 7
+
+
+def with_baselines(problem, **more):
+    return dataclasses.replace(problem, baselines={"low": lambda: LOW, **more})
+
+
+def test_baselines_are_the_problems_own_and_the_reference_under_two_names(problem):
+    referee = Referee(with_baselines(problem), samples=10)
+    assert referee.baselines == ("reference", problem.reference.name, "low")
+    for name in ("reference", problem.reference.name):
+        np.testing.assert_array_equal(referee.baseline(name), problem.reference.design)
+    np.testing.assert_array_equal(referee.baseline("low"), LOW)
+    assert referee.baseline("low").dtype == np.int32
+
+
+def test_a_baseline_is_no_sample_and_an_agent_cannot_spoil_it(problem):
+    referee = Referee(with_baselines(problem), samples=10)
+    referee.baseline("low")[:] = 7
+    np.testing.assert_array_equal(referee.baseline("low"), LOW)
+    assert (referee.samples_left, len(referee.samples.designs)) == (10, 0)
+
+
+def test_a_baseline_is_computed_when_first_asked_for_and_once_a_trial(problem):
+    calls = []
+    referee = Referee(with_baselines(problem, slow=lambda: calls.append(1) or LOW), samples=10)
+    assert referee.baselines[-1] == "slow"
+    assert calls == []
+    for _ in range(3):
+        referee.baseline("slow")
+    assert calls == [1]
+
+
+def test_a_reference_without_a_design_is_no_baseline_unless_the_problem_names_one_so(problem):
+    bare = dataclasses.replace(problem, reference=dataclasses.replace(problem.reference, design=None))
+    assert Referee(bare, samples=10).baselines == ()
+    assert Referee(with_baselines(bare), samples=10).baselines == ("low",)
+    referee = Referee(dataclasses.replace(bare, baselines={bare.reference.name: lambda: LOW}), samples=10)
+    np.testing.assert_array_equal(referee.baseline("reference"), LOW)
+
+
+def test_no_baseline_replaces_the_reference(problem):
+    referee = Referee(dataclasses.replace(problem, baselines={"reference": lambda: LOW}), samples=10)
+    np.testing.assert_array_equal(referee.baseline("reference"), problem.reference.design)
+
+
+def test_an_unknown_baseline_names_the_nearest(problem):
+    with pytest.raises(UnknownNameError, match=r"there are: reference, .*, low. Did you mean 'low'"):
+        Referee(with_baselines(problem), samples=10).baseline("lowe")
+
+
+def test_a_baseline_outside_the_space_is_refused(problem):
+    referee = Referee(with_baselines(problem, wrong=lambda: (0,) * 6), samples=10)
+    with pytest.raises(InvalidDesignError):
+        referee.baseline("wrong")
 
 
 # --- Gradients --------------------------------------------------------------------------------------------------------

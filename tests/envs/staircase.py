@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dsegym.costmodels.diagram import Diagram, Rectangle
 from dsegym.envs.functional import FunctionalEnv, rollout_cost
 from dsegym.envs.problem import Evaluation, Objective, Problem, Yardstick
 from dsegym.envs.scenarios import Option, Scenario
@@ -90,6 +91,24 @@ def cost_by_hand(moves, prices):
     return (cost, True) if position == TOP else (PENALTY, False)
 
 
+def diagram(design):
+    """The climb over time, a rectangle a move."""
+    rectangles, position = [], 0
+    for time, move in enumerate(design.tolist()):
+        kind = ("rest", "step", "leap")[move]
+        rectangles.append(Rectangle(float(time), float(position), 1.0, move + 0.05, kind, f"move {time}"))
+        position += move
+    return Diagram(
+        f"A climb of {position} steps",
+        "time (moves)",
+        "position (steps)",
+        (0.0, float(HORIZON)),
+        (0.0, float(HORIZON * (MOVES - 1))),
+        rectangles,
+        (float(TOP), "top <6>"),
+    )
+
+
 def _build(scenario_id, start):
     prices = np.arange(1, HORIZON * MOVES + 1, dtype=np.float32).reshape(HORIZON, MOVES) ** 1.5
     return Problem(
@@ -100,8 +119,10 @@ def _build(scenario_id, start):
         cost=_COST,
         params=Params(prices, np.int32(2 if start == "random" else 0)),
         reference=Yardstick("ten", 10.0, "a round number"),
-        bound=Yardstick("bound", 0.0, "prices are positive"),
+        bound=Yardstick("bound", 1.0, "no move costs less"),
         forms={"sequential": lambda problem: Staircase()},
+        baselines={"leaps": lambda: (2, 2, 2, 0, 0), "steps": lambda: (1, 1, 1, 1, 2)},
+        diagram=diagram,
     )
 
 

@@ -1,5 +1,6 @@
 """Problems: the same costs however designs are batched, and instances that are found by their options."""
 
+import dataclasses
 import functools
 
 import jax
@@ -40,6 +41,18 @@ def test_one_design_alone_costs_the_same_bits_as_in_a_batch_of_5000(batch, lane)
 def test_costs_do_not_depend_on_how_designs_are_batched(batch, size):
     problem, designs, expected = batch
     assert_same(problem.evaluate(designs[-size:]), expected, slice(5000 - size, 5000))
+
+
+def test_a_problem_may_pad_to_batch_sizes_of_its_own(batch):
+    problem, designs, expected = batch
+    small, sizes = dataclasses.replace(problem, batch_sizes=(1, 16)), []
+    counted = dataclasses.replace(
+        small, cost=lambda design, params: sizes.append(design.shape) or problem.cost(design, params)
+    )
+    assert_same(counted.evaluate(designs[:50]), expected, slice(0, 50))
+    assert len(sizes) == 1, "traced once, for batches of 16"
+    counted.warm_up()
+    assert len(sizes) == 2
 
 
 def test_costs_come_as_numpy_arrays_with_exact_counts(batch):

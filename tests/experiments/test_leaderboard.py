@@ -105,6 +105,8 @@ def test_the_golden_ranking_is_as_computed_by_hand():
     assert fox.score == pytest.approx((1 + 0.5) / 2)  # of 0, 0.5, 1, 1 the middle two
     assert owl.score == pytest.approx((0 + 0.25) / 2)  # of -0.5, 0, 0.25, 0.5 the middle two
     assert fox.low <= fox.score <= fox.high
+    assert fox.with_reference == pytest.approx(fox.score)  # no trial is worse than the reference
+    assert owl.with_reference == pytest.approx((0 + 0.25) / 2)  # of 0, 0, 0.25, 0.5 the middle two
     assert fox.median_gap_percent == pytest.approx(100.0)  # of 0, 0, 200, inf
     assert owl.median_gap_percent == pytest.approx((300 + 600) / 2)  # of 200, 300, 600, inf
     assert (fox.reached, owl.reached) == (2, 0)
@@ -119,6 +121,7 @@ def test_the_golden_best_of_all_takes_the_better_agent_of_each_instance():
     assert (a.best.agent, a.best.value, a.best.score) == ("fox", 6.0, pytest.approx(0.5))
     assert (b.best.agent, b.best.value, b.best.score) == ("owl", 14.0, pytest.approx(-0.5))
     assert board.best_of_all.score == pytest.approx(0.0)
+    assert board.best_of_all.with_reference == pytest.approx((0.5 + 0) / 2)
     assert board.best_of_all.median_gap_percent == pytest.approx((200 + 600) / 2)
     assert (board.best_of_all.reached, board.best_of_all.instances) == (0, 2)
 
@@ -164,6 +167,16 @@ def test_nothing_found_anywhere_scores_0_and_shows_no_design():
     assert board.instances[0].best is None
     assert board.rows[0].median_gap_percent is None
     assert "| ant | 0.0000 | - | - | 2 |" in leaderboard_text.to_markdown(board)
+
+
+def test_with_the_reference_as_a_safeguard_no_trial_scores_below_0():
+    board = leaderboard.build_leaderboard([trial("ant", "a", seed, [cost]) for seed, cost in enumerate([2.0, 26.0])])
+    (row,) = board.rows
+    assert (row.score, row.with_reference) == (pytest.approx((1 - 2) / 2), pytest.approx((1 + 0) / 2))
+    text = leaderboard_text.to_markdown(board)
+    assert "| With reference |" in text
+    assert "| 1 | ant | -0.5000 | [-2.0000, 1.0000] | 0.5000 |" in text
+    assert sum("With reference is the same mean" in note for note in board.notes) == 1
 
 
 def test_equal_scores_share_a_rank_and_stand_in_order_of_name():

@@ -1,0 +1,104 @@
+"""Local search on integer vectors: from a good design to a better one nearby."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..envs.spaces import DesignSpace
+from .base import Agent
+from .referee import REFERENCE, Referee
+
+__all__ = ["HillClimb"]
+
+_NEAR = 0.5  # the share of an ordered parameter's changes that are steps to a value close by
+_LARGEST = 0.125  # the share of the parameters that a mutant changes on average, at most
+
+
+@dataclass(frozen=True)
+class HillClimb(Agent):
+    """Each round costs a batch of mutants of one design, and moves to the best of them if it is not worse.
+
+    A mutant differs in a geometric number of parameters, at least one. Where `patience` rounds bring nothing better,
+    the mean of that number doubles, as long as it is at most an eighth of the parameters. Then a share of the best
+    design, anything from one parameter to all, is drawn anew, and the climb starts again from there (iterated local
+    search: H. R. Lourenço, O. C. Martin, T. Stützle, Handbook of Metaheuristics, 2003).
+
+    Attributes:
+        start: the name of the baseline to start from; empty for a random design. A problem whose reference has no
+            design is searched from a random one.
+        neighbours: mutants a round.
+        changes: parameters that a mutant changes at first, on average.
+        patience: rounds without improvement before the steps grow.
+    """
+
+    start: str = REFERENCE
+    neighbours: int = 16
+    changes: float = 2.0
+    patience: int = 10
+
+    name = "hill_climb"
+    summary = "local search from a baseline's design (iterated local search)"
+    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "neighbours": (8, 16, 32, 64, 128),
+        "changes": (1.0, 1.5, 2.0, 4.0),
+        "patience": (5, 10, 20, 40),
+    }
+
+    def search(self, referee: Referee, seed: int) -> None:
+        """Climbs until the budget is spent.
+
+        Raises:
+            UnknownNameError: the problem has no baseline of the name `start`.
+        """
+        generator, space = np.random.default_rng(seed), referee.space
+        here = self._first(referee, generator)
+        value = float(referee.evaluate(here).objective[0])
+        best, best_value = here, value
+        changes, stuck = self.changes, 0
+        while True:
+            mutants = _mutate(space, here, self.neighbours, changes, generator)
+            objective = referee.evaluate(mutants).objective
+            first = int(np.argmin(objective))
+            improved = objective[first] < value
+            if objective[first] <= value:
+                here, value = mutants[first], float(objective[first])
+            if value < best_value:
+                best, best_value = here, value
+            stuck = 0 if improved else stuck + 1
+            if improved:
+                changes = self.changes
+            elif stuck >= self.patience and 2 * changes <= _LARGEST * len(space):
+                changes, stuck = 2 * changes, 0
+            elif stuck >= self.patience:
+                share = len(space) ** -generator.random()  # log-uniform: every scale is as likely
+                anew = generator.random(len(space)) < share
+                here = np.where(anew, space.sample(generator, 1)[0], best)
+                value = float(referee.evaluate(here).objective[0])
+                changes, stuck = self.changes, 0
+
+    def _first(self, referee: Referee, generator: np.random.Generator) -> np.ndarray:
+        """The design to start from, int32[n]."""
+        nowhere = not self.start or (self.start == REFERENCE and REFERENCE not in referee.baselines)
+        return referee.space.sample(generator, 1)[0] if nowhere else referee.baseline(self.start)
+
+
+def _mutate(
+    space: DesignSpace, design: np.ndarray, count: int, changes: float, generator: np.random.Generator
+) -> np.ndarray:
+    """Mutants of a design, int32[count, n], each with a geometric number (mean `changes`) of parameters changed."""
+    shape, cardinalities = (count, len(space)), space.cardinalities
+    # Which ones: those of the lowest rank in a random order, in which parameters without a choice come last.
+    order = np.where(cardinalities > 1, generator.random(shape), np.inf)
+    rank = order.argsort(axis=1).argsort(axis=1)
+    chosen = (rank < generator.geometric(1.0 / max(changes, 1.0), (count, 1))) & (cardinalities > 1)
+    # To what: any other value, or for ordered parameters one close by.
+    far = (design + generator.integers(1, np.maximum(cardinalities, 2), shape)) % cardinalities
+    step = generator.geometric(0.5, shape) * generator.choice((-1, 1), shape)
+    near = np.clip(design + step, 0, cardinalities - 1)
+    ordered = np.array([parameter.ordered for parameter in space.parameters])
+    close = ordered & (generator.random(shape) < _NEAR) & (near != design)
+    return np.where(chosen, np.where(close, near, far), design).astype(np.int32)

@@ -1,0 +1,1 @@
+"""Static memory allocation: buffers with fixed lifetimes placed into one address space."""

@@ -1,0 +1,100 @@
+"""Exact packing by constraint programming: OR-Tools' CP-SAT, which is imported when it is asked for.
+
+Each buffer is a rectangle whose place in time is fixed; no two overlap (NoOverlap2D), and the sizes live at any time
+sum to at most the height (a redundant Cumulative).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import DsegymError
+from .bounds import max_load
+from .heuristics import RULES, rule_offsets
+from .instance import AllocationInstance
+
+__all__ = ["Packing", "is_available", "minimise_peak", "pack_within"]
+
+
+class Packing(NamedTuple):
+    """What the solver found."""
+
+    status: str  # optimal (for a given capacity: feasible), infeasible, feasible (not proven optimal) or unknown
+    peak: int | None  # bytes; None where no packing was found
+    bound: int  # bytes: no packing has a lower peak
+    offsets: np.ndarray | None  # int64[n], bytes
+
+
+def is_available() -> bool:
+    """Whether OR-Tools can be imported."""
+    return importlib.util.find_spec("ortools") is not None
+
+
+def pack_within(
+    instance: AllocationInstance, capacity: int | None = None, *, time_limit_s: float = 10.0, workers: int = 1
+) -> Packing:
+    """A packing whose peak is at most the capacity (bytes; the instance's own when left out), if one is found in time.
+
+    Raises:
+        DsegymError: OR-Tools is not installed.
+    """
+    height = (instance.capacity if capacity is None else capacity) // instance.unit
+    load = max_load(instance)
+    if height * instance.unit < load:
+        return Packing("infeasible", None, load, None)
+    return _solve(instance, height, None, time_limit_s, workers)
+
+
+def minimise_peak(instance: AllocationInstance, *, time_limit_s: float = 10.0, workers: int = 1) -> Packing:
+    """The packing with the least peak that is found in time; the best heuristic's is where the search starts.
+
+    Raises:
+        DsegymError: OR-Tools is not installed.
+    """
+    packings = [rule_offsets(instance, rule) for rule in RULES]
+    peaks = [int((offsets + instance.sizes).max()) for offsets in packings]
+    best = int(np.argmin(peaks))
+    load = max_load(instance)
+    if peaks[best] == load:
+        return Packing("optimal", load, load, packings[best])
+    found = _solve(instance, peaks[best] // instance.unit, packings[best] // instance.unit, time_limit_s, workers)
+    return found if found.peak is not None else Packing("feasible", peaks[best], found.bound, packings[best])
+
+
+def _solve(
+    instance: AllocationInstance, height: int, hint: np.ndarray | None, time_limit_s: float, workers: int
+) -> Packing:
+    """Feasibility within `height` units, or, with a hint (int64[n], units), the least peak up to it."""
+    try:
+        from ortools.sat.python import cp_model
+    except ImportError:
+        raise DsegymError("The exact packer needs OR-Tools: python -m pip install ortools.") from None
+    sat, unit, load = cp_model.CpModel(), instance.unit, max_load(instance)
+    lower, upper, size = (array.tolist() for array in instance.arrays)
+    count = len(instance)
+    offsets = [sat.new_int_var(0, height - size[b], f"offset_{b}") for b in range(count)]
+    addresses = [sat.new_fixed_size_interval_var(offsets[b], size[b], f"address_{b}") for b in range(count)]
+    lifetimes = [sat.new_fixed_size_interval_var(lower[b], upper[b] - lower[b], f"life_{b}") for b in range(count)]
+    sat.add_no_overlap_2d(lifetimes, addresses)
+    if hint is None:
+        sat.add_cumulative(lifetimes, size, height)
+    else:
+        peak = sat.new_int_var(load // unit, height, "peak")
+        for b in range(count):
+            sat.add(peak >= offsets[b] + size[b])
+            sat.add_hint(offsets[b], int(hint[b]))
+        sat.add_cumulative(lifetimes, size, peak)
+        sat.minimize(peak)
+    solver = cp_model.CpSolver()
+    solver.parameters.max_time_in_seconds = time_limit_s
+    solver.parameters.num_workers = workers
+    solver.parameters.random_seed = 0
+    status = solver.status_name(solver.solve(sat)).lower()
+    if status not in ("optimal", "feasible"):
+        return Packing("infeasible" if status == "infeasible" else "unknown", None, load, None)
+    found = np.array([solver.value(offset) for offset in offsets], np.int64) * unit
+    bound = load if hint is None else max(load, round(solver.best_objective_bound) * unit)
+    return Packing(status, int((found + instance.sizes).max()), bound, found)

@@ -1,0 +1,101 @@
+"""What a mapping looks like: its stays in fast memory as rectangles over time and addresses."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..diagram import Diagram, Rectangle
+from . import simulator
+from .discrete import NONE, DiscreteProgram
+
+__all__ = ["Stay", "draw", "stays"]
+
+
+@dataclass(frozen=True)
+class Stay:
+    """One buffer's time in fast memory, from its arrival to its last use there."""
+
+    buffer: int
+    offset: int  # granules
+    granules: int
+    start: int  # instruction; of the copy in, if there is one
+    first_use: int
+    last_use: int
+    until: int  # instruction; the end of the write-back, if there is one
+    uses: int
+
+
+@functools.cache
+def _replay() -> Any:
+    return jax.jit(simulator.replay)
+
+
+def stays(discrete: DiscreteProgram, plan: np.ndarray) -> tuple[Stay, ...]:
+    """All stays of a plan, int32[R], in the order in which they begin to be used."""
+    _, record = _replay()(discrete.arrays, plan)
+    record = simulator.Record(*map(np.asarray, record))
+    arrays = discrete.arrays
+    found: list[Stay] = []
+    current: dict[int, int] = {}  # buffer: its stay's place in `found`
+    for r in range(len(plan)):
+        b, t, offset = int(arrays.buffer[r]), int(arrays.instruction[r]), int(record.offset[r])
+        if offset == NONE:
+            current.pop(b, None)
+            continue
+        continues = b in current and not record.copied_in[r]
+        if continues:
+            old = found[current[b]]
+            found[current[b]] = Stay(
+                b, offset, old.granules, old.start, old.first_use, t, int(record.until[r]), old.uses + 1
+            )
+            continue
+        current[b] = len(found)
+        at_start = not record.copied_in[r] and not arrays.is_output[r]
+        start = -1 if at_start else int(record.start[r])
+        found.append(Stay(b, offset, int(arrays.granules[b]), start, t, t, int(record.until[r]), 1))
+    return tuple(found)
+
+
+def draw(discrete: DiscreteProgram, plan: np.ndarray) -> Diagram:
+    """The memory-time diagram of a plan, int32[R]."""
+    state, record = _replay()(discrete.arrays, plan)
+    unit, divisor = _unit(discrete.granule_bytes * int(discrete.arrays.capacity))
+    scale = discrete.granule_bytes / divisor
+    rectangles = []
+    for stay in stays(discrete, plan):
+        buffer = discrete.program.buffers[stay.buffer]
+        low, height = stay.offset * scale, stay.granules * scale
+        label = f"{buffer.name}: {buffer.bytes / divisor:.3g} {unit}, {stay.uses} uses"
+        kind = "weight or input" if buffer.kind == "parameter" else "activation"
+        rectangles.append(Rectangle(stay.first_use, low, stay.last_use + 1 - stay.first_use, height, kind, label))
+        if stay.start < stay.first_use:
+            width = stay.first_use - stay.start
+            rectangles.append(Rectangle(stay.start, low, width, height, "copy in", f"{label} (copied in)"))
+        if stay.until > stay.last_use:
+            width = stay.until - stay.last_use
+            rectangles.append(Rectangle(stay.last_use + 1, low, width, height, "write-back", f"{label} (written back)"))
+    latency = int(state.latency)
+    speedup = discrete.all_slow_ticks / max(latency, 1)
+    copies = int(np.sum(record.copied_in))
+    return Diagram(
+        title=f"{latency * discrete.tick_s * 1e6:,.1f} us, {speedup:.2f} x all slow, {copies} copies in",
+        x_label="instruction",
+        y_label=f"address in fast memory ({unit})",
+        x_range=(0.0, float(len(discrete.program.instructions))),
+        y_range=(0.0, int(discrete.arrays.capacity) * scale),
+        rectangles=rectangles,
+        limit=(int(discrete.arrays.capacity) * scale, "capacity"),
+    )
+
+
+def _unit(size: int) -> tuple[str, int]:
+    """A unit in which a size has few digits."""
+    for unit, divisor in (("MiB", 2**20), ("KiB", 2**10)):
+        if size >= divisor:
+            return unit, divisor
+    return "B", 1
