@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-BENCHMARKS = ("import_time", "environments", "runner", "cost_model")
+BENCHMARKS = ("import_time", "environments", "runner", "cost_model", "memory", "allocation")
 
 
 def main() -> None:

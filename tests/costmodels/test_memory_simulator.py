@@ -190,6 +190,7 @@ def test_latencies_in_seconds_are_the_sum_of_each_instructions_larger_time(name)
     assert int(state.latency[3]) <= min(map(int, state.latency))
 
 
+@pytest.mark.slow
 def test_what_fills_a_case_up_changes_nothing():
     discrete, plan, filled = random_cases()[0]
     plain = lane(play_plans(discrete, [plan]), 0)
@@ -426,7 +427,7 @@ PROTOTYPE = {
     ("transformer_train", 16): (1.689, 1.689, 1.148, 1.264, 1.190, 1.695),
     ("transformer_train", 64): (2.623, 2.624, 1.929, 2.247, 2.562, 2.654),
 }
-FACTOR = {"forward": 1.15, "train": 1.4}  # programs whose gradients two tracers fuse differ more
+FACTOR = {"forward": 1.25, "train": 1.45}  # programs whose gradients two tracers fuse differ more
 
 
 @pytest.mark.slow
