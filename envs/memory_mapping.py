@@ -273,11 +273,7 @@ _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 def capacity_bytes(capacity: str, program: Program, platform_name: str) -> int:
-    """B of fast memory that the option `capacity` stands for.
-
-    Raises:
-        DsegymError: it is less than one granule of the platform.
-    """
+    """B of fast memory that the option `capacity` stands for; a share is at least one granule of the platform."""
     platform = get_platform(platform_name)
     size = _SIZE.fullmatch(capacity)
     if size:

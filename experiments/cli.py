@@ -1,4 +1,4 @@
-"""The command line: `dsegym list | info | cost | bound | run | leaderboard | verify`.
+"""The command line: `dsegym list | info | cost | bound | run | leaderboard | verify | trace`.
 
 Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -64,7 +64,16 @@ def _table(title: str, rows: Sequence[Mapping[str, object]]) -> Any:
 _LONG = 24  # parameters of a design space that are shown one by one
 
 # The last word of a quantity's name, where it is a unit.
-_UNITS: Mapping[str, str] = {"s": "s", "us": "us", "j": "J", "mm2": "mm2", "hz": "Hz", "words": "words", "bits": "bits"}
+_UNITS: Mapping[str, str] = {
+    "s": "s",
+    "us": "us",
+    "bytes": "B",
+    "j": "J",
+    "mm2": "mm2",
+    "hz": "Hz",
+    "words": "words",
+    "bits": "bits",
+}
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -156,7 +165,7 @@ def info(
         _table(
             f"Design space: {_count_text(problem.space.size)} designs",
             [
-                {"parameter": p.name, "values": ", ".join(map(str, p.values)), "unit": p.unit or "-", "what": p.summary}
+                {"parameter": p.name, "values": _values_text(p.values), "unit": p.unit or "-", "what": p.summary}
                 for p in parameters[:_LONG]
             ],
         )
@@ -180,6 +189,11 @@ def info(
     console.print(f"Environment forms: {', '.join(problem.forms)} (the first is the default)")
     for note in problem.notes:
         console.print(f"Note: {note}")
+
+
+def _values_text(values: Sequence[object]) -> str:
+    shown = [*values[:3], "...", values[-1]] if len(values) > _LONG else values
+    return ", ".join(map(str, shown))
 
 
 def _count_text(count: int) -> str:

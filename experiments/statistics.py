@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 CONFIDENCE = 0.95  # Agarwal et al. report 95 % intervals throughout
+LEAST_ROOM = 1e-6  # relative, between reference and bound: less is the rounding of float32
 RESAMPLES = 2000  # their `rliable` takes 2000 for point estimates; the percentile ends are then good to about 0.5 %
 
 
@@ -59,9 +60,10 @@ def normalised_score(value: ArrayLike, reference: float, bound: float) -> NDArra
         reference; above 1 is better than the bound, which only a best known value allows. `inf` gives `-inf`.
 
     Raises:
-        DsegymError: the reference is not above the bound, so that the scale has no length.
+        DsegymError: the reference is not above the bound by more than rounding, so that the scale has no length.
     """
-    if not (np.isfinite(reference) and np.isfinite(bound) and reference > bound):
+    room = reference - bound
+    if not (np.isfinite(reference) and np.isfinite(bound) and room > LEAST_ROOM * abs(reference)):
         raise DsegymError(
             f"cannot normalise: reference {reference!r} is not above bound {bound!r}; "
             "both must be finite, and the reference must leave room for improvement"

@@ -56,7 +56,7 @@ def search(agent, samples, seed):
 
 def test_the_text_names_the_example_files_and_quotes_them_verbatim():
     sources = [path.read_text(encoding="utf-8") for path in sorted(EXAMPLES.glob("*.py"))]
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"toy_agent.py", "toy_scenario.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {"toy_agent.py", "toy_model.py", "toy_scenario.py"}
     assert "docs/examples/toy_scenario.py" in TEXT
     assert "docs/examples/toy_agent.py" in TEXT
     quoted = blocks("python")

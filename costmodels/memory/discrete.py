@@ -1,8 +1,8 @@
 """A program on a platform in whole numbers: times in ticks, sizes in granules.
 
 The game compares sums of times with each other at every step. In integers the comparisons are exact: the same plan
-gives the same latency at every batch size, on every machine and in every simulator. A tick is so short that all times
-of an instance, with every access copied in and out, stay just below 2^30 ticks.
+gives the same latency at every batch size, on every machine and in every simulator. A tick is just so long that all
+times of an instance, with every access copied in and out, stay below 2^30 ticks.
 
 Letters: T instructions, B buffers, R accesses (decisions).
 """
@@ -169,6 +169,9 @@ def _uses(program: Program, predecessor: np.ndarray) -> tuple[np.ndarray, np.nda
         upcoming[access.buffer] = first_use[access.buffer] = access.instruction
         if access.is_output and predecessor[access.buffer] != NONE:
             upcoming[int(predecessor[access.buffer])] = access.instruction  # held until it is overwritten
+    for former, written in upcoming.items():
+        if first_use[former] == NONE:  # a buffer whose one use is to be overwritten
+            first_use[former] = written
     copy_allowed, begun = np.ones(len(accesses), bool), set()
     for r, access in enumerate(accesses):
         group = program.buffers[access.buffer].alias_group

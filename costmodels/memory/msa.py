@@ -36,7 +36,7 @@ class Knobs(NamedTuple):
 # What a tuner chooses from, and the defaults (of XLA's tests, but for the slack, which is ours).
 KNOBS: Knobs = Knobs(
     size_exponent=(0.0, 0.25, 0.5, 0.75, 1.0),
-    min_overlap=(0.1, 0.25, 0.5, 0.8, 1.0, 1.5),
+    min_overlap=(0.8, 1.25, 1.5, 2.0, 3.0, 4.0),
     preferred_overlap=(0.5, 1.0, 1.5, 2.0, 4.0, 8.0),
     max_overlap=(1.0, 2.0, 5.0, 10.0, 16.0, 32.0),
     slack=(0.0, 0.05, 0.1, 0.15, 0.2, 0.3),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -28,6 +28,7 @@ class Stay:
     last_use: int
     until: int  # instruction; the end of the write-back, if there is one
     uses: int
+    copied_in: bool
 
 
 @functools.cache
@@ -50,14 +51,13 @@ def stays(discrete: DiscreteProgram, plan: np.ndarray) -> tuple[Stay, ...]:
         continues = b in current and not record.copied_in[r]
         if continues:
             old = found[current[b]]
-            found[current[b]] = Stay(
-                b, offset, old.granules, old.start, old.first_use, t, int(record.until[r]), old.uses + 1
-            )
+            found[current[b]] = replace(old, last_use=t, until=int(record.until[r]), uses=old.uses + 1)
             continue
         current[b] = len(found)
-        at_start = not record.copied_in[r] and not arrays.is_output[r]
-        start = -1 if at_start else int(record.start[r])
-        found.append(Stay(b, offset, int(arrays.granules[b]), start, t, t, int(record.until[r]), 1))
+        resident = not record.copied_in[r] and not arrays.is_output[r]  # since before the first instruction
+        start = 0 if resident else int(record.start[r])
+        copied = bool(record.copied_in[r])
+        found.append(Stay(b, offset, int(arrays.granules[b]), start, t, t, int(record.until[r]), 1, copied))
     return tuple(found)
 
 
@@ -72,8 +72,9 @@ def draw(discrete: DiscreteProgram, plan: np.ndarray) -> Diagram:
         low, height = stay.offset * scale, stay.granules * scale
         label = f"{buffer.name}: {buffer.bytes / divisor:.3g} {unit}, {stay.uses} uses"
         kind = "weight or input" if buffer.kind == "parameter" else "activation"
-        rectangles.append(Rectangle(stay.first_use, low, stay.last_use + 1 - stay.first_use, height, kind, label))
-        if stay.start < stay.first_use:
+        begin = stay.first_use if stay.copied_in else stay.start
+        rectangles.append(Rectangle(begin, low, stay.last_use + 1 - begin, height, kind, label))
+        if stay.start < begin:
             width = stay.first_use - stay.start
             rectangles.append(Rectangle(stay.start, low, width, height, "copy in", f"{label} (copied in)"))
         if stay.until > stay.last_use:
