@@ -427,7 +427,9 @@ def _name_entrants(trials: Sequence[_Trial]) -> list[_Trial]:
 
 def _entrant_name(trial: _Trial, telling: set[str]) -> str:
     keys = sorted(telling & trial.hyperparameters.keys())
-    return f"{trial.agent}({', '.join(f'{key}={canonical(trial.hyperparameters[key])}' for key in keys)})"
+    if not keys:
+        return trial.agent
+    return f"{trial.agent}({', '.join(_option(key, trial.hyperparameters[key]) for key in keys)})"
 
 
 def _check_unique(trials: Sequence[_Trial]) -> None:

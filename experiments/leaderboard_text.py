@@ -222,7 +222,9 @@ def _rich_table(title: str, head: Sequence[str], *, left: set[int]) -> Table:
 
     table = Table(title=title)
     for column, name in enumerate(head):
-        table.add_column(name, justify="left" if column in left else "right", no_wrap=name == _INTERVAL)
+        table.add_column(
+            name, justify="left" if column in left else "right", no_wrap=name == _INTERVAL, overflow="fold"
+        )
     return table
 
 
