@@ -391,13 +391,13 @@ def test_the_heuristic_like_xlas_responds_to_a_knob(knob):
 
 
 def test_the_heuristic_like_xlas_asks_for_a_window_of_the_least_overlap():
-    # w's copy takes 0.64 s and its use in fast memory saves 0.04 s. The window, i1, lasts 0.8 s: 1.5 copies less what
-    # is saved are 0.92 s. (Up to 1 the knob asks for nothing: the copy must fit into the window as it is.)
+    # w's copy takes 0.64 s and its use in fast memory saves 0.04 s. The window, i1, lasts 0.8 s: 1.25 copies less what
+    # is saved are 0.76 s, 1.5 are 0.92 s. (Up to 1 the knob asks for nothing: the copy must fit into the window.)
     hand = cases.small_program({"s": 8, "w": 64}, [(0, ["s"], []), (800, ["s"], []), (600, ["w"], [])])
     discrete = discretise(hand, cases.PLATFORM)
     values = msa.KNOBS.min_overlap
     plans = [msa_like(discrete, msa.DEFAULTS._replace(min_overlap=value)).tolist() for value in values]
-    assert [plan[-1] for plan in plans] == [COPY if value <= 1.0 else DROP for value in values]
+    assert [plan[-1] for plan in plans] == [COPY if value <= 1.25 else DROP for value in values]
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import dsegym
 from dsegym.experiments import cli
 
 SIZING = "dsegym/AcceleratorSizing-v0"
-COMMANDS = ("list", "info", "cost", "bound", "run", "leaderboard", "verify")
+COMMANDS = ("list", "info", "cost", "bound", "run", "leaderboard", "verify", "trace")
 ALEXNET = (SIZING, "--workload", "alexnet")
 WORKLOAD = "layer,kind,m,n,k\nx[bold],gemm,64,32,16\n"
 
