@@ -43,9 +43,11 @@ _PREFIXABLE = {"s", "J", "W", "Hz", "F"}  # not squares such as m², whose prefi
 
 
 def format_quantity(value: float | None, unit: str) -> str:
-    """Four digits and a unit, with an SI prefix where the unit takes one; "-" where there is no value."""
+    """Four digits and a unit, with an SI prefix where the unit takes one; whole bytes; "-" where there is no value."""
     if value is None:
         return "-"
+    if unit == "B" and abs(value) >= 1:
+        return f"{value:,.0f} B"
     if unit not in _PREFIXABLE or value == 0:
         return f"{value:.5g} {unit}".rstrip()
     exponent = min(max(3 * math.floor(math.log10(abs(value)) / 3), min(_PREFIXES)), max(_PREFIXES))
