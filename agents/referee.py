@@ -51,7 +51,7 @@ class Referee:
     """
 
     def __init__(self, problem: Problem, samples: int, time_limit_s: float | None = None):
-        self._problem = problem
+        self._problem = problem.as_searched  # also what the environments that it hands out hold
         self._budget = samples
         self._parts: list[Samples] = []
         self._used = 0
@@ -90,10 +90,12 @@ class Referee:
         """Samples that may still be spent."""
         return self._budget - self._used
 
-    @property
+    @functools.cached_property
     def forms(self) -> tuple[str, ...]:
-        """The environment forms that `vector_env` offers; the first is the default."""
-        return tuple(self._problem.forms)
+        """The environment forms that `vector_env` offers: those whose episodes can be replayed. The first is the
+        default.
+        """
+        return tuple(form for form in self._problem.forms if self._problem.functional_env(form).replayable)
 
     @property
     def baselines(self) -> tuple[str, ...]:
@@ -185,10 +187,14 @@ class Referee:
         """A Gymnasium vector environment whose finished episodes are counted and recorded, one sample each.
 
         Its `step` raises `BudgetExhausted` or `TimeLimitReached` when the trial is over.
+
+        Raises:
+            DsegymError: `forms` does not list the form.
         """
         from ..envs.gymnasium_env import FunctionalVectorEnv
 
         with self._compiling():
+            form = self._offered(form)
             env = FunctionalVectorEnv(self._problem, num_envs, form, recorder=self._record_episodes)
             env.warm_up()
         self._vector_envs.append(env)
@@ -199,6 +205,20 @@ class Referee:
         from ..envs.stable_baselines3_env import StableBaselines3Env
 
         return StableBaselines3Env(self.vector_env(num_envs, form))
+
+    def _offered(self, form: str | None) -> str:
+        """The form asked for, or the first of `forms`."""
+        if form in self.forms:
+            return form
+        if form is None and self.forms:
+            return self.forms[0]
+        if form is not None and form not in self._problem.forms:
+            raise UnknownNameError("form", form, self.forms)
+        which = "no form of it" if form is None else f"not the form '{form}'"
+        raise DsegymError(
+            f"{self._problem.scenario}: an agent may play {which}, as no design replays its episodes; allowed: "
+            f"{', '.join(self.forms) or 'none'}."
+        )
 
     @contextlib.contextmanager
     def _compiling(self) -> Iterator[None]:

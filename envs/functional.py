@@ -30,6 +30,9 @@ class FunctionalEnv(FuncEnv):
     action_space: gymnasium.Space
     horizon: int  # steps in an episode, at most
     reference: float  # the reference's objective value: the zero of the reward
+    # Whether an episode's `design` gives its `objective` when the problem costs it; if not, as where an episode draws
+    # its own cases, the referee offers the form to no agent.
+    replayable: bool = True
 
     def action_mask(self, state: Any, params: Any = None) -> jax.Array | None:
         """bool[number of actions], True where legal; None when every action always is."""
@@ -43,6 +46,11 @@ class FunctionalEnv(FuncEnv):
     def evaluation(self, state: Any, params: Any = None) -> Evaluation:
         """Costs of a finished episode; what it holds before the end has no meaning."""
         raise NotImplementedError
+
+    def step_info(self, state: Any, action: Any, next_state: Any, params: Any = None) -> dict:
+        """{name: array} of what `info` holds after every step, not only the last."""
+        del state, action, next_state, params
+        return {}
 
     def transition_info(self, state: Any, action: Any, next_state: Any, params: Any = None) -> dict:
         """The finished episode's design, objective and feasibility."""

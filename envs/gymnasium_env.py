@@ -25,8 +25,8 @@ Recorder = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 
 
 class FunctionalGymnasiumEnv(gymnasium.Env):
-    """A problem's environment for one lane. Info: `action_mask` if there is one; at the end also the finished
-    episode's `design`, `objective` and `feasible`.
+    """A problem's environment for one lane. Info: `action_mask` if there is one; after every step what the form's
+    `step_info` names; at the end also the finished episode's `design`, `objective` and `feasible`.
 
     Args:
         problem: the instance.
@@ -70,9 +70,9 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
         if self._state is None:
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
         self._key, self._state, result = self._step(self._key, self._state, np.asarray(action, np.int32))
-        observation, reward, terminal, mask, info = jax.tree.map(np.asarray, result)
+        observation, reward, terminal, mask, info, final = jax.tree.map(np.asarray, result)
         ended = bool(terminal)
-        return np.array(observation), float(reward), ended, False, _with_mask(info if ended else {}, mask)
+        return np.array(observation), float(reward), ended, False, _with_mask(info | final if ended else info, mask)
 
     def render(self):
         """The diagram of the design as it stands, uint8[H, W, 3]; what is undecided counts as `design(state)` has it.
@@ -108,8 +108,8 @@ def _compiled_lane(problem: Problem, form: str | None):
         reward = env.reward(state, action, moved, reward_key, values)
         terminal = env.terminal(moved, terminal_key, values)
         observation = env.observation(moved, observation_key, values)
-        info = env.transition_info(state, action, moved, values)
-        return key, moved, (observation, reward, terminal, env.action_mask(moved, values), info)
+        info = env.step_info(state, action, moved, values), env.transition_info(state, action, moved, values)
+        return key, moved, (observation, reward, terminal, env.action_mask(moved, values), *info)
 
     @jax.jit
     def design(state):
@@ -160,9 +160,10 @@ def _with_mask(info: dict[str, Any], mask: Any) -> dict[str, Any]:
 class FunctionalVectorEnv(VectorEnv):
     """A problem's environment for many lanes; the whole batched step, same-step autoreset included, is one jitted call.
 
-    Info of a step in which episodes end: `final_obs` [num_envs, ...] with its mask `_final_obs` (Gymnasium's
-    convention, dense), and `final_info` with `design`, `objective` and `feasible` [num_envs, ...], meaningful where the
-    mask holds.
+    Info of every step: what the form's `step_info` names, [num_envs, ...], of the episodes that took the step, ended or
+    not; each with its mask `_name`, all True. Info of a step in which episodes end: `final_obs` [num_envs, ...] with
+    its mask `_final_obs` (Gymnasium's convention, dense), and `final_info` with `design`, `objective` and `feasible`
+    [num_envs, ...], meaningful where the mask holds.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012 (Gymnasium declares it so)
@@ -200,8 +201,10 @@ class FunctionalVectorEnv(VectorEnv):
         mask = result[3] if result[3] is None else np.asarray(result[3])
         self.step_s += time.perf_counter() - start
         info = _with_mask({}, mask)
+        for name, values in result[6].items():
+            info |= {name: np.asarray(values), f"_{name}": np.ones(self.num_envs, bool)}
         if terminal.any():
-            final_observation, final = jax.tree.map(np.asarray, result[4:])
+            final_observation, final = jax.tree.map(np.asarray, result[4:6])
             info |= {
                 "final_obs": final_observation,
                 "_final_obs": terminal,
@@ -224,8 +227,8 @@ def vector_step(env, num_envs: int):
 
     Returns:
         `step((key, state), actions, params)` -> `((key, state), (observation, reward, terminal, action_mask,
-        final_observation, transition_info))`, everything with leading axis `num_envs`, and `reset(key, params)` ->
-        `((key, state), observation, action_mask)`.
+        final_observation, transition_info, step_info))`, everything with leading axis `num_envs`, and
+        `reset(key, params)` -> `((key, state), observation, action_mask)`.
     """
 
     def lane(key, state, action, params):
@@ -233,12 +236,13 @@ def vector_step(env, num_envs: int):
         moved = env.transition(state, action, keys[0], params)
         reward = env.reward(state, action, moved, keys[1], params)
         terminal = env.terminal(moved, keys[2], params)
-        info = env.transition_info(state, action, moved, params)
+        final = env.transition_info(state, action, moved, params)
+        info = env.step_info(state, action, moved, params)  # before the lane starts again
         final_observation = env.observation(moved, keys[3], params)
         fresh = env.initial(keys[4], params)
         after = jax.tree.map(lambda new, old: jnp.where(terminal, new, old), fresh, moved)
         observation = env.observation(after, keys[5], params)
-        return after, (observation, reward, terminal, env.action_mask(after, params), final_observation, info)
+        return after, (observation, reward, terminal, env.action_mask(after, params), final_observation, final, info)
 
     def step(carry, actions, params):
         key, state = carry

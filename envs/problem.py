@@ -90,8 +90,8 @@ class Problem:
         cost: pure JAX, `(design int32[n], params) -> Evaluation` of scalars; the same object for all instances that
             differ in `params` only, so that they share compiled code.
         params: a pytree of arrays, the second argument of `cost`.
-        reference: the named baseline's value.
-        bound: the optimum, a proven bound, or (labelled so) the best known value.
+        reference: the named baseline's value; where there are held-out cases, its value on them.
+        bound: the optimum, a proven bound, or (labelled so) the best known value; on the held-out cases likewise.
         forms: {form: makes the functional environment}, the first being the default; a one-shot family's two when left
             out.
         breakdown: `({name: value}) -> Breakdown` of one design; values need not be in the space.
@@ -103,6 +103,8 @@ class Problem:
         batch_sizes: what batches are padded to, ascending; each compiles once. Where a design's cost is a long rollout,
             smaller ones than the default waste less.
         notes: what is synthetic or uncalibrated.
+        held_out_params: a pytree like `params`, of the held-out cases that scores are taken on; None where the search's
+            own values are the scores. Of the same shapes and dtypes, it shares the compiled code.
     """
 
     scenario: str
@@ -120,6 +122,7 @@ class Problem:
     diagram: Callable[[np.ndarray], Diagram] | None = None
     batch_sizes: tuple[int, ...] = BATCH_SIZES
     notes: Sequence[str] = field(default=())
+    held_out_params: Any = None
 
     @property
     def name(self) -> str:
@@ -139,18 +142,28 @@ class Problem:
         Raises:
             InvalidDesignError: wrong dtype or shape, or an index out of range.
         """
+        return self._evaluate_with(self.params, designs)
+
+    def evaluate_held_out(self, designs: object) -> Evaluation:
+        """Costs a batch of designs on the held-out cases, for scores; no agent sees these values.
+
+        Takes, returns and raises as `evaluate` does, and is `evaluate` where there are no such cases.
+        """
+        return self._evaluate_with(self.params if self.held_out_params is None else self.held_out_params, designs)
+
+    def _evaluate_with(self, params: Any, designs: object) -> Evaluation:
         checked = self.space.check(designs)
         largest = self.batch_sizes[-1]
         starts = range(0, max(len(checked), 1), largest)
-        parts = [self._evaluate_padded(checked[start : start + largest]) for start in starts]
+        parts = [self._evaluate_padded(params, checked[start : start + largest]) for start in starts]
         return parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
-    def _evaluate_padded(self, designs: np.ndarray) -> Evaluation:
+    def _evaluate_padded(self, params: Any, designs: np.ndarray) -> Evaluation:
         count = len(designs)
         size = next(size for size in self.batch_sizes if size >= count)
         padded = np.zeros((size, len(self.space)), np.int32)
         padded[:count] = designs
-        result = _evaluate_batch(self.cost, padded, self.params)
+        result = _evaluate_batch(self.cost, padded, params)
         result = jax.tree.map(
             lambda leaf: _to_host(leaf, count), result, is_leaf=lambda leaf: isinstance(leaf, wide.Wide)
         )
@@ -159,12 +172,24 @@ class Problem:
     @functools.cached_property
     def _warm(self) -> bool:
         for size in self.batch_sizes:
-            self._evaluate_padded(np.zeros((size, len(self.space)), np.int32))
+            self._evaluate_padded(self.params, np.zeros((size, len(self.space)), np.int32))
         return True
 
     def warm_up(self) -> None:
         """Compiles the cost model for every batch size, so that no trial pays for it; costs nothing the second time."""
         _ = self._warm
+
+    @functools.cached_property
+    def as_searched(self) -> Problem:
+        """The problem as agents and environments meet it: without the held-out cases, and with the reference's value on
+        the search's own cases, where it has a design. The problem itself where there are no held-out cases.
+        """
+        if self.held_out_params is None:
+            return self
+        reference = self.reference
+        if reference.design is not None:
+            reference = replace(reference, value=float(self.evaluate(reference.design).objective[0]))
+        return replace(self, reference=reference, held_out_params=None)
 
     def decode(self, design: object) -> dict[str, int | float | str]:
         """{name: value} of one design, int[n]."""
@@ -179,7 +204,7 @@ class Problem:
         form = form or next(iter(self.forms))
         if form not in self.forms:
             raise UnknownNameError("form", form, self.forms)
-        return self.forms[form](self)
+        return self.forms[form](self.as_searched)
 
 
 def one_shot_problem(
@@ -189,7 +214,8 @@ def one_shot_problem(
     space: DesignSpace,
     **fields: Any,
 ) -> Problem:
-    """A problem whose reference is costed here, and whose optimum is enumerated here if the space is small.
+    """A problem whose reference is costed here, and whose optimum is enumerated here if the space is small; both on the
+    held-out cases where there are any.
 
     Args:
         reference: the baseline's name, its design as {parameter: value}, and where it comes from.
@@ -205,12 +231,12 @@ def one_shot_problem(
     unknown = Yardstick("", float("nan"), "")
     problem = Problem(space=space, reference=unknown, bound=unknown, **fields)
     design = space.encode(values)
-    value = float(problem.evaluate(design).objective[0])
+    value = float(problem.evaluate_held_out(design).objective[0])
     if bound is None:
         if space.size > ENUMERABLE:
             raise DsegymError(f"{problem.scenario}: {space.size} designs are too many to enumerate; give a bound.")
         everything = space.enumerate(0, space.size)
-        result = problem.evaluate(everything)
+        result = problem.evaluate_held_out(everything)
         best = int(np.argmin(np.where(result.feasible, result.objective, np.inf)))
         optimum = float(result.objective[best])
         bound = Yardstick("optimum", optimum, "exhaustive enumeration", tuple(map(int, everything[best])))

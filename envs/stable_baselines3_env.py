@@ -13,7 +13,8 @@ __all__ = ["StableBaselines3Env"]
 
 
 class StableBaselines3Env(VecEnv):
-    """Same-step autoreset; `terminal_observation` and the finished episode's figures travel in `infos`.
+    """Same-step autoreset; what the form tells of every step travels in `infos`, and where an episode ends also
+    `terminal_observation` and its figures.
 
     Action masks, where the form has them: `env_method("action_masks")`, as sb3-contrib asks for them.
     """
@@ -39,10 +40,11 @@ class StableBaselines3Env(VecEnv):
         """One transition in every lane."""
         observation, reward, terminal, _, info = self._env.step(self._actions)
         self._masks = info.get("action_mask")
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        named = [name for name in info if f"_{name}" in info and name not in ("final_obs", "final_info")]
+        infos: list[dict[str, Any]] = [{name: info[name][lane] for name in named} for lane in range(self.num_envs)]
         for lane in np.flatnonzero(terminal):
             final = {name: values[lane] for name, values in info["final_info"].items()}
-            infos[lane] = {"terminal_observation": info["final_obs"][lane], "TimeLimit.truncated": False, **final}
+            infos[lane] |= {"terminal_observation": info["final_obs"][lane], "TimeLimit.truncated": False, **final}
         return observation, reward.astype(np.float32), terminal, infos
 
     def close(self) -> None:

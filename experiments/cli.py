@@ -176,9 +176,10 @@ def info(
         console.print(_table(title, rows))
     unit = problem.objective.unit
     yardsticks = [("reference", problem.reference), ("bound", problem.bound)]
+    cases = "" if problem.held_out_params is None else ", on the held-out cases"
     console.print(
         _table(
-            f"Yardsticks of {problem.name}: {problem.objective.name}, {problem.objective.summary}",
+            f"Yardsticks of {problem.name}: {problem.objective.name}, {problem.objective.summary}{cases}",
             [
                 {"yardstick": role, "name": y.name, f"value [{unit}]": f"{y.value:.6g}", "source": y.source}
                 | {"design": _design_text(problem, y.design)}
@@ -256,11 +257,17 @@ def cost(
     result = problem.evaluate(problem.space.encode(values)) if in_space else None
     breakdown = problem.breakdown(values) if problem.breakdown else _metrics_only(problem, result)
     if result is not None:
+        value, feasible = _value(result)
         verdict = {
             "objective": problem.objective.name,
             "unit": problem.objective.unit,
-            "value": float(result.objective[0]) if result.feasible[0] else None,
-            "feasible": bool(result.feasible[0]),
+            "value": value,
+            "feasible": feasible,
+        }
+        if problem.held_out_params is not None:
+            value, feasible = _value(problem.evaluate_held_out(problem.space.encode(values)))
+            verdict |= {"held_out": value, "held_out_feasible": feasible}
+        verdict |= {  # values on the held-out cases where there are any
             "reference": problem.reference.value,
             problem.bound.name: problem.bound.value,
         }
@@ -291,13 +298,25 @@ def cost(
         console.print(_table("Parts", breakdown.rows))
     console.print(_table("Totals", _totals(breakdown.totals)))
     if verdict:
-        outcome = f"{verdict['value']:.6g} {problem.objective.unit}" if verdict["feasible"] else "not feasible"
+        outcome = f"Objective {problem.objective.name}: [bold]{_value_text(problem, verdict['value'])}[/bold]"
+        if "held_out" in verdict:
+            outcome += f"; on the held-out cases: [bold]{_value_text(problem, verdict['held_out'])}[/bold]"
         console.print(
-            f"Objective {problem.objective.name}: [bold]{outcome}[/bold] (reference {problem.reference.name} "
-            f"{problem.reference.value:.6g}, {problem.bound.name} {problem.bound.value:.6g})"
+            f"{outcome} (reference {problem.reference.name} {problem.reference.value:.6g}, {problem.bound.name} "
+            f"{problem.bound.value:.6g})"
         )
     for note in breakdown.notes:
         console.print(f"Note: {note}")
+
+
+def _value(result: Any) -> tuple[float | None, bool]:
+    """The objective of the one design, None where it is not feasible; and whether it is."""
+    feasible = bool(result.feasible[0])
+    return (float(result.objective[0]) if feasible else None), feasible
+
+
+def _value_text(problem: Any, value: float | None) -> str:
+    return "not feasible" if value is None else f"{value:.6g} {problem.objective.unit}"
 
 
 def _metrics_only(problem: Any, result: Any) -> Any:

@@ -127,6 +127,9 @@ def _figure(panels: Sequence[tuple[str, Diagram]]) -> go.Figure:
             )
     figure.update_xaxes(title=html.escape(diagrams[0].x_label), range=x_range, matches="x")
     figure.update_yaxes(range=y_range, matches="y")
+    if diagrams[0].y_ticks:
+        values, names = zip(*diagrams[0].y_ticks, strict=True)
+        figure.update_yaxes(tickvals=values, ticktext=[html.escape(name) for name in names])
     figure.update_yaxes(title=html.escape(diagrams[0].y_label), col=1)
     return figure
 

@@ -5,7 +5,8 @@ same bytes from `to_json` and `to_markdown` in whatever order and at whatever sp
 error messages stay outside: `build_timings` holds the seconds, and `report.write_html` shows both.
 
 A *trial result* is any object with `manifest`, the trial's manifest as a dict, and `trace`, a polars data frame with
-the columns `sample`, `objective`, `feasible`, `elapsed_s` and `design`, one row a sample.
+the columns `sample`, `objective`, `feasible`, `elapsed_s` and `design`, one row a sample; and `held_out` where scores
+are taken on held-out cases. `scored_trials` says what a trial's value is.
 
 An *entrant* is what gets a row: an agent with fixed hyperparameters. Where one agent ran the same instance and seed
 with several hyperparameter sets, each set is an entrant, named with the hyperparameters that tell them apart. Trials
@@ -23,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..costmodels.errors import DsegymError
 from . import statistics
-from .formats import canonical, format_quantity, rounded
+from .formats import format_quantity, rounded
+from .scored_trials import REACHED, ScoredTrial, by_entrant, read_trials
 
 if TYPE_CHECKING:
     from .store import TrialResult
@@ -40,8 +41,6 @@ __all__ = [
 BOOTSTRAP_SEED = 20210830  # fixed, so that intervals are a function of the traces; the day Agarwal et al. appeared
 CURVE_RESAMPLES = 500  # a curve has a band of two percentiles at each grid point; 500 draw it smoothly enough
 GRID_POINTS = 64  # about 20 points for each factor of ten of a 1000-sample budget
-REACHED = 1e-6  # relative; cost models compute in float32, whose rounding is 1e-7
-NEAR = 0.01  # "close enough" for the samples-to-1 % column, relative to the bound
 
 
 @dataclass(frozen=True)
@@ -60,20 +59,20 @@ class InstanceScore:
     agent: str
     trials: int
     mean_score: float
-    best_value: float | None  # objective's unit; None where no trial found a feasible design
-    gap_percent: float | None  # of the best value to the bound
+    best_value: float | None  # of the best design, objective's unit; None where no trial found a feasible design
+    gap_percent: float | None  # of this value to the bound
 
 
 @dataclass(frozen=True)
 class BestDesign:
-    """The best design that any trial found for an instance."""
+    """The best design that any trial found for an instance, by the objective that the searches saw."""
 
     agent: str
     draw: int | None
     seed: int
     trial_id: str
     sample: int  # the sample that found it, from 1
-    value: float  # objective's unit
+    value: float  # objective's unit; on the held-out cases where there are any
     score: float
     gap_percent: float
     design: tuple[int, ...]  # indices into the parameters' value lists
@@ -161,7 +160,10 @@ class Lottery:
 
 @dataclass(frozen=True)
 class Curve:
-    """Interquartile mean score of the best design so far, at each point of a grid kept beside the curves."""
+    """Interquartile mean score of the best design so far, at each point of a grid kept beside the curves.
+
+    It may fall again where scores are taken on held-out cases: what looked best there was not.
+    """
 
     agent: str
     instance: str | None  # None: over all instances
@@ -234,11 +236,10 @@ def build_leaderboard(results: Iterable[TrialResult]) -> Leaderboard:
         DsegymError: no trials; a trial given twice; two trials of the same agent, hyperparameters, instance and seed;
             trials of one instance that disagree about its yardsticks; a reference that is not above the bound.
     """
-    trials = _read(results)
-    entrants = _entrants(trials)
+    trials = read_trials(results)
+    entrants = by_entrant(trials)
     ranking = _rank(entrants)
-    agents = [row.agent for row in ranking]
-    ranked = {agent: entrants[agent] for agent in agents}
+    ranked = {row.agent: entrants[row.agent] for row in ranking}
     instances = _instances(trials, ranked)
     grid = _sample_grid(max(trial.budget for trial in trials))
     return Leaderboard(
@@ -266,7 +267,7 @@ def build_timings(results: Iterable[TrialResult]) -> Timings:
 
     Takes and raises what `build_leaderboard` does.
     """
-    entrants = _entrants(_read(results))
+    entrants = by_entrant(read_trials(results))
     found = [trial.seconds for trials in entrants.values() for trial in trials if trial.seconds.size]
     last = max((trial.total_s for trials in entrants.values() for trial in trials), default=0.0)
     positive = np.concatenate([np.zeros(0), *found])
@@ -279,201 +280,10 @@ def build_timings(results: Iterable[TrialResult]) -> Timings:
     )
 
 
-# Reading -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Trial:
-    """A trial result boiled down to the samples that improved on all before them (`K` of them)."""
-
-    trial_id: str
-    agent: str  # the entrant's name
-    hyperparameters: dict[str, Any]
-    draw: int | None
-    instance: str  # the instance's short name
-    seed: int
-    budget: int  # samples allowed
-    status: str
-    samples: NDArray[np.int64]  # [K], from 1
-    seconds: NDArray[np.float64]  # [K], since the trial's start
-    best: NDArray[np.float64]  # [K], objective's unit, falling
-    total_s: float
-    manifest: Mapping[str, Any]
-    best_design: tuple[int, ...]  # of the last improvement; empty where nothing feasible was found
-
-    @property
-    def reference(self) -> float:
-        return self.manifest["reference"]["value"]
-
-    @property
-    def bound(self) -> float:
-        return self.manifest["bound"]["value"]
-
-    @property
-    def value(self) -> float:
-        """The best feasible objective, `inf` where there is none."""
-        return float(self.best[-1]) if self.best.size else math.inf
-
-    @property
-    def score(self) -> float:
-        return float(statistics.score_or_reference(self.value, self.reference, self.bound))
-
-    @property
-    def score_with_reference(self) -> float:
-        """Of the better of the reference and what the trial found."""
-        return max(self.score, 0.0)
-
-    @property
-    def gap_percent(self) -> float:
-        return 100 * (self.value / self.bound - 1)
-
-    @property
-    def reached(self) -> bool:
-        return self.value <= self.bound * (1 + REACHED)
-
-    @property
-    def samples_to_near(self) -> float:
-        near = self.samples[self.best <= self.bound * (1 + NEAR)]
-        return float(near[0]) if near.size else math.inf
-
-
-def _read(results: Iterable[TrialResult]) -> list[_Trial]:
-    """The trials with entrants and instances named, sorted by all that identifies them."""
-    results = list(results)
-    if not results:
-        raise DsegymError("no trial results: run the suite first, or give the directory that holds its trials")
-    names = _instance_names([result.manifest["trial"]["instance"] for result in results])
-    trials = [_boil_down(result, names) for result in results]
-    repeated = [trial_id for trial_id, count in Counter(trial.trial_id for trial in trials).items() if count > 1]
-    if repeated:
-        raise DsegymError(f"trial {min(repeated)} was given more than once: give each trial once")
-    trials = _name_entrants(sorted(trials, key=_identity))
-    _check_unique(trials)
-    _check_yardsticks(trials)
-    return sorted(trials, key=_identity)
-
-
-def _identity(trial: _Trial) -> tuple[str, str, int, int, str]:
-    return (trial.agent, trial.instance, -1 if trial.draw is None else trial.draw, trial.seed, trial.trial_id)
-
-
-def _boil_down(result: TrialResult, names: Mapping[str, str]) -> _Trial:
-    manifest, trace = result.manifest, result.trace
-    spec = manifest["trial"]
-    best = statistics.best_so_far(trace["objective"].to_numpy(), trace["feasible"].to_numpy())
-    improved = np.flatnonzero(best < np.concatenate([[np.inf], best[:-1]]))
-    return _Trial(
-        trial_id=manifest["trial_id"],
-        agent=spec["agent"]["name"],
-        hyperparameters=spec["agent"]["hyperparameters"],
-        draw=spec["agent"]["draw"],
-        instance=names[canonical(spec["instance"])],
-        seed=spec["seed"],
-        budget=spec["samples"],
-        status=manifest["status"],
-        samples=trace["sample"].to_numpy()[improved].astype(np.int64),
-        seconds=trace["elapsed_s"].to_numpy()[improved].astype(np.float64),
-        best=best[improved],
-        total_s=manifest["seconds"]["total"],
-        manifest=manifest,
-        best_design=tuple(int(index) for index in trace["design"][int(improved[-1])]) if improved.size else (),
-    )
-
-
-def _instance_names(specs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Canonical instance to its name: what tells the instances apart, or everything where that is too little."""
-    unique = {canonical(spec): spec for spec in specs}
-    scenarios = {spec["scenario"] for spec in unique.values()}
-    every_option = {key for spec in unique.values() for key in spec["options"]}
-    shown = _telling([spec["options"] for spec in unique.values()]) or every_option
-    short = {}
-    for key_text, spec in unique.items():
-        values = [_option(key, spec["options"][key]) for key in sorted(shown & spec["options"].keys())]
-        scenario = [spec["scenario"].removeprefix("dsegym/")] if len(scenarios) > 1 or not values else []
-        short[key_text] = " · ".join([*scenario, ", ".join(values)] if values else scenario)
-    taken = Counter(short.values())
-    return {key_text: name if taken[name] == 1 else key_text for key_text, name in short.items()}
-
-
-def _telling(choices: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The keys whose values, or whose absence, tell some of these mappings apart."""
-    choices = list(choices)
-    keys = {key for choice in choices for key in choice}
-    return {key for key in keys if len({canonical([choice.get(key), key in choice]) for choice in choices}) > 1}
-
-
-def _option(key: str, value: Any) -> str:
-    return value if isinstance(value, str) else f"{key}={canonical(value)}"
-
-
-def _name_entrants(trials: Sequence[_Trial]) -> list[_Trial]:
-    """Tell apart the hyperparameter sets that one agent ran on the same instance and seed."""
-    sets = defaultdict(set)  # (agent, instance, seed) to hyperparameter sets
-    for trial in trials:
-        if trial.draw is None:
-            sets[trial.agent, trial.instance, trial.seed].add(canonical(trial.hyperparameters))
-    split = {agent for (agent, _, _), found in sets.items() if len(found) > 1}
-    telling = {
-        agent: _telling(trial.hyperparameters for trial in trials if trial.agent == agent and trial.draw is None)
-        for agent in split
-    }
-    return [
-        replace(trial, agent=_entrant_name(trial, telling[trial.agent]))
-        if trial.draw is None and trial.agent in split
-        else trial
-        for trial in trials
-    ]
-
-
-def _entrant_name(trial: _Trial, telling: set[str]) -> str:
-    keys = sorted(telling & trial.hyperparameters.keys())
-    if not keys:
-        return trial.agent
-    return f"{trial.agent}({', '.join(_option(key, trial.hyperparameters[key]) for key in keys)})"
-
-
-def _check_unique(trials: Sequence[_Trial]) -> None:
-    seen: dict[tuple[str, int | None, str, int], _Trial] = {}
-    for trial in trials:
-        other = seen.setdefault((trial.agent, trial.draw, trial.instance, trial.seed), trial)
-        if other is not trial:
-            raise DsegymError(
-                f"trials {other.trial_id} and {trial.trial_id} are both {trial.agent} on {trial.instance} with seed "
-                f"{trial.seed} (budgets {other.budget} and {trial.budget} samples): give one budget at a time"
-            )
-
-
-def _check_yardsticks(trials: Sequence[_Trial]) -> None:
-    first: dict[str, _Trial] = {}
-    for trial in trials:
-        other = first.setdefault(trial.instance, trial)
-        for which in ("reference", "bound"):
-            here, there = trial.manifest[which]["value"], other.manifest[which]["value"]
-            if not math.isclose(here, there, rel_tol=REACHED):
-                raise DsegymError(
-                    f"trials {other.trial_id} and {trial.trial_id} disagree about the {which} of {trial.instance}: "
-                    f"{there!r} and {here!r}; run them with the same version of the cost model"
-                )
-        try:
-            statistics.normalised_score(0.0, trial.reference, trial.bound)
-        except DsegymError as error:
-            raise DsegymError(f"instance {trial.instance}: {error}") from error
-
-
-def _entrants(trials: Sequence[_Trial]) -> dict[str, list[_Trial]]:
-    """Entrant to its trials, by name: those with fixed hyperparameters, or all draws where there are no others."""
-    entrants: dict[str, list[_Trial]] = defaultdict(list)
-    fixed = {trial.manifest["trial"]["agent"]["name"] for trial in trials if trial.draw is None}
-    for trial in trials:
-        if trial.draw is None or trial.agent not in fixed:
-            entrants[trial.agent].append(trial)
-    return dict(sorted(entrants.items()))
-
-
 # Computing -----------------------------------------------------------------------------------------------------------
 
 
-def _strata(trials: Iterable[_Trial]) -> dict[str, list[float]]:
+def _strata(trials: Iterable[ScoredTrial]) -> dict[str, list[float]]:
     """Instance to the scores of its trials, by instance."""
     strata: dict[str, list[float]] = defaultdict(list)
     for trial in trials:
@@ -485,13 +295,13 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _rank(entrants: Mapping[str, Sequence[_Trial]]) -> tuple[Row, ...]:
+def _rank(entrants: Mapping[str, Sequence[ScoredTrial]]) -> tuple[Row, ...]:
     rows = sorted((_row(agent, trials) for agent, trials in entrants.items()), key=lambda row: (-row.score, row.agent))
     first = {score: place for place, score in reversed(list(enumerate((row.score for row in rows), start=1)))}
     return tuple(replace(row, rank=first[row.score]) for row in rows)
 
 
-def _row(agent: str, trials: Sequence[_Trial]) -> Row:
+def _row(agent: str, trials: Sequence[ScoredTrial]) -> Row:
     score = statistics.stratified_bootstrap(list(_strata(trials).values()), seed=BOOTSTRAP_SEED)
     status = Counter(trial.status for trial in trials)
     return Row(
@@ -518,21 +328,21 @@ def _lower_median(counts: Sequence[float]) -> int | None:
     return int(middle) if math.isfinite(middle) else None
 
 
-def _instances(trials: Sequence[_Trial], ranked: Mapping[str, Sequence[_Trial]]) -> tuple[Instance, ...]:
-    by_instance: dict[str, list[_Trial]] = defaultdict(list)
+def _instances(trials: Sequence[ScoredTrial], ranked: Mapping[str, Sequence[ScoredTrial]]) -> tuple[Instance, ...]:
+    by_instance: dict[str, list[ScoredTrial]] = defaultdict(list)
     for trial in trials:
         by_instance[trial.instance].append(trial)
     return tuple(_instance(name, by_instance[name], ranked) for name in sorted(by_instance))
 
 
-def _instance(name: str, trials: Sequence[_Trial], ranked: Mapping[str, Sequence[_Trial]]) -> Instance:
+def _instance(name: str, trials: Sequence[ScoredTrial], ranked: Mapping[str, Sequence[ScoredTrial]]) -> Instance:
     manifest = trials[0].manifest
     spec, reference, bound = (manifest["trial"]["instance"], manifest["reference"], manifest["bound"])
     scores = []
     for agent, entrant in ranked.items():
         here = [trial for trial in entrant if trial.instance == name]
         if here:
-            best = min(here, key=lambda trial: trial.value)
+            best = min(here, key=lambda trial: trial.preference)
             scores.append(
                 InstanceScore(
                     agent=agent,
@@ -551,15 +361,15 @@ def _instance(name: str, trials: Sequence[_Trial], ranked: Mapping[str, Sequence
         reference=Yardstick(reference["name"], float(reference["value"]), reference["source"]),
         bound=Yardstick(bound["kind"], float(bound["value"]), bound["source"]),
         scores=tuple(scores),
-        best=_best_design([trial for trial in trials if trial.best.size]),
+        best=_best_design([trial for trial in trials if trial.samples.size]),
     )
 
 
-def _best_design(trials: Sequence[_Trial]) -> BestDesign | None:
-    """The lowest value; of equal ones that with the fewest samples, then the first by name."""
+def _best_design(trials: Sequence[ScoredTrial]) -> BestDesign | None:
+    """That of the first trial by preference."""
     if not trials:
         return None
-    trial = min(trials, key=lambda trial: (trial.value, trial.samples[-1], *_identity(trial)))
+    trial = min(trials, key=lambda trial: trial.preference)
     return BestDesign(
         agent=trial.agent,
         draw=trial.draw,
@@ -586,7 +396,7 @@ def _best_of_all(instances: Sequence[Instance]) -> BestOfAll:
     )
 
 
-def _improvement(ranked: Mapping[str, Sequence[_Trial]]) -> tuple[Improvement, ...]:
+def _improvement(ranked: Mapping[str, Sequence[ScoredTrial]]) -> tuple[Improvement, ...]:
     strata = {agent: _strata(trials) for agent, trials in ranked.items()}
     agents, pairs = list(ranked), []
     for place, x in enumerate(agents):
@@ -605,15 +415,15 @@ def _improvement(ranked: Mapping[str, Sequence[_Trial]]) -> tuple[Improvement, .
     return tuple(sorted(pairs, key=lambda pair: (order[pair.x], order[pair.y])))
 
 
-def _lottery(trials: Sequence[_Trial]) -> tuple[Lottery, ...]:
-    drawn: dict[str, dict[int, list[_Trial]]] = defaultdict(lambda: defaultdict(list))
+def _lottery(trials: Sequence[ScoredTrial]) -> tuple[Lottery, ...]:
+    drawn: dict[str, dict[int, list[ScoredTrial]]] = defaultdict(lambda: defaultdict(list))
     for trial in trials:
         if trial.draw is not None:
             drawn[trial.agent][trial.draw].append(trial)
     return tuple(_lottery_of(agent, drawn[agent]) for agent in sorted(drawn))
 
 
-def _lottery_of(agent: str, drawn: Mapping[int, Sequence[_Trial]]) -> Lottery:
+def _lottery_of(agent: str, drawn: Mapping[int, Sequence[ScoredTrial]]) -> Lottery:
     draws = tuple(
         Draw(
             draw=draw,
@@ -631,11 +441,13 @@ def _sample_grid(budget: int) -> NDArray[np.int64]:
     return np.unique(np.geomspace(1, budget, GRID_POINTS).round().astype(np.int64))
 
 
-def _overall_curves(entrants: Mapping[str, Sequence[_Trial]], grid: NDArray[Any], *, axis: str) -> tuple[Curve, ...]:
+def _overall_curves(
+    entrants: Mapping[str, Sequence[ScoredTrial]], grid: NDArray[Any], *, axis: str
+) -> tuple[Curve, ...]:
     return tuple(_curve(agent, None, trials, grid, axis) for agent, trials in entrants.items())
 
 
-def _instance_curves(entrants: Mapping[str, Sequence[_Trial]], grid: NDArray[Any]) -> tuple[Curve, ...]:
+def _instance_curves(entrants: Mapping[str, Sequence[ScoredTrial]], grid: NDArray[Any]) -> tuple[Curve, ...]:
     curves = []
     for agent, trials in entrants.items():
         for name in _strata(trials):
@@ -644,12 +456,12 @@ def _instance_curves(entrants: Mapping[str, Sequence[_Trial]], grid: NDArray[Any
     return tuple(curves)
 
 
-def _curve(agent: str, instance: str | None, trials: Sequence[_Trial], grid: NDArray[Any], axis: str) -> Curve:
+def _curve(agent: str, instance: str | None, trials: Sequence[ScoredTrial], grid: NDArray[Any], axis: str) -> Curve:
     strata: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
     for trial in trials:
         strata[trial.instance].append(
             statistics.anytime_scores(
-                grid, getattr(trial, axis), trial.best, reference=trial.reference, bound=trial.bound
+                grid, getattr(trial, axis), trial.values, reference=trial.reference, bound=trial.bound
             )
         )
     stacked = [np.stack(strata[name], axis=-1) for name in sorted(strata)]  # [G, n] each
@@ -657,14 +469,14 @@ def _curve(agent: str, instance: str | None, trials: Sequence[_Trial], grid: NDA
     return Curve(agent, instance, *(tuple(ends.tolist()) for ends in curve))
 
 
-def _timing_row(agent: str, trials: Sequence[_Trial]) -> TimingRow:
+def _timing_row(agent: str, trials: Sequence[ScoredTrial]) -> TimingRow:
     def median(part: str) -> float:
         return float(np.median([trial.manifest["seconds"][part] for trial in trials]))
 
     return TimingRow(agent, len(trials), median("agent"), median("cost_model"), median("overhead"), median("total"))
 
 
-def _versions(trials: Sequence[_Trial]) -> dict[str, tuple[str, ...]]:
+def _versions(trials: Sequence[ScoredTrial]) -> dict[str, tuple[str, ...]]:
     found: dict[str, set[str]] = defaultdict(set)
     for trial in trials:
         for package, version in trial.manifest["versions"].items():
@@ -697,13 +509,25 @@ _HOW_TO_READ = (
 )
 
 
+_HELD_OUT = (
+    "Reference and bound are values on these cases too. The value of a trial is the held-out value of the design that "
+    "its search found best, so that a curve may fall again, and samples to 1 % are those after which it stays there. "
+    "Best designs are chosen by what the searches saw, never by the held-out value. A design that breaks a constraint "
+    "on the held-out cases scores its penalty."
+)
+
+
 def _notes(
-    trials: Sequence[_Trial],
+    trials: Sequence[ScoredTrial],
     ranking: Sequence[Row],
-    ranked: Mapping[str, Sequence[_Trial]],
+    ranked: Mapping[str, Sequence[ScoredTrial]],
     instances: Sequence[Instance],
 ) -> tuple[str, ...]:
     notes: list[str] = list(_HOW_TO_READ)
+    held_out = sorted({trial.instance for trial in trials if trial.held_out})
+    if held_out:
+        which = "all instances" if len(held_out) == len(instances) else ", ".join(held_out)
+        notes.append(f"Scored on held-out cases, which no search saw: {which}. {_HELD_OUT}")
     late = sum(trial.status == "timed_out" for trial in trials)
     if late:
         notes.append(f"Trials stopped at their time limit: {late}. Their scores depend on the speed of the machine.")

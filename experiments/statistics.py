@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from ..costmodels.errors import DsegymError
 
@@ -26,6 +25,7 @@ __all__ = [
     "Estimate",
     "anytime_scores",
     "best_so_far",
+    "incumbents",
     "interquartile_mean",
     "normalised_score",
     "probability_of_improvement",
@@ -91,6 +91,8 @@ def interquartile_mean(scores: ArrayLike, axis: int = -1) -> NDArray[np.float64]
     Returns:
         The shape of `scores` without `axis`.
     """
+    from scipy import stats  # a second to import, which workers that run trials need not spend
+
     return stats.trim_mean(np.asarray(scores, dtype=np.float64), 0.25, axis=axis)
 
 
@@ -189,6 +191,18 @@ def best_so_far(objective: ArrayLike, feasible: ArrayLike) -> NDArray[np.float64
     return np.minimum.accumulate(np.where(counted, objective, np.inf))
 
 
+def incumbents(objective: ArrayLike, feasible: ArrayLike) -> NDArray[np.int64]:
+    """The samples that were the best so far when they came: feasible, and strictly below all feasible ones before.
+
+    Takes what `best_so_far` does.
+
+    Returns:
+        `[K]`, ascending indices into the samples; the last is the trial's best. Empty where nothing feasible was found.
+    """
+    best = best_so_far(objective, feasible)
+    return np.flatnonzero(best < np.concatenate([[np.inf], best[:-1]]))
+
+
 def step_interpolate(grid: ArrayLike, position: ArrayLike, value: ArrayLike, before: float) -> NDArray[np.float64]:
     """The step function that takes `value[k]` from `position[k]` on, read at each grid point.
 
@@ -206,14 +220,15 @@ def step_interpolate(grid: ArrayLike, position: ArrayLike, value: ArrayLike, bef
 
 
 def anytime_scores(
-    grid: ArrayLike, position: ArrayLike, best: ArrayLike, *, reference: float, bound: float
+    grid: ArrayLike, position: ArrayLike, value: ArrayLike, *, reference: float, bound: float
 ) -> NDArray[np.float64]:
-    """Normalised score of the best design known at each grid point; 0 before the first feasible one.
+    """Normalised score of the incumbent, the best design known, at each grid point; 0 before the first feasible one.
 
     Args:
         grid: `[G]`, sample counts or seconds.
-        position: `[K]`, where along the same axis each `best` was reached, not decreasing.
-        best: `[K]`, best so far in the objective's unit.
+        position: `[K]`, where along the same axis each incumbent was found, not decreasing.
+        value: `[K]`, of each incumbent in the objective's unit; it falls, unless it is taken on other cases than those
+            that the search saw.
         reference: value that scores 0.
         bound: value that scores 1.
 
@@ -223,7 +238,7 @@ def anytime_scores(
     Raises:
         DsegymError: as `normalised_score`.
     """
-    return score_or_reference(step_interpolate(grid, position, best, before=np.inf), reference, bound)
+    return score_or_reference(step_interpolate(grid, position, value, before=np.inf), reference, bound)
 
 
 def _checked(strata: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:

@@ -2,8 +2,11 @@
 
     RESULTS/suite.json                      what was run: name, description, trial ids
     RESULTS/trials/<trial id>/manifest.json everything but the samples
-    RESULTS/trials/<trial id>/trace.parquet every sample: sample, objective, feasible, elapsed_s, design
+    RESULTS/trials/<trial id>/trace.parquet every sample: sample, objective, feasible, elapsed_s, design; held_out
     RESULTS/leaderboard/                    what `dsegym leaderboard` makes of it
+
+`held_out` is there only where scores are taken on held-out cases: the objective on them of each sample that was the
+best so far when it came, null elsewhere.
 
 A trial's id is a hash of everything that determines its samples: the trial, the package's sources, library versions.
 """
@@ -28,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from ..agents.registry import load_agent
 from ..costmodels.errors import CorruptResultError, DsegymError
 from ..envs.scenarios import scenario_module
+from .statistics import incumbents
 from .suite import Suite, Trial
 
 if TYPE_CHECKING:
@@ -83,7 +87,8 @@ class TrialResult:
 
     Attributes:
         manifest: the trial, versions, status, yardsticks, best design, seconds, file hashes.
-        trace: every sample: sample (1 to S), objective, feasible, elapsed_s, design (list of indices).
+        trace: every sample: sample (1 to S), objective, feasible, elapsed_s, design (list of indices), and `held_out`
+            where scores are taken on held-out cases.
     """
 
     manifest: Mapping[str, Any]
@@ -221,8 +226,16 @@ def read_trial(directory: Path) -> TrialResult:
     except Exception as error:  # polars raises several kinds for a file that is no Parquet
         raise CorruptResultError(f"{path}: not readable as Parquet ({type(error).__name__}).") from None
     columns = {name: str(kind) for name, kind in trace.schema.items()}
-    if columns != _TRACE_COLUMNS:
-        raise CorruptResultError(f"{path}: columns {columns} where {_TRACE_COLUMNS} are expected.")
+    if columns not in (_TRACE_COLUMNS, {**_TRACE_COLUMNS, "held_out": "Float64"}):
+        raise CorruptResultError(
+            f"{path}: columns {columns} where {_TRACE_COLUMNS} are expected (or these and 'held_out': 'Float64')."
+        )
+    if "held_out" in columns:
+        best = incumbents(trace["objective"].to_numpy(), trace["feasible"].to_numpy())
+        if trace["held_out"].is_not_null().arg_true().to_list() != best.tolist():
+            raise CorruptResultError(
+                f"{path}: 'held_out' has values for other samples than those that were the best so far."
+            )
     return TrialResult(manifest, trace)
 
 

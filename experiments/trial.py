@@ -18,6 +18,7 @@ from ..agents.registry import make_agent
 from ..costmodels.errors import BudgetExhausted, TimeLimitReached
 from ..envs.problem import Problem, Yardstick
 from ..envs.scenarios import make_problem
+from .statistics import incumbents
 from .store import FORMAT, identity, versions, write_trial
 from .suite import Trial
 
@@ -26,6 +27,8 @@ __all__ = ["run_trial", "store_unfinished"]
 
 def run_trial(trial: Trial, identifier: str, results: Path) -> dict[str, Any]:
     """Runs a trial and stores its result. Whatever the agent does, the samples that it spent are kept.
+
+    Held-out cases are costed when the search is over: that counts no sample, and its seconds are overhead.
 
     Args:
         trial: what to run.
@@ -59,7 +62,8 @@ def run_trial(trial: Trial, identifier: str, results: Path) -> dict[str, Any]:
         status, message = "failed", _describe(error)
     search_s = time.perf_counter() - search_start - referee.compile_s
     samples = referee.samples
-    manifest = _manifest(trial, identifier, problem, samples, status, message)
+    held_out = _held_out(problem, samples)
+    manifest = _manifest(trial, identifier, problem, samples, held_out, status, message)
     seconds = manifest["seconds"]
 
     def close() -> None:
@@ -67,7 +71,7 @@ def run_trial(trial: Trial, identifier: str, results: Path) -> dict[str, Any]:
         seconds["overhead"] = seconds["total"] - search_s
 
     seconds |= {"agent": search_s - referee.cost_model_s, "cost_model": referee.cost_model_s}
-    write_trial(results, manifest, _trace(samples), close)
+    write_trial(results, manifest, _trace(samples, held_out), close)
     return manifest
 
 
@@ -75,14 +79,37 @@ def store_unfinished(trial: Trial, identifier: str, results: Path, status: str, 
     """Stores a trial whose worker had to be stopped or died: no samples, and the reason."""
     problem = make_problem(trial.scenario, **trial.options)
     empty = Referee(problem, trial.samples).samples
-    manifest = _manifest(trial, identifier, problem, empty, status, message)
+    held_out = _held_out(problem, empty)
+    manifest = _manifest(trial, identifier, problem, empty, held_out, status, message)
     manifest["seconds"] |= {"agent": 0.0, "cost_model": 0.0, "overhead": 0.0, "total": 0.0}
-    write_trial(results, manifest, _trace(empty))
+    write_trial(results, manifest, _trace(empty, held_out))
     return manifest
 
 
+def _held_out(problem: Problem, samples: Samples) -> list[float | None] | None:
+    """Each sample's objective on the held-out cases where it was the best so far, None elsewhere; None without cases.
+
+    A design that breaks a constraint there counts with its penalty, as its objective has it.
+    """
+    if problem.held_out_params is None:
+        return None
+    values: list[float | None] = [None] * len(samples.objective)
+    places = incumbents(samples.objective, samples.feasible)
+    if places.size:
+        objective = problem.evaluate_held_out(samples.designs[places]).objective
+        for place, value in zip(places.tolist(), objective.tolist(), strict=True):
+            values[place] = value
+    return values
+
+
 def _manifest(
-    trial: Trial, identifier: str, problem: Problem, samples: Samples, status: str, message: str
+    trial: Trial,
+    identifier: str,
+    problem: Problem,
+    samples: Samples,
+    held_out: list[float | None] | None,
+    status: str,
+    message: str,
 ) -> dict[str, Any]:
     best = samples.best
     return {
@@ -104,7 +131,8 @@ def _manifest(
             "design": samples.designs[best].tolist(),
             "decoded": problem.space.describe(samples.designs[best]),
             "objective": float(samples.objective[best]),
-        },
+        }
+        | ({} if held_out is None else {"held_out": held_out[best]}),
         "seconds": {},
     }
 
@@ -113,8 +141,8 @@ def _yardstick(key: str, yardstick: Yardstick) -> dict[str, Any]:
     return {key: yardstick.name, "value": yardstick.value, "source": yardstick.source}
 
 
-def _trace(samples: Samples) -> polars.DataFrame:
-    return polars.DataFrame(
+def _trace(samples: Samples, held_out: list[float | None] | None) -> polars.DataFrame:
+    trace = polars.DataFrame(
         {
             "sample": polars.Series(range(1, len(samples.objective) + 1), dtype=polars.Int32),
             "objective": polars.Series(samples.objective, dtype=polars.Float64),
@@ -123,6 +151,7 @@ def _trace(samples: Samples) -> polars.DataFrame:
             "design": polars.Series(samples.designs, dtype=polars.Array(polars.Int32, samples.designs.shape[1])),
         }
     ).with_columns(polars.col("design").arr.to_list())
+    return trace if held_out is None else trace.with_columns(polars.Series("held_out", held_out, dtype=polars.Float64))
 
 
 def _describe(error: BaseException) -> str:

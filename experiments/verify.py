@@ -31,8 +31,8 @@ def verify(results: Path, progress: Callable[[int, int], None] = lambda done, to
     """Checks every trial of a results directory, and the leaderboard if there is one.
 
     For each trial: the files are whole, the samples respect the budget, every design costs what the trace says
-    (relative tolerance 1e-6), the best design is the trace's, the yardsticks are this version's, and the trial's id
-    follows from its manifest.
+    (relative tolerance 1e-6), also on the held-out cases, the best design is the trace's, the yardsticks are this
+    version's, and the trial's id follows from its manifest.
 
     Raises:
         CorruptResultError: the directory holds no results.
@@ -83,6 +83,7 @@ def _check(directory: Path, identifier: str, result: TrialResult) -> None:
             )
     if count:
         _replay(trace, problem, reject)
+    _replay_held_out(trace, problem, reject)
     _check_best(directory, manifest, trace, problem)
     if hashed_id(manifest["trial"], manifest["versions"], manifest["identity"]) != identifier:
         raise CorruptResultError(
@@ -109,6 +110,27 @@ def _replay(trace: Any, problem: Any, reject: Callable[[str], None]) -> None:
         )
 
 
+def _replay_held_out(trace: Any, problem: Any, reject: Callable[[str], None]) -> None:
+    """Comes after `_replay`: the designs are sound. Which samples have a value was checked when the trace was read."""
+    if ("held_out" in trace.columns) != (problem.held_out_params is not None):
+        values, cases = ("", "no ") if "held_out" in trace.columns else ("no ", "")
+        reject(f"it has {values}held-out values, but {problem.scenario} has {cases}held-out cases.")
+    if "held_out" not in trace.columns:
+        return
+    claims = trace.filter(trace["held_out"].is_not_null())
+    if not claims.height:
+        return
+    claimed = claims["held_out"].to_numpy()
+    replayed = problem.evaluate_held_out(np.array(claims["design"].to_list())).objective
+    wrong = ~np.isclose(claimed, replayed, rtol=RELATIVE_TOLERANCE, atol=0.0)
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        reject(
+            f"sample {claims['sample'][first]} claims {claimed[first]:.9g} on the held-out cases, but its design costs "
+            f"{replayed[first]:.9g} there; {int(wrong.sum())} of {len(wrong)} held-out values do not reproduce."
+        )
+
+
 def _check_best(directory: Path, manifest: Mapping[str, Any], trace: Any, problem: Any) -> None:
     feasible = trace["feasible"].to_numpy()
     best = manifest["best"]
@@ -124,6 +146,8 @@ def _check_best(directory: Path, manifest: Mapping[str, Any], trace: Any, proble
         "decoded": problem.space.describe(design),
         "objective": trace["objective"][index],
     }
+    if "held_out" in trace.columns:
+        expected["held_out"] = trace["held_out"][index]
     if best != expected:
         raise CorruptResultError(f"{directory}: the manifest's best design is not the trace's (sample {index + 1}).")
 

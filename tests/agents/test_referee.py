@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+import dsegym
 from dsegym.agents.referee import Referee, Samples
 from dsegym.costmodels.errors import (
     BudgetExhausted,
@@ -197,6 +198,57 @@ def test_the_best_sample_is_the_first_feasible_one_with_the_least_objective():
     assert samples([3.0, 1.0, 2.0, 1.0], [1, 0, 1, 0]).best == 2
     assert samples([3.0, 1.0], [0, 0]).best is None
     assert samples([], []).best is None
+
+
+# --- Forms and held-out cases -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stochastic(shop):
+    """A problem with held-out cases, whose first form is not replayable."""
+    return dsegym.make_problem("toy/Shop-v0")
+
+
+def test_forms_whose_episodes_cannot_be_replayed_are_offered_to_no_agent(stochastic):
+    assert tuple(stochastic.forms) == ("days", "parametric", "sequential")
+    referee = Referee(stochastic, samples=10)
+    assert referee.forms == ("parametric", "sequential")
+    for env in (referee.vector_env(2), referee.stable_baselines3_env(2)):
+        env.reset()
+        env.step(np.zeros((2, 2), np.int32))
+    np.testing.assert_allclose(
+        referee.samples.objective, stochastic.evaluate(referee.samples.designs).objective, rtol=1e-6
+    )
+
+
+def test_a_form_that_is_not_replayable_is_refused_with_what_is_allowed(stochastic):
+    referee = Referee(stochastic, samples=10)
+    for door in (referee.vector_env, referee.stable_baselines3_env):
+        with pytest.raises(DsegymError, match=r"not the form 'days', .*; allowed: parametric, sequential\."):
+            door(2, "days")
+    with pytest.raises(UnknownNameError, match="Did you mean 'parametric'"):
+        referee.vector_env(2, "parametrik")
+
+
+def test_a_problem_without_a_replayable_form_is_searched_by_its_designs_only(stochastic, shop):
+    bare = dataclasses.replace(stochastic, forms={"days": lambda problem: shop.Days(problem)})
+    referee = Referee(bare, samples=10)
+    assert referee.forms == ()
+    with pytest.raises(DsegymError, match=r"no form of it, .*; allowed: none\."):
+        referee.vector_env(2)
+    assert len(referee.evaluate([[0, 0], [1, 1]]).objective) == 2
+
+
+def test_an_agent_sees_the_values_of_the_search_and_nothing_held_out(stochastic):
+    designs = stochastic.space.enumerate(0, stochastic.space.size)
+    referee = Referee(stochastic, samples=1000)
+    seen = referee.evaluate(designs)
+    np.testing.assert_array_equal(seen.objective, stochastic.evaluate(designs).objective)
+    assert (seen.objective != stochastic.evaluate_held_out(designs).objective).any()
+    env = referee.vector_env(2)
+    assert env.problem.held_out_params is None
+    np.testing.assert_array_equal(env.problem.evaluate_held_out(designs).objective, seen.objective)
+    assert not [name for name in dir(referee) if "held_out" in name]
 
 
 # --- Baselines --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from dsegym.envs.functional import SequentialEnv, rollout_cost
 from dsegym.envs.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
 from dsegym.envs.stable_baselines3_env import StableBaselines3Env
 
-SIZING, TOY = "dsegym/AcceleratorSizing-v0", "toy/Staircase-v0"
+SIZING, TOY, SHOP = "dsegym/AcceleratorSizing-v0", "toy/Staircase-v0", "toy/Shop-v0"
 FORMS = ("parametric", "sequential")
 INSTANCE = {"workload": "alexnet", "objective": "edp", "area_budget": "small"}
 # (environment id, keyword arguments) of every kind of environment that the adaptors are tried on.
@@ -26,11 +26,12 @@ KINDS = {
     "sequential": (SIZING, {**INSTANCE, "form": "sequential"}),
     "third party": (TOY, {"start": "fixed"}),
     "third party, stochastic": (TOY, {"start": "random"}),
+    "third party, not replayable": (SHOP, {}),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 both_forms = pytest.mark.parametrize("form", FORMS)
 
-pytestmark = pytest.mark.usefixtures("staircase")
+pytestmark = pytest.mark.usefixtures("staircase", "shop")
 
 
 def make(kind):
@@ -217,6 +218,64 @@ def test_warming_up_changes_neither_state_nor_stream():
     np.testing.assert_array_equal(*streams)
 
 
+# --- What info holds after every step ---------------------------------------------------------------------------------
+
+ORDERS = (9, 0, 5, 13, 2)  # 13 is more than there is room for
+
+
+def test_a_step_tells_what_the_form_names_also_the_last(shop):
+    env = make("third party, not replayable")
+    assert env.reset(seed=0)[1] == {}
+    stock = 0
+    for day in range(shop.DAYS):
+        order = ORDERS[day % len(ORDERS)] % (shop.LARGEST + 1)
+        _, _, ended, _, info = env.step(order)
+        assert ended == (day == shop.DAYS - 1)
+        assert {"stock", "demand", "ordered"} <= set(info)
+        assert all(isinstance(info[name], np.ndarray) and info[name].shape == () for name in ("stock", "demand"))
+        stock = max(min(stock + order, shop.LARGEST) - int(info["demand"]), 0)
+        assert (info["stock"], info["ordered"]) == (stock, order)
+    assert {"design", "objective", "feasible"} <= set(info)
+
+
+def test_a_step_of_many_lanes_tells_it_of_the_episodes_that_took_the_step(shop):
+    env, generator = make_vec("third party, not replayable", 3), np.random.default_rng(0)
+    assert env.reset(seed=0)[1] == {}
+    stock = np.zeros(3, int)
+    for _ in range(2 * shop.DAYS):
+        orders = any_actions(env, generator)
+        observation, _, terminated, _, info = env.step(orders)
+        stock = np.maximum(np.minimum(stock + orders, shop.LARGEST) - info["demand"], 0)
+        np.testing.assert_array_equal(info["stock"], stock)  # in the evening, where the episode ends too
+        for name in ("stock", "demand", "ordered"):
+            assert info[name].shape == (3,)
+            np.testing.assert_array_equal(info[f"_{name}"], [True] * 3)
+        if terminated.any():
+            np.testing.assert_array_equal(observation[:, 0], 0)
+            assert "stock" not in info["final_info"]
+            stock[:] = 0
+
+
+def test_the_stable_baselines3_face_hands_each_lane_its_own(shop):
+    ours, theirs = (FunctionalVectorEnv(dsegym.make_problem(SHOP), 3) for _ in range(2))
+    adapted, generator = StableBaselines3Env(theirs), np.random.default_rng(1)
+    ours.reset(seed=0)
+    adapted.seed(0)
+    adapted.reset()
+    for _ in range(shop.DAYS):
+        actions = any_actions(ours, generator)
+        info, infos = ours.step(actions)[-1], adapted.step(actions)[-1]
+        for name in ("stock", "demand", "ordered"):
+            assert [lane[name] for lane in infos] == info[name].tolist()
+    assert all("terminal_observation" in lane for lane in infos)
+
+
+def test_a_form_that_names_nothing_tells_nothing():
+    env = make_vec("sequential", 2)
+    env.reset(seed=0)
+    assert set(env.step(np.zeros(2, int))[-1]) == {"action_mask"}
+
+
 # --- Agreement with the problem ---------------------------------------------------------------------------------------
 
 
@@ -237,6 +296,15 @@ def test_the_reference_design_earns_a_reward_of_zero(problem):
     env.reset(seed=0)
     reward = env.step(np.array(problem.reference.design))[1]
     assert reward == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_reference_design_earns_a_reward_of_zero_on_the_cases_of_the_search(shop):
+    problem = dsegym.make_problem(SHOP)
+    env = FunctionalGymnasiumEnv(problem, "parametric")
+    env.reset(seed=0)
+    _, reward, _, _, info = env.step(np.array(problem.reference.design))
+    assert reward == pytest.approx(0.0, abs=1e-5)
+    assert info["objective"] == pytest.approx(problem.evaluate(problem.reference.design).objective[0], rel=1e-6)
 
 
 def test_the_sequential_form_rolled_out_is_the_cost_function(problem):

@@ -111,6 +111,55 @@ def test_the_breakdown_of_a_design_has_the_totals_of_its_costs(problem):
     assert sum(row["energy_j"] for row in breakdown.rows) == pytest.approx(breakdown.totals["energy_j"], rel=1e-5)
 
 
+# --- Held-out cases ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stochastic(shop):
+    return dsegym.make_problem("toy/Shop-v0", lost="1")
+
+
+def test_held_out_cases_cost_designs_by_the_same_function_and_other_parameters(stochastic):
+    designs = stochastic.space.enumerate(0, stochastic.space.size)
+    moved = dataclasses.replace(stochastic, params=stochastic.held_out_params, held_out_params=None)
+    held_out = stochastic.evaluate_held_out(designs)
+    assert_same(held_out, moved.evaluate(designs), slice(None))
+    assert (held_out.objective != stochastic.evaluate(designs).objective).any()
+
+
+def test_without_held_out_cases_the_two_costs_are_one(shop, problem):
+    designs = problem.space.sample(np.random.default_rng(0), 5)
+    assert_same(problem.evaluate_held_out(designs), problem.evaluate(designs), slice(None))
+    assert problem.as_searched is problem
+
+
+def test_held_out_cases_of_the_same_shapes_share_the_compiled_code(stochastic):
+    traced = []
+    counted = dataclasses.replace(
+        stochastic, cost=lambda design, params: traced.append(design.shape) or stochastic.cost(design, params)
+    )
+    counted.evaluate([0, 0])
+    counted.evaluate_held_out([0, 0])
+    assert len(traced) == 1
+
+
+def test_reference_and_enumerated_optimum_are_values_on_the_held_out_cases(stochastic):
+    everything = stochastic.space.enumerate(0, stochastic.space.size)
+    held_out = stochastic.evaluate_held_out(everything).objective
+    assert stochastic.bound.value == held_out.min()
+    assert stochastic.reference.value == stochastic.evaluate_held_out(stochastic.reference.design).objective[0]
+
+
+def test_a_searcher_meets_the_problem_without_held_out_cases(stochastic):
+    searched = stochastic.as_searched
+    assert searched is stochastic.as_searched is searched.as_searched
+    assert searched.held_out_params is None
+    expected = stochastic.evaluate(stochastic.reference.design).objective[0]
+    assert searched.reference.value == expected != stochastic.reference.value
+    unnamed = dataclasses.replace(stochastic, reference=dataclasses.replace(stochastic.reference, design=None))
+    assert unnamed.as_searched.reference.value == stochastic.reference.value
+
+
 # --- Instances --------------------------------------------------------------------------------------------------------
 
 

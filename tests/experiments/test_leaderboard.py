@@ -27,8 +27,10 @@ class Result:
 REFERENCE, BOUND = 10.0, 2.0  # a score of 1/8 per unit
 
 
-def trial(agent, workload, seed, objective, *, feasible=None, budget=8, status="finished", draw=None, **more):
-    """A trial whose samples cost `objective`, each second one later than the other."""
+def trial(
+    agent, workload, seed, objective, *, feasible=None, held_out=None, budget=8, status="finished", draw=None, **more
+):
+    """A trial whose samples cost `objective`, each second one later than the other; `held_out` may give a column."""
     feasible = [True] * len(objective) if feasible is None else feasible
     found = [index for index in range(len(objective)) if feasible[index]]
     best = min(found, key=lambda index: objective[index], default=None)
@@ -78,6 +80,8 @@ def trial(agent, workload, seed, objective, *, feasible=None, budget=8, status="
             "design": pl.List(pl.Int32),
         },
     )
+    if held_out is not None:
+        trace = trace.with_columns(pl.Series("held_out", held_out, dtype=pl.Float64))
     return Result(manifest, trace)
 
 
@@ -177,6 +181,45 @@ def test_with_the_reference_as_a_safeguard_no_trial_scores_below_0():
     assert "| With reference |" in text
     assert "| 1 | ant | -0.5000 | [-2.0000, 1.0000] | 0.5000 |" in text
     assert sum("With reference is the same mean" in note for note in board.notes) == 1
+
+
+def test_held_out_values_are_what_scores_and_curves_are_made_of():
+    # Worse on the held-out cases the better it does on the search's: 2, 4, then 6 are scores of 1, 0.75, 0.5.
+    board = leaderboard.build_leaderboard(
+        [trial("ant", "a", 0, [9.0, 9.5, 5.0, 1.0, 3.0], held_out=[2.0, None, 4.0, 6.0, None])]
+    )
+    (row,) = board.rows
+    assert (row.score, row.median_gap_percent, row.reached) == (pytest.approx(0.5), pytest.approx(200.0), 0)
+    assert row.samples_to_near is None, "it was at the bound, and left it again"
+    assert (board.instances[0].best.value, board.instances[0].best.sample) == (6.0, 4)
+    assert board.instances[0].scores[0].best_value == 6.0
+    curve = next(curve for curve in board.curves if curve.instance is not None)
+    assert curve.score == pytest.approx([1.0, 1.0, 0.75, *[0.5] * 5]), "it falls"
+
+
+def test_the_best_design_is_chosen_by_what_the_searches_saw_not_by_held_out_values():
+    lucky = trial("ant", "a", 0, [5.0], held_out=[2.0])
+    sound = trial("bee", "a", 0, [4.0], held_out=[3.0])
+    (instance,) = leaderboard.build_leaderboard([lucky, sound]).instances
+    assert (instance.best.agent, instance.best.value) == ("bee", 3.0)
+    (instance,) = leaderboard.build_leaderboard([lucky, trial("ant", "a", 1, [4.0], held_out=[3.0])]).instances
+    assert (instance.scores[0].best_value, instance.best.seed) == (3.0, 1)
+
+
+def test_samples_to_near_are_those_after_which_the_incumbent_stays_there():
+    board = leaderboard.build_leaderboard([trial("ant", "a", 0, [9.0, 8.0, 7.0], held_out=[2.0, 4.0, 2.0])])
+    assert board.rows[0].samples_to_near == 3
+
+
+def test_the_notes_name_the_instances_that_are_scored_on_held_out_cases():
+    def named(*results):
+        notes = [note for note in leaderboard.build_leaderboard(results).notes if "held-out cases, which" in note]
+        return [note.partition("which no search saw: ")[2].partition(". ")[0] for note in notes]
+
+    held_out = trial("ant", "a", 0, [3.0], held_out=[4.0])
+    assert named(trial("ant", "b", 0, [3.0])) == []
+    assert named(held_out, trial("ant", "b", 0, [3.0])) == ["a"]
+    assert named(held_out) == ["all instances"]
 
 
 def test_equal_scores_share_a_rank_and_stand_in_order_of_name():
@@ -330,6 +373,10 @@ def test_a_time_limit_that_struck_is_pointed_out():
                 trial("ant", "a", 1, [3.0], reference={"name": "x", "value": 9.0, "source": "x"}),
             ],
             "disagree about the reference",
+        ),
+        (
+            [trial("ant", "a", 0, [3.0], held_out=[3.0]), trial("ant", "a", 1, [3.0])],
+            "disagree about .*: only one has held-out values",
         ),
         ([trial("ant", "a", 0, [3.0], bound={"kind": "bound", "value": 10.0, "source": "x"})], "is not above bound"),
     ],

@@ -153,6 +153,14 @@ def test_the_best_so_far_counts_feasible_samples_only(samples):
     assert statistics.best_so_far(objective, feasible).tolist() == plain_best_so_far(samples)
 
 
+@given(objectives)
+def test_an_incumbent_is_a_feasible_sample_strictly_below_all_feasible_ones_before(samples):
+    objective, feasible = ([each[column] for each in samples] for column in (0, 1))
+    best = [math.inf, *plain_best_so_far(samples)]
+    expected = [place for place in range(len(samples)) if best[place + 1] < best[place]]
+    assert statistics.incumbents(objective, feasible).tolist() == expected
+
+
 @given(
     st.lists(st.integers(0, 20), min_size=1, max_size=10),
     st.lists(st.tuples(st.integers(0, 20), scores), max_size=10).map(sorted),
