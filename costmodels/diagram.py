@@ -30,6 +30,7 @@ class Diagram:
         x_range, y_range: the axes' limits.
         rectangles: in drawing order.
         limit: a y value to draw as a line (a capacity), with its name; None for none.
+        y_ticks: (value, name) of the marks of a y axis of names; numbers where left out.
     """
 
     title: str
@@ -39,3 +40,4 @@ class Diagram:
     y_range: tuple[float, float]
     rectangles: Sequence[Rectangle]
     limit: tuple[float, str] | None = None
+    y_ticks: Sequence[tuple[float, str]] = ()

@@ -36,6 +36,8 @@ BUILT_IN: Mapping[str, str] = {
     "dsegym/AcceleratorSizing-v0": "dsegym.envs.accelerator_sizing:SCENARIO",
     "dsegym/MemoryAllocation-v0": "dsegym.envs.memory_allocation:SCENARIO",
     "dsegym/MemoryMapping-v0": "dsegym.envs.memory_mapping:SCENARIO",
+    "dsegym/SocSchedulingStatic-v0": "dsegym.envs.soc_scheduling_static:SCENARIO",
+    "dsegym/SocSchedulingStream-v0": "dsegym.envs.soc_scheduling_stream:SCENARIO",
 }
 
 

@@ -1,0 +1,98 @@
+"""Gantt charts: elements over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..diagram import Diagram, Rectangle
+from .instance import Instance
+from .platform import Platform
+from .schedule import Schedule
+
+__all__ = ["Stay", "draw_schedule", "draw_stays"]
+
+_HEIGHT = 0.8  # of a bar, where elements are one apart
+
+
+class Stay(NamedTuple):
+    """A task on an element."""
+
+    element: int
+    start_us: int
+    finish_us: int
+    kind: str  # what gives the bar its colour
+    label: str
+
+
+def draw_stays(platform: Platform, stays: Sequence[Stay], title: str, end_us: float | None = None) -> Diagram:
+    """Bars on the platform's elements, the first element on top.
+
+    Args:
+        platform: names the elements.
+        stays: the bars.
+        title: one line.
+        end_us: where the time axis ends; the last finish when left out.
+    """
+    count = len(platform.element_names)
+    end = max([stay.finish_us for stay in stays], default=1) if end_us is None else end_us
+    return Diagram(
+        title=title,
+        x_label="time (us)",
+        y_label="processing element",
+        x_range=(0.0, max(float(end), 1.0)),
+        y_range=(-0.5, count - 0.5),
+        rectangles=[
+            Rectangle(
+                float(stay.start_us),
+                count - 1 - stay.element - _HEIGHT / 2,
+                float(stay.finish_us - stay.start_us),
+                _HEIGHT,
+                stay.kind,
+                stay.label,
+            )
+            for stay in stays
+        ],
+        y_ticks=[(float(count - 1 - q), name) for q, name in enumerate(platform.element_names)],
+    )
+
+
+def draw_schedule(instance: Instance, schedule: Schedule, title: str) -> Diagram:
+    """A static schedule; the tasks of one chain of waiting that fixes the makespan have a colour of their own."""
+    critical = _critical(instance, schedule)
+    stays = [
+        Stay(
+            int(schedule.element[i]),
+            int(schedule.start_us[i]),
+            int(schedule.finish_us[i]),
+            "critical task" if i in critical else "task",
+            f"{task.name}: {schedule.start_us[i]} to {schedule.finish_us[i]} us, {task.kernel}",
+        )
+        for i, task in enumerate(instance.graph.tasks)
+    ]
+    return draw_stays(instance.platform, stays, title)
+
+
+def _critical(instance: Instance, schedule: Schedule) -> set[int]:
+    """Tasks of a chain from the last finish back to the start, each of which waits for the one before."""
+    element, start, finish = schedule.element, schedule.start_us, schedule.finish_us
+    chain = {int(np.argmax(finish))}
+    here = next(iter(chain))
+    costs = dict(zip(instance.graph.edges, instance.communication_us, strict=True))
+    while start[here] > 0:
+        by_data = [
+            edge.source
+            for edge in instance.graph.predecessors[here]
+            if finish[edge.source] + costs[edge][element[edge.source], element[here]] == start[here]
+        ]
+        by_element = [
+            int(i) for i in np.flatnonzero((element == element[here]) & (finish == start[here])) if int(i) not in chain
+        ]
+        before = [i for i in (*by_data, *by_element) if i not in chain]
+        if not before:
+            break
+        here = before[0]
+        chain.add(here)
+    return chain

@@ -1,0 +1,266 @@
+"""The library: task graphs, platforms and mixes of jobs, by name. Figures: tables/; whose they are: SOURCES.md.
+
+Beside the names of the tables, `random_30_3_ccr1_s1` and `rows_3_20_s1` name generated graphs (`generator.py`), a path
+that ends in .json, .txt, .fjs or .jsp names a file of the user's (`files.py`), and `bal_mmM_fftF_vitV` a platform of
+4 A7 and 4 A15 cores with M accelerators for matrices, F for Fourier transforms and V Viterbi decoders.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DsegymError, InvalidWorkloadError, UnknownNameError
+from . import files, generator
+from .graph import Task, TaskGraph, task_graph
+from .instance import Instance, bind
+from .platform import Cluster, Platform
+from .power import BASE_W, operating_points
+from .tables import rows
+
+__all__ = [
+    "CORE_GRAPHS",
+    "MIXES",
+    "OWN",
+    "Mix",
+    "get_graph",
+    "get_instance",
+    "get_platform",
+    "graph_names",
+    "home_platform",
+    "is_generated_name",
+    "is_graph_file",
+    "is_platform_name",
+    "platform_names",
+]
+
+OWN = "own"  # the platform that belongs to a graph
+MOST_ACCELERATORS = 16  # of a kind
+_BAL = re.compile(r"bal_mm(0|[1-9][0-9]?)_fft(0|[1-9][0-9]?)_vit(0|[1-9][0-9]?)")
+_CORES = {"A7": 4, "A15": 4}
+_ACCELERATORS = {"MM": 2, "FFT": 4, "VIT": 2}  # of multiple_bal
+_FAST, _SLOW = 1000, 10  # volume per us; the slow links are those between FFT and _SLOW_TO_FFT
+_SLOW_TO_FFT = ("A7", "A15", "MM")
+_SOURCE = (
+    "DS3 (Arda et al., IEEE Transactions on Computers 69(8), 2020): platform profiles and power of an Odroid-XU3; "
+    "re-encoded figures"
+)
+
+
+def graph_names() -> tuple[str, ...]:
+    """The graphs of the package."""
+    return tuple(row["graph"] for row in rows("graphs"))
+
+
+def platform_names() -> tuple[str, ...]:
+    """The platforms of the package; `is_platform_name` knows the family bal_mmM_fftF_vitV as well."""
+    return tuple(_PLATFORMS)
+
+
+def is_generated_name(value: str) -> bool:
+    """Whether it names a graph that is generated, together with its platform."""
+    return generator.is_generated_name(value)
+
+
+def is_graph_file(value: str) -> bool:
+    """Whether it is a path to a graph file, by its suffix."""
+    return value.lower().endswith(files.SUFFIXES)
+
+
+def is_platform_name(value: str) -> bool:
+    """Whether `get_platform` knows it."""
+    return value in _PLATFORMS or _accelerators(value) is not None
+
+
+def home_platform(graph_name: str) -> str:
+    """The platform on which a graph of the package is scheduled by default; `OWN` for a graph that brings its own.
+
+    Raises:
+        UnknownNameError: there is no such graph.
+    """
+    if _brings_its_own(graph_name):
+        return OWN
+    return _graph_row(graph_name)["platform"]
+
+
+def get_graph(name: str) -> TaskGraph:
+    """A graph of the package, a generated one, or that of a user's file.
+
+    Raises:
+        UnknownNameError: there is no such graph.
+        InvalidWorkloadError: a file that cannot be read.
+    """
+    return _own(name)[0] if _brings_its_own(name) else _graph_of_table(name)
+
+
+def get_platform(name: str) -> Platform:
+    """A platform by name.
+
+    Raises:
+        UnknownNameError: there is no such platform.
+    """
+    if name in _PLATFORMS:
+        return _PLATFORMS[name]()
+    counts = _accelerators(name)
+    if counts is None:
+        raise UnknownNameError("platform", name, (*platform_names(), "bal_mmM_fftF_vitV"))
+    return _balanced(name, counts)
+
+
+def get_instance(graph: str, platform: str = OWN, levels: tuple[int, ...] | None = None) -> Instance:
+    """A graph on a platform.
+
+    Args:
+        graph: the name of one of the package's graphs or of a generated one, or a user's file.
+        platform: a name, or `OWN` for the one that belongs to the graph.
+        levels: an operating point for each cluster; the highest where left out.
+
+    Raises:
+        UnknownNameError: there is no such graph or platform.
+        DsegymError: a platform by name for a graph that brings its own.
+        InvalidWorkloadError: a file that cannot be read, or a graph that the platform cannot run.
+    """
+    if not _brings_its_own(graph):
+        return bind(get_graph(graph), get_platform(home_platform(graph) if platform == OWN else platform), levels)
+    if platform != OWN:
+        raise DsegymError(f"Graph '{graph}' brings its own platform; platform is '{platform}', allowed is '{OWN}'.")
+    try:
+        return bind(*_own(graph), levels)
+    except InvalidWorkloadError as error:
+        place = "" if str(error).startswith(graph) else f"{graph}: "
+        raise InvalidWorkloadError(f"{place}{error}") from None
+
+
+def _brings_its_own(graph: str) -> bool:
+    return is_generated_name(graph) or is_graph_file(graph)
+
+
+def _own(graph: str) -> tuple[TaskGraph, Platform]:
+    if is_graph_file(graph):
+        return files.load_graph_file(Path(graph))
+    return generator.generate(graph)
+
+
+def _graph_row(name: str) -> Mapping[str, str]:
+    row = next((row for row in rows("graphs") if row["graph"] == name), None)
+    if row is None:
+        raise UnknownNameError("graph", name, graph_names())
+    return row
+
+
+@functools.cache
+def _graph_of_table(name: str) -> TaskGraph:
+    source = _graph_row(name)["source"]
+    tasks = [Task(row["task"], row["kernel"]) for row in rows("tasks") if row["graph"] == name]
+    place = {task.name: i for i, task in enumerate(tasks)}
+    edges = [
+        (place[row["source"]], place[row["target"]], int(row["volume"]))
+        for row in rows("edges")
+        if row["graph"] == name
+    ]
+    return task_graph(name, tasks, edges, source)
+
+
+def _run_times(table: str, clusters: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    """{kernel: {cluster: us}} of a table of run times, of these clusters."""
+    return {row["kernel"]: {c: int(row[c]) for c in clusters if row[c]} for row in rows(table)}
+
+
+def _paper(name: str, source: str) -> Platform:
+    """Three different elements, each a cluster of its own, whose power is unknown."""
+    names = ("P1", "P2", "P3")
+    return Platform(
+        name, tuple(Cluster(each, 1) for each in names), _run_times(f"run_times_{name}", names), source=source
+    )
+
+
+def _balanced(name: str, accelerators: Mapping[str, int], other_times: str = "") -> Platform:
+    """Cores and accelerators; clusters without elements are left out.
+
+    Args:
+        name: of the platform.
+        accelerators: how many of each kind.
+        other_times: a table of run times that differ on this platform.
+    """
+    counts = {kind: count for kind, count in {**_CORES, **accelerators}.items() if count}
+    run_times = _run_times("run_times_ds3", tuple(counts))
+    if other_times:
+        run_times |= _run_times(other_times, tuple(counts))
+    slow = {(kind, "FFT"): _SLOW for kind in _SLOW_TO_FFT if {kind, "FFT"} <= counts.keys()}
+    return Platform(
+        name,
+        tuple(Cluster(kind, count, operating_points(kind, count)) for kind, count in counts.items()),
+        {kernel: times for kernel, times in run_times.items() if times},
+        slow,
+        default_bandwidth=_FAST,
+        base_w=BASE_W,
+        source=_SOURCE,
+    )
+
+
+def _accelerators(name: str) -> dict[str, int] | None:
+    """How many of each kind a name of the family bal_mmM_fftF_vitV asks for; None for other names."""
+    match = _BAL.fullmatch(name)
+    counts = [int(count) for count in match.groups()] if match else []
+    if not counts or max(counts) > MOST_ACCELERATORS:
+        return None
+    return dict(zip(_ACCELERATORS, counts, strict=True))
+
+
+_PLATFORMS = {
+    "top": functools.cache(
+        lambda: _paper("top", "Topcuoglu, Hariri and Wu (IEEE TPDS 13(3), 2002); EpiSci/SoCRATES (gym_ds3; MIT)")
+    ),
+    "peft": functools.cache(lambda: _paper("peft", "Arabnejad and Barbosa (IEEE TPDS 25(3), 2014)")),
+    "multiple_bal": functools.cache(lambda: _balanced("multiple_bal", _ACCELERATORS)),
+    "bal_only": functools.cache(lambda: _balanced("bal_only", {}, "run_times_bal_only")),
+}
+CORE_GRAPHS = graph_names()
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Jobs that arrive at random."""
+
+    graphs: tuple[str, ...]  # all on one platform
+    probabilities: tuple[float, ...]  # of each graph; they sum to 1
+    platform: str
+    mean_interval_us: int  # us between arrivals, by default
+    queue: int  # jobs in the system at most, by default
+    summary: str
+
+
+_TEN = tuple(f"top{i}" for i in range(1, 11))
+# 250 us is one of the intervals that DS3 was run at: good schedulers keep up with its WiFi mix, poor ones do not.
+MIXES: Mapping[str, Mix] = {
+    "top": Mix(_TEN, (0.1,) * 10, "top", 25, 3, "the ten graphs of gym_ds3 in equal shares, with its defaults"),
+    "top1": Mix(("top1",), (1.0,), "top", 25, 3, "Topcuoglu's graph alone, with the defaults of gym_ds3"),
+    "wifi": Mix(
+        ("wifi_tx", "wifi_rx"), (0.8, 0.2), "multiple_bal", 250, 12, "mostly transmitting; DS3 paper, Fig. 12, mix b"
+    ),
+    "wifi_rx": Mix(
+        ("wifi_tx", "wifi_rx"), (0.2, 0.8), "multiple_bal", 250, 12, "mostly receiving; DS3 paper, Fig. 12, mix a"
+    ),
+    "radar": Mix(
+        ("range_detection", "pulse_doppler"),
+        (0.8, 0.2),
+        "multiple_bal",
+        250,
+        12,
+        "DS3 paper, Fig. 12, mix c; pulse_doppler is a reconstruction",
+    ),
+    "all": Mix(
+        ("wifi_tx", "wifi_rx", "range_detection", "pulse_doppler"),
+        (0.3, 0.3, 0.3, 0.1),
+        "multiple_bal",
+        250,
+        12,
+        "DS3 paper, Fig. 12, mix d; pulse_doppler is a reconstruction",
+    ),
+    "single_carrier": Mix(
+        ("sct", "scr"), (0.5, 0.5), "multiple_bal", 250, 12, "DS3's single-carrier jobs in equal shares (ours)"
+    ),
+}

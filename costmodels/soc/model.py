@@ -1,0 +1,233 @@
+"""Static schedules in JAX: the rule of docs/soc_scheduling.md for one design; `vmap` it for many.
+
+N tasks, P elements, K predecessors of a task at most, G different kinds of link, C clusters, L operating points at
+most. All times are int32 us and exact, so that results do not depend on the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .instance import INFEASIBLE, Instance, bind
+
+__all__ = [
+    "NEVER",
+    "Arrays",
+    "Placement",
+    "arrays",
+    "effective_order",
+    "energy_j",
+    "place_earliest",
+    "place_given",
+    "residency_us",
+    "run_times",
+    "schedule",
+    "schedule_earliest",
+    "start",
+]
+
+NEVER = 2**29  # us; the run time of a task on an element that cannot run it
+
+
+class Arrays(NamedTuple):
+    """An instance."""
+
+    run_time: Any  # int32[L, N, P], us, every cluster at its operating point l or its highest; `NEVER` if infeasible
+    predecessor: Any  # int32[N, K], N where there are fewer
+    communication: Any  # int32[N, K, G], us over each kind of link; 0 where there are fewer
+    link: Any  # int32[P, P], the kind of link from the first element to the second; 0 from an element to itself
+    cluster: Any  # int32[P], of each element
+    # W with 0 ... n busy elements, leakage included, and in the first cluster's the base power; L = 0 if unknown
+    power: Any  # float32[C, L, n + 1]
+
+
+class Placement(NamedTuple):
+    """A schedule in the making."""
+
+    finish: Any  # int32[N + 1], us; 0 where not placed, and of the task N, which stands for none
+    element: Any  # int32[N + 1]
+    available: Any  # int32[P], us, when the last task placed on each element finishes
+
+
+def arrays(instance: Instance, *, levels: bool = False) -> Arrays:
+    """The arrays of an instance, as NumPy.
+
+    Args:
+        instance: fixes the operating points, unless
+        levels: all operating points are wanted, for a design that chooses them.
+    """
+    graph, platform = instance.graph, instance.platform
+    count = max((len(cluster.operating_points) for cluster in platform.clusters), default=0)
+    chosen = [instance.levels]
+    if levels:
+        highest = [len(cluster.operating_points) - 1 for cluster in platform.clusters]
+        chosen = [tuple(min(level, top) for top in highest) for level in range(count)]
+    run_time = np.stack(
+        [bind(graph, platform, each).run_time_us if levels else instance.run_time_us for each in chosen]
+    )
+    most = max((len(edges) for edges in graph.predecessors), default=0)
+    predecessor = np.full((len(graph), max(most, 1)), len(graph), np.int32)
+    names = [platform.clusters[c].name for c in platform.element_clusters]
+    between = [[platform.bandwidth_between(a, b) for b in names] for a in names]
+    others = sorted({between[p][q] for p in range(len(names)) for q in range(len(names)) if p != q})
+    bandwidths = [platform.self_bandwidth, *others]  # of each kind of link
+    communication = np.zeros((*predecessor.shape, len(bandwidths)), np.int32)
+    for i, edges in enumerate(graph.predecessors):
+        for k, edge in enumerate(edges):
+            predecessor[i, k] = edge.source
+            communication[i, k] = [edge.volume // value for value in bandwidths]
+    link = [[0 if p == q else 1 + others.index(v) for q, v in enumerate(row)] for p, row in enumerate(between)]
+    widest = max(cluster.elements for cluster in platform.clusters)
+    power = np.zeros((len(platform.clusters), len(chosen) if platform.has_power else 0, widest + 1), np.float32)
+    if platform.has_power:
+        for level, each in enumerate(chosen):
+            for c, cluster in enumerate(platform.clusters):
+                point = cluster.operating_points[each[c]]
+                power[c, level, : cluster.elements + 1] = np.array(point.dynamic_w) + point.leakage_w * cluster.elements
+        power[0] += platform.base_w  # drawn as long as the first cluster is in any state
+    return Arrays(
+        run_time=np.where(run_time == INFEASIBLE, NEVER, run_time).astype(np.int32),
+        predecessor=predecessor,
+        communication=communication,
+        link=np.array(link, np.int32),
+        cluster=np.array(platform.element_clusters, np.int32),
+        power=power,
+    )
+
+
+def run_times(arrays: Arrays, levels: Any) -> jax.Array:
+    """int32[N, P], us, with each cluster at its operating point, int32[C]."""
+    of_element = levels[arrays.cluster]
+    return jnp.take_along_axis(jnp.asarray(arrays.run_time), of_element[None, None, :], axis=0)[0]
+
+
+def start(arrays: Arrays) -> Placement:
+    """Nothing is placed."""
+    count, elements = arrays.run_time.shape[1:]
+    return Placement(jnp.zeros(count + 1, jnp.int32), jnp.zeros(count + 1, jnp.int32), jnp.zeros(elements, jnp.int32))
+
+
+def effective_order(arrays: Arrays, ranks: Any) -> jax.Array:
+    """int32[N]: the tasks by ascending effective rank, ties in topological order; ranks int32[N], 0 to N - 1."""
+    count = len(arrays.predecessor)
+
+    def step(effective, task):
+        i, predecessors, rank = task
+        value = jnp.maximum(rank, jnp.max(effective[predecessors]))
+        return jax.lax.dynamic_update_index_in_dim(effective, value, i, 0), value
+
+    first = jnp.full(count + 1, -1, jnp.int32)
+    tasks = (jnp.arange(count), jnp.asarray(arrays.predecessor), ranks)
+    _, effective = jax.lax.scan(step, first, tasks)
+    return jnp.sort(effective * count + jnp.arange(count)) % count  # one array to sort: twice as fast as argsort
+
+
+def _at(array: Any, *index: Any) -> jax.Array:
+    """`array[index]` for indices that are surely in range: XLA leaves the checks out."""
+    return jnp.asarray(array).at[index].get(mode="promise_in_bounds")
+
+
+def _communication(arrays: Arrays, task: Any, kinds: Any) -> jax.Array:
+    """int32[K, ...], us, from each predecessor of the task over a kind of link, int32[K, ...]."""
+    times = _at(arrays.communication, task)
+    times = times.reshape(times.shape[0], times.shape[1], *(1,) * (kinds.ndim - 1))
+    result = times[:, 0]
+    for kind in range(1, times.shape[1]):
+        result = jnp.where(kinds == kind, times[:, kind], result)
+    return jnp.broadcast_to(result, kinds.shape)
+
+
+def place_given(arrays: Arrays, run_time: Any, placement: Placement, task: Any, element: Any) -> Placement:
+    """Places a task on an element, at the end of what is there; its predecessors are placed."""
+    return _finish_on(arrays, run_time, placement, task, element)._replace(
+        element=placement.element.at[task].set(element, mode="promise_in_bounds")
+    )
+
+
+def _finish_on(arrays: Arrays, run_time: Any, placement: Placement, task: Any, element: Any) -> Placement:
+    """As `place_given`, where `placement.element` holds the task's element already."""
+    predecessors = _at(arrays.predecessor, task)
+    of_predecessors = _at(placement.element, predecessors)
+    if arrays.communication.shape[2] == 2:
+        kinds = (of_predecessors != element).astype(jnp.int32)  # no need to look it up
+    else:
+        kinds = _at(arrays.link, of_predecessors, element)
+    ready = jnp.max(_at(placement.finish, predecessors) + _communication(arrays, task, kinds))
+    here = jnp.arange(len(placement.available)) == element
+    available = jnp.max(jnp.where(here, placement.available, 0))
+    finish = jnp.maximum(ready, available) + _at(run_time, task, element)
+    return placement._replace(
+        finish=placement.finish.at[task].set(finish, mode="promise_in_bounds"),
+        available=jnp.where(here, finish, placement.available),
+    )
+
+
+def finish_times(arrays: Arrays, run_time: Any, placement: Placement, task: Any) -> jax.Array:
+    """int32[P], us, when the task would finish on each element; at least `NEVER` where it cannot run."""
+    predecessors = _at(arrays.predecessor, task)
+    of_predecessors = _at(placement.element, predecessors)
+    if arrays.communication.shape[2] == 2:
+        kinds = (of_predecessors[:, None] != jnp.arange(len(placement.available))).astype(jnp.int32)
+    else:
+        kinds = _at(arrays.link, of_predecessors)
+    arrival = _at(placement.finish, predecessors)[:, None] + _communication(arrays, task, kinds)
+    return jnp.maximum(jnp.max(arrival, axis=0), placement.available) + _at(run_time, task)
+
+
+def place_earliest(arrays: Arrays, run_time: Any, placement: Placement, task: Any) -> Placement:
+    """Places a task on the element where it finishes first, ties to the lowest number."""
+    finishes = finish_times(arrays, run_time, placement, task)
+    finish = jnp.min(finishes)
+    numbers = jnp.arange(len(finishes))
+    element = jnp.min(jnp.where(finishes == finish, numbers, len(finishes)))  # argmin is a slow loop on CPUs
+    return Placement(
+        placement.finish.at[task].set(finish, mode="promise_in_bounds"),
+        placement.element.at[task].set(element, mode="promise_in_bounds"),
+        jnp.where(numbers == element, finish, placement.available),
+    )
+
+
+def schedule(arrays: Arrays, run_time: Any, order: Any, elements: Any) -> Placement:
+    """Places the tasks in an order that respects the precedences, int32[N], each on its element, int32[N]."""
+    first = start(arrays)._replace(element=jnp.append(elements, 0).astype(jnp.int32))
+    return _scan(lambda state, task: _finish_on(arrays, run_time, state, task, _at(elements, task)), first, order)
+
+
+def schedule_earliest(arrays: Arrays, run_time: Any, order: Any) -> Placement:
+    """Places the tasks in an order that respects the precedences, int32[N], each where it finishes first."""
+    return _scan(lambda state, task: place_earliest(arrays, run_time, state, task), start(arrays), order)
+
+
+def _scan(place: Callable[[Placement, Any], Placement], first: Placement, order: Any) -> Placement:
+    return jax.lax.scan(lambda state, task: (place(state, task), None), first, order)[0]
+
+
+def residency_us(arrays: Arrays, start_us: Any, finish_us: Any, element: Any) -> jax.Array:
+    """int32[C, n + 1], us: how long 0 ... n elements of each cluster are busy, from 0 to the last finish.
+
+    Args:
+        arrays: the instance.
+        start_us, finish_us, element: int32[N], of each task.
+    """
+    clusters, _, counts = arrays.power.shape
+    mine = _at(arrays.cluster, element)[:, None] == jnp.arange(clusters)
+    times = jnp.concatenate([start_us, finish_us])
+    changes = jnp.concatenate([mine, -mine.astype(jnp.int32)])
+    by_time = jnp.argsort(times)
+    busy = jnp.cumsum(changes[by_time], axis=0)  # [2 N, C], from each event on
+    times = times[by_time]
+    lengths = jnp.diff(times, append=times[-1:])
+    at_count = busy[:, :, None] == jnp.arange(counts)
+    residency = jnp.sum(jnp.where(at_count, lengths[:, None, None], 0), axis=0)
+    return residency.at[:, 0].add(times[0])
+
+
+def energy_j(arrays: Arrays, residency: Any, levels: Any) -> jax.Array:
+    """float32, J, of residencies int32[C, n + 1] in us with each cluster at its operating point, int32[C]."""
+    power = jnp.take_along_axis(jnp.asarray(arrays.power), levels[:, None, None], axis=1)[:, 0]
+    return jnp.sum(residency.astype(jnp.float32) * power) * 1e-6

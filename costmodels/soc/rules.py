@@ -1,0 +1,257 @@
+"""Rules that schedule a stream: the classic ones by name, and one of integer weights whose special cases they are.
+
+N tasks, P elements, T kinds of jobs. All keys are integers, so that ties are ties on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from .instance import Instance
+from .model import NEVER
+from .simulator import Arrays, Estimates, Rule, State
+
+__all__ = ["ELEMENT_FEATURES", "RULES", "TASK_FEATURES", "Facts", "facts", "named_rule", "weighted_rule"]
+
+_MOST_US = 2**18  # us; features are cut here, so that weighted sums stay in int32
+_SCALE = 1024  # of levels and means, which are compared in 1/1024 us
+_ALONE = 2**29  # the sufferage of a task that only one element can run
+_HIGHEST = 2**30 - 1
+
+# What the weighted rule sees of a task (a higher sum goes first) and of an element for it (a lower sum is better).
+TASK_FEATURES = {
+    "age": "time since its job was injected",
+    "rank": "upward rank: the mean longest way from the task's start to the job's end",
+    "mean": "mean run time over the elements",
+    "least": "least run time over the elements",
+    "finish": "time to the earliest estimated finish",
+    "sufferage": "second earliest less earliest estimated finish",
+}
+ELEMENT_FEATURES = {
+    "finish": "time to the estimated finish",
+    "start": "time to the estimated start",
+    "data": "time until the data are there",
+    "available": "time until the element is estimated to be available",
+    "run": "run time",
+    "energy": "run time, times the power of one busy element over the largest such power",
+}
+
+
+class Facts(NamedTuple):
+    """What rules know of the kinds of jobs beforehand."""
+
+    mean: Any  # int32[T, N], 1/1024 us, of the run times over the elements that can run the task
+    least: Any  # int32[T, N], us
+    level: Any  # int32[T, N], 1/1024 us, upward rank without communication
+    rank: Any  # int32[T, N], us, upward rank
+    energy: Any  # int32[T, N, P], us, see ELEMENT_FEATURES
+
+
+def facts(arrays: Arrays, instances: Sequence[Instance]) -> Facts:
+    """The facts of kinds of jobs, as NumPy."""
+    feasible = arrays.run_time < NEVER
+    count = np.maximum(feasible.sum(-1), 1)
+    mean = np.where(feasible, arrays.run_time, 0).sum(-1) / count
+    level, rank = np.zeros_like(mean), np.zeros_like(mean)
+    for t, instance in enumerate(instances):
+        apart = ~np.eye(instance.elements, dtype=bool)
+        communication = [float(times[apart].mean()) if apart.any() else 0.0 for times in instance.communication_us]
+        costs = dict(zip(instance.graph.edges, communication, strict=True))
+        for i in reversed(range(len(instance))):
+            after = instance.graph.successors[i]
+            level[t, i] = mean[t, i] + max((level[t, edge.target] for edge in after), default=0.0)
+            rank[t, i] = mean[t, i] + max((costs[edge] + rank[t, edge.target] for edge in after), default=0.0)
+    energy = np.zeros(arrays.run_time.shape)
+    if arrays.power.shape[0]:
+        one_busy = (arrays.power[:, 1] - arrays.power[:, 0])[arrays.cluster]
+        energy = np.where(feasible, arrays.run_time, 0) * (one_busy / one_busy.max())
+    return Facts(
+        np.round(_SCALE * mean).astype(np.int32),
+        arrays.run_time.min(-1),
+        np.round(_SCALE * level).astype(np.int32),
+        np.round(rank).astype(np.int32),
+        np.round(energy).astype(np.int32),
+    )
+
+
+def _lowest(estimate: Estimates, *keys: Any) -> Any:
+    """The element that can run the task with the least keys, compared one after another; ties to the lowest number."""
+    candidates = estimate.run_time < NEVER
+    for key in keys:
+        least = jnp.min(jnp.where(candidates, key, _HIGHEST))
+        candidates = candidates & (key == least)
+    numbers = jnp.arange(len(candidates))
+    return jnp.minimum(jnp.min(jnp.where(candidates, numbers, len(numbers))), len(numbers) - 1)
+
+
+def _least_two(finish: Any) -> tuple[Any, Any]:
+    """The earliest and the second earliest finish; the second is beyond `NEVER` where there is none."""
+    numbers = jnp.arange(len(finish))
+    least = jnp.min(finish)
+    where = jnp.min(jnp.where(finish == least, numbers, len(finish)))
+    return least, jnp.min(jnp.where(numbers == where, _HIGHEST, finish))
+
+
+def _sufferage(estimate: Estimates) -> Any:
+    least, second = _least_two(estimate.finish)
+    return jnp.where(second >= NEVER, _ALONE, second - least)
+
+
+def _kind(state: State, slot: Any) -> Any:
+    return state.kind.at[slot].get(mode="promise_in_bounds")
+
+
+def _of(table: Any, state: State, slot: Any, task: Any) -> Any:
+    """The entry of a table [T, N, ...] for a task."""
+    return jnp.asarray(table).at[_kind(state, slot), task].get(mode="promise_in_bounds")
+
+
+# Keys of elements, `(state, estimates) -> int32[P]`, and of tasks, `(facts, state, slot, task, estimates) -> int32`.
+def _finish(state: State, estimate: Estimates) -> Any:
+    return estimate.finish
+
+
+def _begin(state: State, estimate: Estimates) -> Any:
+    return estimate.start
+
+
+def _run_time(state: State, estimate: Estimates) -> Any:
+    return estimate.run_time
+
+
+def _is_busy(state: State, estimate: Estimates) -> Any:
+    return state.ends_us < NEVER
+
+
+def _recent(state: State, estimate: Estimates) -> Any:
+    return state.recent
+
+
+def _available(state: State, estimate: Estimates) -> Any:
+    return jnp.maximum(state.available, state.now)
+
+
+def _without_communication(state: State, estimate: Estimates) -> Any:
+    return _available(state, estimate) + estimate.run_time
+
+
+class _Classic(NamedTuple):
+    """A rule by its keys, least first."""
+
+    summary: str
+    task: Sequence[Any]  # none: the task that is offered
+    element: Sequence[Any]
+
+
+_CLASSICS: Mapping[str, _Classic] = {
+    "eft": _Classic("earliest finish time (MCT) of the offered task", (), (_finish,)),
+    "met": _Classic(
+        "least run time of the offered task; ties to idle elements, then to the fewest tasks assigned at once",
+        (),
+        (_run_time, _is_busy, _recent),
+    ),
+    "olb": _Classic("opportunistic load balancing: the offered task on the element available first", (), (_available,)),
+    "etf_finish": _Classic(
+        "the task and element with the earliest finish (ETF as DS3 and CEDR have it; dynamic min-min)",
+        (lambda f, state, slot, task, e: jnp.min(e.finish),),
+        (_finish,),
+    ),
+    "etf_start": _Classic(
+        "the task and element with the earliest start, ties by static level (ETF as Hwang et al. 1989 have it)",
+        (
+            lambda f, state, slot, task, e: jnp.min(jnp.where(e.run_time < NEVER, e.start, NEVER)),
+            lambda f, state, slot, task, e: -_of(f.level, state, slot, task),
+        ),
+        (_begin,),
+    ),
+    "stf": _Classic(
+        "shortest task first, on its fastest element",
+        (lambda f, state, slot, task, e: jnp.min(e.run_time),),
+        (_run_time,),
+    ),
+    "max_min": _Classic(
+        "the task whose earliest finish is latest, where it finishes first",
+        (lambda f, state, slot, task, e: -jnp.min(e.finish),),
+        (_finish,),
+    ),
+    "sufferage": _Classic(
+        "the task that loses most if it does not get its best element, where it finishes first",
+        (lambda f, state, slot, task, e: -_sufferage(e),),
+        (_finish,),
+    ),
+    "heft_rt": _Classic(
+        "run-time HEFT: the task of the largest mean run time, where it finishes first but for communication",
+        (lambda f, state, slot, task, e: -_of(f.mean, state, slot, task),),
+        (_without_communication,),
+    ),
+}
+RULES: Mapping[str, str] = {name: classic.summary for name, classic in _CLASSICS.items()}
+
+
+def named_rule(name: str, known: Facts) -> Rule:
+    """A rule of `RULES`."""
+    classic = _CLASSICS[name]
+
+    def keys(state: State, slot: Any, task: Any, estimate: Estimates) -> tuple[Any, Any]:
+        found = [key(known, state, slot, task, estimate) for key in classic.task]
+        return (*found, 0, 0)[:2]
+
+    def element(state: State, slot: Any, task: Any, estimate: Estimates) -> Any:
+        return _lowest(estimate, *(key(state, estimate) for key in classic.element))
+
+    return Rule(bool(classic.task), keys, element)
+
+
+class Weights(NamedTuple):
+    """The weighted rule's parameters, int32."""
+
+    pairs: Any  # 0: first the task, by its sum, then the element; 1: task and element at once, by the sums together
+    task: Any  # int32[6], of TASK_FEATURES
+    element: Any  # int32[6], of ELEMENT_FEATURES
+
+
+def weighted_rule(known: Facts, weights: Weights) -> Rule:
+    """The rule of weights.
+
+    A task's merit is the weighted sum of its features, an element's cost that of its own for the task. With `pairs` the
+    task goes first whose least cost less its merit is least, without it the task of the largest merit; ties to the task
+    offered first. It goes to the element of the least cost; ties to elements that run nothing, then to the fewest tasks
+    assigned at once, then to the lowest number.
+    """
+
+    def costs(state: State, slot: Any, task: Any, estimate: Estimates) -> Any:
+        moments = (estimate.finish, estimate.start, estimate.data, state.available)
+        features = [
+            *(moment - state.now for moment in moments),
+            estimate.run_time,
+            _of(known.energy, state, slot, task),
+        ]
+        return jnp.where(estimate.run_time < NEVER, _weigh(weights.element, features), NEVER)
+
+    def keys(state: State, slot: Any, task: Any, estimate: Estimates) -> tuple[Any, Any]:
+        least, second = _least_two(estimate.finish)
+        features = [
+            state.now - state.injection_us.at[slot].get(mode="promise_in_bounds"),
+            _of(known.rank, state, slot, task),
+            _of(known.mean, state, slot, task) // _SCALE,
+            _of(known.least, state, slot, task),
+            least - state.now,
+            jnp.where(second >= NEVER, _MOST_US, second - least),
+        ]
+        cost = jnp.where(weights.pairs > 0, jnp.min(costs(state, slot, task, estimate)), 0)
+        return cost - _weigh(weights.task, features), 0
+
+    def element(state: State, slot: Any, task: Any, estimate: Estimates) -> Any:
+        cost = costs(state, slot, task, estimate)
+        return _lowest(estimate, cost, _is_busy(state, estimate), _recent(state, estimate))
+
+    return Rule(True, keys, element)
+
+
+def _weigh(weights: Any, features: Sequence[Any]) -> Any:
+    """The weighted sum of features, each cut to [0, 2^18] us."""
+    return sum(weights[i] * jnp.clip(feature, 0, _MOST_US) for i, feature in enumerate(features))

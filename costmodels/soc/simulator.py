@@ -1,0 +1,509 @@
+"""The streaming simulator in JAX: the rules of docs/soc_scheduling.md, one lane; `vmap` the steps for many.
+
+J slots for jobs, N tasks of a job at most, P elements, T kinds of jobs, K predecessors at most, G kinds of link, C
+clusters, A jobs of a trace. All times are int32 us and exact.
+
+One `micro_step` looks at one ready task and assigns the best when all are compared; where none is left, it starts one
+assigned task; and where none can start, it lets time pass to the next event. There is no loop in it, so lanes of a
+batch never wait for each other: a nested loop to the next decision waits for the slowest lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import model
+from .instance import Instance
+from .model import NEVER
+
+__all__ = [
+    "ASSIGNED",
+    "DONE",
+    "EMPTY",
+    "READY",
+    "RUNNING",
+    "WAITING",
+    "Arrays",
+    "Choice",
+    "Estimates",
+    "Rule",
+    "Search",
+    "State",
+    "Trace",
+    "advance",
+    "arrays",
+    "assign",
+    "choose",
+    "estimates",
+    "initial",
+    "is_over",
+    "micro_step",
+    "no_search",
+    "offered",
+    "play",
+    "start_one",
+]
+
+EMPTY, WAITING, READY, ASSIGNED, RUNNING, DONE = range(6)  # what a task can be
+_WORD = 32  # bit
+FACTOR_BITS = 10  # a run-time factor counts in 1/1024
+
+
+class Arrays(NamedTuple):
+    """Kinds of jobs on a platform."""
+
+    run_time: Any  # int32[T, N, P], us, at least 1 for a task with successors; `NEVER` if it cannot run there
+    predecessor: Any  # int32[T, N, K]; N where there are fewer
+    communication: Any  # int32[T, N, K, G], us
+    link: Any  # int32[P, P], as `model.Arrays`
+    needed: Any  # uint32[T, N, words], the set of predecessors
+    waiting: Any  # int32[T, N], `WAITING`; `EMPTY` beyond the kind's tasks
+    cluster: Any  # int32[P]
+    power: Any  # float32[C, n + 1], W, as `model.Arrays`; C = 0 where unknown
+
+
+class Trace(NamedTuple):
+    """What arrives: A jobs."""
+
+    arrival_us: Any  # int32[A], ascending, the first at 0
+    kind: Any  # int32[A]
+    factor: Any  # int32[A, N], actual over tabulated run time in 1/1024
+
+
+class State(NamedTuple):
+    """Where a stream stands."""
+
+    now: Any  # int32, us
+    injected: Any  # int32, jobs
+    injected_us: Any  # int32, us, when the last of them was
+    completed: Any  # int32, jobs
+    assigned: Any  # int32, tasks
+    occupancy_us: Any  # int32, us, the integral over time of the number of jobs in the system
+    latency_us: Any  # int32, us, summed over the jobs that left within the counted time
+    counted: Any  # int32, those jobs
+    residency_us: Any  # int32[C, n + 1], us, with 0 ... n busy elements
+    job: Any  # int32[J], the number of the job in each slot; -1 for none
+    kind: Any  # int32[J]
+    injection_us: Any  # int32[J], us
+    status: Any  # int32[J, N]
+    missing: Any  # uint32[J, N, words], the set of predecessors that have not finished
+    element: Any  # int32[J, N]
+    data_us: Any  # int32[J, N], us, when its data are on its element
+    finish_us: Any  # int32[J, N], us; until it runs, its actual run time
+    priority: Any  # int32[J, N], of assigned tasks: the lowest starts first
+    available: Any  # int32[P], us, the estimate
+    ends_us: Any  # int32[P], us, the finish of the running task; `NEVER` if idle
+    recent: Any  # int32[P], tasks assigned since time last passed
+
+
+class Choice(NamedTuple):
+    """An assignment of a ready task."""
+
+    slot: Any  # int32
+    task: Any  # int32
+    element: Any  # int32, one that can run it
+
+
+def arrays(instances: Sequence[Instance]) -> Arrays:
+    """The arrays of kinds of jobs that share a platform and its operating points, as NumPy."""
+    parts = [model.arrays(instance) for instance in instances]
+    most = max(len(instance) for instance in instances)
+    widest = max(part.predecessor.shape[1] for part in parts)
+    words = -(-most // _WORD)
+    kinds = parts[0].communication.shape[2]
+    elements = len(parts[0].cluster)
+    run_time = np.full((len(parts), most, elements), NEVER, np.int32)
+    predecessor = np.full((len(parts), most, widest), most, np.int32)
+    communication = np.zeros((len(parts), most, widest, kinds), np.int32)
+    needed = np.zeros((len(parts), most, words), np.uint32)
+    waiting = np.full((len(parts), most), EMPTY, np.int32)
+    for t, (part, instance) in enumerate(zip(parts, instances, strict=True)):
+        count, k = part.predecessor.shape
+        goes_on = np.array([bool(edges) for edges in instance.graph.successors])
+        run_time[t, :count] = np.maximum(part.run_time[0], goes_on[:, None])
+        predecessor[t, :count, :k] = np.where(part.predecessor == count, most, part.predecessor)
+        communication[t, :count, :k] = part.communication
+        waiting[t, :count] = WAITING
+        for edge in instance.graph.edges:
+            needed[t, edge.target, edge.source // _WORD] |= np.uint32(1 << (edge.source % _WORD))
+    power = parts[0].power
+    return Arrays(
+        run_time,
+        predecessor,
+        communication,
+        parts[0].link,
+        needed,
+        waiting,
+        parts[0].cluster,
+        power[:, 0] if power.shape[1] else np.zeros((0, power.shape[2]), np.float32),
+    )
+
+
+def initial(arrays: Arrays, trace: Trace, *, queue: int) -> State:
+    """The state at 0, with as many of the jobs that arrive at 0 as there are slots.
+
+    Args:
+        arrays: the kinds of jobs.
+        trace: what arrives.
+        queue: J, the number of slots.
+    """
+    kinds, most, elements = arrays.run_time.shape
+    del kinds
+    number = jnp.arange(queue)
+    padded = jnp.pad(jnp.asarray(trace.arrival_us), (0, queue), constant_values=NEVER)[:queue]
+    present = padded <= 0
+    kind = jnp.where(present, jnp.pad(jnp.asarray(trace.kind), (0, queue))[:queue], 0)
+    missing = jnp.asarray(arrays.needed)[kind]
+    status = jnp.where(present[:, None], jnp.asarray(arrays.waiting)[kind], EMPTY)
+    status = jnp.where((status == WAITING) & _nothing(missing), READY, status)
+    zeros = jnp.zeros((queue, most), jnp.int32)
+    nothing = jnp.int32(0)
+    return State(
+        now=nothing,
+        injected=jnp.sum(present, dtype=jnp.int32),
+        injected_us=nothing,
+        completed=nothing,
+        assigned=nothing,
+        occupancy_us=nothing,
+        latency_us=nothing,
+        counted=nothing,
+        residency_us=jnp.zeros(arrays.power.shape, jnp.int32),
+        job=jnp.where(present, number, -1),
+        kind=kind,
+        injection_us=jnp.zeros(queue, jnp.int32),
+        status=status,
+        missing=missing,
+        element=zeros,
+        data_us=zeros,
+        finish_us=zeros,
+        priority=zeros,
+        available=jnp.zeros(elements, jnp.int32),
+        ends_us=jnp.full(elements, NEVER, jnp.int32),
+        recent=jnp.zeros(elements, jnp.int32),
+    )
+
+
+def is_over(trace: Trace, state: State) -> jax.Array:
+    """bool, whether every job has left."""
+    return state.completed >= len(trace.arrival_us)
+
+
+def offered(state: State, after: Any = -1) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The ready task that is offered first, of those that come after a place in the order of offers.
+
+    All tasks that are ready became so now, as time does not pass before they are assigned: the order is by job, then by
+    task.
+
+    Args:
+        state: the state.
+        after: int32, a place.
+
+    Returns:
+        Its place, int32, `NEVER` if there is none; and its slot and number, int32, without meaning if there is none.
+    """
+    queue, most = state.status.shape
+    places = state.job[:, None] * most + jnp.arange(most)
+    place = jnp.min(jnp.where((state.status == READY) & (places > after), places, NEVER))
+    slot = jnp.max(jnp.where(state.job == place // most, jnp.arange(queue), 0))
+    return place, slot, place % most
+
+
+class Estimates(NamedTuple):
+    """What a scheduler can know of one task on each element. int32[P], us."""
+
+    data: Any  # when its data would be there
+    start: Any  # when it would start, by the estimates of what was assigned before
+    finish: Any  # at least `NEVER` where it cannot run
+    run_time: Any  # from the table
+
+
+def estimates(arrays: Arrays, state: State, slot: Any, task: Any) -> Estimates:
+    """Estimates for a ready task."""
+    kind = _at(state.kind, slot)
+    predecessors = _at(arrays.predecessor, kind, task)
+    exists = predecessors < state.status.shape[1]
+    safe = jnp.where(exists, predecessors, 0)
+    element = _at(state.element, slot, safe)
+    finish = jnp.where(exists, _at(state.finish_us, slot, safe), 0)
+    times = _at(arrays.communication, kind, task)  # [K, G]
+    if times.shape[1] == 2:
+        kinds = (element[:, None] != jnp.arange(arrays.run_time.shape[2])).astype(jnp.int32)
+    else:
+        kinds = _at(arrays.link, element)
+    communication = times[:, :1]
+    for g in range(1, times.shape[1]):
+        communication = jnp.where(kinds == g, times[:, g : g + 1], communication)
+    data = jnp.max(finish[:, None] + communication, axis=0)
+    data = jnp.maximum(data, state.now)
+    run_time = _at(arrays.run_time, kind, task)
+    begin = jnp.maximum(data, state.available)
+    return Estimates(data, begin, begin + run_time, run_time)
+
+
+def assign(arrays: Arrays, trace: Trace, state: State, choice: Choice, given: Estimates, when: Any) -> State:
+    """Assigns a ready task, where `when` holds; `given` are its estimates."""
+    queue, most = state.status.shape
+    flat = jnp.arange(queue * most).reshape(queue, most)
+    here = (flat == choice.slot * most + choice.task) & when
+    there = (jnp.arange(len(state.available)) == choice.element) & when
+    job = _at(state.job, choice.slot)
+    table = jnp.max(jnp.where(there, given.run_time, 0))
+    factor = _at(trace.factor, jnp.maximum(job, 0), choice.task)
+    actual = jnp.maximum((table * factor + 2 ** (FACTOR_BITS - 1)) >> FACTOR_BITS, jnp.minimum(table, 1))
+    total = len(trace.arrival_us) * most
+    return state._replace(
+        status=jnp.where(here, ASSIGNED, state.status),
+        element=jnp.where(here, choice.element, state.element),
+        data_us=jnp.where(here, jnp.max(jnp.where(there, given.data, 0)), state.data_us),
+        finish_us=jnp.where(here, actual, state.finish_us),
+        priority=jnp.where(here, job * total + state.assigned, state.priority),
+        available=jnp.where(there, given.finish, state.available),
+        recent=state.recent + there,
+        assigned=state.assigned + when,
+    )
+
+
+def start_one(state: State, when: Any) -> tuple[State, jax.Array]:
+    """Starts one assigned task, where `when` holds: of those that can start, the one of the lowest priority number.
+
+    Returns:
+        The state, and bool: whether another task can start.
+    """
+    elements = jnp.arange(len(state.available))
+    idle = jnp.sum(jnp.where(state.ends_us == NEVER, jnp.uint32(1) << elements.astype(jnp.uint32), 0), dtype=jnp.uint32)
+    on_idle = (idle >> state.element.astype(jnp.uint32)) & 1 > 0
+    can = (state.status == ASSIGNED) & (state.data_us <= state.now) & on_idle & when
+    least = jnp.min(jnp.where(can, state.priority, NEVER))
+    starts = can & (state.priority == least)
+    element = jnp.max(jnp.where(starts, state.element, -1))
+    end = jnp.max(jnp.where(starts, state.now + state.finish_us, 0))
+    started = state._replace(
+        status=jnp.where(starts, RUNNING, state.status),
+        finish_us=jnp.where(starts, end, state.finish_us),
+        ends_us=jnp.where(elements == element, end, state.ends_us),
+    )
+    return started, jnp.any(can & (state.element != element))
+
+
+def advance(
+    arrays: Arrays, trace: Trace, state: State, when: Any, warm_up_us: int | Any = 0, end_us: int | Any = NEVER
+) -> State:
+    """Lets time pass to the next event, where `when` holds: no task may be ready, and none may be able to start.
+
+    Args:
+        arrays: the kinds of jobs.
+        trace: what arrives.
+        state: the state; where all jobs have left, nothing changes.
+        when: bool.
+        warm_up_us, end_us: latencies of jobs that leave after the first and not after the second are counted.
+    """
+    queue = state.status.shape[0]
+    when = when & ~is_over(trace, state)
+
+    # The next event. Data that come to a busy element are one too, at which nothing happens.
+    comes_us = jnp.where((state.status == ASSIGNED) & (state.data_us > state.now), state.data_us, NEVER)
+    jobs = len(trace.arrival_us)
+    expected = state.injected < jobs
+    following = jnp.minimum(state.injected, jobs - 1)
+    arrival = _at(trace.arrival_us, following)
+    enters_us = jnp.where(expected & jnp.any(state.job < 0), jnp.maximum(arrival, state.now + 1), NEVER)
+    event = jnp.minimum(jnp.minimum(jnp.min(state.ends_us), jnp.min(comes_us)), enters_us)
+    now = jnp.where(when, event, state.now)
+    passed = now - state.now
+
+    # Completions.
+    ended = (state.status == RUNNING) & (state.finish_us <= now) & when
+    missing = state.missing & ~_words(ended, state.missing.shape[2])[:, None, :]
+    status = jnp.where(ended, DONE, state.status)
+    freed = (state.ends_us <= now) & when
+    present = state.job >= 0
+    leaves = jnp.all((status == DONE) | (status == EMPTY), axis=1) & present & when
+    counts = leaves & (now > warm_up_us) & (now <= end_us)
+
+    # Injection.
+    job = jnp.where(leaves, -1, state.job)
+    slots = jnp.arange(queue)
+    first_free = jnp.min(jnp.where(job < 0, slots, queue))
+    entered = (slots == first_free) & when & expected & (arrival <= now) & (state.injected_us < now)
+    kind = _at(trace.kind, following)
+    status = jnp.where(leaves[:, None], EMPTY, status)
+    status = jnp.where(entered[:, None], _at(arrays.waiting, kind), status)
+    missing = jnp.where(entered[:, None, None], _at(arrays.needed, kind), missing)
+
+    # What has become ready.
+    becomes = (status == WAITING) & _nothing(missing) & when
+    residency = state.residency_us
+    if residency.shape[0]:
+        of_cluster = jnp.asarray(arrays.cluster)[:, None] == jnp.arange(residency.shape[0])
+        busy = jnp.sum(of_cluster & (state.ends_us < NEVER)[:, None], axis=0)
+        residency = residency + jnp.where(busy[:, None] == jnp.arange(residency.shape[1]), passed, 0)
+    return state._replace(
+        now=now,
+        injected=state.injected + jnp.any(entered),
+        injected_us=jnp.where(jnp.any(entered), now, state.injected_us),
+        completed=state.completed + jnp.sum(leaves, dtype=jnp.int32),
+        occupancy_us=state.occupancy_us + jnp.sum(present, dtype=jnp.int32) * passed,
+        latency_us=state.latency_us + jnp.sum(jnp.where(counts, now - state.injection_us, 0)),
+        counted=state.counted + jnp.sum(counts, dtype=jnp.int32),
+        residency_us=residency,
+        job=jnp.where(entered, state.injected, job),
+        kind=jnp.where(entered, kind, state.kind),
+        injection_us=jnp.where(entered, now, state.injection_us),
+        status=jnp.where(becomes, READY, status),
+        missing=missing,
+        ends_us=jnp.where(freed, NEVER, state.ends_us),
+        recent=jnp.where(when, 0, state.recent),
+    )
+
+
+class Rule(NamedTuple):
+    """How a scheduler chooses.
+
+    Attributes:
+        compares: whether all ready tasks are compared, or the one that is offered first is taken.
+        keys: `(state, slot, task, Estimates) -> int32, int32`, of a task: the least go first, then the first offered.
+        element: `(state, slot, task, Estimates) -> int32`, the element for a task, one that can run it.
+    """
+
+    compares: bool
+    keys: Callable[..., tuple[Any, Any]]
+    element: Callable[..., Any]
+
+
+class Search(NamedTuple):
+    """The comparison of ready tasks, one a step: where it stands."""
+
+    place: Any  # int32, of the task compared last, in the order of offers; -1 at the beginning
+    keys: Any  # int32[2], the best task's
+    choice: Any  # Choice
+    given: Any  # Estimates, of the best task
+
+
+def no_search(arrays: Arrays) -> Search:
+    """Nothing is compared yet."""
+    nothing = jnp.int32(0)
+    zeros = jnp.zeros(arrays.run_time.shape[2], jnp.int32)
+    return Search(
+        jnp.int32(-1),
+        jnp.full(2, NEVER, jnp.int32),
+        Choice(nothing, nothing, nothing),
+        Estimates(zeros, zeros, zeros, zeros),
+    )
+
+
+def _better(search: Search, place: Any, slot: Any, task: Any, state: State, given: Estimates, rule: Rule) -> Search:
+    """The search with one more task looked at; without meaning where there is none."""
+    keys = jnp.stack([jnp.asarray(key, jnp.int32) for key in rule.keys(state, slot, task, given)])
+    ahead = (keys[0] < search.keys[0]) | ((keys[0] == search.keys[0]) & (keys[1] < search.keys[1]))
+    better = (search.place < 0) | ahead
+    mine = Search(place, keys, Choice(slot, task, rule.element(state, slot, task, given)), given)
+    return jax.tree.map(lambda new, old: jnp.where(better, new, old), mine, search)._replace(place=place)
+
+
+def micro_step(
+    arrays: Arrays,
+    trace: Trace,
+    state: State,
+    search: Search,
+    rule: Rule,
+    warm_up_us: int | Any = 0,
+    end_us: int | Any = NEVER,
+) -> tuple[State, Search]:
+    """Looks at one ready task, and assigns the best one once all are compared; if no task is ready then, starts one;
+    if none can start, time passes."""
+    place, slot, task = offered(state, search.place)
+    given = estimates(arrays, state, slot, task)
+    exists = place < NEVER
+    ready = jnp.sum(state.status == READY)
+    if not rule.compares:
+        choice, decides = Choice(slot, task, rule.element(state, slot, task, given)), exists
+    else:
+        search = _better(search, place, slot, task, state, given, rule)
+        following, _, _ = offered(state, place)
+        decides = exists & (following == NEVER)
+        choice, given = search.choice, search.given
+        search = search._replace(place=jnp.where(decides | ~exists, -1, place))
+    state = assign(arrays, trace, state, choice, given, decides)
+    idle = (ready == 0) | (decides & (ready == 1))
+    state, more = start_one(state, idle)
+    return advance(arrays, trace, state, idle & ~more, warm_up_us, end_us), search
+
+
+def choose(arrays: Arrays, state: State, rule: Rule) -> tuple[Choice, Estimates]:
+    """What a rule assigns next, where a task is ready."""
+
+    def look(search: Search) -> Search:
+        place, slot, task = offered(state, search.place)
+        given = estimates(arrays, state, slot, task)
+        return _better(search, place, slot, task, state, given, rule)
+
+    def goes_on(search: Search) -> Any:
+        first = search.place < 0
+        return first | (rule.compares & (offered(state, search.place)[0] < NEVER))
+
+    last = jax.lax.while_loop(goes_on, look, no_search(arrays))
+    return last.choice, last.given
+
+
+def play(
+    arrays: Arrays,
+    traces: Trace,
+    rule_of: Callable[[Any], Rule],
+    designs: Any,
+    *,
+    queue: int,
+    warm_up_us: int | Any = 0,
+    end_us: int | Any = NEVER,
+) -> State:
+    """Plays S traces under each of D rules to the end.
+
+    The loop ends with the slowest lane; a lane that is over stays as it is.
+
+    Args:
+        arrays: the kinds of jobs.
+        traces: leaves with a leading axis S.
+        rule_of: makes a rule of one design.
+        designs: a pytree, leaves with a leading axis D.
+        queue: J, the number of slots.
+        warm_up_us, end_us: as `advance`.
+
+    Returns:
+        The final states, leaves with leading axes D and S.
+    """
+
+    def step(design, trace, carry):
+        return micro_step(arrays, trace, *carry, rule_of(design), warm_up_us, end_us)
+
+    steps = jax.vmap(jax.vmap(step, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
+    first = jax.vmap(lambda trace: (initial(arrays, trace, queue=queue), no_search(arrays)))(traces)
+    count = len(jax.tree.leaves(designs)[0])
+    first = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), first)
+    jobs = traces.arrival_us.shape[1]
+    last, _ = jax.lax.while_loop(
+        lambda carry: jnp.any(carry[0].completed < jobs), lambda carry: steps(designs, traces, carry), first
+    )
+    return last
+
+
+def _at(array: Any, *index: Any) -> jax.Array:
+    """`array[index]` for indices that are surely in range: XLA leaves the checks out."""
+    return jnp.asarray(array).at[index].get(mode="promise_in_bounds")
+
+
+def _nothing(sets: jax.Array) -> jax.Array:
+    """bool[...], whether each set, uint32[..., words], is empty."""
+    return jnp.all(sets == 0, axis=-1)
+
+
+def _words(members: jax.Array, words: int) -> jax.Array:
+    """uint32[..., words]: a set of tasks, bool[..., N], as bits."""
+    count = members.shape[-1]
+    padded = jnp.pad(members, [(0, 0)] * (members.ndim - 1) + [(0, words * _WORD - count)])
+    grouped = padded.reshape(*members.shape[:-1], words, _WORD)
+    bits = jnp.uint32(1) << jnp.arange(_WORD, dtype=jnp.uint32)
+    return jnp.sum(jnp.where(grouped, bits, 0), axis=-1, dtype=jnp.uint32)
