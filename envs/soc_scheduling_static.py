@@ -385,10 +385,10 @@ def stored_bound_us(instance: Instance) -> int:
 
 @functools.cache
 def _stored() -> Mapping[tuple[str, str], Mapping[str, str]]:
-    """The rows of `bounds.csv` by graph and platform."""
+    """The rows of `bounds.csv` by graph and the platform's name."""
     text = (importlib.resources.files(soc) / "bounds.csv").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
-    return {(row["graph"], row["platform"]): row for row in csv.DictReader(lines)}
+    return {(row["graph"], row["on"]): row for row in csv.DictReader(lines)}
 
 
 def _stored_schedule(row: Mapping[str, str], instance: Instance) -> Schedule:
@@ -448,7 +448,7 @@ def _build(scenario_id: str, graph: str, platform: str, objective: str, space: s
             "only objective=makespan and frequency=highest are allowed."
         )
     layout = _Layout(instance, space, frequency)
-    key = (graph, instance.platform.name if platform == OWN else platform)
+    key = (graph, instance.platform.name)
     baselines = _baselines(layout, key)
     unknown = Yardstick("", float("nan"), "")
     forms = dict(ONE_SHOT_FORMS)
@@ -545,8 +545,8 @@ def _bounds(options: Mapping[str, str], progress: Callable[[int, int], None] = l
     """Best schedule and bound of the makespan by CP-SAT.
 
     Returns:
-        One row: graph and platform; the bound in us, the best makespan in us, whether that is proven optimal, the
-        method, HEFT's makespan, and the best schedule as `start@element` of each task.
+        One row: the instance, and its platform's name; the bound in us, the best makespan in us, whether that is proven
+        optimal, the method, HEFT's makespan, and the best schedule as `start@element` of each task.
     """
     from ..costmodels.soc.exact import solve
     from ..costmodels.soc.heuristics import HEURISTICS, run_heuristic
@@ -554,7 +554,7 @@ def _bounds(options: Mapping[str, str], progress: Callable[[int, int], None] = l
     instance = get_instance(options["graph"], options["platform"])
     schedules = [run_heuristic(name, instance) for name in HEURISTICS]
     progress(1, 2)
-    seconds = CP_SAT_SECONDS
+    seconds = SECONDS[len(instance) > SMALL]
     found = solve(instance, hint=min(schedules, key=lambda each: each.makespan_us), time_limit_s=seconds)
     progress(2, 2)
     best = min([found.schedule, *schedules], key=lambda each: each.makespan_us)
@@ -562,8 +562,8 @@ def _bounds(options: Mapping[str, str], progress: Callable[[int, int], None] = l
     pairs = zip(best.start_us.tolist(), best.element.tolist(), strict=True)
     return [
         {
-            "graph": options["graph"],
-            "platform": instance.platform.name if options["platform"] == OWN else options["platform"],
+            **{key: options[key] for key in ("graph", "platform", "objective", "space", "frequency")},
+            "on": instance.platform.name,
             "bound_us": found.bound_us,
             "best_us": best.makespan_us,
             "proven": "yes" if found.optimal else "no",
@@ -574,7 +574,8 @@ def _bounds(options: Mapping[str, str], progress: Callable[[int, int], None] = l
     ]
 
 
-CP_SAT_SECONDS = 120.0
+SMALL = 30  # tasks; graphs of the core up to this size are solved to the optimum
+SECONDS = (900.0, 60.0)  # of CP-SAT at most: for small graphs, and for larger ones
 
 SCENARIO = Scenario(
     summary="Schedule a task graph, known beforehand, on the processing elements of a system on chip.",

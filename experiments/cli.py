@@ -67,6 +67,7 @@ _LONG = 24  # parameters of a design space that are shown one by one
 _UNITS: Mapping[str, str] = {
     "s": "s",
     "us": "us",
+    "js": "J s",
     "bytes": "B",
     "j": "J",
     "mm2": "mm2",

@@ -29,6 +29,12 @@ def _load(name):
 oracle, cases = _load("soc_oracle"), _load("soc_cases")
 
 
+def slow(*values):
+    """Parameters of slow tests: each compiles a program of its own."""
+    rows = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [pytest.param(*row, marks=pytest.mark.slow) for row in rows]
+
+
 # --- Static -----------------------------------------------------------------------------------------------------------
 
 
@@ -50,7 +56,7 @@ def schedules(instance, placed):
     return [Schedule(e, f - t, f) for e, f, t in zip(element, finish, run_time, strict=True)]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(3), *slow(*range(3, 12))])
 def test_static_schedules_of_random_designs_equal_the_oracle(seed):
     rng = np.random.default_rng([1, seed])
     instance = cases.random_instances(rng, kept=0.8)[0]
@@ -120,16 +126,16 @@ def against_oracle(instances, traces, rule, queue):
 
 
 @pytest.mark.parametrize("rule", rules.RULES)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, *slow(*range(1, 6))])
 def test_streams_of_random_graphs_equal_the_oracle_to_the_microsecond(rule, seed):
     rng = np.random.default_rng([2, seed])
     instances = cases.random_instances(rng, graphs=3, tasks=(1, 12))
-    drawn = [cases.random_trace(rng, instances, 24, mean, noise=0.2 * seed) for mean in (0, 5, 40, 400)]
+    drawn = [cases.random_trace(rng, instances, 24, mean, noise=0.2 * (1 - seed % 2)) for mean in (0, 5, 40, 400)]
     traces = stacked([simulator.Trace(**each) for each in drawn])
     against_oracle(instances, traces, rule, queue=int(rng.integers(1, 5)))
 
 
-@pytest.mark.parametrize(("mix", "rule", "jobs"), [("top", "eft", 128), ("top", "met", 60), ("wifi", "eft", 40)])
+@pytest.mark.parametrize(("mix", "rule", "jobs"), [("top", "eft", 128), ("wifi", "eft", 40), *slow(("top", "met", 60))])
 def test_streams_of_the_mixes_equal_the_oracle(mix, rule, jobs):
     kinds = MIXES[mix]
     instances = [get_instance(graph, kinds.platform) for graph in kinds.graphs]
@@ -166,23 +172,46 @@ def test_a_trace_gives_the_same_result_in_a_batch_of_any_size():
     assert not np.array_equal(draw_trace(seed=[2, 3], **what).arrival_us, traces.arrival_us[3])
 
 
-@pytest.mark.parametrize(
-    ("graph", "rule", "latency_us"),
-    [
-        ("top1", "eft", 80),
-        ("wifi_tx", "eft", 71),
-        ("range_detection", "eft", 177),
-        ("sct", "eft", 56),
-        ("scr", "eft", 153),
-        ("temporal_mitigation", "eft", 81),
-    ],
-)
-def test_single_jobs_take_as_long_as_in_ds3(graph, rule, latency_us):
-    instance = get_instance(graph)
-    trace = simulator.Trace(
-        np.zeros((1, 1), np.int32), np.zeros((1, 1), np.int32), np.full((1, 1, len(instance)), 1024)
-    )
-    assert play([instance], trace, rule, 1).latency_us.tolist() == [latency_us]
+@pytest.mark.parametrize("queue", [2, *slow(1, 3)])
+def test_a_tail_that_takes_no_time_ends_at_once_as_in_the_oracle(queue):
+    instances = cases.small_instances([([(4, 4), (0, 0)], [(0, 1, 0)]), ([(4, 4)], []), ([(2, None), (0, 3)], [])])
+    rng = np.random.default_rng(13)
+    drawn = [cases.plain_trace(instances, [0, 0, 0, 0, 0, 0], [0, 1, 1, 1, 0, 1])]
+    drawn += [
+        cases.plain_trace(instances, [0, *np.sort(rng.integers(0, 9, 5))], rng.integers(0, 3, 6)) for _ in range(7)
+    ]
+    against_oracle(instances, stacked([simulator.Trace(**each) for each in drawn]), "eft", queue)
+
+
+# Latency in us of one job on multiple_bal: DS3's; but 153 for SCR, where its frequency sampling adds a tick, and for RX
+# 303 and 307, as tasks that become ready at once are offered by their numbers (`test_soc_oracle.py` says more).
+ALONE_US = {
+    "wifi_tx": {"eft": 71, "met": 71, "etf_finish": 71, "stf": 165},
+    "wifi_rx": {"eft": 303, "met": 307, "etf_finish": 301, "stf": 641},
+    "range_detection": {"eft": 177, "met": 177, "etf_finish": 177, "stf": 177},
+    "sct": {"eft": 56, "met": 56, "etf_finish": 56, "stf": 56},
+    "scr": {"eft": 153, "met": 153, "etf_finish": 153, "stf": 153},
+    "temporal_mitigation": {"eft": 81, "met": 81, "etf_finish": 81, "stf": 95},
+}
+
+
+def alone_us(graphs, rule):
+    """{graph: latency in us} of one job of each, a lane for each."""
+    instances = [get_instance(graph) for graph in graphs]
+    count, most = len(graphs), max(map(len, instances))
+    kinds = np.arange(count, dtype=np.int32)[:, None]
+    traces = simulator.Trace(np.zeros((count, 1), np.int32), kinds, np.full((count, 1, most), 1024, np.int32))
+    return dict(zip(graphs, play(instances, traces, rule, 1).latency_us.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("rule", ["eft", "met", "stf", *slow("etf_finish")])
+def test_single_jobs_take_as_long_as_in_ds3(rule):
+    assert alone_us(tuple(ALONE_US), rule) == {graph: by_rule[rule] for graph, by_rule in ALONE_US.items()}
+
+
+@pytest.mark.slow
+def test_topcuoglus_graph_takes_as_long_as_in_ds3():
+    assert alone_us(("top1",), "eft") == {"top1": 80}
 
 
 # --- The weighted rule ------------------------------------------------------------------------------------------------
@@ -202,8 +231,10 @@ def weighted(selection=0, task=(), element=()):
     ("rule", "weights"),
     [
         ("etf_finish", weighted(1, element={"finish": 1}.items())),
-        ("met", weighted(0, element={"run": 1}.items())),
-        ("max_min", weighted(0, {"finish": 1}.items(), {"finish": 1}.items())),
+        *slow(
+            ("met", weighted(0, element={"run": 1}.items())),
+            ("max_min", weighted(0, {"finish": 1}.items(), {"finish": 1}.items())),
+        ),
     ],
 )
 def test_classic_rules_are_special_cases_of_the_weighted_rule_but_for_ties(rule, weights):
@@ -215,14 +246,16 @@ def test_classic_rules_are_special_cases_of_the_weighted_rule_but_for_ties(rule,
     known = rules.facts(arrays, instances)
     designs = jax.tree.map(lambda leaf: leaf[None], weights)
     run = jax.jit(lambda t: simulator.play(arrays, t, lambda w: rules.weighted_rule(known, w), designs, queue=3))
-    ours, theirs = np.asarray(run(traces).latency_us)[0].sum(), play(instances, traces, rule, 3).latency_us.sum()
+    ours = np.asarray(run(traces).latency_us)[0].sum()
+    each = [oracle.Trace(*(leaf[lane] for leaf in traces)) for lane in range(4)]
+    theirs = sum(sum(oracle.simulate(instances, one, oracle.RULES[rule], queue=3).latencies_us) for one in each)
     assert ours == pytest.approx(theirs, rel=0.05)
 
 
 # --- Invariants -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *slow(1, 2)])
 def test_a_replayed_stream_overlaps_nowhere_and_respects_precedences(seed):
     rng = np.random.default_rng([7, seed])
     instances = cases.random_instances(rng, graphs=2, tasks=(3, 8))
