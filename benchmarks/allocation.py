@@ -5,29 +5,16 @@ Plain Python is the tests' oracle: `tests/costmodels/allocation_oracle.py`, one 
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import jax
 import numpy as np
-from timing import median_seconds, report
+from timing import load_oracle, median_seconds, report
 
 from dsegym.costmodels.allocation import model
 from dsegym.costmodels.allocation.generator import generate
 
 BUFFERS, BATCHES = (30, 100, 400), (1, 64, 1024)
-ORACLE = Path(__file__).resolve().parents[1] / "tests" / "costmodels" / "allocation_oracle.py"
-
-
-def load_oracle() -> ModuleType:
-    """The plain Python packing."""
-    specification = importlib.util.spec_from_file_location("allocation_oracle", ORACLE)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 def against_plain_python(buffers: int, oracle: ModuleType) -> None:
@@ -53,7 +40,7 @@ def against_plain_python(buffers: int, oracle: ModuleType) -> None:
 def main() -> None:
     """Prints the table."""
     print("Memory allocation: packings by first fit a second")
-    oracle = load_oracle()
+    oracle = load_oracle("allocation_oracle")
     for buffers in BUFFERS:
         against_plain_python(buffers, oracle)
 

@@ -6,14 +6,12 @@ Plain Python is the tests' oracle: `tests/costmodels/memory_oracle.py`, one plan
 from __future__ import annotations
 
 import functools
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import gymnasium
 import jax
 import numpy as np
-from timing import median_seconds, report
+from timing import load_oracle, median_seconds, report
 
 from dsegym.costmodels.memory import simulator
 from dsegym.envs.memory_mapping import discrete_program
@@ -21,17 +19,6 @@ from dsegym.envs.memory_mapping import discrete_program
 PROGRAMS = ("mlp_train", "transformer_train", "lstm", "lstm_train")  # 106, 400, 510 and 744 accesses
 BATCHES = (1, 64, 1024)
 LANES = 1024
-ORACLE = Path(__file__).resolve().parents[1] / "tests" / "costmodels" / "memory_oracle.py"
-
-
-def load_oracle() -> ModuleType:
-    """The plain Python simulator."""
-    specification = importlib.util.spec_from_file_location("memory_oracle", ORACLE)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 def against_plain_python(name: str, oracle: ModuleType) -> None:
@@ -78,7 +65,7 @@ def environment_steps(name: str, form: str) -> None:
 def main() -> None:
     """Prints the table."""
     print("Memory mapping: random plans on tpu_v4i, a quarter of the activation peak")
-    oracle = load_oracle()
+    oracle = load_oracle("memory_oracle")
     for name in PROGRAMS:
         against_plain_python(name, oracle)
     for form in ("sequential", "image"):

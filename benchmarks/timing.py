@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
-__all__ = ["median_seconds", "paired_seconds", "report"]
+__all__ = ["load_oracle", "median_seconds", "paired_seconds", "report"]
+
+
+ORACLES = Path(__file__).resolve().parents[1] / "tests" / "costmodels"
+
+
+def load_oracle(name: str) -> ModuleType:
+    """A plain Python model of the tests, `memory_oracle` say: the peer that ratios are to."""
+    specification = importlib.util.spec_from_file_location(name, ORACLES / f"{name}.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # where its dataclasses look themselves up
+    specification.loader.exec_module(module)
+    return module
 
 
 def median_seconds(function: Callable[[], object], *, repeats: int = 30, warm_up: int = 2) -> float:

@@ -285,8 +285,7 @@ def capacity_bytes(capacity: str, program: Program, platform_name: str) -> int:
 
 
 @functools.lru_cache(maxsize=128)
-def _discrete(program: str, platform: str, capacity: str, bandwidth: str, stamp: object) -> DiscreteProgram:
-    del stamp
+def _discrete(program: str, platform: str, capacity: str, bandwidth: str) -> DiscreteProgram:
     loaded = get_program(program)
     if len(loaded.accesses) > MAX_ACCESSES:
         count = len(loaded.accesses)
@@ -302,8 +301,8 @@ def _discrete(program: str, platform: str, capacity: str, bandwidth: str, stamp:
 def discrete_program(program: str, platform: str, capacity: str, bandwidth: str) -> DiscreteProgram:
     """The instance in whole numbers; a program's file is read again."""
     if is_program_file(program):
-        return _discrete.__wrapped__(program, platform, capacity, bandwidth, None)
-    return _discrete(program, platform, capacity, bandwidth, None)
+        return _discrete.__wrapped__(program, platform, capacity, bandwidth)
+    return _discrete(program, platform, capacity, bandwidth)
 
 
 def _params(discrete: DiscreteProgram) -> Params:

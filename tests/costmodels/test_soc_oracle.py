@@ -296,6 +296,10 @@ def test_schedulers_see_a_task_without_run_time_as_one_of_a_microsecond_unless_i
     assert choice([cases.small_instance([(0, 0)])], "eft", [0, 0]) == [(0, 0, 0), (1, 0, 0)]
     heads = [row for row in choice([cases.small_instance([(0, 0), (0, 0)], [(0, 1, 9)])], "eft", [0, 0]) if not row[1]]
     assert heads == [(0, 0, 0), (1, 0, 1)]
+    # Nor has it a mean or a level, so that a task of 1 us goes first.
+    instances = cases.small_instances([([(0, 0)], []), ([(1, 1)], [])])
+    for rule in ("heft_rt", "etf_start", "max_min"):
+        assert choice(instances, rule, [0, 0], [0, 1]) == [(1, 0, 0), (0, 0, 1)]
 
 
 def test_elements_that_have_been_free_for_long_are_equally_available():
@@ -410,7 +414,8 @@ def check_against_ds3(averages, interval_us, spread_us):
         # The mean of n traces and one trace more differ by sqrt(1 + 1/n) standard deviations.
         band_us = T_19 * spread_us[label] * np.sqrt(1 + 1 / len(values))
         assert -band_us < ds3_us - mean_us < band_us + LOST_BY_DS3_US.get(label, 0.0), label
-        # Leakage is at one temperature here. DS3 heats up, and so leaks more; traces differ by 7 to 11 %.
+        # Traces differ by 7 to 11 %. Leakage is at one temperature here; DS3 heats up and leaks more: what we draw on
+        # traces as heavy as its own (as many jobs, EFT as long) is 0.81 to 0.84 of what it prints.
         assert 0.8 < mean_j / ds3_j < 1.2, label
 
 
