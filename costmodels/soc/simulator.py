@@ -291,7 +291,7 @@ def start_one(state: State, when: Any) -> tuple[State, jax.Array]:
 
 
 def advance(
-    arrays: Arrays, trace: Trace, state: State, when: Any, warm_up_us: int | Any = 0, end_us: int | Any = NEVER
+    arrays: Arrays, trace: Trace, state: State, when: Any, warm_up_us: int | Any = -1, end_us: int | Any = NEVER
 ) -> State:
     """Lets time pass to the next event, where `when` holds: no task may be ready, and none may be able to start.
 
@@ -411,7 +411,7 @@ def micro_step(
     state: State,
     search: Search,
     rule: Rule,
-    warm_up_us: int | Any = 0,
+    warm_up_us: int | Any = -1,
     end_us: int | Any = NEVER,
 ) -> tuple[State, Search]:
     """Looks at one ready task, and assigns the best one once all are compared; if no task is ready then, starts one;
@@ -457,7 +457,7 @@ def play(
     designs: Any,
     *,
     queue: int,
-    warm_up_us: int | Any = 0,
+    warm_up_us: int | Any = -1,
     end_us: int | Any = NEVER,
 ) -> State:
     """Plays S traces under each of D rules to the end.
