@@ -185,7 +185,8 @@ class StaticScheduling(FunctionalEnv):
         self._tasks, self._elements = count, elements
         self.horizon = count
         self.reference = problem.reference.value
-        self.action_space = gymnasium.spaces.Discrete(count * (elements if self._by_element else 1))
+        self._actions = count * (elements if self._by_element else 1)
+        self.action_space = gymnasium.spaces.Discrete(self._actions)
         size = count * (5 + elements) + elements
         self.observation_space = gymnasium.spaces.Box(-1.0, _HIGHEST, (size,), np.float32)
 
@@ -211,7 +212,7 @@ class StaticScheduling(FunctionalEnv):
         """Places a task; an action that is not legal counts as the first ready task where it finishes first."""
         del rng
         arrays, run_time = params.arrays, jnp.asarray(params.arrays.run_time)[0]
-        action = jnp.clip(jnp.asarray(action, jnp.int32), 0, self.action_space.n - 1)
+        action = jnp.clip(jnp.asarray(action, jnp.int32), 0, self._actions - 1)
         legal = self.action_mask(state, params)[action]
         fallback = jnp.argmax(self._ready(state, params)).astype(jnp.int32)
         task = jnp.where(legal, action // self._elements if self._by_element else action, fallback)

@@ -206,7 +206,8 @@ class StreamScheduling(FunctionalEnv):
         tasks = (params.arrays.waiting != simulator.EMPTY).sum(1)[np.asarray(params.pool.kind)].sum(1)
         self.horizon = int(tasks.max())
         self.reference = problem.reference.value
-        self.action_space = gymnasium.spaces.Discrete(self._elements * (self._queue * self._most if pairs else 1))
+        self._actions = self._elements * (self._queue * self._most if pairs else 1)
+        self.action_space = gymnasium.spaces.Discrete(self._actions)
         size = 6 * self._elements + 5 + 7 * self._queue
         self.observation_space = gymnasium.spaces.Box(-1.0, _HIGHEST, (size,), np.float32)
 
@@ -238,7 +239,7 @@ class StreamScheduling(FunctionalEnv):
 
     def _choice(self, stream: simulator.State, action: Any, params: Params) -> tuple[simulator.Choice, Any, Any]:
         """What an action means: the assignment, its estimates, and whether the action was legal."""
-        action = jnp.clip(jnp.asarray(action, jnp.int32), 0, self.action_space.n - 1)
+        action = jnp.clip(jnp.asarray(action, jnp.int32), 0, self._actions - 1)
         _, slot, task = simulator.offered(stream)
         element, legal = action % self._elements, jnp.bool_(True)
         if self._pairs:
@@ -409,8 +410,8 @@ def _jitted_rule() -> Any:
 
 def _design(values: Mapping[str, object]) -> tuple[int, ...]:
     """The design of a classic rule: what is not given is 0."""
-    neutral: dict[str, object] = dict.fromkeys(SPACE.names, 0) | {"selection": "task"}
-    return tuple(int(index) for index in SPACE.encode(neutral | dict(values)))
+    neutral = dict.fromkeys(SPACE.names, 0)
+    return tuple(int(index) for index in SPACE.encode({**neutral, "selection": "task", **values}))
 
 
 def _bound(instances: Sequence[Instance], traces: simulator.Trace, objective: str) -> tuple[float, str]:

@@ -197,8 +197,8 @@ def named_rule(name: str, known: Facts) -> Rule:
     classic = _CLASSICS[name]
 
     def keys(state: State, slot: Any, task: Any, estimate: Estimates) -> tuple[Any, Any]:
-        found = [key(known, state, slot, task, estimate) for key in classic.task]
-        return (*found, 0, 0)[:2]
+        first, second, *_ = [*(key(known, state, slot, task, estimate) for key in classic.task), 0, 0]
+        return first, second
 
     def element(state: State, slot: Any, task: Any, estimate: Estimates) -> Any:
         return _lowest(estimate, *(key(state, estimate) for key in classic.element))

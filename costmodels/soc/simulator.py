@@ -477,7 +477,8 @@ def play(
     """
 
     def step(design, trace, carry):
-        return micro_step(arrays, trace, *carry, rule_of(design), warm_up_us, end_us)
+        state, search = carry
+        return micro_step(arrays, trace, state, search, rule_of(design), warm_up_us, end_us)
 
     steps = jax.vmap(jax.vmap(step, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
     first = jax.vmap(lambda trace: (initial(arrays, trace, queue=queue), no_search(arrays)))(traces)

@@ -1,6 +1,6 @@
 """Fixtures of the cost model tests: the oracle beside them, and the folder of outside data."""
 
-import importlib.util
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -15,23 +15,16 @@ from dsegym.costmodels.accelerator.platforms import get_platform
 from dsegym.costmodels.accelerator.workloads import LayerArrays
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# Oracles and cases lie beside the tests, which import them by name; pytest's importlib mode puts no folder on the path.
+sys.path.insert(0, str(Path(__file__).parent))
 # Sizes that every call is filled up to, so that one compiled program serves all tests.
 PAIRS, NETWORK_DESIGNS, NETWORK_ROWS = 64, 16, 56
-
-
-def _load(name):
-    """A module that lies beside the tests (pytest's importlib mode puts no test folder on the path)."""
-    specification = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
 def oracle():
     """The plain Python model of `accelerator_oracle.py`."""
-    return _load("accelerator_oracle")
+    return importlib.import_module("accelerator_oracle")
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,10 @@ The truth is the plain Python simulator, and on tiny programs all plans that it 
 """
 
 import copy
-import importlib.util
 import itertools
-import sys
-from pathlib import Path
 
+import memory_cases as cases
+import memory_oracle as oracle
 import numpy as np
 import pytest
 
@@ -18,17 +17,6 @@ from dsegym.costmodels.errors import DsegymError
 from dsegym.costmodels.memory.bounds import exact, lower_bound
 from dsegym.costmodels.memory.discrete import NONE, discretise
 
-
-def _load(name):
-    specification = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-oracle = _load("memory_oracle")
-cases = _load("memory_cases")
 METHODS = ("linear", "binary")
 PROOF = 2e-6  # relative: what `exact` may leave unproven
 ROUNDING = 1e-9  # relative: values are floats, latencies integers

@@ -5,26 +5,14 @@ from and to fast memory, which has 16 granules of 8 B.
 """
 
 import functools
-import importlib.util
-import sys
-from pathlib import Path
 
+import memory_cases as cases
+import memory_oracle as oracle
 import numpy as np
 import pytest
 
 from dsegym.costmodels.memory.discrete import discretise
 
-
-def _load(name):
-    specification = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-oracle = _load("memory_oracle")
-cases = _load("memory_cases")
 DROP, NO_COPY, COPY = oracle.DROP, oracle.NO_COPY, oracle.COPY
 
 

@@ -5,13 +5,12 @@ Compilation takes longer than everything else, so that cases are filled up to a 
 """
 
 import functools
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import memory_cases as cases
+import memory_oracle as oracle
 import numpy as np
 import pytest
 
@@ -24,17 +23,6 @@ from dsegym.costmodels.memory.program import get_program, program_names
 from dsegym.costmodels.memory.stays import stays
 from dsegym.costmodels.memory.tracer import trace
 
-
-def _load(name):
-    specification = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-oracle = _load("memory_oracle")
-cases = _load("memory_cases")
 DROP, NO_COPY, COPY = oracle.DROP, oracle.NO_COPY, oracle.COPY
 GREEDY, LEGAL = -1, -2  # entries of a plan: NoCopy, else Copy, else Drop; NoCopy, else Drop
 
