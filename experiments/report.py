@@ -218,9 +218,10 @@ def _add_yardsticks(figure: go.Figure, view: _View, floor: float, *, horizontal:
             )
         else:
             figure.add_shape(type="line", yref="paper", y0=0, y1=1, x0=place, x1=place, line=line, layer="between")
-            left = label == "reference"
+            # Scores may put the two close together: their labels point away from each other.
+            rightwards = (label == "reference") == view.regret
             figure.add_annotation(
-                yref="paper", y=1, x=at, xanchor="left" if left else "right", yanchor="bottom", **note
+                yref="paper", y=1, x=at, xanchor="left" if rightwards else "right", yanchor="bottom", **note
             )
 
 
