@@ -50,12 +50,14 @@ class Option:
         choices: the values, or a function that lists them.
         summary: one line for the user.
         accepts: whether a value that is no listed choice is good all the same (a file, say).
+        also: which values those are, in words, for the error of one that is not.
     """
 
     default: str
     choices: Sequence[str] | Callable[[], Sequence[str]]
     summary: str
     accepts: Callable[[str], bool] = lambda value: False
+    also: str = ""
 
     def values(self) -> tuple[str, ...]:
         """The listed values."""
@@ -105,7 +107,7 @@ class Scenario:
         for name, option in self.options.items():
             value = str(options.get(name, option.default))
             if value not in option.values() and not option.accepts(value):
-                raise UnknownNameError(name, value, option.values())
+                raise UnknownNameError(name, value, [*option.values(), *([option.also] if option.also else [])])
             resolved[name] = value
         return resolved
 

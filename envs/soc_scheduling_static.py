@@ -7,7 +7,7 @@ The rules: docs/soc_scheduling.md. Cost model: `costmodels/soc/model.py`. N task
 | `order_and_element` | a rank 0 ... N - 1 for each task, then an element for each, of those that can run it |
 | `order` | a rank for each task; each goes to the element where it finishes first |
 
-With `frequency=chosen` the design ends with an operating point for each cluster that has more than one.
+With `frequency=chosen` the design ends with an operating point for each cluster.
 
 Action of the sequential form: which task comes next and on which element: Discrete(N * P), task * P + element; in the
 space `order` Discrete(N). `info["action_mask"]` says what is legal: ready tasks on elements that can run them. What is
@@ -584,10 +584,17 @@ SCENARIO = Scenario(
         "graph": Option(
             "top1",
             graph_names,
-            "what is scheduled; random_TASKS_ELEMENTS_ccrCCR_sSEED, or a file of yours (.json, .txt, .fjs)",
+            "what is scheduled; a generated graph (random_30_3_ccr1_s1, rows_4_40_s1), or a file of yours",
             lambda value: is_generated_name(value) or is_graph_file(value),
+            "random_TASKS_ELEMENTS_ccrCCR_sSEED, rows_ELEMENTS_TASKS_sSEED, or a file: .json, .txt, .fjs, .jsp",
         ),
-        "platform": Option(OWN, lambda: (OWN, *platform_names()), "the system on chip", is_platform_name),
+        "platform": Option(
+            OWN,
+            lambda: (OWN, *platform_names()),
+            "the system on chip",
+            is_platform_name,
+            "bal_mmM_fftF_vitV with 0 to 16 accelerators of each kind",
+        ),
         "objective": Option("makespan", tuple(OBJECTIVES), "what is minimised"),
         "space": Option("order_and_element", ("order_and_element", "order"), "what a design is"),
         "frequency": Option("highest", ("highest", "chosen"), "of the clusters: fixed, or part of the design"),
