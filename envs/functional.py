@@ -6,8 +6,8 @@ and gets its cost function here (`rollout_cost`). Shapes: n parameters, C the la
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium
 import jax
@@ -17,13 +17,16 @@ from gymnasium.experimental.functional import FuncEnv
 
 from .problem import Evaluation, Problem
 
+if TYPE_CHECKING:
+    from ..costmodels.diagram import Diagram
+
 __all__ = ["ONE_SHOT_FORMS", "FunctionalEnv", "OneShotState", "ParametricEnv", "SequentialEnv", "rollout_cost"]
 
 
 class FunctionalEnv(FuncEnv):
     """Gymnasium's functional environment, plus what an episode leaves behind.
 
-    Every method is pure JAX on one lane; adaptors `vmap` and `jit` it. `params` is the problem's pytree.
+    Every method but `picture` is pure JAX on one lane; adaptors `vmap` and `jit` it. `params` is the problem's pytree.
     """
 
     observation_space: gymnasium.Space
@@ -46,6 +49,20 @@ class FunctionalEnv(FuncEnv):
     def evaluation(self, state: Any, params: Any = None) -> Evaluation:
         """Costs of a finished episode; what it holds before the end has no meaning."""
         raise NotImplementedError
+
+    def picture(self, problem: Problem, first: Any, actions: Sequence[Any]) -> Diagram | None:
+        """An episode so far, for a person; on the host, unlike the rest.
+
+        Args:
+            problem: the instance.
+            first: the state after `initial`.
+            actions: int32[...], what was asked for since then.
+
+        Returns:
+            None: the problem's diagram of `design(state)` shows it.
+        """
+        del problem, first, actions
+        return None
 
     def step_info(self, state: Any, action: Any, next_state: Any, params: Any = None) -> dict:
         """{name: array} of what `info` holds after every step, not only the last."""

@@ -55,6 +55,8 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
         self.render_mode = render_mode
         self._state: Any = None
         self._key: Any = None
+        self._first: Any = None  # the state after `reset`; with the actions since, what a picture needs
+        self._actions: list[np.ndarray] = []
         self._reset, self._step, self._design = _compiled_lane(problem, form)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
@@ -63,21 +65,25 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
         if self._key is None or seed is not None:
             self._key = jax.random.key(int(self.np_random.integers(2**31)))
         self._key, self._state, observation, mask = self._reset(self._key)
+        if self.render_mode is not None:
+            self._first, self._actions = self._state, []
         return np.array(observation), _with_mask({}, mask)
 
     def step(self, action):
         """One transition; `truncated` is always False."""
         if self._state is None:
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
-        self._key, self._state, result = self._step(self._key, self._state, np.asarray(action, np.int32))
+        action = np.asarray(action, np.int32)
+        self._key, self._state, result = self._step(self._key, self._state, action)
+        if self.render_mode is not None:
+            self._actions.append(action)
         observation, reward, terminal, mask, info, final = jax.tree.map(np.asarray, result)
         ended = bool(terminal)
         return np.array(observation), float(reward), ended, False, _with_mask(info | final if ended else info, mask)
 
     def render(self):
-        """The diagram of the design as it stands, uint8[H, W, 3]; what is undecided counts as `design(state)` has it.
-
-        None without a render mode.
+        """The episode so far, uint8[H, W, 3]: the form's `picture`, or the diagram of the design as it stands, in which
+        what is undecided counts as `design(state)` has it. None without a render mode.
         """
         if self.render_mode is None or self.problem.diagram is None:
             return None
@@ -85,7 +91,10 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
             raise gymnasium.error.ResetNeeded("Call reset() before render().")
         from .raster import draw
 
-        return draw(self.problem.diagram(np.asarray(self._design(self._state))))
+        diagram = self.functional.picture(self.problem, self._first, self._actions)
+        if diagram is None:
+            diagram = self.problem.diagram(np.asarray(self._design(self._state)))
+        return draw(diagram)
 
 
 @functools.lru_cache(maxsize=64)

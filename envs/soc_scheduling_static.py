@@ -33,7 +33,7 @@ import csv
 import functools
 import importlib.resources
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -283,6 +283,38 @@ class StaticScheduling(FunctionalEnv):
         """Costs of what is placed."""
         run_time, level = jnp.asarray(params.arrays.run_time)[0], jnp.asarray(params.level)
         return _evaluation(params, state.placed, run_time, level, self._objective)
+
+    def picture(self, problem: Problem, first: EnvState, actions: Sequence[Any]) -> Diagram | None:
+        """The Gantt chart of what is placed; once everything is, the problem's diagram of the design.
+
+        Args:
+            problem: the instance.
+            first: the state after `initial`.
+            actions: since then.
+        """
+        params: Params = problem.params
+        state = first
+        for action in actions:
+            state = self._jitted_transition(state, action, params)
+        step = int(state.step)
+        if step >= self._tasks:
+            return None
+        instance = get_instance(problem.options["graph"], problem.options["platform"])
+        placed = np.asarray(state.rank) < self._tasks
+        element, finish = (np.asarray(each)[:-1] for each in (state.placed.element, state.placed.finish))
+        start = np.where(placed, finish - instance.run_time_us[np.arange(len(element)), element], 0)
+        latest = int(finish.max())
+        title = f"{instance.graph.name}: {step} of {self._tasks} tasks placed, latest finish {latest:,} us"
+        whole = gantt.draw_schedule(instance, Schedule(element, start, finish), title)
+        return replace(
+            whole,
+            rectangles=[whole.rectangles[i] for i in np.flatnonzero(placed)],
+            x_range=(0.0, max(float(latest), float(params.reference_makespan))),
+        )
+
+    @functools.cached_property
+    def _jitted_transition(self) -> Any:
+        return jax.jit(lambda state, action, params: self.transition(state, action, None, params))
 
     def transition_info(self, state: Any, action: Any, next_state: Any, params: Any = None) -> dict:
         """As every family's, and the number of actions that counted as another."""

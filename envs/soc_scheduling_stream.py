@@ -349,17 +349,16 @@ class StreamScheduling(FunctionalEnv):
 
         def choose(stream: simulator.State) -> tuple[simulator.Choice, Any] | None:
             action = next(left, None)
-            return None if action is None else _jitted_choice(self)(stream, action, params)
+            return None if action is None else self._jitted_choice(stream, action, params)
 
         runs, last = replay(params.arrays, trace, jax.tree.map(np.asarray, first.stream), choose)
         now = int(last.now)
         title = f"{problem.options['jobs']}: {int(last.completed)} of {self._jobs} jobs left by {now:,} us"
         return _draw_runs(problem.options["jobs"], problem.options["platform"], runs, title)
 
-
-@functools.cache
-def _jitted_choice(env: StreamScheduling) -> Any:
-    return jax.jit(lambda stream, action, params: env._choice(stream, action, params)[:2])
+    @functools.cached_property
+    def _jitted_choice(self) -> Any:
+        return jax.jit(lambda stream, action, params: self._choice(stream, action, params)[:2])
 
 
 def _instances(jobs: str, platform: str) -> list[Instance]:
