@@ -308,7 +308,7 @@ class StaticScheduling(FunctionalEnv):
         whole = gantt.draw_schedule(instance, Schedule(element, start, finish), title)
         return replace(
             whole,
-            rectangles=[whole.rectangles[i] for i in np.flatnonzero(placed)],
+            rectangles=[each for each, shown in zip(whole.rectangles, placed, strict=True) if shown],
             x_range=(0.0, max(float(latest), float(params.reference_makespan))),
         )
 
@@ -403,7 +403,7 @@ def _params(instance: Instance, layout: _Layout, reference_makespan: int) -> Par
         element=element,
         level=np.zeros(len(instance.platform.clusters), np.int32),
         way_on=way_on,
-        features=(np.stack([upward_rank(instance), mean]) / max(reference_makespan, 1)).astype(np.float32),
+        features=(np.stack([upward_rank(instance), mean], axis=1) / max(reference_makespan, 1)).astype(np.float32),
         critical_path=np.int32((way_on + instance.least_run_time_us).max()),
         reference_makespan=np.float32(max(reference_makespan, 1)),
         reference=np.float32(1.0),

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -463,13 +464,18 @@ def _alone(instance: Instance, factor: np.ndarray) -> int:
     return max(int(finish.max()), stored_bound_us(instance) if plain else 0)
 
 
+@functools.cache
+def _jitted_play() -> Any:
+    return jax.jit(jax.vmap(_play, in_axes=(0, None)))
+
+
 def _break_down(objective: str, params: Params, held_out: Params, values: Mapping[str, Any]) -> Breakdown:
     """A design's costs on every trace beside the reference's."""
     designs = np.stack([SPACE.encode(values), np.array(_design(_CLASSICS[REFERENCE]), np.int32)])
     rows, totals = [], {}
     for name, where in (("search", params), ("held-out", held_out)):
         count = where.traces.arrival_us.shape[1]
-        states = jax.jit(jax.vmap(_play, in_axes=(0, None)))(designs, where)
+        states = _jitted_play()(designs, where)
         metrics = jax.tree.map(np.asarray, _metrics(where.arrays, states, count))
         totals |= {f"{name}_latency_us": float(metrics.latency_us[0].mean())}
         if params.arrays.power.shape[0]:
@@ -529,13 +535,9 @@ def _build(
     held_out = params._replace(traces=draw_traces(TRACES, seed=[_HELD_OUT], **what))
     baselines = {name: functools.partial(_design, values) for name, values in _CLASSICS.items()}
     design = baselines[REFERENCE]()
-    cost = _cost_function(objective)
-    value = float(jax.jit(jax.vmap(cost, in_axes=(0, None)))(np.array([design], np.int32), held_out).objective[0])
     limit, how = _bound(instances, held_out.traces, objective)
-    # Rewards count in the reference's value on the search's traces: environments know nothing of the held-out ones.
-    searched = float(jax.jit(jax.vmap(cost, in_axes=(0, None)))(np.array([design], np.int32), params).objective[0])
-    params, held_out = (each._replace(reference=np.float32(searched)) for each in (params, held_out))
-    return Problem(
+    unknown = Yardstick(REFERENCE, float("nan"), "earliest finish time of the task that is offered", design)
+    bare = Problem(
         scenario=scenario_id,
         options={
             "jobs": jobs,
@@ -549,17 +551,16 @@ def _build(
         },
         space=SPACE,
         objective=OBJECTIVES[objective],
-        cost=cost,
+        cost=_cost_function(objective),
         params=params,
         held_out_params=held_out,
-        reference=Yardstick(REFERENCE, value, "earliest finish time of the task that is offered", design),
+        reference=unknown,
         bound=Yardstick("bound", limit, how),
         forms={
             "decisions": StreamScheduling,
             "pairs": functools.partial(StreamScheduling, pairs=True),
             **ONE_SHOT_FORMS,
         },
-        breakdown=functools.partial(_break_down, objective, params, held_out),
         baselines=baselines,
         diagram=functools.partial(_draw, jobs, platform, params),
         batch_sizes=BATCH_SIZES,
@@ -568,6 +569,16 @@ def _build(
             *dict.fromkeys(i.graph.source for i in instances if i.graph.source),
             instances[0].platform.source,
         ),
+    )
+    # Rewards count in the reference's value on the search's traces: environments know nothing of the held-out ones.
+    searched, value = (float(each(design).objective[0]) for each in (bare.evaluate, bare.evaluate_held_out))
+    params, held_out = (each._replace(reference=np.float32(searched)) for each in (params, held_out))
+    return replace(
+        bare,
+        params=params,
+        held_out_params=held_out,
+        reference=replace(unknown, value=value),
+        breakdown=functools.partial(_break_down, objective, params, held_out),
     )
 
 
