@@ -27,7 +27,7 @@ from dsegym.costmodels.soc.traces import draw_traces
 STATIC = {"top1": "1.5 million", "random_100_16_ccr1_s1": "150 thousand"}  # graph: goal at batch 256
 STATIC_BATCHES, STREAM_BATCHES, WIFI_BATCHES = (1, 64, 256, 1024), (1, 64, 256, 1024), (16, 256)
 IN_TWO = 256  # the batch that is also played in two threads
-CALLS = 20  # in a row in each thread
+CALLS = 10  # in a row in each thread
 STEPS = 100  # of an environment
 
 SCHEDULERS: dict[str, Callable[..., Any]] = {
@@ -66,13 +66,13 @@ def rates(label: str, run: Callable[..., Any], inputs: Any, batches: Sequence[in
 
     for batch in batches:
         part = jax.device_put(jax.tree.map(lambda leaf, batch=batch: leaf[:batch], inputs))
-        seconds = median_seconds(functools.partial(wait, part, calls), repeats=how.get("repeats", 5), warm_up=1)
+        seconds = median_seconds(functools.partial(wait, part, calls), repeats=how.get("repeats", 3), warm_up=1)
         tell(f"batch {batch}", things[:batch].sum() * calls / seconds, goal if batch == IN_TWO else "")
         if batch == IN_TWO:
-            halves = [jax.tree.map(lambda leaf, at=at: leaf[at : at + batch // 2], part) for at in (0, batch // 2)]
+            halves = [jax.tree.map(lambda leaf, at=at: leaf[at : at + IN_TWO // 2], part) for at in (0, IN_TWO // 2)]
             with ThreadPoolExecutor(2) as pool:
                 both = functools.partial(_all, pool, functools.partial(wait, times=calls), halves)
-                seconds = median_seconds(both, repeats=how.get("repeats", 5), warm_up=1)
+                seconds = median_seconds(both, repeats=how.get("repeats", 3), warm_up=1)
             tell(f"batch {batch}, two threads", things[:batch].sum() * calls / seconds, goal)
 
 
@@ -140,9 +140,9 @@ def stream(mix_name: str, jobs: int, batches: Sequence[int], goal: str, oracle: 
         if classic == label:
             ours = np.asarray(run(jax.tree.map(lambda leaf: leaf[: batches[-1]], traces)))[0, : len(first)].tolist()
             report(f"{name}: latencies of {len(first)} traces equal plain Python's", str(ours == simulate()), "True")
-        plain = tasks[: len(first)].sum() / median_seconds(simulate, repeats=3, warm_up=1)
+        plain = tasks[: len(first)].sum() / median_seconds(simulate, repeats=1, warm_up=0)
         report(f"{name}: plain Python, {classic}", f"{plain:,.0f}/s")
-        rates(name, run, traces, batches, plain=plain, goal=goal, things=tasks, calls=1, repeats=3)
+        rates(name, run, traces, batches, plain=plain, goal=goal, things=tasks, calls=1)
 
 
 def _played(rule_of: Callable[..., simulator.Rule], queue: int, fixed: Any) -> Callable[[simulator.Trace], jax.Array]:
@@ -165,7 +165,7 @@ def _simulate(
 
 def environment_steps(lanes: int) -> None:
     """Steps of the form `decisions` under random actions: the vector environment, or for one lane the single one."""
-    options = {"jobs": "top", "count": "60"}
+    options: dict[str, Any] = {"jobs": "top", "count": "60"}
     generator = np.random.default_rng(0)
     if lanes == 1:
         env = gymnasium.make("dsegym/SocSchedulingStream-v0", **options)

@@ -160,8 +160,8 @@ def compare(steps: int, seeds: Sequence[int], **options: str) -> None:
 def _greedy(agent: PPO, observation: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The likeliest of the legal actions."""
     with torch.no_grad():
-        logits = agent.policy.get_distribution(torch.tensor(observation)).distribution.logits.numpy()
-    return np.where(mask, logits, -np.inf).argmax(axis=1)
+        distribution: Any = agent.policy.get_distribution(torch.tensor(observation)).distribution
+    return np.where(mask, distribution.logits.numpy(), -np.inf).argmax(axis=1)
 
 
 def _mean(values: np.ndarray, paired: np.ndarray | None = None) -> str:
@@ -183,8 +183,8 @@ def main(arguments: Sequence[str] = ()) -> None:
     for noise in chosen.noise:
         compare(chosen.steps, chosen.seeds, jobs=chosen.jobs, count="60", noise=noise)
     print(
-        "  Averages of 16 traces +- standard error; of ratios that of the differences on the same traces. An agent beats\n"
-        "  a rule where its ratio is below 1 by several standard errors, and is so for every seed."
+        "  Averages of 16 traces +- standard error; of ratios that of the differences on the same traces.\n"
+        "  An agent beats a rule where its ratio is below 1 by several standard errors, and is so for every seed."
     )
 
 

@@ -1,4 +1,4 @@
-"""The streaming simulator in JAX: the rules of docs/soc_scheduling.md, one lane; `vmap` the steps for many.
+"""The streaming simulator in JAX: the rules of docs/soc_scheduling.md, of one stream or of many.
 
 J slots for jobs, N tasks of a job at most, P elements, T kinds of jobs, K predecessors at most, G kinds of link, C
 clusters, A jobs of a trace. All times are int32 us and exact.
@@ -6,10 +6,15 @@ clusters, A jobs of a trace. All times are int32 us and exact.
 One `micro_step` looks at one ready task and assigns the best when all are compared; where none is left, it starts one
 assigned task; and where none can start, it lets time pass to the next event. There is no loop in it, so lanes of a
 batch never wait for each other: a nested loop to the next decision waits for the slowest lane.
+
+The steps take one stream, and may be under `vmap`; or many lanes, in an axis behind all others of states, choices and
+estimates, as in `play`: axes of three slots or ten tasks are too short to be vectorised. There, traces have an axis of
+their own in front.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -190,7 +195,7 @@ def initial(arrays: Arrays, trace: Trace, *, queue: int) -> State:
 
 def is_over(trace: Trace, state: State) -> jax.Array:
     """bool, whether every job has left."""
-    return state.completed >= len(trace.arrival_us)
+    return state.completed >= trace.arrival_us.shape[-1]
 
 
 def offered(state: State, after: Any = -1) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -206,10 +211,11 @@ def offered(state: State, after: Any = -1) -> tuple[jax.Array, jax.Array, jax.Ar
     Returns:
         Its place, int32, `NEVER` if there is none; and its slot and number, int32, without meaning if there is none.
     """
-    queue, most = state.status.shape
-    places = state.job[:, None] * most + jnp.arange(most)
-    place = jnp.min(jnp.where((state.status == READY) & (places > after), places, NEVER))
-    slot = jnp.max(jnp.where(state.job == place // most, jnp.arange(queue), 0))
+
+    queue, most = state.status.shape[:2]
+    places = state.job[:, None] * most + _numbers(most, state.now)
+    place = _least(jnp.where((state.status == READY) & (places > after), places, NEVER), 2)
+    slot = _most(jnp.where(state.job == place // most, _numbers(queue, state.now), 0), 1)
     return place, slot, place % most
 
 
@@ -224,42 +230,42 @@ class Estimates(NamedTuple):
 
 def estimates(arrays: Arrays, state: State, slot: Any, task: Any) -> Estimates:
     """Estimates for a ready task."""
-    kind = _at(state.kind, slot)
-    predecessors = _at(arrays.predecessor, kind, task)
+    kind = _own(state.kind, slot)
+    predecessors = _of(arrays.predecessor, kind, task)
     exists = predecessors < state.status.shape[1]
     safe = jnp.where(exists, predecessors, 0)
-    element = _at(state.element, slot, safe)
-    finish = jnp.where(exists, _at(state.finish_us, slot, safe), 0)
-    times = _at(arrays.communication, kind, task)  # [K, G]
+    element = _own(state.element, slot, safe)
+    finish = jnp.where(exists, _own(state.finish_us, slot, safe), 0)
+    times = _of(arrays.communication, kind, task)  # [K, G]
     if times.shape[1] == 2:
-        kinds = (element[:, None] != jnp.arange(arrays.run_time.shape[2])).astype(jnp.int32)
+        kinds = (element[:, None] != _numbers(arrays.run_time.shape[2], state.now)).astype(jnp.int32)
     else:
-        kinds = _at(arrays.link, element)
+        kinds = jnp.moveaxis(_at(jnp.transpose(arrays.link), slice(None), element), 0, 1)
     communication = times[:, :1]
     for g in range(1, times.shape[1]):
         communication = jnp.where(kinds == g, times[:, g : g + 1], communication)
-    data = jnp.max(finish[:, None] + communication, axis=0)
+    data = _most(finish[:, None] + communication, 1)
     data = jnp.maximum(data, state.now)
-    run_time = _at(arrays.run_time, kind, task)
+    run_time = _of(arrays.run_time, kind, task)
     begin = jnp.maximum(data, state.available)
     return Estimates(data, begin, begin + run_time, run_time)
 
 
 def assign(arrays: Arrays, trace: Trace, state: State, choice: Choice, given: Estimates, when: Any) -> State:
     """Assigns a ready task, where `when` holds; `given` are its estimates."""
-    queue, most = state.status.shape
-    flat = jnp.arange(queue * most).reshape(queue, most)
+    queue, most = state.status.shape[:2]
+    flat = _numbers(queue * most, state.now).reshape(queue, most, *(1,) * state.now.ndim)
     here = (flat == choice.slot * most + choice.task) & when
-    there = (jnp.arange(len(state.available)) == choice.element) & when
-    job = _at(state.job, choice.slot)
-    table = jnp.max(jnp.where(there, given.run_time, 0))
-    factor = _at(trace.factor, jnp.maximum(job, 0), choice.task)
+    there = (_numbers(len(state.available), state.now) == choice.element) & when
+    job = _own(state.job, choice.slot)
+    table = _most(jnp.where(there, given.run_time, 0), 1)
+    factor = _drawn(trace.factor, jnp.maximum(job, 0), choice.task)
     actual = jnp.maximum((table * factor + 2 ** (FACTOR_BITS - 1)) >> FACTOR_BITS, jnp.minimum(table, 1))
-    total = len(trace.arrival_us) * most
+    total = trace.arrival_us.shape[-1] * most
     return state._replace(
         status=jnp.where(here, ASSIGNED, state.status),
         element=jnp.where(here, choice.element, state.element),
-        data_us=jnp.where(here, jnp.max(jnp.where(there, given.data, 0)), state.data_us),
+        data_us=jnp.where(here, _most(jnp.where(there, given.data, 0), 1), state.data_us),
         finish_us=jnp.where(here, actual, state.finish_us),
         priority=jnp.where(here, job * total + state.assigned, state.priority),
         available=jnp.where(there, given.finish, state.available),
@@ -274,20 +280,22 @@ def start_one(state: State, when: Any) -> tuple[State, jax.Array]:
     Returns:
         The state, and bool: whether another task can start.
     """
-    elements = jnp.arange(len(state.available))
-    idle = jnp.sum(jnp.where(state.ends_us == NEVER, jnp.uint32(1) << elements.astype(jnp.uint32), 0), dtype=jnp.uint32)
+
+    elements = _numbers(len(state.available), state.now)
+    bits = jnp.uint32(1) << elements.astype(jnp.uint32)
+    idle = _union(jnp.where(state.ends_us == NEVER, bits, jnp.uint32(0)), 1)
     on_idle = (idle >> state.element.astype(jnp.uint32)) & 1 > 0
     can = (state.status == ASSIGNED) & (state.data_us <= state.now) & on_idle & when
-    least = jnp.min(jnp.where(can, state.priority, NEVER))
+    least = _least(jnp.where(can, state.priority, NEVER), 2)
     starts = can & (state.priority == least)
-    element = jnp.max(jnp.where(starts, state.element, -1))
-    end = jnp.max(jnp.where(starts, state.now + state.finish_us, 0))
+    element = _most(jnp.where(starts, state.element, -1), 2)
+    end = _most(jnp.where(starts, state.now + state.finish_us, 0), 2)
     started = state._replace(
         status=jnp.where(starts, RUNNING, state.status),
         finish_us=jnp.where(starts, end, state.finish_us),
         ends_us=jnp.where(elements == element, end, state.ends_us),
     )
-    return started, jnp.any(can & (state.element != element))
+    return started, _any(can & (state.element != element), 2)
 
 
 def advance(
@@ -302,54 +310,57 @@ def advance(
         when: bool.
         warm_up_us, end_us: latencies of jobs that leave after the first and not after the second are counted.
     """
+
     queue = state.status.shape[0]
     when = when & ~is_over(trace, state)
 
     # The next event. Data that come to a busy element are one too, at which nothing happens.
     comes_us = jnp.where((state.status == ASSIGNED) & (state.data_us > state.now), state.data_us, NEVER)
-    jobs = len(trace.arrival_us)
+    jobs = trace.arrival_us.shape[-1]
     expected = state.injected < jobs
     following = jnp.minimum(state.injected, jobs - 1)
-    arrival = _at(trace.arrival_us, following)
-    enters_us = jnp.where(expected & jnp.any(state.job < 0), jnp.maximum(arrival, state.now + 1), NEVER)
-    event = jnp.minimum(jnp.minimum(jnp.min(state.ends_us), jnp.min(comes_us)), enters_us)
+    arrival = _drawn(trace.arrival_us, following)
+    enters_us = jnp.where(expected & _any(state.job < 0, 1), jnp.maximum(arrival, state.now + 1), NEVER)
+    event = jnp.minimum(jnp.minimum(_least(state.ends_us, 1), _least(comes_us, 2)), enters_us)
     now = jnp.where(when, event, state.now)
     passed = now - state.now
 
     # Completions.
     ended = (state.status == RUNNING) & (state.finish_us <= now) & when
-    missing = state.missing & ~_words(ended, state.missing.shape[2])[:, None, :]
+    missing = state.missing & ~_words(ended, state.missing.shape[2])[:, None]
     status = jnp.where(ended, DONE, state.status)
     freed = (state.ends_us <= now) & when
     present = state.job >= 0
-    leaves = jnp.all((status == DONE) | (status == EMPTY), axis=1) & present & when
+    unfinished = _any(jnp.swapaxes((status != DONE) & (status != EMPTY), 0, 1), 1)
+    leaves = ~unfinished & present & when
     counts = leaves & (now > warm_up_us) & (now <= end_us)
 
     # Injection.
     job = jnp.where(leaves, -1, state.job)
-    slots = jnp.arange(queue)
-    first_free = jnp.min(jnp.where(job < 0, slots, queue))
+    slots = _numbers(queue, state.now)
+    first_free = _least(jnp.where(job < 0, slots, queue), 1)
     entered = (slots == first_free) & when & expected & (arrival <= now) & (state.injected_us < now)
-    kind = _at(trace.kind, following)
+    kind = _drawn(trace.kind, following)
     status = jnp.where(leaves[:, None], EMPTY, status)
-    status = jnp.where(entered[:, None], _at(arrays.waiting, kind), status)
-    missing = jnp.where(entered[:, None, None], _at(arrays.needed, kind), missing)
+    status = jnp.where(entered[:, None], _of(arrays.waiting, kind), status)
+    missing = jnp.where(entered[:, None, None], _of(arrays.needed, kind), missing)
 
     # What has become ready.
-    becomes = (status == WAITING) & _nothing(missing) & when
+    becomes = (status == WAITING) & jnp.all(missing == 0, axis=2) & when
     residency = state.residency_us
     if residency.shape[0]:
-        of_cluster = jnp.asarray(arrays.cluster)[:, None] == jnp.arange(residency.shape[0])
+        of_cluster = _each(jnp.asarray(arrays.cluster), state.now)[:, None] == _numbers(residency.shape[0], state.now)
         busy = jnp.sum(of_cluster & (state.ends_us < NEVER)[:, None], axis=0)
-        residency = residency + jnp.where(busy[:, None] == jnp.arange(residency.shape[1]), passed, 0)
+        residency = residency + jnp.where(busy[:, None] == _numbers(residency.shape[1], state.now), passed, 0)
+    enters = _any(entered, 1)
     return state._replace(
         now=now,
-        injected=state.injected + jnp.any(entered),
-        injected_us=jnp.where(jnp.any(entered), now, state.injected_us),
-        completed=state.completed + jnp.sum(leaves, dtype=jnp.int32),
-        occupancy_us=state.occupancy_us + jnp.sum(present, dtype=jnp.int32) * passed,
-        latency_us=state.latency_us + jnp.sum(jnp.where(counts, now - state.injection_us, 0)),
-        counted=state.counted + jnp.sum(counts, dtype=jnp.int32),
+        injected=state.injected + enters,
+        injected_us=jnp.where(enters, now, state.injected_us),
+        completed=state.completed + jnp.sum(leaves, axis=0, dtype=jnp.int32),
+        occupancy_us=state.occupancy_us + jnp.sum(present, axis=0, dtype=jnp.int32) * passed,
+        latency_us=state.latency_us + jnp.sum(jnp.where(counts, now - state.injection_us, 0), axis=0),
+        counted=state.counted + jnp.sum(counts, axis=0, dtype=jnp.int32),
         residency_us=residency,
         job=jnp.where(entered, state.injected, job),
         kind=jnp.where(entered, kind, state.kind),
@@ -419,7 +430,6 @@ def micro_step(
     place, slot, task = offered(state, search.place)
     given = estimates(arrays, state, slot, task)
     exists = place < NEVER
-    ready = jnp.sum(state.status == READY)
     if not rule.compares:
         choice, decides = Choice(slot, task, rule.element(state, slot, task, given)), exists
     else:
@@ -429,7 +439,7 @@ def micro_step(
         choice, given = search.choice, search.given
         search = search._replace(place=jnp.where(decides | ~exists, -1, place))
     state = assign(arrays, trace, state, choice, given, decides)
-    idle = (ready == 0) | (decides & (ready == 1))
+    idle = ~_any(state.status == READY, 2)
     state, more = start_one(state, idle)
     return advance(arrays, trace, state, idle & ~more, warm_up_us, end_us), search
 
@@ -476,24 +486,82 @@ def play(
         The final states, leaves with leading axes D and S.
     """
 
-    def step(design, trace, carry):
-        state, search = carry
-        return micro_step(arrays, trace, state, search, rule_of(design), warm_up_us, end_us)
+    count, drawn = len(jax.tree.leaves(designs)[0]), len(traces.arrival_us)
+    of_lanes = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), drawn, axis=0), designs)
 
-    steps = jax.vmap(jax.vmap(step, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
-    first = jax.vmap(lambda trace: (initial(arrays, trace, queue=queue), no_search(arrays)))(traces)
-    count = len(jax.tree.leaves(designs)[0])
-    first = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), first)
-    jobs = traces.arrival_us.shape[1]
+    def asks(question: Callable[[Rule], Callable[..., Any]]) -> Callable[..., Any]:
+        """Asks the rule of each lane."""
+
+        def one(design: Any, *what: Any) -> Any:
+            return jax.tree.map(jnp.asarray, question(rule_of(design))(*what))
+
+        lanes = jax.vmap(one, in_axes=(0, -1, -1, -1, -1), out_axes=-1)
+        return lambda state, slot, task, given: lanes(of_lanes, state, slot, task, given)
+
+    any_design = jax.tree.map(lambda leaf: leaf[0], of_lanes)
+    rule = Rule(rule_of(any_design).compares, asks(lambda rule: rule.keys), asks(lambda rule: rule.element))
+    first = jax.vmap(lambda trace: (initial(arrays, trace, queue=queue), no_search(arrays)), out_axes=-1)(traces)
+    first = jax.tree.map(lambda leaf: jnp.tile(leaf, count), first)
     last, _ = jax.lax.while_loop(
-        lambda carry: jnp.any(carry[0].completed < jobs), lambda carry: steps(designs, traces, carry), first
+        lambda carry: ~jnp.all(is_over(traces, carry[0])),
+        lambda carry: micro_step(arrays, traces, carry[0], carry[1], rule, warm_up_us, end_us),
+        first,
     )
-    return last
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0).reshape(count, drawn, *leaf.shape[:-1]), last)
 
 
 def _at(array: Any, *index: Any) -> jax.Array:
     """`array[index]` for indices that are surely in range: XLA leaves the checks out."""
     return jnp.asarray(array).at[index].get(mode="promise_in_bounds")
+
+
+def _own(array: Any, *index: Any) -> jax.Array:
+    """`array[index]` of an array of the state, of each lane its own; `array` has the lanes last if there are any."""
+    lanes = () if array.ndim == len(index) else (jnp.arange(array.shape[-1]),)
+    return _at(array, *index, *lanes)
+
+
+def _drawn(array: Any, *index: Any) -> jax.Array:
+    """`array[index]` of an array of the trace; where there are many, lane l meets trace l modulo their number."""
+    lanes = () if array.ndim == len(index) else (jnp.arange(len(index[0])) % len(array),)
+    return _at(array, *lanes, *index)
+
+
+def _of(table: Any, *index: Any) -> jax.Array:
+    """`table[index]` with the lanes of the indices last."""
+    behind = jnp.moveaxis(jnp.asarray(table), range(len(index)), range(-len(index), 0))
+    return behind.at[(..., *index)].get(mode="promise_in_bounds")
+
+
+def _each(array: jax.Array, now: Any) -> jax.Array:
+    """`array` with an axis for the lanes behind, if `now` has one."""
+    return array.reshape(*array.shape, *(1,) * jnp.ndim(now))
+
+
+def _numbers(count: int, now: Any) -> jax.Array:
+    """0 ... count - 1, as `_each`."""
+    return _each(jnp.arange(count), now)
+
+
+def _fold(combine: Callable[..., Any], reduce: Callable[..., Any], values: jax.Array, axes: int) -> jax.Array:
+    """A reduction over the first axes; `combine` may count a value twice.
+
+    With lanes behind them, XLA's loop over the first axes is not vectorised: five times slower than to halve them until
+    two rows are left. The last two are reduced by XLA, lest the whole tree is computed anew in all that use the result.
+    """
+    if values.ndim == axes:
+        return reduce(values, axis=tuple(range(axes)))
+    rows = values.reshape(-1, *values.shape[axes:])
+    while len(rows) > 2:
+        half = -(-len(rows) // 2)
+        rows = combine(rows[:half], rows[len(rows) - half :])
+    return reduce(rows, axis=0)
+
+
+_least = functools.partial(_fold, jnp.minimum, jnp.min)
+_most = functools.partial(_fold, jnp.maximum, jnp.max)
+_any = functools.partial(_fold, jnp.logical_or, jnp.any)
+_union = functools.partial(_fold, jnp.bitwise_or, jnp.bitwise_or.reduce)
 
 
 def _nothing(sets: jax.Array) -> jax.Array:
@@ -502,9 +570,9 @@ def _nothing(sets: jax.Array) -> jax.Array:
 
 
 def _words(members: jax.Array, words: int) -> jax.Array:
-    """uint32[..., words]: a set of tasks, bool[..., N], as bits."""
-    count = members.shape[-1]
-    padded = jnp.pad(members, [(0, 0)] * (members.ndim - 1) + [(0, words * _WORD - count)])
-    grouped = padded.reshape(*members.shape[:-1], words, _WORD)
-    bits = jnp.uint32(1) << jnp.arange(_WORD, dtype=jnp.uint32)
-    return jnp.sum(jnp.where(grouped, bits, 0), axis=-1, dtype=jnp.uint32)
+    """uint32[J, words, ...]: sets of tasks, bool[J, N, ...], as bits."""
+    rows = jnp.swapaxes(members, 0, 1)
+    bits = jnp.uint32(1) << (jnp.arange(len(rows)) % _WORD).astype(jnp.uint32)
+    bits = bits.reshape(-1, *(1,) * (rows.ndim - 1))
+    shown = jnp.where(rows, bits, jnp.uint32(0))
+    return jnp.stack([_union(shown[word * _WORD : (word + 1) * _WORD], 1) for word in range(words)], axis=1)

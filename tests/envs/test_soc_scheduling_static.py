@@ -173,7 +173,9 @@ def play_lanes(problem, seed, legal=False):
 def check_designs(problem, final, plays):
     """Designs of finished episodes say what was placed where, and cost what the episode and the oracle say."""
     result = problem.evaluate(final["design"])
-    np.testing.assert_array_equal(result.objective.astype(np.float32), final["objective"])
+    # Whole microseconds are exact; energies are sums in float32, which compilers order as they like.
+    rounding = 0 if problem.options["objective"] == "makespan" else 5e-7
+    np.testing.assert_allclose(final["objective"], result.objective, rtol=rounding)
     instance = instance_of(problem)
     for lane, plain in enumerate(plays):
         ranks, elements, _ = split(problem, final["design"][lane])

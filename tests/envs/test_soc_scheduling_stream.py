@@ -413,7 +413,10 @@ def test_the_weights_of_each_classic_rule_cost_what_the_rule_costs(which, reques
     for name, value in zip(BASELINES, objective.tolist(), strict=True):
         exact = name == "met"  # the others break ties otherwise than the rules by name
         expected = average(problem, name, problem.params.traces)
-        assert value == pytest.approx(expected, rel=1e-5 if exact else 0.03), name
+        if name == "stf" and which == "power":  # by name all goes to the first of equal elements
+            assert value < 0.5 * expected
+        else:
+            assert value == pytest.approx(expected, rel=1e-5 if exact else 0.03), name
 
 
 @pytest.mark.parametrize(

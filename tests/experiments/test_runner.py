@@ -16,7 +16,7 @@ from dsegym.experiments.store import read_trial, trial_directory, write_suite
 from dsegym.experiments.suite import load_suite
 from dsegym.experiments.verify import verify
 
-SAMPLES, TIME_LIMIT_S, GRACE_S = 60, 3, 15
+SAMPLES, TIME_LIMIT_S, GRACE_S = 60, 3, 40
 AGENTS = Path(__file__).parent
 # The console script, with the terminal's treatment of Ctrl-C whatever the tests' own is.
 MAIN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import dsegym.experiments.cli as cli; "
