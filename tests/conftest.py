@@ -1,4 +1,4 @@
-"""A third party's scenario with held-out cases, for the tests of every layer."""
+"""For the tests of every layer: the oracles' folder, and a third party's scenario with held-out cases."""
 
 import importlib
 import sys
@@ -8,6 +8,10 @@ import gymnasium
 import pytest
 
 from dsegym.envs import scenarios
+
+# Oracles and cases lie beside the tests of the cost models; tests import them by name, and pytest's importlib mode puts
+# no folder on the path.
+sys.path.insert(0, str(Path(__file__).parent / "costmodels"))
 
 
 @pytest.fixture(scope="session")

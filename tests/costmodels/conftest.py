@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import sys
 from pathlib import Path
 
 import jax
@@ -15,8 +14,6 @@ from dsegym.costmodels.accelerator.platforms import get_platform
 from dsegym.costmodels.accelerator.workloads import LayerArrays
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# Oracles and cases lie beside the tests, which import them by name; pytest's importlib mode puts no folder on the path.
-sys.path.insert(0, str(Path(__file__).parent))
 # Sizes that every call is filled up to, so that one compiled program serves all tests.
 PAIRS, NETWORK_DESIGNS, NETWORK_ROWS = 64, 16, 56
 

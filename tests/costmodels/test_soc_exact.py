@@ -1,14 +1,14 @@
 """Exact SoC schedules and bounds: published optima, exhaustive search, and schedules that no bound may exceed."""
 
-import importlib.util
 import itertools
 import math
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+import soc_cases as cases
+import soc_oracle as oracle
 
 from dsegym.costmodels.errors import DsegymError
 from dsegym.costmodels.soc import bounds, exact
@@ -19,16 +19,6 @@ from dsegym.costmodels.soc.library import get_instance
 from dsegym.costmodels.soc.platform import Cluster, OperatingPoint, Platform
 from dsegym.costmodels.soc.schedule import Schedule, check_schedule
 
-
-def _load(name):
-    specification = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-cases, oracle = _load("soc_cases"), _load("soc_oracle")
 needs_solver = pytest.mark.skipif(not exact.is_available(), reason="OR-Tools is not installed")
 
 # us, under the static rules; 69 and 288 are the DS3 paper's own, the others were proven by another model of ours.

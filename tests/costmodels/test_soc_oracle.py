@@ -2,28 +2,16 @@
 
 import dataclasses
 import functools
-import importlib.util
 import itertools
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+import soc_cases as cases
+import soc_oracle as oracle
 
 from dsegym.costmodels.soc.library import get_instance
 from dsegym.costmodels.soc.schedule import check_schedule
 
-
-def _load(name):
-    specification = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-oracle = _load("soc_oracle")
-cases = _load("soc_cases")
 NONE = oracle.NONE
 
 # Static schedules.

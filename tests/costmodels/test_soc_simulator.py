@@ -1,32 +1,19 @@
 """The JAX models of SoC scheduling against the plain-Python oracle: equal to the microsecond, whatever the batch."""
 
-import importlib.util
 import itertools
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import soc_cases as cases
+import soc_oracle as oracle
 
 from dsegym.costmodels.soc import model, rules, simulator
 from dsegym.costmodels.soc.library import MIXES, get_instance
 from dsegym.costmodels.soc.replay import replay
 from dsegym.costmodels.soc.schedule import Schedule, check_schedule
 from dsegym.costmodels.soc.traces import draw_trace, draw_traces
-
-
-def _load(name):
-    """A module that lies beside the tests."""
-    specification = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-oracle, cases = _load("soc_oracle"), _load("soc_cases")
 
 
 def slow(*values):

@@ -1,13 +1,13 @@
 """The memory mapping family: its Gymnasium faces, its episodes against the model, yardsticks, files and pictures."""
 
-import importlib.util
 import itertools
-import sys
 import warnings
 from pathlib import Path
 
 import gymnasium
 import jax
+import memory_cases as cases
+import memory_oracle as oracle
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env as gymnasium_check
@@ -36,19 +36,6 @@ KINDS = (
 )
 LANES = 16
 IMAGE = 64
-
-
-def _load(name):
-    """A module that lies beside the cost models' tests."""
-    path = Path(__file__).parents[1] / "costmodels" / f"{name}.py"
-    specification = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-oracle, cases = _load("memory_oracle"), _load("memory_cases")
 
 
 def make_problem(**options):

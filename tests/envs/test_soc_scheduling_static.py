@@ -1,15 +1,14 @@
 """Static SoC scheduling: its Gymnasium faces, its episodes against a plain second calculation, yardsticks, pictures."""
 
-import importlib.util
 import itertools
 import json
-import sys
 import warnings
-from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
+import soc_cases as cases
+import soc_oracle as oracle
 from gymnasium.utils.env_checker import check_env as gymnasium_check
 from stable_baselines3.common.env_checker import check_env as stable_baselines3_check
 
@@ -28,19 +27,6 @@ STATIC = "dsegym/SocSchedulingStatic-v0"
 LANES = 8
 # An instance with power, 7 tasks and 16 elements; and the one without, 10 tasks and 3 elements.
 RANGE, TOP = {"graph": "range_detection"}, {"graph": "top1"}
-
-
-def _load(name):
-    """A module that lies beside the cost models' tests."""
-    path = Path(__file__).parents[1] / "costmodels" / f"{name}.py"
-    specification = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-oracle, cases = _load("soc_oracle"), _load("soc_cases")
 
 
 def make_problem(**options):

@@ -1,15 +1,13 @@
 """SoC scheduling of a stream: its Gymnasium faces, its episodes against the oracle, traces, yardsticks and pictures."""
 
-import importlib.util
 import itertools
-import sys
 import warnings
-from pathlib import Path
 
 import gymnasium
 import jax
 import numpy as np
 import pytest
+import soc_oracle as oracle
 from gymnasium.utils.env_checker import check_env as gymnasium_check
 from stable_baselines3.common.env_checker import check_env as stable_baselines3_check
 
@@ -28,19 +26,6 @@ NOISY = {"jobs": "top", "count": str(JOBS), "noise": "0.25"}
 POWER = {"jobs": "single_carrier", "count": str(JOBS), "objective": "edp", "interval_us": "20"}
 BASELINES = ("eft", "met", "olb", "etf_finish", "etf_start", "stf", "max_min", "sufferage", "heft_rt")
 LANES = 4
-
-
-def _load(name):
-    """A module that lies beside the cost models' tests."""
-    path = Path(__file__).parents[1] / "costmodels" / f"{name}.py"
-    specification = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-oracle = _load("soc_oracle")
 
 
 def make_problem(**options):
