@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..costmodels.diagram import Diagram
     from .functional import FunctionalEnv
 
-__all__ = ["ENUMERABLE", "Evaluation", "Objective", "Problem", "Yardstick", "one_shot_problem"]
+__all__ = ["ENUMERABLE", "Evaluation", "Objective", "Problem", "Sweep", "Yardstick", "one_shot_problem"]
 
 # Batches are padded to one of these sizes, so that a problem compiles four times at most whatever agents ask for; the
 # default of `Problem.batch_sizes`.
@@ -60,6 +60,26 @@ class Yardstick:
     value: float
     source: str
     design: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """How an instance's designs and yardsticks are drawn against one of its options, a budget say.
+
+    Attributes:
+        option: of the scenario; designs keep their meaning when it changes.
+        values: of the option, ascending numbers.
+        x_label, y_label: the axes' names with units.
+        to_y: the objective's value as it is drawn, `lambda failure: 1 - failure` for an accuracy.
+        baselines: drawn beside the reference, the bound and the best design found.
+    """
+
+    option: str
+    values: tuple[str, ...]
+    x_label: str
+    y_label: str
+    to_y: Callable[[float], float]
+    baselines: tuple[str, ...] = ()
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -105,6 +125,7 @@ class Problem:
         notes: what is synthetic or uncalibrated.
         held_out_params: a pytree like `params`, of the held-out cases that scores are taken on; None where the search's
             own values are the scores. Of the same shapes and dtypes, it shares the compiled code.
+        sweep: the option that results are drawn against. None where there is none.
     """
 
     scenario: str
@@ -123,6 +144,7 @@ class Problem:
     batch_sizes: tuple[int, ...] = BATCH_SIZES
     notes: Sequence[str] = field(default=())
     held_out_params: Any = None
+    sweep: Sweep | None = None
 
     @property
     def name(self) -> str:

@@ -1,0 +1,24 @@
+"""Which problems of a data set agents train on, and which scores are taken on: by hash, so that it never moves."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+__all__ = ["SPLITS", "split_indices", "split_of"]
+
+SPLITS = ("train", "validation", "test")
+_SHARES = (0, 0, 0, 1, 2)  # of five: 60, 20 and 20 percent, as places in SPLITS
+
+
+def split_of(dataset: str, problem: object) -> str:
+    """The split of a problem: SHA-256 of `dataset/problem`, its first eight bytes modulo five."""
+    digest = hashlib.sha256(f"{dataset}/{problem}".encode()).digest()
+    return SPLITS[_SHARES[int.from_bytes(digest[:8], "big") % len(_SHARES)]]
+
+
+def split_indices(dataset: str, problems: object, split: str) -> np.ndarray:
+    """int32[n]: the places, in `problems` (a sequence of names), of those that belong to a split."""
+    found = [place for place, problem in enumerate(problems) if split_of(dataset, problem) == split]  # type: ignore[arg-type]
+    return np.array(found, np.int32)
