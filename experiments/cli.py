@@ -491,6 +491,7 @@ def leaderboard(
     from .leaderboard_text import timings_to_rich, to_json, to_markdown, to_rich
     from .report import write_html
     from .store import read_suite, read_trial, trial_directory
+    from .sweeps import sweep_figures
 
     suite = read_suite(results)
     found = [trial_directory(results, identifier) for identifier in suite["trials"]]
@@ -502,7 +503,8 @@ def leaderboard(
     target.mkdir(parents=True, exist_ok=True)
     (target / "leaderboard.json").write_text(to_json(board), encoding="utf-8")
     (target / "leaderboard.md").write_text(to_markdown(board), encoding="utf-8")
-    write_html(board, trials, target / "leaderboard.html", suite=dict(suite), figures=diagram_figures(board))
+    figures = [*sweep_figures(board), *diagram_figures(board)]
+    write_html(board, trials, target / "leaderboard.html", suite=dict(suite), figures=figures)
     if as_json:
         print(to_json(board), end="")
     else:

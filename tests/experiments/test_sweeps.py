@@ -1,0 +1,133 @@
+"""Results against an option on the leaderboard's page: what each line is, and never at the page's expense."""
+
+import dataclasses
+import json
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dsegym.costmodels.errors import DsegymError
+from dsegym.envs.problem import Evaluation, Objective, Problem, Sweep, Yardstick
+from dsegym.envs.spaces import DesignSpace, Parameter
+from dsegym.experiments import sweeps
+from dsegym.experiments.leaderboard import BestDesign, Instance
+from dsegym.experiments.leaderboard import Yardstick as Value
+
+SWEEP = Sweep(
+    "budget", ("1", "2", "8"), "budget (samples)", "accuracy (fraction)", lambda failure: 1 - failure, ("rule",)
+)
+
+
+def cost(design, params):
+    """A failure of half for a design of 0, less for more, divided by the budget."""
+    value = (0.5 - 0.1 * design[0]) / params
+    return Evaluation({"failure": value}, value, value < 1)
+
+
+def problem(budget, **more):
+    fields = {
+        "scenario": "toy/Budget-v0",
+        "options": {"data": "a", "budget": budget},
+        "space": DesignSpace((Parameter("x", tuple(range(5))),)),
+        "objective": Objective("failure", "fraction", "of questions"),
+        "cost": cost,
+        "params": np.float32(1.0),  # the search's cases: no budget helps there
+        "held_out_params": np.float32(budget),
+        "reference": Yardstick("uniform", 0.5 / float(budget), "a rule", (0,)),
+        "bound": Yardstick("oracle", 0.05 / float(budget), "enumeration"),
+        "baselines": {"uniform": lambda: (0,), "rule": lambda: (2,)},
+        "sweep": SWEEP,
+        "batch_sizes": (1,),
+    }
+    return Problem(**{**fields, **more})
+
+
+def instance(budget="2", design=(4,), data="a", **more):
+    best = BestDesign("owl<1>", None, 7, "t", 3, 0.1, 0.5, 100.0, design, {})
+    fields = {
+        "scenario": "toy/Budget-v0",
+        "options": {"data": data, "budget": budget},
+        "objective": "failure",
+        "unit": "fraction",
+        "reference": Value("uniform", 0.5, "a rule"),
+        "bound": Value("oracle", 0.05, "enumeration"),
+        "scores": (),
+        "best": best,
+    }
+    return Instance(f"{data}{budget}", **{**fields, **more})
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """`sweep_figures` of instances whose problems are made by a function of the options."""
+
+    def call(instances, make=lambda data, budget: problem(budget)):
+        monkeypatch.setattr(sweeps, "make_problem", lambda scenario, **options: make(**options))
+        return sweeps.sweep_figures(SimpleNamespace(instances=instances))
+
+    return call
+
+
+def plots(fragment):
+    """(traces, layout) of every chart of a fragment."""
+    decoder, found = json.JSONDecoder(), []
+    for match in re.finditer(r"Plotly\.newPlot\(\s*\"[^\"]+\",\s*", fragment):
+        traces, end = decoder.raw_decode(fragment, match.end())
+        layout, _ = decoder.raw_decode(fragment, fragment.index("{", end))
+        found.append((traces, layout))
+    return found
+
+
+def test_lines_are_the_bound_the_reference_the_baselines_and_the_best_design_on_held_out_cases(figures):
+    ((title, fragment),) = figures([instance()])
+    assert title == "Accuracy against budget"
+    ((traces, layout),) = plots(fragment)
+    lines = {trace["name"]: trace["y"] for trace in traces}
+    assert list(lines) == ["oracle", "uniform (reference)", "rule", "best design for budget 2 (owl&lt;1&gt;)"]
+    budgets = np.array([1, 2, 8])
+    for values, failure in zip(lines.values(), (0.05, 0.5, 0.3, 0.1), strict=True):
+        np.testing.assert_allclose(values, 1 - failure / budgets, rtol=1e-6)
+    assert traces[-1]["marker"]["symbol"] == ["circle", "circle-open", "circle"], "a ring where it was searched"
+    assert layout["xaxis"]["title"]["text"] == "budget (samples)"
+    assert layout["yaxis"]["title"]["text"] == "accuracy (fraction)"
+    assert layout["xaxis"]["type"] == "log"
+
+
+def test_instances_that_differ_in_the_option_only_share_a_chart(figures):
+    ((_, fragment),) = figures([instance("1"), instance("8", (3,)), instance("1", data="b")])
+    first, second = plots(fragment)
+    assert len(first[0]) == 5
+    assert len(second[0]) == 4
+
+
+def test_without_a_best_design_the_yardsticks_stand_alone(figures):
+    ((_, fragment),) = figures([dataclasses.replace(instance(), best=None)])
+    ((traces, _),) = plots(fragment)
+    assert [trace["name"] for trace in traces] == ["oracle", "uniform (reference)", "rule"]
+
+
+def test_instances_without_a_sweep_make_no_section(figures):
+    made = []
+    several = [instance("1"), instance("2")]
+    assert figures(several, lambda data, budget: made.append(budget) or problem(budget, sweep=None)) == []
+    assert made == ["1"], "the first one speaks for its scenario"
+    assert figures([]) == []
+
+
+def test_a_problem_that_cannot_be_made_becomes_a_note(figures):
+    def make(data, budget):
+        if data == "b":
+            raise DsegymError("No <file>.")
+        return problem(budget)
+
+    ((_, fragment),) = figures([instance(), instance(data="b")], make)
+    assert len(plots(fragment)) == 1
+    assert "No sweep of b2: DsegymError: No &lt;file&gt;." in fragment
+
+
+def test_the_page_draws_the_first_charts_only_and_says_so(figures):
+    ((_, fragment),) = figures([instance(data=f"n{place}") for place in range(sweeps.MOST + 2)])
+    assert len(plots(fragment)) == sweeps.MOST
+    assert f"The first {sweeps.MOST} of {sweeps.MOST + 2} are shown." in fragment
