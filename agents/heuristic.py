@@ -1,4 +1,4 @@
-"""A heuristic of the problem's own as an agent: what a good rule gives without any search."""
+"""The problem's own heuristics as an agent: what a good rule gives without any search."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from .base import Agent
 from .referee import REFERENCE, Referee
 
-__all__ = ["Heuristic"]
+__all__ = ["ALL", "Heuristic"]
+
+ALL = "all"  # every baseline, where no problem calls one so
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,8 @@ class Heuristic(Agent):
     """Costs the design of one baseline, and ends: one sample, whatever the budget and the seed.
 
     Attributes:
-        rule: the baseline's name, one of `Referee.baselines`.
+        rule: the baseline's name, one of `Referee.baselines`; or `all`, for each of them in turn, a sample for each
+            different design: which is best is seen on the search's cases, as by any other agent.
     """
 
     rule: str = REFERENCE
@@ -30,4 +33,10 @@ class Heuristic(Agent):
             UnknownNameError: the problem has no such baseline.
         """
         del seed
-        referee.evaluate(referee.baseline(self.rule))
+        every = self.rule == ALL and ALL not in referee.baselines
+        seen: set[bytes] = set()
+        for name in referee.baselines if every else (self.rule,):
+            design = referee.baseline(name)
+            if design.tobytes() not in seen:
+                seen.add(design.tobytes())
+                referee.evaluate(design)

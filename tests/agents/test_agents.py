@@ -113,6 +113,17 @@ def test_the_heuristic_costs_one_design_and_ends(with_baseline, hyperparameters,
     np.testing.assert_array_equal(referee.samples.designs, [expected])
 
 
+def test_the_heuristic_called_all_costs_each_different_baseline_once(with_baseline):
+    reference = with_baseline.reference.design
+    twice = dataclasses.replace(with_baseline, baselines={"low": lambda: LOW, "again": lambda: reference})
+    referee = Referee(twice, BUDGET)
+    registry.make_agent("heuristic", {"rule": "all"}).search(referee, 1)
+    np.testing.assert_array_equal(referee.samples.designs, [reference, LOW])
+    own = Referee(dataclasses.replace(with_baseline, baselines={"all": lambda: LOW}), BUDGET)
+    registry.make_agent("heuristic", {"rule": "all"}).search(own, 1)
+    np.testing.assert_array_equal(own.samples.designs, [LOW])
+
+
 def test_a_heuristic_that_the_problem_lacks_is_named_with_those_it_has(with_baseline):
     referee = Referee(with_baseline, BUDGET)
     with pytest.raises(UnknownNameError, match=r"'lo'; there are: reference, gemmini-x\d+, low. Did you mean 'low'"):
