@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 RESULTS ?= results/quick
+# Processes that share the tests, a file each at a time; each takes up to 3 GB.
+WORKERS ?= 2
 
 .PHONY: help leaderboard test test-all bench lint clean
 
@@ -23,10 +25,10 @@ leaderboard: $(STAMP)
 	$(BIN)/dsegym leaderboard $(RESULTS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
