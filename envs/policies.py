@@ -81,8 +81,13 @@ def play(env: PolicyEnv, decide: Callable[[Any], Any], key: Any, params: Any) ->
 
 
 def policy_cost(env: PolicyEnv) -> Callable[[Any, Any], Evaluation]:
-    """The cost function of a family: the means of a policy's metrics over the episodes of `params.seeds`."""
+    """The cost function of a family: the means of a policy's metrics over the episodes of `params.seeds`.
 
+    A batch of designs is costed one after another, each on all episodes at once: XLA would otherwise sum episodes in an
+    order that depends on the batch, and the last bits of a cost with it.
+    """
+
+    @jax.custom_batching.sequential_vmap
     def cost(design: Any, params: Any) -> Evaluation:
         keys = jax.vmap(jax.random.key)(params.seeds)
         states = jax.vmap(lambda key: play(env, lambda state: env.decide(design, state, params), key, params))(keys)

@@ -34,8 +34,10 @@ __all__ = [
 # Environment id: where its `Scenario` is.
 BUILT_IN: Mapping[str, str] = {
     "dsegym/AcceleratorSizing-v0": "dsegym.envs.accelerator_sizing:SCENARIO",
+    "dsegym/BatchBestOfN-v0": "dsegym.envs.batch_best_of_n:SCENARIO",
     "dsegym/MemoryAllocation-v0": "dsegym.envs.memory_allocation:SCENARIO",
     "dsegym/MemoryMapping-v0": "dsegym.envs.memory_mapping:SCENARIO",
+    "dsegym/SleepTime-v0": "dsegym.envs.sleep_time:SCENARIO",
     "dsegym/SocSchedulingStatic-v0": "dsegym.envs.soc_scheduling_static:SCENARIO",
     "dsegym/SocSchedulingStream-v0": "dsegym.envs.soc_scheduling_stream:SCENARIO",
 }

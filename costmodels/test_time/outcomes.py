@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -60,8 +61,8 @@ class Outcomes:
         problems: their names.
         attempts: int32[Q], recorded attempts.
         successes: int32[Q], of those.
-        tokens_right, tokens_wrong: float32[Q], mean tokens of a successful and of a failed attempt; the problem's mean,
-            or else the data set's, where there was none of a kind; all 1 where tokens are unknown.
+        tokens_right, tokens_wrong: float32[Q], mean tokens of a successful and of a failed attempt; the mean of all of
+            a problem's attempts where there was none of a kind; all 1 where tokens are unknown.
         source: where it comes from, one line.
     """
 
@@ -99,7 +100,8 @@ class UnitTests:
         valid: bool[164, 32], whether the reference solution passes a test.
         correct: bool[164, 100], by the official tests.
         passed: bool[164, 100, 32], whether a sample passes a generated test; False beyond `tests`.
-        group: int32[164, 100], samples of a problem with equal `passed` share a number, from 0 by first appearance.
+        group: int32[164, 100], samples of a problem with equal `passed` share a number, from 0 by first appearance;
+            programs that do not load are with those that pass no test.
         tokens: int32[164, 100], words and punctuation marks of a sample.
     """
 
@@ -123,7 +125,7 @@ class TreeNodes:
         value: float64[N], the sum of three votes: sure 20, likely 1, impossible 0.001.
         left: tuple of N texts, the numbers that are left.
         solvable: int32[N], 1 if 24 can still be reached, 0 if not, -1 if the text is no list of numbers.
-        legal: bool[N], whether the move is right arithmetic.
+        legal: bool[N], whether the move is right arithmetic; False where it cannot be read.
     """
 
     puzzle: np.ndarray
@@ -277,9 +279,14 @@ def _human_eval_counts() -> Outcomes:
 def _game24_counts(column: str) -> Outcomes:
     table = rows("game24_samples")
     correct = np.stack([bits(row[column], 100) for row in table])
-    tokens = np.array([[float(row[f"{column}_tokens"]) / 100] * 100 for row in table])
+    spent = np.array([float(row[f"{column}_tokens"]) / 100 for row in table])
+    spent = np.where(spent > 0, spent, spent[spent > 0].mean())  # puzzle 932's chain of thought is logged below zero
     return _from_samples(
-        f"game24_{column}", [row["puzzle"] for row in table], correct, tokens, "Tree of Thoughts: GPT-4 on Game of 24"
+        f"game24_{column}",
+        [row["puzzle"] for row in table],
+        correct,
+        np.repeat(spent[:, None], 100, axis=1),
+        "Tree of Thoughts: GPT-4 on Game of 24",
     )
 
 
@@ -346,12 +353,16 @@ def load_outcomes(name: str) -> Outcomes:
 
 def _read(path: Path) -> Outcomes:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = list(csv.reader(file, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = path.read_bytes().decode("utf-8-sig")  # spreadsheets begin files with a byte order mark
+    except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InvalidWorkloadError(f"{path}: cannot be read as CSV: {reason}.") from None
-    header = [word.strip() for word in lines[0]] if lines else []
+    reader, lines = csv.reader(io.StringIO(text, newline=""), strict=True), []
+    try:
+        lines.extend((reader.line_num, line) for line in reader)
+    except csv.Error as error:
+        raise InvalidWorkloadError(f"{path}, line {reader.line_num}: cannot be read as CSV: {error}.") from None
+    header = [word.strip() for word in lines[0][1]] if lines else []
     wrong = [word for word in header if word not in (*COLUMNS, *TOKEN_COLUMNS)]
     if wrong or len(set(header)) != len(header) or not set(COLUMNS) <= set(header):
         raise InvalidWorkloadError(
@@ -361,7 +372,7 @@ def _read(path: Path) -> Outcomes:
     if len(set(TOKEN_COLUMNS) & set(header)) == 1:
         raise InvalidWorkloadError(f"{path}, line 1: give both {' and '.join(TOKEN_COLUMNS)}, or neither.")
     found: dict[str, tuple[int, int, float, float]] = {}
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in lines[1:]:
         if not line:
             continue
         where = f"{path}, line {number}"
@@ -392,7 +403,7 @@ def _read(path: Path) -> Outcomes:
 
 
 def _whole(word: str, least: int, most: int, where: str) -> int:
-    if not (word.isascii() and word.isdigit() and least <= int(word) <= most):
+    if not (word.isascii() and word.isdigit() and len(word) <= 12 and least <= int(word) <= most):
         raise InvalidWorkloadError(f"{where} is '{word}'; a whole number from {least} to {most} is allowed.")
     return int(word)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
+
+from ..errors import UnknownNameError
 
 __all__ = ["SPLITS", "split_indices", "split_of"]
 
@@ -18,7 +21,13 @@ def split_of(dataset: str, problem: object) -> str:
     return SPLITS[_SHARES[int.from_bytes(digest[:8], "big") % len(_SHARES)]]
 
 
-def split_indices(dataset: str, problems: object, split: str) -> np.ndarray:
-    """int32[n]: the places, in `problems` (a sequence of names), of those that belong to a split."""
-    found = [place for place, problem in enumerate(problems) if split_of(dataset, problem) == split]  # type: ignore[arg-type]
+def split_indices(dataset: str, problems: Sequence[object], split: str) -> np.ndarray:
+    """int32[n]: the places, in `problems`, of those that belong to a split.
+
+    Raises:
+        UnknownNameError: there is no such split.
+    """
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    found = [place for place, problem in enumerate(problems) if split_of(dataset, problem) == split]
     return np.array(found, np.int32)

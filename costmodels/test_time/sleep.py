@@ -1,0 +1,182 @@
+"""Sleep-time compute: tokens spent on a context before its queries are known, and on each query when it is.
+
+    accuracy(b, s) = A - B exp(-(b + rho g(s)) / (tau d)),   g(s) = G (1 - exp(-s / sigma))
+    cost of a context = s + t sum b
+
+s offline tokens, spent once on the context; b test-time tokens of a query; rho in [0, 1] how predictable the context's
+queries are; d a query's difficulty; t the price of a test-time token in offline tokens. The setting and the amortised
+cost are those of *Sleep-time Compute* (letta-ai/sleep-time-compute); the curve and **all its constants are ours**,
+synthetic: chosen so that with rho = 0.8 a full sleep replaces four fifths of `PLAIN_TOKENS` test-time tokens.
+
+E contexts, Q queries of a context at most. `worth`, `accuracy` and the draws of difficulties are pure JAX on any
+shapes that broadcast; the rest is plain NumPy in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+__all__ = [
+    "CEILING",
+    "GAP",
+    "HIGHEST_HINT",
+    "PLAIN_TOKENS",
+    "SCALE_TOKENS",
+    "SLEEP_TOKENS",
+    "WIDTH",
+    "WORTH_TOKENS",
+    "Allocation",
+    "accuracy",
+    "best_allocation",
+    "break_even_tokens",
+    "cheapest_sleep",
+    "cost_per_query",
+    "difficulty_hint",
+    "doublings",
+    "random",
+    "tokens_for",
+    "uniform",
+    "worth",
+]
+
+CEILING = 0.9  # A: with unlimited tokens
+GAP = 0.6  # B: CEILING - GAP is the accuracy without any token
+SCALE_TOKENS = 1_000.0  # tau, test-time tokens, of a query of difficulty 1
+WORTH_TOKENS = 2_000.0  # G, test-time tokens that sleep replaces at most
+SLEEP_TOKENS = 10_000.0  # sigma, offline tokens
+HIGHEST_HINT = 2.0  # doublings of difficulty
+WIDTH = 12**0.5  # of a uniform distribution with standard deviation 1
+PLAIN_TOKENS = 2_000.0  # test-time tokens of a query without sleep in the claims of docs/sleep_time.md
+
+
+def worth(sleep_tokens: Any) -> Any:
+    """g(s), float32[...]: test-time tokens that offline tokens replace where queries are fully predictable."""
+    return -WORTH_TOKENS * jnp.expm1(-jnp.asarray(sleep_tokens) / SLEEP_TOKENS)
+
+
+def accuracy(test_tokens: Any, saved_tokens: Any, difficulty: Any = 1.0) -> Any:
+    """float32[...]: the probability that a query is answered rightly; `saved_tokens` is rho g(s)."""
+    return CEILING - GAP * jnp.exp(-(test_tokens + saved_tokens) / (SCALE_TOKENS * difficulty))
+
+
+def random(seed: Any, counter: Any) -> Any:
+    """float32[...] in [0, 1): by a hash, MurmurHash3's finaliser, which is cheap in a step."""
+    word = jnp.asarray(seed, jnp.uint32) + jnp.asarray(counter).astype(jnp.uint32) * jnp.uint32(0x9E3779B9)
+    word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
+    word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
+    return uniform(word ^ (word >> 16))
+
+
+def uniform(word: Any) -> Any:
+    """float32[...] in [0, 1): of the upper 24 bits of words, uint32[...]."""
+    return (word >> 8).astype(jnp.float32) * jnp.float32(2.0**-24)
+
+
+def doublings(seed: Any, query: Any) -> Any:
+    """float32[...] in [-1, 1): log2 of a query's difficulty."""
+    return 2.0 * random(seed, 2 * query) - 1.0
+
+
+def difficulty_hint(seed: Any, query: Any, noise: Any) -> Any:
+    """float32[...] in [-2, 2]."""
+    error = 2.0 * noise * WIDTH * (random(seed, 2 * query + 1) - 0.5)
+    return jnp.clip(doublings(seed, query) + error, -HIGHEST_HINT, HIGHEST_HINT)
+
+
+def tokens_for(wanted: Any, *, difficulty: Any = 1.0) -> np.ndarray:
+    """float64[...]: test-time tokens, b + rho g(s), at which the accuracy is `wanted`, below `CEILING`."""
+    return SCALE_TOKENS * np.asarray(difficulty, float) * np.log(GAP / (CEILING - np.asarray(wanted, float)))
+
+
+def cost_per_query(sleep_tokens: Any, test_tokens: Any, *, queries: Any, price: float) -> np.ndarray:
+    """float64[...], offline tokens: (s + t sum b) / n, where each of n queries gets `test_tokens`."""
+    return np.asarray(sleep_tokens, float) / queries + price * np.asarray(test_tokens, float)
+
+
+def break_even_tokens(before: Any, after: Any, *, queries: Any, price: float) -> np.ndarray:
+    """float64[...]: sleep pays while it costs fewer offline tokens than this, t n (before - after).
+
+    Args:
+        before, after: test-time tokens of a query without and with sleep, at equal accuracy.
+        queries: of the context.
+        price: of a test-time token in offline tokens.
+    """
+    return price * queries * (np.asarray(before, float) - np.asarray(after, float))
+
+
+def cheapest_sleep(tokens: float, *, predictability: float, queries: float, price: float) -> float:
+    """Offline tokens at which n equal queries cost least, each of which needs b + rho g(s) = `tokens`.
+
+    The derivative of s / n + t (tokens - rho g(s)) vanishes at sigma ln(n t rho G / sigma); no sleep where that is
+    negative, and none beyond what makes b zero.
+    """
+    gain = queries * price * predictability * WORTH_TOKENS / SLEEP_TOKENS  # tokens saved by the first one slept
+    if gain <= 1.0:
+        return 0.0
+    most = 1.0 - tokens / (predictability * WORTH_TOKENS)  # exp(-s / sigma) where b is zero
+    limit = -SLEEP_TOKENS * np.log(most) if most > 0 else np.inf
+    return float(min(SLEEP_TOKENS * np.log(gain), limit))
+
+
+class Allocation(NamedTuple):
+    """How contexts are best served by who knows everything."""
+
+    sleep_tokens: np.ndarray  # float64[E]
+    test_tokens: np.ndarray  # float64[E, Q], 0 beyond a context's queries
+    accuracy: np.ndarray  # float64[E], mean over a context's queries, of this allocation
+    bound: np.ndarray  # float64[E], no allocation has a higher accuracy
+
+
+def best_allocation(
+    *, queries: Any, predictability: Any, difficulty: Any, budget_tokens: Any, price: float
+) -> Allocation:
+    """The best sleep and test-time tokens of contexts whose hidden values are known.
+
+    The accuracy is concave in all tokens together: minus an exponential of minus a concave sum. For a given s the best
+    b fill up to a common marginal gain (bisection on it); what s gains at the margin falls with s (bisection on s). The
+    bound adds to the accuracy found the Frank-Wolfe gap: by concavity no point of the budget's simplex lies higher
+    than the tangent plane.
+
+    Args:
+        queries: int[E], at least 1.
+        predictability: float[E], rho.
+        difficulty: float[E, Q], d; what lies beyond a context's queries is ignored.
+        budget_tokens: float, offline tokens that s + t sum b may cost.
+        price: t.
+    """
+    n, rho = np.asarray(queries, float), np.asarray(predictability, float)
+    scale = SCALE_TOKENS * np.asarray(difficulty, float)
+    asked = np.arange(scale.shape[1]) < n[:, None]
+    first = np.log(GAP / scale)  # ln of the marginal gain of a query's first token
+
+    def filled(sleep: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """b [E, Q], marginal gains by test-time token [E, Q], and by offline token slept [E]."""
+        saved = (-rho * WORTH_TOKENS * np.expm1(-sleep / SLEEP_TOKENS))[:, None]
+        room = np.maximum(budget_tokens - sleep, 0.0) / price
+        high = np.where(asked, first - saved / scale, -np.inf).max(1)
+        low = np.where(asked, first - (saved + room[:, None]) / scale, np.inf).min(1)
+        for _ in range(50):
+            level = (low + high) / 2
+            spent = np.where(asked, np.maximum(scale * (first - level[:, None]) - saved, 0.0), 0.0).sum(1)
+            low, high = np.where(spent > room, level, low), np.where(spent > room, high, level)
+        test = np.where(asked, np.maximum(scale * (first - high[:, None]) - saved, 0.0), 0.0)
+        gain = np.where(asked, np.exp(first - (saved + test) / scale), 0.0)
+        return test, gain, gain.sum(1) * rho * WORTH_TOKENS / SLEEP_TOKENS * np.exp(-sleep / SLEEP_TOKENS)
+
+    low, high = np.zeros(len(n)), np.full(len(n), float(budget_tokens))
+    for _ in range(45):
+        sleep = (low + high) / 2
+        _, gain, of_sleep = filled(sleep)
+        more = of_sleep > gain.max(1) / price
+        low, high = np.where(more, sleep, low), np.where(more, high, sleep)
+    sleep = low
+    test, gain, of_sleep = filled(sleep)
+    saved = (-rho * WORTH_TOKENS * np.expm1(-sleep / SLEEP_TOKENS))[:, None]
+    failed = np.where(asked, GAP * np.exp(-(saved + test) / scale), 0.0).sum(1)
+    steepest = np.maximum(of_sleep, gain.max(1) / price)
+    gap = steepest * budget_tokens - of_sleep * sleep - (gain * test).sum(1)
+    reached = CEILING - failed / n
+    return Allocation(sleep, test, reached, reached + np.maximum(gap, 0.0) / n)
