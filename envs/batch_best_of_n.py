@@ -515,7 +515,7 @@ def _build(
         noisy=verifier != "perfect",
         hinted=hint != NO_HINT,
     )
-    length = _PADDING * -(-max(len(train), len(splits["test"])) // _PADDING) if train and splits else 1
+    length = _PADDING * -(-max(map(len, splits.values())) // _PADDING) if splits else 1
     params = Params(
         seeds=seeds_of(SEARCH, EPISODES),
         **_pool(train, length),
