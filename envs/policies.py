@@ -73,7 +73,7 @@ def play(env: PolicyEnv, decide: Callable[[Any], Any], key: Any, params: Any) ->
         step_key = jax.random.fold_in(key, index)
         moved = env.transition(state, decide(state), step_key, params)
         done = env.terminal(state, step_key, params)
-        return jax.tree.map(lambda old, new: jnp.where(done, old, new), state, moved), None
+        return jax.tree.map(lambda old, new: old if old is new else jnp.where(done, old, new), state, moved), None
 
     first = env.initial(jax.random.fold_in(key, 0), params)
     last, _ = jax.lax.scan(step, first, jnp.arange(1, env.horizon + 1))

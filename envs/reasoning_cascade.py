@@ -49,7 +49,7 @@ LADDER = (
     "gemma-2-9b-it",
     "gemma-2-27b-it@together",
     "Meta-Llama-3.1-70B-Instruct",
-    "Llama-3.1-405B-Instruct-Turbo",
+    "Llama-3.1-405B-Inst@sambanova",
 )
 NAMES = ("2B", "8B", "9B", "27B", "70B", "405B")
 _QUANTILES = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
@@ -288,7 +288,8 @@ def _baselines(params: Params) -> dict[str, tuple[int, ...]]:
     return {
         REFERENCE: _design(largest, 1.0, largest, 1.0, largest, "no"),
         **{f"only_{name}": _design(name, 1.0, name, 1.0, name, "no") for name in NAMES},
-        "cascade": _design("2B", 0.5, "9B", 0.8, "27B", "yes"),
+        "cascade": _design("9B", 0.7, "70B", 1.0, "70B", "yes"),
+        "small_cascade": _design("2B", 0.5, "9B", 0.8, "27B", "yes"),
         "cascade_to_the_largest": _design("9B", 0.7, "70B", 0.8, "405B", "yes"),
         "escalate_once": _design("9B", 0.8, "405B", 1.0, "405B", "yes"),
     }

@@ -67,12 +67,21 @@ class Metrics(NamedTuple):
 class Params(NamedTuple):
     """An instance."""
 
-    task: Any  # serving.Task
-    attention: Any  # Attention, leaves float32[A]
-    intensity: Any  # float32, FLOP a byte
+    table: Any  # float32[levels * C, 5]: `_COLUMNS` of every configuration for every class of difficulty
     law: Any  # float32, 1: the budget counts eFLOPs; 0: FLOPs
     peak_tera: Any  # float32, TFLOP/s
     budget_tera: Any  # float32, a question
+
+
+_COLUMNS: Sequence[str] = ("coverage", "eflop_tera", "flop_tera", "kv_tera", "tokens")
+
+
+class _Instance(NamedTuple):
+    """What a table is made of."""
+
+    task: Any  # serving.Task
+    attention: Any  # Attention, leaves float32[A]
+    intensity: Any  # float32, FLOP a byte
 
 
 def _space(models: Sequence[str], levels: int) -> DesignSpace:
@@ -97,53 +106,48 @@ def _space(models: Sequence[str], levels: int) -> DesignSpace:
     )
 
 
-def _served(configuration: Any, theta: Any, params: Params) -> serving.Served:
+def _served(configuration: Any, theta: Any, instance: _Instance) -> serving.Served:
     """One configuration, int32[4], for questions of some difficulties."""
     return serving.serve(
-        params.task,
+        instance.task,
         theta,
         model=configuration[0],
         tokens=jnp.asarray(serving.TOKENS, jnp.float32)[configuration[1]],
         trials=jnp.asarray(serving.TRIALS, jnp.float32)[configuration[2]],
-        attention=Attention(*(jnp.asarray(leaf)[configuration[3]] for leaf in params.attention)),
-        intensity=params.intensity,
+        attention=Attention(*(jnp.asarray(leaf)[configuration[3]] for leaf in instance.attention)),
+        intensity=instance.intensity,
     )
 
 
 @functools.cache
 def _cost_function(levels: int) -> Callable[[Any, Params], Evaluation]:
-    """The cost function of designs with one configuration for each of `levels` classes of difficulty."""
+    """The cost function of designs with one configuration for each of `levels` classes of difficulty.
+
+    It looks configurations up: an outcome is a mean over many difficulties and lengths, too dear for every step.
+    """
 
     def cost(design: Any, params: Params) -> Evaluation:
-        theta = jnp.asarray(params.task.theta).reshape(levels, -1)
-        parts = jax.vmap(lambda configuration, part: _served(configuration, part, params))(
-            jnp.asarray(design).reshape(levels, 4), theta
-        )
-        eflop, flop = jnp.mean(parts.eflop) * 1e-12, jnp.mean(parts.flop) * 1e-12
-        coverage = jnp.mean(parts.coverage)
+        table = jnp.asarray(params.table)
+        model, tokens, trials, attention = jnp.asarray(design).reshape(levels, 4).T
+        place = ((model * len(serving.TOKENS) + tokens) * len(serving.TRIALS) + trials) * len(ATTENTIONS) + attention
+        rows = table[place + np.arange(levels) * (len(params.table) // levels)]
+        coverage, eflop, flop, kv, spent_tokens = jnp.sum(rows, axis=0) / levels
         spent = params.law * eflop + (1 - params.law) * flop
         fits = spent <= params.budget_tera * (1 + SLACK)
         over = 1 + jnp.log2(jnp.maximum(spent / params.budget_tera, 1.0))
-        metrics = Metrics(
-            coverage,
-            eflop,
-            flop,
-            eflop / params.peak_tera,
-            jnp.sum(parts.kv_share * parts.eflop) / jnp.sum(parts.eflop),
-            jnp.mean(parts.tokens),
-        )
+        metrics = Metrics(coverage, eflop, flop, eflop / params.peak_tera, kv / eflop, spent_tokens)
         return Evaluation(metrics, jnp.where(fits, 1 - coverage, over), fits)
 
     return cost
 
 
 @functools.cache
-def _table_function(levels: int) -> Callable[[Any, Params], serving.Served]:
+def _table_function(levels: int) -> Callable[[Any, _Instance], serving.Served]:
     """Leaves [C, levels] of configurations int32[C, 4], jitted."""
     return jax.jit(
-        lambda configurations, params: jax.vmap(
-            lambda one: jax.vmap(lambda theta: _served(one, theta, params))(
-                jnp.asarray(params.task.theta).reshape(levels, -1)
+        lambda configurations, instance: jax.vmap(
+            lambda one: jax.vmap(lambda theta: _served(one, theta, instance))(
+                jnp.asarray(instance.task.theta).reshape(levels, -1)
             )
         )(configurations)
     )
@@ -156,14 +160,17 @@ class _Table(NamedTuple):
     coverage: np.ndarray  # float64[C, levels]
     eflop_tera: np.ndarray
     flop_tera: np.ndarray
+    rows: np.ndarray  # float32[levels * C, 5], as in `Params`
 
 
-def _table(params: Params, levels: int) -> _Table:
-    shape = (len(params.task.ability), len(serving.TOKENS), len(serving.TRIALS), len(ATTENTIONS))
+def _table(instance: _Instance, levels: int) -> _Table:
+    shape = (len(instance.task.ability), len(serving.TOKENS), len(serving.TRIALS), len(ATTENTIONS))
     configurations = np.stack(np.unravel_index(np.arange(math.prod(shape)), shape), axis=1).astype(np.int32)
-    served = _table_function(levels)(configurations, params)
-    as_tera = (np.asarray(leaf, np.float64) * 1e-12 for leaf in (served.eflop, served.flop))
-    return _Table(configurations, np.asarray(served.coverage, np.float64), *as_tera)
+    served = jax.tree.map(np.asarray, _table_function(levels)(configurations, instance))
+    columns = (served.coverage, served.eflop * 1e-12, served.flop * 1e-12, served.kv_share * served.eflop * 1e-12)
+    rows = np.stack([*columns, served.tokens], axis=-1).astype(np.float32)  # [C, levels, 5]
+    coverage, eflop, flop = (rows[..., column].astype(np.float64) for column in range(3))
+    return _Table(configurations, coverage, eflop, flop, rows.swapaxes(0, 1).reshape(-1, len(_COLUMNS)))
 
 
 def _best(table: _Table, spent: np.ndarray, allowed: np.ndarray, budget: float) -> int:
@@ -223,15 +230,14 @@ def _build(scenario_id: str, tasks: str, hardware: str, cost: str, levels: str, 
     machine = _find_hardware(hardware)
     assert machine is not None  # the option's values were checked
     count = int(levels)
+    instance = _Instance(task, serving.attention_arrays(), np.float32(machine.intensity))
+    table, space = _table(instance, count), _space(models, count)
     params = Params(
-        task=task,
-        attention=serving.attention_arrays(),
-        intensity=np.float32(machine.intensity),
+        table=table.rows,
         law=np.float32(cost == "eflops"),
         peak_tera=np.float32(machine.peak_flops * 1e-12),
         budget_tera=np.float32(tera),
     )
-    table, space = _table(params, count), _space(models, count)
     spent = table.eflop_tera if cost == "eflops" else table.flop_tera
     cheapest = float(spent.min(0).mean())
     if cheapest > tera * (1 + SLACK):
@@ -246,8 +252,8 @@ def _build(scenario_id: str, tasks: str, hardware: str, cost: str, levels: str, 
     baselines = {REFERENCE: design(_flop_optimal(table, spent, tera))}
     for name, rule in _RULES.items():
         baselines[name] = design(_best(table, spent, rule(table.configurations), tera))
-    columns = [list(column.T) for column in (spent / count, table.coverage / count)]
-    best, picks = serving.pareto(*columns, tera * (1 + SLACK))
+    costs, values = list(spent.T / count), list(table.coverage.T / count)
+    best, picks = serving.pareto(costs, values, tera * (1 + SLACK))
     optimum = tuple(int(index) for pick in picks for index in table.configurations[pick])
     how = "every configuration" if count == 1 else "exact merge of the classes' Pareto fronts"
     return one_shot_problem(
@@ -277,23 +283,18 @@ def _build(scenario_id: str, tasks: str, hardware: str, cost: str, levels: str, 
 
 def _break_down(params: Params, levels: int, space: DesignSpace, values: Mapping[str, Any]) -> Breakdown:
     """A design's parts, a row for each class of difficulty."""
-    design = space.encode(values).reshape(levels, 4)
-    served = _table_function(levels)(design, params)
-    total = jax.tree.map(np.asarray, _cost_function(levels)(design.ravel(), params))
-    rows = []
-    for level in range(levels):
-        one = jax.tree.map(lambda leaf, level=level: float(leaf[level, level]), served)
-        rows.append(
-            {
-                "class": level + 1,
-                "coverage": one.coverage,
-                "eflop_tera": one.eflop * 1e-12,
-                "flop_tera": one.flop * 1e-12,
-                "kv_share": one.kv_share,
-                "tokens": one.tokens,
-            }
-        )
+    design = space.encode(values)
+    total = jax.tree.map(np.asarray, _cost_function(levels)(design, params))
+    rows, table = [], params.table.reshape(levels, -1, len(_COLUMNS))
+    for level, configuration in enumerate(design.reshape(levels, 4)):
+        shape = (table.shape[1] // _PER_MODEL, len(serving.TOKENS), len(serving.TRIALS), len(ATTENTIONS))
+        one = dict(zip(_COLUMNS, map(float, table[level, np.ravel_multi_index(configuration, shape)]), strict=True))
+        one["kv_share"] = one.pop("kv_tera") / one["eflop_tera"]
+        rows.append({"class": level + 1, **one})
     return Breakdown({name: float(value) for name, value in total.metrics._asdict().items()}, rows, NOTES)
+
+
+_PER_MODEL = len(serving.TOKENS) * len(serving.TRIALS) * len(ATTENTIONS)
 
 
 def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:

@@ -37,9 +37,12 @@ BUILT_IN: Mapping[str, str] = {
     "dsegym/BatchBestOfN-v0": "dsegym.envs.batch_best_of_n:SCENARIO",
     "dsegym/MemoryAllocation-v0": "dsegym.envs.memory_allocation:SCENARIO",
     "dsegym/MemoryMapping-v0": "dsegym.envs.memory_mapping:SCENARIO",
+    "dsegym/ReasoningServe-v0": "dsegym.envs.reasoning_serve:SCENARIO",
     "dsegym/SleepTime-v0": "dsegym.envs.sleep_time:SCENARIO",
     "dsegym/SocSchedulingStatic-v0": "dsegym.envs.soc_scheduling_static:SCENARIO",
     "dsegym/SocSchedulingStream-v0": "dsegym.envs.soc_scheduling_stream:SCENARIO",
+    "dsegym/SolveVerify-v0": "dsegym.envs.solve_verify:SCENARIO",
+    "dsegym/SubQuestionBudget-v0": "dsegym.envs.sub_question_budget:SCENARIO",
 }
 
 

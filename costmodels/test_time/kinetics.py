@@ -15,7 +15,8 @@ a trial, N trials on one prompt. Keys and values take 2 bytes a number (bf16), s
 | search of block top-k, beside that | floor((2c + L) / B) L H D N | floor((2c + L N) / B) L K D |
 
 S = b L - max(0, b - c)^2 / 2 tokens: fewer than b are there at first (the released top-k function adds where its block
-function subtracts; subtracting is right). Blocks have B = 16384 / b tokens, as in the sweep of the paper's code.
+function subtracts; subtracting is right). Where L < b - c the b are never there, and S = c L + L^2 / 2, as of dense
+attention. Blocks have B = 16384 / b tokens, as in the sweep of the paper's code.
 
 Functions are pure and take NumPy or JAX numbers, which broadcast; results are in the dtype that they are given.
 """
@@ -138,7 +139,8 @@ def cost(model: Model, attention: Attention, *, prompt: Any, length: Any, trials
     c, steps, n = prompt, length, trials
     heads, kv_heads, depth, b = model.query_heads, model.kv_heads, model.depth, attention.budget
     sparse, searches = (b > 0) * 1.0, (attention.block > 0) * 1.0  # products, for numbers and traced arrays alike
-    read = b * steps - 0.5 * _positive(b - c) ** 2  # S, tokens
+    filling = steps - _positive(steps - _positive(b - c))  # steps until b tokens are there, or the answer ends
+    read = b * (steps - filling) + (c + 0.5 * filling) * filling  # S, tokens
     dense_flop = 2 * (2 * c + steps) * steps * heads * depth * n
     dense_bytes = 2 * (2 * c + steps * n) * steps * kv_heads * depth
     block = attention.block + (1 - searches)

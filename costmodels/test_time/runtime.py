@@ -54,7 +54,7 @@ def idealised_runtime_s(model: str, *, prompt: Any, output: Any) -> np.ndarray:
     if model not in fits:
         raise UnknownNameError("model", model, fits)
     prompt, output = np.asarray(prompt, float), np.asarray(output, float)
-    if np.any((prompt < PROMPTS[0]) | (prompt > PROMPTS[-1])) or np.any(output < 1):
+    if not (np.all((prompt >= PROMPTS[0]) & (prompt <= PROMPTS[-1])) and np.all(output >= 1)):  # nor if not a number
         raise DsegymError(f"A prompt has 1 to {PROMPTS[-1]} tokens here, and an output 1 at least.")
     fit = fits[model]
     return np.interp(prompt, PROMPTS, fit.prompt_s) + (output - 1) * fit.token_s
