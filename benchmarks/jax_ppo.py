@@ -35,6 +35,7 @@ class Settings(NamedTuple):
     clip: float = 0.2
     entropy: float = 0.003
     units: int = 64
+    rows: int = 0  # features of each action, with which an observation begins, row by row; 0: it has no such form
 
 
 class Network(nn.Module):
@@ -42,20 +43,28 @@ class Network(nn.Module):
 
     actions: int
     units: int
+    rows: int = 0
 
     @nn.compact
     def __call__(self, observation: Any) -> tuple[Any, Any]:
-        """Two towers."""
+        """Two towers; where actions have features, one scorer for all actions, and a value of the scorers' mean."""
 
-        def tower(outputs: int, scale: float, name: str) -> Any:
-            x = observation
+        def tower(x: Any, outputs: int, scale: float, name: str) -> Any:
             for layer in range(2):
-                x = nn.tanh(
-                    nn.Dense(self.units, kernel_init=nn.initializers.orthogonal(np.sqrt(2)), name=f"{name}{layer}")(x)
-                )
+                kernel = nn.initializers.orthogonal(np.sqrt(2))
+                x = nn.tanh(nn.Dense(self.units, kernel_init=kernel, name=f"{name}{layer}")(x))
+            if self.rows and name == "value":
+                x = x.mean(-2)
             return nn.Dense(outputs, kernel_init=nn.initializers.orthogonal(scale), name=f"{name}_out")(x)
 
-        return tower(self.actions, 0.01, "policy"), tower(1, 1.0, "value")[..., 0]
+        if not self.rows:
+            return tower(observation, self.actions, 0.01, "policy"), tower(observation, 1, 1.0, "value")[..., 0]
+        count = self.rows * self.actions
+        shape = (*observation.shape[:-1], self.rows, self.actions)
+        each = jnp.swapaxes(observation[..., :count].reshape(shape), -1, -2)
+        rest = observation[..., None, count:]
+        x = jnp.concatenate([each, jnp.broadcast_to(rest, (*each.shape[:-1], rest.shape[-1]))], axis=-1)
+        return tower(x, 1, 0.01, "policy")[..., 0], tower(x, 1, 1.0, "value")[..., 0]
 
 
 class Batch(NamedTuple):
@@ -96,7 +105,7 @@ def train(
     chosen = settings or Settings()
     updates = -(-steps // (chosen.lanes * chosen.rollout))
     step, reset = vector_step(env, chosen.lanes)
-    network = Network(int(env.action_space.n), chosen.units)  # pyright: ignore[reportAttributeAccessIssue]
+    network = Network(int(env.action_space.n), chosen.units, chosen.rows)  # pyright: ignore[reportAttributeAccessIssue]
     rate = optax.linear_schedule(chosen.learning_rate, 0.0, updates * chosen.epochs * chosen.minibatches)
     optimiser = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(rate, eps=1e-5))
 
@@ -178,7 +187,7 @@ def _advantages(batch: Batch, last: Any, chosen: Settings) -> Any:
 def greedy(env: FunctionalEnv, variables: Any, settings: Settings | None = None) -> Callable[[Any, Any], Any]:
     """`(state, params) -> action`: the likeliest legal action of a trained network."""
     chosen = settings or Settings()
-    network = Network(int(env.action_space.n), chosen.units)  # pyright: ignore[reportAttributeAccessIssue]
+    network = Network(int(env.action_space.n), chosen.units, chosen.rows)  # pyright: ignore[reportAttributeAccessIssue]
 
     def decide(state: Any, params: Any) -> Any:
         logits, _ = network.apply(variables, env.observation(state, jax.random.key(0), params))

@@ -43,6 +43,7 @@ BUILT_IN: Mapping[str, str] = {
     "dsegym/SocSchedulingStream-v0": "dsegym.envs.soc_scheduling_stream:SCENARIO",
     "dsegym/SolveVerify-v0": "dsegym.envs.solve_verify:SCENARIO",
     "dsegym/SubQuestionBudget-v0": "dsegym.envs.sub_question_budget:SCENARIO",
+    "dsegym/TreeSearch-v0": "dsegym.envs.tree_search:SCENARIO",
 }
 
 

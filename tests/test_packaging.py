@@ -138,7 +138,11 @@ def test_the_installed_package_loads_its_workloads_suites_and_optima(probe):
     assert set(probe["layers"]) == tables
     assert set(probe["suites"]) == suites
     assert min(*probe["layers"].values(), *probe["suites"].values()) > 0
-    assert probe["bounds"].pop("dsegym/SocSchedulingStream-v0") == "bound"  # of a stream no optimum is known
+    # Where luck decides, no optimum is known: a proven bound, or what one does who knows what is hidden.
+    for name in ("SocSchedulingStream", "SolveVerify", "SleepTime", "SubQuestionBudget"):
+        assert probe["bounds"].pop(f"dsegym/{name}-v0") == "bound"
+    for name in ("BatchBestOfN", "TreeSearch"):
+        assert probe["bounds"].pop(f"dsegym/{name}-v0") == "oracle"
     assert set(probe["bounds"].values()) == {"optimum"}
     assert probe["costs"] == pytest.approx(probe["references"], rel=1e-6)
     assert probe["optima"] == data_rows("optima.csv")
