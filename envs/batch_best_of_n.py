@@ -448,8 +448,9 @@ def _pool(data: Outcomes | None, length: int) -> dict[str, np.ndarray]:
     """The counts of a split, padded: data sets of similar size share compiled code."""
     columns = ("attempts", "successes", "tokens_right", "tokens_wrong")
     padded = {name: np.zeros(length, np.float32) for name in columns}
-    for name in columns if data is not None else ():
-        padded[name][: len(data)] = getattr(data, name)
+    if data is not None:
+        for name in columns:
+            padded[name][: len(data)] = getattr(data, name)
     return padded
 
 
