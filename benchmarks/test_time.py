@@ -1,6 +1,6 @@
 """Test-time compute: environment steps a second at batch 1,024, as ratios to plain Python in the same run.
 
-A step is transition, reward, end and observation under random actions drawn beforehand; whole episodes are played in
+A step is transition, reward, end and observation under actions drawn beforehand; whole episodes are played in
 one compiled call, their beginnings included, and only steps before an episode's end count; two threads play half of the
 batch each. Plain Python is the tests' oracles (`tests/costmodels/*_oracle.py`), which play single episodes; for the
 tree it is a beam over recorded nodes. The goals are for two cores.
@@ -9,7 +9,7 @@ tree it is a beam over recorded nodes. The goals are for two cores.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,13 +27,14 @@ SYNTHETIC, REPLAY = "1 million", "300 thousand"
 Player = Callable[[np.random.Generator], int]  # plays an episode in plain Python, and says how many steps it had
 
 
-def rate(env: Any, params: Any, calm: float) -> float:
-    """Steps a second of `LANES` episodes at a time under random actions, a share `calm` of them 0."""
+def rate(env: Any, params: Any, script: Sequence[int] | None) -> float:
+    """Steps a second of `LANES` episodes at a time under random actions, or under those of a script."""
     space, horizon = env.action_space, env.horizon
     generator = np.random.default_rng(0)
-    if isinstance(space, gymnasium.spaces.Discrete):
+    if script:
+        actions = np.repeat(np.array(script, np.int32)[:, None], LANES, axis=1)
+    elif isinstance(space, gymnasium.spaces.Discrete):
         actions = generator.integers(0, space.n, (horizon, LANES), dtype=np.int32)
-        actions = np.where(generator.random(actions.shape) < calm, 0, actions)
     else:
         actions = generator.integers(0, space.nvec, (horizon, LANES, *space.shape)).astype(np.int32)
 
@@ -199,7 +200,8 @@ CASES: tuple[tuple[str, dict[str, str], str, Callable[[dsegym.Problem], Player] 
     ("SolveVerify", {"data": "genrm"}, SYNTHETIC, None),
     ("SolveVerify", {"data": "humaneval"}, REPLAY, solve_verify),
     ("TreeSearch", {"tree": "steps"}, SYNTHETIC, None),
-    ("TreeSearch", {"tree": "game24"}, SYNTHETIC, None),
+    ("TreeSearch", {"tree": "game24", "width": "16"}, SYNTHETIC, None),
+    ("TreeSearch", {"tree": "game24", "width": "32"}, SYNTHETIC, None),
     ("TreeSearch", {"tree": "game24_log"}, REPLAY, recorded_beams),
     ("ReasoningServe", {"tasks": "aime24"}, SYNTHETIC, None),
     ("ReasoningServe", {"tasks": "gsm8k"}, REPLAY, cascades),
@@ -207,7 +209,9 @@ CASES: tuple[tuple[str, dict[str, str], str, Callable[[dsegym.Problem], Player] 
 )
 
 
-CALM = {"SolveVerify": 0.9}  # 0 is another sample there; every second random action would end the episode
+# Half of SolveVerify's budget of 16 on samples, then verdicts on the largest group, then an answer: of random actions
+# every second would end the episode.
+SCRIPTS = {"genrm": [0] * 8 + [1] * 4 + [6], "humaneval": [0] * 8 + [1] * 32 + [6]}
 
 
 def main() -> None:
@@ -215,7 +219,8 @@ def main() -> None:
     print(f"Test-time compute: environment steps a second, batch {LANES}")
     for name, options, goal, make_player in CASES:
         problem = dsegym.make_problem(f"dsegym/{name}-v0", **options)
-        found = rate(problem.functional_env(), jax.tree.map(jnp.asarray, problem.params), CALM.get(name, 0.0))
+        script = SCRIPTS[options["data"]] if name == "SolveVerify" else None
+        found = rate(problem.functional_env(), jax.tree.map(jnp.asarray, problem.params), script)
         label = ", ".join([name, *options.values()])
         if make_player is None:
             report(label, f"{found / 1e6:,.2f} M/s", goal)

@@ -62,7 +62,7 @@ QUANTILES = 1024
 SAMPLE, VERIFY, ANSWER = 0, 1, 1 + TOP
 _PADDING = 128  # problems
 # What luck decides: the last word of its hash.
-_PROBLEM, _ORDER, _RIGHT, _WRONG, _VERDICT, _TIE, _NOISE = range(7)
+_PROBLEM, _ORDER, _RIGHT, _WRONG, _VERDICT, _TIE, _NOISE, _TEST = range(8)
 
 _SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
 _VERDICTS = (0, 1, 2, 4, 8, 16, 32)
@@ -170,6 +170,7 @@ class State(NamedTuple):
     verdicts: Any  # float32[K]
     yes: Any  # float32[K]
     tie: Any  # float32[K], below 1: luck that breaks ties
+    ranked: Any  # int32[TOP], the largest groups; ties by luck
     samples: Any  # int32
     spent: Any  # float32
     answered: Any  # bool
@@ -196,13 +197,13 @@ class SolveVerify(PolicyEnv):
         groups, draws = jnp.arange(self._groups), jnp.arange(self._samples)
         if self._recorded:
             problem = (uniform(seed, 0, _PROBLEM) * params.problems).astype(jnp.int32)
-            _, chosen = jax.lax.top_k(uniform(seed, jnp.arange(params.group.shape[1]), _ORDER), self._samples)
+            chosen = _shuffled(uniform(seed, jnp.arange(params.group.shape[1]), _ORDER))[: self._samples]
             answers = jnp.asarray(params.group)[problem][chosen]
             right = jnp.asarray(params.correct)[problem][chosen]
             inclined = jnp.asarray(params.passed)[problem]
             most = jnp.asarray(params.tests)[problem]
             tests = jnp.arange(TESTS)
-            order = jnp.argsort(jnp.where(tests < most, uniform(seed, tests, _TIE), 2.0)).astype(jnp.int32)
+            order = _shuffled(jnp.where(tests < most, uniform(seed, tests, _TEST), 1.0))
         else:
             p = jnp.asarray(params.quantiles)[(uniform(seed, 0, _PROBLEM) * QUANTILES).astype(jnp.int32)]
             right = uniform(seed, draws, _RIGHT) < p
@@ -214,6 +215,7 @@ class SolveVerify(PolicyEnv):
             inclined = jnp.where(groups == 0, _logit(PRESET.yes_if_right) + PRESET.problem * noise, wrong_logit)
             most, order = jnp.int32(TESTS), jnp.zeros(TESTS, jnp.int32)
         none, zero = jnp.zeros(self._groups), jnp.float32(0)
+        tie = uniform(seed, groups, _TIE)
         return State(
             seed=seed,
             answers=answers,
@@ -225,7 +227,8 @@ class SolveVerify(PolicyEnv):
             members_right=none,
             verdicts=none,
             yes=none,
-            tie=uniform(seed, groups, _TIE),
+            tie=tie,
+            ranked=_largest(none, tie),
             samples=jnp.int32(0),
             spent=zero,
             answered=jnp.bool_(False),
@@ -233,53 +236,49 @@ class SolveVerify(PolicyEnv):
             illegal=jnp.int32(0),
         )
 
-    def _ranked(self, state: State) -> jax.Array:
-        """int32[TOP]: the largest groups; ties at random."""
-        return jax.lax.top_k(state.votes + 0.5 * state.tie, TOP)[1]
-
-    def _possible(self, state: State, ranked: Any, params: Params) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _possible(self, state: State, params: Params) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Whether a sample is possible, bool; which ranks can be verified and which answered with, bool[TOP]."""
         room = params.budget * (1 + 1e-6) - state.spent
-        there = state.votes[ranked] > 0
-        verify = there & (state.verdicts[ranked] < state.most) & (room >= params.verify_cost)
+        there = state.votes[state.ranked] > 0
+        verify = there & (state.verdicts[state.ranked] < state.most) & (room >= params.verify_cost)
         answer = there | (jnp.arange(TOP) == 0)
         return (state.samples < self._samples) & (room >= 1), verify, answer
 
     def action_mask(self, state: State, params: Any = None) -> jax.Array:
         """bool[11]; the first answer is always legal, wrong where nothing was sampled."""
-        sample, verify, answer = self._possible(state, self._ranked(state), params)
+        sample, verify, answer = self._possible(state, params)
         return jnp.concatenate([sample[None], verify, answer])
 
     def transition(self, state: State, action: Any, rng: Any, params: Any = None) -> State:
         """Samples, verifies or answers."""
         del rng
-        action, ranked = jnp.asarray(action, jnp.int32), self._ranked(state)
-        legal = jnp.any((jnp.arange(1 + 2 * TOP) == action) & self._mask(state, ranked, params))
+        action = jnp.asarray(action, jnp.int32)
+        legal = jnp.any((jnp.arange(1 + 2 * TOP) == action) & self.action_mask(state, params))
         action = jnp.where(legal, action, ANSWER)
         groups = jnp.arange(self._groups)
         samples, verifies, answers = action == SAMPLE, (action >= VERIFY) & (action < ANSWER), action >= ANSWER
         place = jnp.minimum(state.samples, self._samples - 1)
         drawn = samples & (groups == state.answers[place])
         rank = jnp.where(answers, action - ANSWER, jnp.clip(action - VERIFY, 0, TOP - 1))
-        target = ranked[rank]
+        target = state.ranked[rank]
         here = groups == target
         yes = self._verdict(state, target)
         votes, right = state.votes[target], state.members_right[target]
+        verdicts = state.verdicts + (verifies & here)
+        taken = state.samples + samples
+        more = state.votes + drawn
         return state._replace(
-            votes=state.votes + drawn,
+            votes=more,
+            ranked=_largest(more, state.tie),
             members_right=state.members_right + (drawn & state.right[place]),
-            verdicts=state.verdicts + (verifies & here),
+            verdicts=verdicts,
             yes=state.yes + jnp.where(verifies & here, yes, 0.0),
-            samples=state.samples + samples,
-            spent=state.spent + jnp.where(samples, 1.0, 0.0) + jnp.where(verifies, params.verify_cost, 0.0),
+            samples=taken,
+            spent=taken + params.verify_cost * jnp.sum(verdicts),  # of counts: a running sum would drift
             answered=state.answered | answers,
             accuracy=jnp.where(answers, right / jnp.maximum(votes, 1), state.accuracy),
             illegal=state.illegal + ~legal,
         )
-
-    def _mask(self, state: State, ranked: Any, params: Params) -> jax.Array:
-        sample, verify, answer = self._possible(state, ranked, params)
-        return jnp.concatenate([sample[None], verify, answer])
 
     def _verdict(self, state: State, group: Any) -> jax.Array:
         """float32: the next verdict on a group, 1 for yes."""
@@ -305,8 +304,8 @@ class SolveVerify(PolicyEnv):
     def observation(self, state: State, rng: Any, params: Any = None) -> jax.Array:
         """float32[24]; see the module's docstring."""
         del rng
-        ranked = self._ranked(state)
-        sample, verify, _ = self._possible(state, ranked, params)
+        ranked = state.ranked
+        sample, verify, _ = self._possible(state, params)
         share = state.votes / jnp.maximum(state.samples, 1)
         entropy = -jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.maximum(share, 1e-9)), 0.0)) / math.log(
             self._groups
@@ -324,8 +323,8 @@ class SolveVerify(PolicyEnv):
         share, confidence = jnp.asarray(_SHARES)[design[0]], jnp.asarray(_CONFIDENCES)[design[5]]
         first = jnp.maximum(jnp.floor(share * params.budget * (1 + 1e-6)), 1)
         groups, wanted = jnp.array([1, 2, 3, 5])[design[1]], jnp.array(_VERDICTS)[design[2]]
-        ranked = self._ranked(state)
-        sample, verify, _ = self._possible(state, ranked, params)
+        ranked = state.ranked
+        sample, verify, _ = self._possible(state, params)
         verdicts, yes, votes = state.verdicts[ranked], state.yes[ranked], state.votes[ranked]
         agree = (verdicts >= 2) & ((yes == 0) | (yes == verdicts))
         settled = (verdicts >= wanted) | ((design[3] == 1) & agree)
@@ -366,6 +365,23 @@ class SolveVerify(PolicyEnv):
         """As of every policy family, and `illegal_actions`."""
         info = super().transition_info(state, action, next_state, params)
         return {**info, "illegal_actions": next_state.illegal}
+
+
+def _shuffled(luck: Any) -> jax.Array:
+    """int32[N], N at most 128: places in the order of their luck, float32[N]; one key of 32 bits sorts the fastest."""
+    keys = ((luck * 2**24).astype(jnp.uint32) << 7) | jnp.arange(len(luck), dtype=jnp.uint32)
+    return (jax.lax.sort(keys) & 127).astype(jnp.int32)
+
+
+def _largest(votes: Any, tie: Any) -> jax.Array:
+    """int32[TOP]: the groups of most votes, float32[K]; ties by luck, float32[K]. K at most 64, votes at most 127."""
+    keys = (votes.astype(jnp.uint32) << 25) | ((tie * 2**19).astype(jnp.uint32) << 6)
+    keys = keys | (63 - jnp.arange(len(votes), dtype=jnp.uint32))
+    found = []
+    for _ in range(TOP):
+        found.append(jnp.max(keys))
+        keys = jnp.where(keys == found[-1], jnp.uint32(0), keys)
+    return (63 - (jnp.stack(found) & 63)).astype(jnp.int32)
 
 
 def _logit(rate: float) -> float:

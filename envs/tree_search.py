@@ -50,7 +50,8 @@ LOG_SLOTS = 16
 WIDTHS = {"game24": ("4", "8", "16", "32"), "game24_log": ("1", "2", "3", "4", "5"), "steps": ("2", "4", "8", "16")}
 OWN = "own"
 OWN_WIDTH = {"game24": "32", "game24_log": "5", "steps": "16"}
-MOST_WIDTH = 32
+_SLOT_BITS = 5
+MOST_WIDTH = 1 << _SLOT_BITS  # slots of the leaf and its ancestors fit one word
 LEVELS = 8  # of an action, for each slot
 # Of the derived decoding time, assumed: 8 billion parameters in bf16 on one H100, 100 tokens a step.
 WEIGHT_BYTES, KV_BYTES_PER_TOKEN, BANDWIDTH_BYTES_S, TOKENS_PER_STEP = 16e9, 131_072, 3.35e12, 100
@@ -145,7 +146,7 @@ class State(NamedTuple):
     difficulty: Any  # float32, of `steps`
     depth: Any  # int32, of the leaves, from 1; D + 1 at the end
     nodes: Any  # trees.Nodes, leaves [K]
-    path: Any  # int32[K, D], slots of a leaf's ancestors and of itself
+    path: Any  # uint32[K], slots of a leaf's ancestors and of itself, five bits each: `unpacked`
     cache: Any  # float32, nodes summed over depths
     success: Any  # bool
     illegal: Any  # int32
@@ -180,7 +181,7 @@ class TreeSearch(PolicyEnv):
         root = trees.Nodes(
             jnp.ones(self._slots, bool), zero, jnp.ones(self._slots, bool), jnp.zeros(self._slots), slots
         )
-        path = jnp.zeros((self._slots, self._depth), jnp.int32)
+        path = jnp.zeros(self._slots, jnp.uint32)
         state = State(
             seed=seed,
             puzzle=puzzle,
@@ -194,15 +195,21 @@ class TreeSearch(PolicyEnv):
         )
         if self._tree == "game24_log":
             return self._recorded(state, jnp.ones(self._slots, bool), jnp.int32(1), params)
-        return self._generated(state, jnp.zeros(self._slots, jnp.int32), slots, root, jnp.int32(1), params)
+        return self._generated(state, jnp.zeros(self._slots, jnp.int32), slots, jnp.int32(1), params)
 
-    def _generated(self, state: State, parents: Any, number: Any, before: Any, depth: Any, params: Params) -> State:
+    def _generated(self, state: State, parents: Any, number: Any, depth: Any, params: Params) -> State:
         """The leaves of a depth, given each slot's parent and which child of it the slot is."""
+        # What a child inherits, in one word: gathers are what a step's time goes to.
+        packed = (state.path << 2) | (state.nodes.good.astype(jnp.uint32) << 1) | state.nodes.there
+        taken = packed[parents]
+        before = state.nodes._replace(
+            there=(taken & 1) > 0, good=(taken & 2) > 0, name=state.nodes.name[parents], value=None, cluster=None
+        )
         if self._tree == "steps":
             nodes = trees.steps_children(state.difficulty, before, number, state.seed)
         else:
             nodes = trees.game24_children(state.puzzle, depth, before, number, params.table, state.seed)
-        return self._placed(state, nodes, state.path[parents], depth)
+        return self._placed(state, nodes, taken >> 2, depth)
 
     def _recorded(self, state: State, kept: Any, depth: Any, params: Params) -> State:
         """The best-valued recorded children of the kept nodes."""
@@ -221,9 +228,8 @@ class TreeSearch(PolicyEnv):
         return self._placed(state, nodes, state.path[parents], depth)
 
     def _placed(self, state: State, nodes: trees.Nodes, path: Any, depth: Any) -> State:
-        own = (jnp.arange(self._depth) == depth - 1)[None] & jnp.ones((self._slots, 1), bool)
-        path = jnp.where(own, jnp.arange(self._slots)[:, None], path)
-        return state._replace(nodes=nodes, path=path, depth=depth)
+        own = jnp.arange(self._slots, dtype=jnp.uint32) << (_SLOT_BITS * (depth - 1)).astype(jnp.uint32)
+        return state._replace(nodes=nodes, path=jnp.where(depth <= self._depth, path | own, path), depth=depth)
 
     def _kept(self, state: State, action: Any) -> tuple[jax.Array, jax.Array]:
         """Weights of the slots, float32[K], and whether the action was legal."""
@@ -234,10 +240,11 @@ class TreeSearch(PolicyEnv):
         if self._tree == "game24_log":
             kept = wanted & (jnp.cumsum(wanted) <= self._width)
             legal = legal & jnp.all(kept == wanted)
-        best = jnp.arange(self._slots) == jnp.argmax(jnp.where(state.nodes.there, state.nodes.value, -1.0))
+        slots, value = jnp.arange(self._slots), jnp.where(state.nodes.there, state.nodes.value, -1.0)
+        best = slots == jnp.min(jnp.where(value == jnp.max(value), slots, self._slots))  # the first of the best
         kept = jnp.where(jnp.any(kept), kept, best & state.nodes.there)
         legal = legal | ~jnp.any(state.nodes.there)  # a dead end leaves no choice
-        weight = jnp.where(wanted, 2.0 ** (level - (LEVELS - 1)), 1.0)
+        weight = jnp.where(wanted, (1 << level) * 0.5 ** (LEVELS - 1), 1.0)
         return jnp.where(kept, weight, 0.0), legal
 
     def transition(self, state: State, action: Any, rng: Any, params: Any = None) -> State:
@@ -245,7 +252,7 @@ class TreeSearch(PolicyEnv):
         del rng
         weight, legal = self._kept(state, action)
         kept, live = weight > 0, state.depth <= self._depth
-        cache = tree_policies.cache_nodes(state.path, kept, state.depth)
+        cache = tree_policies.cache_nodes(unpacked(state.path, self._depth), kept, state.depth)
         last = state.depth == self._depth
         moved = state._replace(
             cache=state.cache + jnp.where(live, cache, 0),
@@ -255,13 +262,8 @@ class TreeSearch(PolicyEnv):
         depth = state.depth + live
         if self._tree == "game24_log":
             return self._recorded(moved, kept, depth, params)
-        shares = tree_policies.widths(weight, self._width)
-        ends = jnp.cumsum(shares)
-        slots = jnp.arange(self._slots)
-        parents = jnp.minimum(jnp.sum(slots[:, None] >= ends[None], axis=1), self._slots - 1)
-        number = slots - (ends - shares)[parents]
-        before = jax.tree.map(lambda leaf: leaf[parents], state.nodes)
-        return self._generated(moved, parents, number, before, depth, params)
+        parents, number = tree_policies.continuations(weight, self._width)
+        return self._generated(moved, parents, number, depth, params)
 
     def _answer(self, state: State, kept: Any) -> jax.Array:
         """bool: whether the answer is right: any kept leaf that makes 24; or the kept step of the largest value."""
@@ -285,10 +287,8 @@ class TreeSearch(PolicyEnv):
         """float32[5 K + 2]; see the module's docstring."""
         del rng, params
         nodes, slots = state.nodes, self._slots
-        parent = jnp.sum(
-            jnp.where(jnp.arange(self._depth)[None] == jnp.maximum(state.depth - 2, 0), state.path, 0), axis=1
-        )
-        rows = [nodes.there, nodes.value, state.path[:, 0] / slots, parent / slots, nodes.cluster / trees.CLUSTERS]
+        first, parent = _slot_at(state.path, 1), _slot_at(state.path, jnp.maximum(state.depth - 1, 1))
+        rows = [nodes.there, nodes.value, first / slots, parent / slots, nodes.cluster / trees.CLUSTERS]
         parts = [jnp.where(nodes.there, jnp.asarray(row, jnp.float32), 0.0) for row in rows]
         of_all = jnp.stack([state.depth / (self._depth + 1), state.cache / self.most_cache])
         return jnp.clip(jnp.concatenate([*parts, of_all]), 0.0, 1.0).astype(jnp.float32)
@@ -298,11 +298,11 @@ class TreeSearch(PolicyEnv):
     def decide(self, design: Any, state: State, params: Any = None) -> jax.Array:
         """The policy of a design, int32[7]: levels of the slots."""
         del params
-        there, value, path = state.nodes.there, state.nodes.value, state.path
+        there, value, path = state.nodes.there, state.nodes.value, unpacked(state.path, self._depth)
         keep, tau = jnp.array(_KEEP)[design[1]], jnp.asarray(_TAU)[design[2]]
         share, spread = jnp.asarray(_SHARE)[design[3]], jnp.asarray(_SPREAD)[design[4]]
         rebase = tree_policies.rebase(value, there, tau)
-        parent = jnp.sum(jnp.where(jnp.arange(self._depth)[None] == state.depth - 2, path, 0), axis=1)
+        parent = jnp.where(state.depth > 1, _slot_at(state.path, jnp.maximum(state.depth - 1, 1)), 0)
         cluster = parent * trees.CLUSTERS + state.nodes.cluster
         chosen = tree_policies.ets(rebase, path, cluster, there, state.depth, share=share, spread=spread)
         weight = jnp.select(
@@ -343,6 +343,17 @@ class TreeSearch(PolicyEnv):
         """As of every policy family, and `illegal_actions`."""
         info = super().transition_info(state, action, next_state, params)
         return {**info, "illegal_actions": next_state.illegal}
+
+
+def _slot_at(path: Any, depth: Any) -> jax.Array:
+    """int32[K]: the slot of each leaf's ancestor of a depth, or of itself."""
+    shift = jnp.asarray(_SLOT_BITS * (depth - 1)).astype(jnp.uint32)
+    return ((path >> shift) & jnp.uint32(MOST_WIDTH - 1)).astype(jnp.int32)
+
+
+def unpacked(path: Any, depth: int) -> jax.Array:
+    """int32[K, D]: slots of the leaves' ancestors and of themselves, of `State.path`."""
+    return jnp.stack([_slot_at(path, at) for at in range(1, depth + 1)], axis=1)
 
 
 def oracle_decide(state: State, keep: int) -> jax.Array:

@@ -1,8 +1,8 @@
 """Which leaves of a search tree go on, and how widely: beam search, REBASE, DVTS, ETS; and the cache that they share.
 
 Leaves' paths are their slots at each depth, int32[K, D], filled up to the present depth; two leaves share a node of
-the key-value cache where their paths are equal so far. Weights are float32[K], 0 for leaves that are dropped; `widths`
-turns them into whole continuations. JAX; K slots, D depths.
+the key-value cache where their paths are equal so far. Weights are float32[K], 0 for leaves that are dropped;
+`continuations` turns them into whole ones. JAX; K slots, D depths.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-__all__ = ["beam", "cache_nodes", "dvts", "ets", "ets_objective", "rebase", "widths"]
+__all__ = ["beam", "cache_nodes", "continuations", "dvts", "ets", "ets_objective", "rebase"]
 
 
 def _rank(value: Any, among: Any) -> jax.Array:
@@ -106,17 +106,21 @@ def ets(weight: Any, path: Any, cluster: Any, there: Any, depth: Any, *, share: 
     return jax.lax.scan(add, jnp.zeros_like(there), None, length=len(weight))[0]
 
 
-def widths(weight: Any, width: int) -> jax.Array:
-    """int32[K]: `width` continuations, shared out by weight: the rest of them times the rest's share, rounded up.
+def continuations(weight: Any, width: int) -> tuple[jax.Array, jax.Array]:
+    """Two int32[width]: the leaf that each of `width` continuations goes on from, and which of the leaf's it is.
 
-    REBASE's rule, in the order of the slots, which is that of falling value where it matters. Slots of weight 0 get
-    none; the sum is `width` unless all weights are 0.
+    Shared out by weight: each leaf in turn gets the rest of the width times its share of the rest's weight, rounded
+    up. REBASE's rule, in the order of the slots, which is that of falling value where it matters. Leaves of weight 0
+    get none; if all weights are 0, all go on from the last.
     """
 
     def share(carry, each):
         left, rest = carry
         mine = jnp.where(each > 0, jnp.minimum(jnp.ceil(left * each / jnp.maximum(rest, 1e-9) - 1e-4), left), 0.0)
-        return (left - mine, rest - each), mine
+        return (left - mine, rest - each), width - (left - mine)
 
-    _, found = jax.lax.scan(share, (jnp.float32(width), jnp.sum(weight)), weight)
-    return found.astype(jnp.int32)
+    _, ends = jax.lax.scan(share, (jnp.float32(width), jnp.sum(weight)), weight)
+    ends, slots = ends.astype(jnp.int32), jnp.arange(width)
+    past = slots[:, None] >= ends[None]
+    parents = jnp.minimum(jnp.sum(past, axis=1), len(weight) - 1)
+    return parents, slots - jnp.max(jnp.where(past, ends[None], 0), axis=1)

@@ -39,10 +39,6 @@ CLUSTERS = 3  # of continuations that mean the same
 STEP_LOGIT, PROBLEM_DEVIATION = 1.2, 1.5  # a step is right with probability sigmoid(1.2 - difficulty)
 JUDGE_SIGNAL, JUDGE_CLUSTER_NOISE, JUDGE_NOISE = 0.7, 0.7, 0.7  # of the logit of a step's reward
 _MOVE, _VALUE, _LEGAL, _CLUSTER, _RIGHT, _NAME, _SOLVES = range(7)  # what luck decides
-_UNITS = {
-    36: (1, 5, 7, 11, 13, 17, 19, 23, 25, 29, 31, 35),
-    18: (1, 5, 7, 11, 13, 17),
-}  # coprime to the number of moves
 
 
 class Nodes(NamedTuple):
@@ -59,8 +55,7 @@ class Hands24(NamedTuple):
     """Hands of a split, padded to H."""
 
     count: Any  # int32
-    first: Any  # bool[H, 36], solvable after a move
-    second: Any  # bool[H, 36 * 18]
+    solvable: Any  # bool[H, 36 + 36 * 18], after a move and after two, by the node's name
     values: Any  # float32[3, 2, VALUES], quantiles of the judge's value by depth and solvability, over 60
 
 
@@ -80,10 +75,10 @@ def hands(split: str) -> Hands24:
     names = [" ".join(str(card) for card in cards) for cards in every.cards]
     places = split_indices("game24", names, split)
     length = 1024
-    first, second = np.zeros((length, FIRST_MOVES), bool), np.zeros((length, FIRST_MOVES * SECOND_MOVES), bool)
-    first[: len(places)] = every.first[places]
-    second[: len(places)] = every.second[places].reshape(len(places), -1)
-    return Hands24(np.int32(len(places)), first, second, _judge())
+    solvable = np.zeros((length, FIRST_MOVES * (1 + SECOND_MOVES)), bool)
+    solvable[: len(places), :FIRST_MOVES] = every.first[places]
+    solvable[: len(places), FIRST_MOVES:] = every.second[places].reshape(len(places), -1)
+    return Hands24(np.int32(len(places)), solvable, _judge())
 
 
 @functools.cache
@@ -129,8 +124,8 @@ def log(split: str) -> Log:
 
 def _permuted(seed: Any, name: Any, number: Any, moves: int) -> jax.Array:
     """int32: the move that is the `number`-th child of a node: an affine permutation, drawn for the node."""
-    units = jnp.asarray(_UNITS[moves])
-    step = units[(uniform(seed, name, moves, _MOVE) * len(units)).astype(jnp.int32)]
+    unit = (uniform(seed, name, moves, _MOVE) * (moves // 3)).astype(jnp.int32)
+    step = 3 * unit + 1 + unit % 2  # 1, 5, 7, 11, 13, 17, ...: coprime to 18 and to 36
     shift = (uniform(seed, name, moves + 1, _MOVE) * moves).astype(jnp.int32)
     return (number * step + shift) % moves
 
@@ -141,7 +136,7 @@ def game24_children(puzzle: Any, depth: Any, parent: Nodes, number: Any, table: 
     Args:
         puzzle: int32, of the split.
         depth: int32, of the children; 1: `parent` is the root, of any content.
-        parent: leaves [K].
+        parent: leaves [K]; values and clusters do not matter.
         number: int32[K], which child of its parent each is.
         table: the hands.
         seed: uint32, of the episode.
@@ -152,13 +147,11 @@ def game24_children(puzzle: Any, depth: Any, parent: Nodes, number: Any, table: 
     two = before * SECOND_MOVES + _permuted(seed, before + 1, number, SECOND_MOVES)
     pair = jnp.clip(parent.name - FIRST_MOVES, 0, FIRST_MOVES * SECOND_MOVES - 1)
     solving = (uniform(seed, pair, _SOLVES) * LAST_MOVES).astype(jnp.int32)  # the one that gives 24
-    good = jnp.select(
-        [depth == 1, depth == 2],
-        [jnp.asarray(table.first)[puzzle, one], parent.good & jnp.asarray(table.second)[puzzle, two]],
-        parent.good & (number == solving),
-    )
-    three = FIRST_MOVES * (1 + SECOND_MOVES) + pair * LAST_MOVES + number
+    names = FIRST_MOVES * (1 + SECOND_MOVES)  # of the first two depths
+    three = names + pair * LAST_MOVES + number
     name = jnp.select([depth == 1, depth == 2], [one, FIRST_MOVES + two], three)
+    solvable = jnp.asarray(table.solvable)[puzzle, jnp.minimum(name, names - 1)]
+    good = ((depth == 1) | parent.good) & jnp.where(depth == 3, number == solving, solvable)
     most = jnp.select([depth == 1, depth == 2], [FIRST_MOVES, SECOND_MOVES], LAST_MOVES)
     good = good & (uniform(seed, name, _LEGAL) >= ILLEGAL)
     place = (uniform(seed, name, _VALUE) * VALUES).astype(jnp.int32)

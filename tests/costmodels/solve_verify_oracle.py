@@ -74,6 +74,12 @@ def best_policy(chances, *, yes_if_right, yes_if_wrong, budget, verify_cost):
     verdict on A is yes with probability `yes_if_right`, on B with `yes_if_wrong`. The answer may be A or B; which of
     the two is right is what the policy does not know: it is the one named A in half of all problems.
     """
+    rates = {"yes_if_right": yes_if_right, "yes_if_wrong": yes_if_wrong}
+    return belief_values(chances, **rates, budget=budget, verify_cost=verify_cost)((0, 0), ((0, 0), (0, 0)), 0.0)[0]
+
+
+def belief_values(chances, *, yes_if_right, yes_if_wrong, budget, verify_cost):
+    """`(votes, ((yes, no), (yes, no)), spent) -> (value, (action, group))` of the problem of `best_policy`."""
 
     def likelihood(p, first_is_right, votes, verdicts):
         right = p if first_is_right else 1 - p
@@ -90,16 +96,17 @@ def best_policy(chances, *, yes_if_right, yes_if_wrong, budget, verify_cost):
     def value(votes, verdicts, spent):
         one, other = weight(True, votes, verdicts), weight(False, votes, verdicts)
         if one + other == 0:  # cannot happen
-            return 0.0
-        best = max(one if votes[0] else 0, other if votes[1] else 0) / (one + other)
+            return 0.0, ("answer", 0)
+        worth = [(one if votes[0] else 0) / (one + other), (other if votes[1] else 0) / (one + other)]
+        best = (max(worth), ("answer", worth.index(max(worth))))
         if spent + 1 <= budget:
             found = 0.0
             for group in (0, 1):
                 after = tuple(v + (g == group) for g, v in enumerate(votes))
                 found += (weight(True, after, verdicts) + weight(False, after, verdicts)) * value(
                     after, verdicts, spent + 1
-                )
-            best = max(best, found / (one + other))
+                )[0]
+            best = max(best, (found / (one + other), ("sample", 0)), key=_first)
         if spent + verify_cost <= budget:
             for group in (0, 1):
                 if votes[group]:
@@ -111,11 +118,15 @@ def best_policy(chances, *, yes_if_right, yes_if_wrong, budget, verify_cost):
                         )
                         found += (weight(True, votes, after) + weight(False, votes, after)) * value(
                             votes, after, spent + verify_cost
-                        )
-                    best = max(best, found / (one + other))
+                        )[0]
+                    best = max(best, (found / (one + other), ("verify", group)), key=_first)
         return best
 
-    return value((0, 0), ((0, 0), (0, 0)), 0.0)
+    return value
+
+
+def _first(pair):
+    return pair[0]
 
 
 def hashed(values):

@@ -179,11 +179,16 @@ def test_without_spread_ets_keeps_what_is_worth_more_than_it_adds_to_the_cache()
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from([0, 1, 2, 4, 8, 64]), min_size=8, max_size=8), st.integers(1, 32))
-def test_widths_follow_rebases_rule_and_add_up(levels, width):
-    found = np.asarray(jax.jit(tree_policies.widths, static_argnums=1)(np.float32(levels), width)).tolist()
-    assert found == (oracle.shares([float(level) for level in levels], width) if any(levels) else [0] * 8)
-    assert sum(found) == (width if any(levels) else 0)
-    assert all(mine == 0 for mine, level in zip(found, levels, strict=True) if not level)
+def test_continuations_follow_rebases_rule_and_add_up(levels, width):
+    parents, numbers = jax.jit(tree_policies.continuations, static_argnums=1)(np.float32(levels), width)
+    if any(levels):
+        shares = oracle.shares([float(level) for level in levels], width)
+        assert sum(shares) == width
+        assert all(mine == 0 for mine, level in zip(shares, levels, strict=True) if not level)
+    else:
+        shares = [0] * 7 + [width]
+    np.testing.assert_array_equal(np.asarray(parents), np.repeat(np.arange(8), shares))
+    np.testing.assert_array_equal(np.asarray(numbers), np.concatenate([np.arange(share) for share in shares]))
 
 
 def test_beam_keeps_the_best_dvts_the_best_of_each_subtree_and_rebase_weighs_by_value():

@@ -14,7 +14,7 @@ import dsegym
 from dsegym.costmodels.errors import DsegymError
 from dsegym.costmodels.test_time.outcomes import game24_nodes
 from dsegym.costmodels.test_time.splits import split_of
-from dsegym.envs.tree_search import core_instances
+from dsegym.envs.tree_search import core_instances, unpacked
 
 ID = "dsegym/TreeSearch-v0"
 KINDS = {
@@ -53,7 +53,7 @@ def test_caches_widths_and_answers_of_an_episode_are_those_of_plain_python(kind,
         kept = (action > 0) & there
         if kind == "log":
             kept &= np.cumsum(kept) <= 3
-        depth, paths = int(state.depth), np.asarray(state.path).tolist()
+        depth, paths = int(state.depth), np.asarray(unpacked(state.path, env.horizon)).tolist()
         cache += oracle.cache_nodes(paths, kept.tolist(), depth)
         moved = step(state, action)
         assert float(moved.cache) == cache
@@ -67,7 +67,8 @@ def test_caches_widths_and_answers_of_an_episode_are_those_of_plain_python(kind,
                 [2.0 ** (level - 7) if keep else 0.0 for level, keep in zip(action, kept, strict=True)], len(there)
             )
             parents = np.repeat(np.arange(len(there)), shares)
-            np.testing.assert_array_equal(np.asarray(moved.path)[:, depth - 1], np.array(paths)[parents, depth - 1])
+            above = np.asarray(unpacked(moved.path, env.horizon))[:, :depth]
+            np.testing.assert_array_equal(above, np.array(paths)[parents, :depth])
         state = moved
     total = 1 - float(env.evaluation(state, params).objective)
     assert total == pytest.approx(bool(state.success) - float(params.price) * cache / env.most_cache, abs=1e-5)
@@ -135,13 +136,13 @@ def test_a_node_is_the_same_whatever_else_is_expanded():
 
 def test_keeping_nothing_keeps_the_best_leaf_and_is_counted():
     problem = problem_of("steps")
-    _, _, initial, step = jitted(problem)
+    env, _, initial, step = jitted(problem)
     state = initial(jax.random.key(4))
     best = int(np.argmax(np.asarray(state.nodes.value)))
     moved = step(state, np.zeros(4, int))
     assert int(moved.illegal) == 1
     assert float(moved.cache) == 1
-    assert (np.asarray(moved.path)[:, 0] == best).all()
+    assert (np.asarray(unpacked(moved.path, env.horizon))[:, 0] == best).all()
 
 
 def test_more_recorded_leaves_than_were_asked_for_are_cut_and_counted():
