@@ -30,7 +30,7 @@ class UnknownNameError(DsegymError):
             str(given).lower(), [name.lower() for name in self.allowed], n=1, cutoff=0.5
         )
         match = next((name for name in self.allowed if nearest and name.lower() == nearest[0]), None)
-        hint = f" Did you mean '{match}'?" if match else ""
+        hint = f" Did you mean '{match}'?" if match and any(letter.isalpha() for letter in str(given)) else ""
         super().__init__(f"Unknown {kind} '{given}'; there are: {', '.join(self.allowed) or 'none'}.{hint}")
 
     def __reduce__(self) -> tuple[object, ...]:

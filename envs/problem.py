@@ -72,6 +72,7 @@ class Sweep:
         x_label, y_label: the axes' names with units.
         to_y: the objective's value as it is drawn, `lambda failure: 1 - failure` for an accuracy.
         baselines: drawn beside the reference, the bound and the best design found.
+        own: the one of `values` that the option's value stands for where it is a word.
     """
 
     option: str
@@ -80,6 +81,7 @@ class Sweep:
     y_label: str
     to_y: Callable[[float], float]
     baselines: tuple[str, ...] = ()
+    own: str = ""
 
 
 @functools.partial(jax.jit, static_argnums=0)

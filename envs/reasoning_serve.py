@@ -221,7 +221,9 @@ def _find_hardware(name: str) -> Hardware | None:
 def _build(scenario_id: str, tasks: str, hardware: str, cost: str, levels: str, budget: str) -> Problem:
     options = {"tasks": tasks, "hardware": hardware, "cost": cost, "levels": levels, "budget": budget}
     tera = float(OWN_BUDGET[tasks] if budget == OWN else budget)
-    sweep = functools.partial(Sweep, option="budget", values=BUDGETS[tasks], to_y=lambda failure: 1 - failure)
+    sweep = functools.partial(
+        Sweep, option="budget", values=BUDGETS[tasks], to_y=lambda failure: 1 - failure, own=OWN_BUDGET[tasks]
+    )
     if tasks == RECORDED:
         if (cost, levels, hardware) != ("eflops", "1", "b200"):
             raise DsegymError("tasks=gsm8k replays recorded answers: it takes tasks and budget, no other option.")

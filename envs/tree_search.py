@@ -431,6 +431,7 @@ def _build(scenario_id: str, tree: str, width: str, price: str) -> Problem:
             "success less the cache's price (fraction)",
             lambda failure: 1 - failure,
             ("beam_2", "rebase", "ets"),
+            OWN_WIDTH[tree],
         ),
     )
 

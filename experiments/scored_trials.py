@@ -154,15 +154,19 @@ def _boil_down(result: TrialResult, names: Mapping[str, str]) -> ScoredTrial:
 
 
 def _instance_names(specs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Canonical instance to its name: what tells the instances apart, or everything where that is too little."""
+    """Canonical instance to its name: what tells the instances apart, or everything where that is too little.
+
+    Of several scenarios each is named, and the options that tell its own instances apart.
+    """
     unique = {canonical(spec): spec for spec in specs}
-    scenarios = {spec["scenario"] for spec in unique.values()}
-    every_option = {key for spec in unique.values() for key in spec["options"]}
-    shown = _telling([spec["options"] for spec in unique.values()]) or every_option
+    options = defaultdict(list)  # of a scenario
+    for spec in unique.values():
+        options[spec["scenario"]].append(spec["options"])
     short = {}
     for key_text, spec in unique.items():
+        shown = set(spec["options"]) if len(unique) == 1 else _telling(options[spec["scenario"]])
         values = [_option(key, spec["options"][key]) for key in sorted(shown & spec["options"].keys())]
-        scenario = [spec["scenario"].removeprefix("dsegym/")] if len(scenarios) > 1 or not values else []
+        scenario = [spec["scenario"].removeprefix("dsegym/")] if len(options) > 1 or not values else []
         short[key_text] = " · ".join([*scenario, ", ".join(values)] if values else scenario)
     taken = Counter(short.values())
     return {key_text: name if taken[name] == 1 else key_text for key_text, name in short.items()}
@@ -176,7 +180,14 @@ def _telling(choices: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def _option(key: str, value: Any) -> str:
-    return value if isinstance(value, str) else f"{key}={canonical(value)}"
+    """A word speaks for itself; a number does not."""
+    if not isinstance(value, str):
+        return f"{key}={canonical(value)}"
+    try:
+        float(value)
+    except ValueError:
+        return value
+    return f"{key}={value}"
 
 
 def _name_entrants(trials: Sequence[ScoredTrial]) -> list[ScoredTrial]:

@@ -28,7 +28,7 @@ class _Line:
     """One line of a chart."""
 
     name: str
-    y: Sequence[float]
+    y: Sequence[float | None]  # None: a constraint is broken
     own: int | None = None  # the place of the value for which the design was searched
 
 
@@ -75,7 +75,7 @@ def sweep_figures(leaderboard: Leaderboard) -> list[tuple[str, str]]:
         return []
     about = (
         "Each line is one policy or yardstick, costed on the held-out cases as the option changes and nothing else; a "
-        "ring marks the value for which a design was searched."
+        "ring marks the value for which a design was searched. Where it would break a constraint, it has no point."
         if parts
         else ""
     )
@@ -102,6 +102,7 @@ def _lines(sweep: Sweep, options: Mapping[str, str], instances: Sequence[Instanc
     for instance in instances:
         if instance.best is not None:
             value = str(instance.options[sweep.option])
+            value = value if value[:1].isdigit() else sweep.own or value
             lines.append(
                 _Line(
                     f"best design for {sweep.option} {value} ({instance.best.agent})",
@@ -112,8 +113,9 @@ def _lines(sweep: Sweep, options: Mapping[str, str], instances: Sequence[Instanc
     return lines
 
 
-def _value(sweep: Sweep, problem: Problem, design: Sequence[int]) -> float:
-    return sweep.to_y(float(problem.evaluate_held_out(design).objective[0]))
+def _value(sweep: Sweep, problem: Problem, design: Sequence[int]) -> float | None:
+    found = problem.evaluate_held_out(design)
+    return sweep.to_y(float(found.objective[0])) if found.feasible[0] else None
 
 
 def _figure(sweep: Sweep, lines: Sequence[_Line]) -> go.Figure:

@@ -300,7 +300,11 @@ def test_instances_are_named_by_what_tells_them_apart():
     assert names(("dsegym/A-v0", {})) == {"A-v0"}
     assert names(("dsegym/A-v0", {"w": "x", "n": 3})) == {"n=3, x"}
     assert names(("dsegym/A-v0", {"w": "x", "n": 3}), ("dsegym/A-v0", {"w": "y", "n": 3})) == {"x", "y"}
-    assert names(("dsegym/A-v0", {"w": "x"}), ("dsegym/B-v0", {"w": "x"})) == {"A-v0 · x", "B-v0 · x"}
+    assert names(("dsegym/A-v0", {"w": "x"}), ("dsegym/B-v0", {"w": "x"})) == {"A-v0", "B-v0"}
+    several = names(
+        ("dsegym/A-v0", {"w": "x", "n": "1"}), ("dsegym/A-v0", {"w": "x", "n": "2"}), ("dsegym/B-v0", {"w": "x"})
+    )
+    assert several == {"A-v0 · n=1", "A-v0 · n=2", "B-v0"}
     # "x" twice would be ambiguous: both take their full specification.
     ambiguous = names(("dsegym/A-v0", {"v": "x"}), ("dsegym/A-v0", {"w": "x"}))
     assert len(ambiguous) == 2

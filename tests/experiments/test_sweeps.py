@@ -108,6 +108,31 @@ def test_without_a_best_design_the_yardsticks_stand_alone(figures):
     assert [trace["name"] for trace in traces] == ["oracle", "uniform (reference)", "rule"]
 
 
+def test_a_design_that_breaks_a_constraint_has_no_point_there(figures):
+    make = dataclasses.replace(
+        problem("2"), cost=lambda design, params: cost(design, params)._replace(feasible=params > 1)
+    )
+    ((_, fragment),) = figures(
+        [instance()], lambda data, budget: dataclasses.replace(make, held_out_params=np.float32(budget))
+    )
+    ((traces, _),) = plots(fragment)
+    assert [y is None for y in traces[-1]["y"]] == [True, False, False]
+
+
+def test_a_word_stands_for_the_value_that_the_sweep_names(figures):
+    sweep = dataclasses.replace(SWEEP, own="8")
+    ((_, fragment),) = figures(
+        [instance("own"), instance("5")], lambda data, budget: problem("8" if budget == "own" else budget, sweep=sweep)
+    )
+    ((traces, _),) = plots(fragment)
+    assert [trace["name"].partition(" (")[0] for trace in traces[-2:]] == [
+        "best design for budget 8",
+        "best design for budget 5",
+    ]
+    assert traces[-2]["marker"]["symbol"] == ["circle", "circle", "circle-open"]
+    assert traces[-1]["marker"]["symbol"] == ["circle"] * 3
+
+
 def test_instances_without_a_sweep_make_no_section(figures):
     made = []
     several = [instance("1"), instance("2")]
