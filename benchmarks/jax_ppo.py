@@ -1,7 +1,7 @@
 """Proximal policy optimisation inside one compiled program, on a functional environment with Discrete actions.
 
 Environment steps, advantages and updates are one `lax.scan`, so that ten million steps take minutes on two cores. The
-network is two layers of tanh units (flax) for the policy and two for the value; Adam (optax), its rate falling to 0.
+network is two layers (flax) for the policy and two for the value; Adam (optax), its rate falling to 0.
 Schulman et al., 2017. Shapes: B lanes, T steps of a rollout, A actions.
 """
 
@@ -47,14 +47,13 @@ class Network(nn.Module):
 
     @nn.compact
     def __call__(self, observation: Any) -> tuple[Any, Any]:
-        """Two towers; where actions have features, one scorer for all actions, and a value of the scorers' mean."""
+        """Two towers; where actions have features, one scorer for all of them, and a value of means and maxima."""
+        activation = nn.relu if self.rows else nn.tanh  # a scorer runs for every action: tanh would be half of its time
 
         def tower(x: Any, outputs: int, scale: float, name: str) -> Any:
             for layer in range(2):
                 kernel = nn.initializers.orthogonal(np.sqrt(2))
-                x = nn.tanh(nn.Dense(self.units, kernel_init=kernel, name=f"{name}{layer}")(x))
-            if self.rows and name == "value":
-                x = x.mean(-2)
+                x = activation(nn.Dense(self.units, kernel_init=kernel, name=f"{name}{layer}")(x))
             return nn.Dense(outputs, kernel_init=nn.initializers.orthogonal(scale), name=f"{name}_out")(x)
 
         if not self.rows:
@@ -64,7 +63,8 @@ class Network(nn.Module):
         each = jnp.swapaxes(observation[..., :count].reshape(shape), -1, -2)
         rest = observation[..., None, count:]
         x = jnp.concatenate([each, jnp.broadcast_to(rest, (*each.shape[:-1], rest.shape[-1]))], axis=-1)
-        return tower(x, 1, 0.01, "policy")[..., 0], tower(x, 1, 1.0, "value")[..., 0]
+        seen = jnp.concatenate([each.mean(-2), each.max(-2), observation[..., count:]], axis=-1)
+        return tower(x, 1, 0.01, "policy")[..., 0], tower(seen, 1, 1.0, "value")[..., 0]
 
 
 class Batch(NamedTuple):

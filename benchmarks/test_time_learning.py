@@ -40,7 +40,8 @@ def compare(scenario: str, options: dict[str, str], rows: int, steps: int, seeds
     report(f"{problem.bound.name}", f"{bound:.4f}")
     report(f"{problem.reference.name} (reference)", f"{reference:.4f}")
     report(f"best rule, {best}", f"{rules[best]:.4f}", "")
-    env, settings = problem.functional_env("decisions"), Settings(rows=rows)
+    env = problem.functional_env("decisions")
+    settings = Settings(rows=rows, units=32) if rows else Settings()
     training = jax.tree.map(jnp.asarray, problem.as_searched.params)
     held_out = jax.tree.map(jnp.asarray, problem.held_out_params)
 
