@@ -1,13 +1,15 @@
 """Test-time compute: environment steps a second at batch 1,024, as ratios to plain Python in the same run.
 
-A step is transition, reward, end and observation under actions drawn beforehand; whole episodes are played in
-one compiled call, their beginnings included, and only steps before an episode's end count; two threads play half of the
-batch each. Plain Python is the tests' oracles (`tests/costmodels/*_oracle.py`), which play single episodes; for the
-tree it is a beam over recorded nodes. The goals are for two cores.
+A step is transition, reward, end and observation under actions drawn beforehand; whole episodes are played in one
+compiled call, their beginnings included, and only steps before an episode's end count; two threads play half of the
+batch each. Plain Python is the tests' oracles (`tests/costmodels/*_oracle.py`), which play single episodes; around
+those of trees, children are drawn here. The goals are for two cores.
 """
 
 from __future__ import annotations
 
+import math
+import random
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -101,17 +103,22 @@ def best_of_n(problem: dsegym.Problem) -> Player:
 
 
 def solve_verify(problem: dsegym.Problem) -> Player:
-    """Problems of the same recorded samples in plain Python."""
+    """Problems of the same samples in plain Python."""
     oracle, env, params = load_oracle("solve_verify_oracle"), problem.functional_env("decisions"), problem.params
     first = jax.tree.map(np.asarray, env.initial(jax.random.key(0), params))
-    words, order = first.inclined.tolist(), first.order.tolist()
+    if problem.options["data"] == "humaneval":
+        verdicts = (first.inclined[:, None].astype(np.int64) >> first.order[None]) & 1
+    else:  # a verdict is luck there: drawn beforehand
+        chance = 1 / (1 + np.exp(-first.inclined[:, None]))
+        verdicts = (np.random.default_rng(0).random((len(first.inclined), 32)) < chance).astype(int)
+    yes = verdicts.tolist()
     answers, right, tie = first.answers.tolist(), first.right.tolist(), first.tie.tolist()
 
     def play(generator: np.random.Generator) -> int:
         one = oracle.Problem(
             answers=answers,
             right=right,
-            verdict=lambda group, number: (int(words[group]) >> order[number]) & 1,
+            verdict=lambda group, number: yes[group][number],
             most=int(first.most),
             tie=tie,
             budget=float(params.budget),
@@ -171,6 +178,62 @@ def cascades(problem: dsegym.Problem) -> Player:
     return play
 
 
+def services(problem: dsegym.Problem) -> Player:
+    """One answer a design, its cost added up token by token in plain Python."""
+    del problem
+    oracle = load_oracle("kinetics_oracle")
+
+    def play(generator: np.random.Generator) -> int:
+        length, budget = int(generator.integers(1, 32_769)), int(generator.choice([0, 128, 1024]))
+        oracle.token_by_token((8.2e9, 32, 8, 128 * 36), prompt=1024, length=length, trials=4, budget=budget)
+        return 1
+
+    return play
+
+
+def trees_of_luck(problem: dsegym.Problem) -> Player:
+    """Searches under random levels in plain Python: children drawn, widths shared out, the cache counted as a set."""
+    oracle, env = load_oracle("tree_search_oracle"), problem.functional_env("decisions")
+    width, depths, steps = len(env.action_space.nvec), env.horizon, problem.options["tree"] == "steps"
+    if not steps:
+        table = problem.params.table
+        solvable, quantiles = table.solvable[: int(table.count)].tolist(), table.values.tolist()
+
+    def synthetic(draw: random.Random, parent: tuple, seen: dict) -> tuple:
+        name, good, path = parent
+        group = (name, draw.randrange(3))
+        right, noise = seen.setdefault(group, (draw.random() < 0.77, draw.gauss(0, 0.7)))
+        value = (0.7 if good and right else -0.7) + noise + draw.gauss(0, 0.7)
+        return draw.random(), good and right, path, 1 / (1 + math.exp(-value))
+
+    def hand(draw: random.Random, parent: tuple, depth: int, number: int, row: list) -> tuple:
+        name, good, path = parent
+        move = draw.randrange(36 if depth == 1 else 18)
+        child = move if depth == 1 else 36 + (name % 36) * 18 + move if depth == 2 else number
+        good = good and (bool(row[child]) if depth < 3 else number == 0) and draw.random() >= 0.062
+        return child, good, path, quantiles[depth - 1][int(good)][draw.randrange(256)]
+
+    def play(generator: np.random.Generator) -> int:
+        draw = random.Random(int(generator.integers(2**31)))
+        row = [] if steps else solvable[draw.randrange(len(solvable))]
+        leaves, shares, cache = [(0, True, ())], [width], 0
+        for depth in range(1, depths + 1):
+            seen: dict = {}
+            nodes = [
+                synthetic(draw, leaf, seen) if steps else hand(draw, leaf, depth, number, row)
+                for leaf, count in zip(leaves, shares, strict=True)
+                for number in range(count)
+            ]
+            leaves = [(name, good, (*path, slot)) for slot, (name, good, path, _) in enumerate(nodes)]
+            levels = [draw.randrange(8) for _ in leaves]
+            levels[0] = levels[0] or 7
+            cache += oracle.cache_nodes([leaf[2] for leaf in leaves], [level > 0 for level in levels], depth)
+            shares = oracle.shares([2.0 ** (level - 7) if level else 0.0 for level in levels], width)
+        return depths
+
+    return play
+
+
 def recorded_beams(problem: dsegym.Problem) -> Player:
     """Random choices of five among the recorded nodes in plain Python."""
     del problem
@@ -193,17 +256,17 @@ def recorded_beams(problem: dsegym.Problem) -> Player:
 
 
 # Environment, options, goal, plain Python.
-CASES: tuple[tuple[str, dict[str, str], str, Callable[[dsegym.Problem], Player] | None], ...] = (
+CASES: tuple[tuple[str, dict[str, str], str, Callable[[dsegym.Problem], Player]], ...] = (
     ("SubQuestionBudget", {}, SYNTHETIC, plans),
     ("BatchBestOfN", {"data": "beta"}, SYNTHETIC, best_of_n),
     ("BatchBestOfN", {"data": "humaneval"}, REPLAY, best_of_n),
-    ("SolveVerify", {"data": "genrm"}, SYNTHETIC, None),
+    ("SolveVerify", {"data": "genrm"}, SYNTHETIC, solve_verify),
     ("SolveVerify", {"data": "humaneval"}, REPLAY, solve_verify),
-    ("TreeSearch", {"tree": "steps"}, SYNTHETIC, None),
-    ("TreeSearch", {"tree": "game24", "width": "16"}, SYNTHETIC, None),
-    ("TreeSearch", {"tree": "game24", "width": "32"}, SYNTHETIC, None),
+    ("TreeSearch", {"tree": "steps"}, SYNTHETIC, trees_of_luck),
+    ("TreeSearch", {"tree": "game24", "width": "16"}, SYNTHETIC, trees_of_luck),
+    ("TreeSearch", {"tree": "game24", "width": "32"}, SYNTHETIC, trees_of_luck),
     ("TreeSearch", {"tree": "game24_log"}, REPLAY, recorded_beams),
-    ("ReasoningServe", {"tasks": "aime24"}, SYNTHETIC, None),
+    ("ReasoningServe", {"tasks": "aime24"}, SYNTHETIC, services),
     ("ReasoningServe", {"tasks": "gsm8k"}, REPLAY, cascades),
     ("SleepTime", {}, SYNTHETIC, contexts),
 )
@@ -222,15 +285,10 @@ def main() -> None:
         script = SCRIPTS[options["data"]] if name == "SolveVerify" else None
         found = rate(problem.functional_env(), jax.tree.map(jnp.asarray, problem.params), script)
         label = ", ".join([name, *options.values()])
-        if make_player is None:
-            report(label, f"{found / 1e6:,.2f} M/s", goal)
-        else:
-            plain = plain_rate(make_player(problem))
-            report(
-                f"{label}, ratio to plain Python ({plain:,.0f}/s)",
-                f"{found / 1e6:,.2f} M/s, {found / plain:,.0f}",
-                goal,
-            )
+        plain = plain_rate(make_player(problem))
+        report(
+            f"{label}, ratio to plain Python ({plain:,.0f}/s)", f"{found / 1e6:,.2f} M/s, {found / plain:,.0f}", goal
+        )
 
 
 if __name__ == "__main__":

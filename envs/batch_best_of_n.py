@@ -42,7 +42,7 @@ from ..costmodels.test_time.outcomes import Outcomes, dataset_names, is_outcome_
 from .functional import ONE_SHOT_FORMS
 from .policies import HELD_OUT, SEARCH, PolicyEnv, play, policy_cost, seeds_of
 from .problem import Objective, Problem, Sweep, Yardstick, one_shot_problem
-from .scenarios import Option, Scenario
+from .scenarios import Option, Scenario, whole_between
 from .spaces import DesignSpace, Parameter
 
 __all__ = ["SCENARIO", "BatchBestOfN", "Metrics", "Params", "Rules"]
@@ -632,10 +632,6 @@ def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
     return (("Recorded outcomes", data), ("Rules (blank: neutral)", filled))
 
 
-def _whole(least: int, most: int) -> Callable[[str], bool]:
-    return lambda value: value.isascii() and value.isdigit() and least <= int(value) <= most
-
-
 def _positive(value: str) -> bool:
     try:
         return 0 < float(value) <= 1000
@@ -676,10 +672,14 @@ SCENARIO = Scenario(
             "a path that ends in .csv",
         ),
         "samples": Option(
-            "4", BUDGETS, "mean samples a question", _whole(1, MOST_SAMPLES), f"any from 1 to {MOST_SAMPLES}"
+            "4", BUDGETS, "mean samples a question", whole_between(1, MOST_SAMPLES), f"any from 1 to {MOST_SAMPLES}"
         ),
         "questions": Option(
-            str(QUESTIONS), ("8", "16"), "in a batch", _whole(1, MOST_QUESTIONS), f"any from 1 to {MOST_QUESTIONS}"
+            str(QUESTIONS),
+            ("8", "16"),
+            "in a batch",
+            whole_between(1, MOST_QUESTIONS),
+            f"any from 1 to {MOST_QUESTIONS}",
         ),
         "hint": Option(
             "1", (NO_HINT, "5", "2", "1", "0.5"), "noise of the logit of p that is seen", _positive, "0 to 1000"

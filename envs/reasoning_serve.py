@@ -31,7 +31,7 @@ from ..costmodels.test_time.kinetics import ATTENTIONS, Attention, Hardware, har
 from .problem import Evaluation, Objective, Problem, Sweep, Yardstick, one_shot_problem
 from .reasoning_cascade import build_cascade
 from .reasoning_cascade import facts as cascade_facts
-from .scenarios import Option, Scenario
+from .scenarios import Option, Scenario, number_between
 from .spaces import DesignSpace, Parameter
 
 __all__ = ["SCENARIO", "Metrics", "Params"]
@@ -323,13 +323,6 @@ def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
     )
 
 
-def _budget(value: str) -> bool:
-    try:
-        return 1e-3 <= float(value) <= 1e9
-    except ValueError:
-        return False
-
-
 def core_instances() -> Sequence[Mapping[str, str]]:
     """Every task; both laws; other hardware; classes of difficulty."""
     plain = {"tasks": "aime24", "hardware": "b200", "cost": "eflops", "levels": "1", "budget": OWN}
@@ -362,7 +355,7 @@ SCENARIO = Scenario(
             OWN,
             (OWN, *dict.fromkeys(value for values in BUDGETS.values() for value in values)),
             "TFLOP a question, on average; own: 20 for gsm8k, 10000 else",
-            _budget,
+            number_between(1e-3, 1e9),
             "any from 0.001 to 1e9",
         ),
     },

@@ -26,9 +26,11 @@ __all__ = [
     "Scenario",
     "load_scenario",
     "make_problem",
+    "number_between",
     "register",
     "scenario_ids",
     "scenario_module",
+    "whole_between",
 ]
 
 # Environment id: where its `Scenario` is.
@@ -68,6 +70,23 @@ class Option:
     def values(self) -> tuple[str, ...]:
         """The listed values."""
         return tuple(self.choices() if callable(self.choices) else self.choices)
+
+
+def number_between(least: float, most: float) -> Callable[[str], bool]:
+    """An option's `accepts`: numbers, both ends included."""
+
+    def accepts(value: str) -> bool:
+        try:
+            return least <= float(value) <= most
+        except ValueError:
+            return False
+
+    return accepts
+
+
+def whole_between(least: int, most: int) -> Callable[[str], bool]:
+    """An option's `accepts`: whole numbers written in digits, both ends included."""
+    return lambda value: value.isascii() and value.isdigit() and least <= int(value) <= most
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ from ..costmodels.test_time.scores import cost_of_pass, e3
 from .functional import ONE_SHOT_FORMS
 from .policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, seeds_of
 from .problem import Evaluation, Objective, Problem, Sweep, Yardstick
-from .scenarios import Option, Scenario
+from .scenarios import Option, Scenario, number_between
 from .sleep_time_policy import BASELINES, NEUTRAL, SPACE, design_of
 
 __all__ = [
@@ -397,16 +397,6 @@ def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
     return (("Constants", constants), ("Contexts", spread), ("Baselines", baselines))
 
 
-def _number(least: float, most: float) -> Callable[[str], bool]:
-    def accepts(value: str) -> bool:
-        try:
-            return least <= float(value) <= most
-        except ValueError:
-            return False
-
-    return accepts
-
-
 def core_instances() -> Sequence[Mapping[str, str]]:
     """Every predictability, few and many queries, dear and cheap test-time tokens."""
     default = {name: option.default for name, option in OPTIONS.items()}
@@ -428,7 +418,7 @@ OPTIONS = {
         "8000",
         ("1000", "2000", "4000", "8000", "16000", "32000"),
         "offline tokens that a query may cost, on average",
-        _number(1.0, 1e6),
+        number_between(1.0, 1e6),
         "any from 1 to 1e6 tokens",
     ),
     "queries": Option(
@@ -442,20 +432,24 @@ OPTIONS = {
         "geometric", ("geometric", "fixed"), "how many queries come: at random, or the mean number in every context"
     ),
     "predictability": Option(
-        "mixed", tuple(PREDICTABILITIES), "of the contexts' queries", _number(0.0, 1.0), "one from 0 to 1 for all"
+        "mixed",
+        tuple(PREDICTABILITIES),
+        "of the contexts' queries",
+        number_between(0.0, 1.0),
+        "one from 0 to 1 for all",
     ),
     "hint_noise": Option(
         "0.1",
         ("0", "0.1", "0.3", "1"),
         "standard deviation of hints over the range of what they hint at",
-        _number(0.0, 10.0),
+        number_between(0.0, 10.0),
         "any from 0 to 10",
     ),
     "price": Option(
         "10",
         ("1", "3", "10", "30"),
         "offline tokens that a test-time token costs; 10 is recalled from the sleep-time paper",
-        _number(0.1, 1000.0),
+        number_between(0.1, 1000.0),
         "any from 0.1 to 1000",
     ),
 }

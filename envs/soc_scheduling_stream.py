@@ -53,7 +53,7 @@ from ..costmodels.soc.replay import Run, replay
 from ..costmodels.soc.traces import draw_traces
 from .functional import ONE_SHOT_FORMS, FunctionalEnv
 from .problem import Evaluation, Objective, Problem, Yardstick
-from .scenarios import Option, Scenario
+from .scenarios import Option, Scenario, number_between, whole_between
 from .spaces import DesignSpace, Parameter
 
 __all__ = ["SCENARIO", "Params", "StreamScheduling"]
@@ -600,20 +600,6 @@ def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
     return (("Jobs", mixes), ("A task goes first for", features[0]), ("An element is avoided for", features[1]))
 
 
-def _whole(least: int, most: int) -> Callable[[str], bool]:
-    return lambda value: value.isascii() and value.isdigit() and least <= int(value) <= most
-
-
-def _number(least: float, most: float) -> Callable[[str], bool]:
-    def accepts(value: str) -> bool:
-        try:
-            return least <= float(value) <= most
-        except ValueError:
-            return False
-
-    return accepts
-
-
 def core_instances() -> Sequence[Mapping[str, str]]:
     """Every mix, without and with noise."""
     fixed = {"platform": OWN, "objective": "latency", "interval_us": OWN, "queue": OWN, "count": "60", "start": "empty"}
@@ -633,13 +619,19 @@ SCENARIO = Scenario(
         ),
         "objective": Option("latency", tuple(OBJECTIVES), "what is minimised"),
         "interval_us": Option(
-            OWN, (OWN,), "us between arrivals on average; own: the mix's", _number(1.0, 1e6), "1 to 1e6 us"
+            OWN, (OWN,), "us between arrivals on average; own: the mix's", number_between(1.0, 1e6), "1 to 1e6 us"
         ),
-        "queue": Option(OWN, (OWN,), "jobs in the system at most; own: the mix's", _whole(1, 32), "1 to 32 jobs"),
+        "queue": Option(
+            OWN, (OWN,), "jobs in the system at most; own: the mix's", whole_between(1, 32), "1 to 32 jobs"
+        ),
         "noise": Option(
-            "0", ("0", "0.05", "0.1", "0.25"), "relative deviation of run times", _number(0.0, 1.0), "any from 0 to 1"
+            "0",
+            ("0", "0.05", "0.1", "0.25"),
+            "relative deviation of run times",
+            number_between(0.0, 1.0),
+            "any from 0 to 1",
         ),
-        "count": Option("60", ("20", "60"), "jobs of a trace", _whole(1, 10_000), "any from 1 to 10000"),
+        "count": Option("60", ("20", "60"), "jobs of a trace", whole_between(1, 10_000), "any from 1 to 10000"),
         "start": Option("empty", ("empty", "full"), "of the system at time 0: one job, or as many as fit"),
     },
     build=_build,

@@ -44,7 +44,7 @@ from ..costmodels.test_time.splits import split_indices
 from .functional import ONE_SHOT_FORMS
 from .policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, seeds_of
 from .problem import Objective, Problem, Sweep, Yardstick, one_shot_problem
-from .scenarios import Option, Scenario
+from .scenarios import Option, Scenario, number_between
 from .spaces import DesignSpace, Parameter
 
 __all__ = ["SCENARIO", "Metrics", "Params", "Rules", "SolveVerify"]
@@ -537,16 +537,6 @@ def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
     return (("Rules (blank: neutral)", rules), ("Synthetic verifier", verifier))
 
 
-def _number(least: float, most: float) -> Callable[[str], bool]:
-    def accepts(value: str) -> bool:
-        try:
-            return least <= float(value) <= most
-        except ValueError:
-            return False
-
-    return accepts
-
-
 def core_instances() -> Sequence[Mapping[str, str]]:
     """Both backends at several budgets and prices of verification."""
     plain = {"verify_cost": OWN, "price": "0"}
@@ -570,17 +560,17 @@ SCENARIO = Scenario(
             "16",
             BUDGETS,
             "of a problem, in samples",
-            _number(1, MOST_BUDGET),
+            number_between(1, MOST_BUDGET),
             f"1 to {MOST_BUDGET}, the samples recorded",
         ),
         "verify_cost": Option(
             OWN,
             (OWN, "0.25", "1", "2"),
             "of a verdict, in samples; own: 0.25 for humaneval, 2 for genrm",
-            _number(0.05, 100),
+            number_between(0.05, 100),
             "0.05 to 100",
         ),
-        "price": Option("0", ("0", "0.1", "0.2"), "of the whole budget, in accuracy", _number(0, 1), "0 to 1"),
+        "price": Option("0", ("0", "0.1", "0.2"), "of the whole budget, in accuracy", number_between(0, 1), "0 to 1"),
     },
     build=_build,
     core=core_instances,

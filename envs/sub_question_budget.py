@@ -57,7 +57,7 @@ from ..costmodels.test_time.schedulers import MOST
 from .functional import ONE_SHOT_FORMS
 from .policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, seeds_of
 from .problem import Evaluation, Objective, Problem, Sweep, Yardstick
-from .scenarios import Option, Scenario
+from .scenarios import Option, Scenario, number_between
 from .sub_question_budget_policy import BASELINES, NEUTRAL, SPACE, design_of
 from .sub_question_budget_yardsticks import best_failure, break_down, least_tokens, scores
 
@@ -380,16 +380,6 @@ def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
     return (("Levels (the scale is synthetic)", levels), ("Measured credits", credits), ("Baselines", baselines))
 
 
-def _number(least: float, most: float) -> Callable[[str], bool]:
-    def accepts(value: str) -> bool:
-        try:
-            return least <= float(value) <= most
-        except ValueError:
-            return False
-
-    return accepts
-
-
 def core_instances() -> Sequence[Mapping[str, str]]:
     """Every world and utility, and a tight budget."""
     default = {name: option.default for name, option in OPTIONS.items()}
@@ -415,18 +405,18 @@ OPTIONS = {
         "1",
         ("0.25", "0.5", "1", "2", "4"),
         "of a plan, in the released budgets: 200, 250, 350, 450, 600 tokens by level",
-        _number(0.1, 10.0),
+        number_between(0.1, 10.0),
         "any from 0.1 to 10",
     ),
     "credit_noise": Option(
         "0.3",
         ("0", "0.15", "0.3", "0.6"),
         "standard deviation of the logarithm of a credit's error",
-        _number(0.0, 2.0),
+        number_between(0.0, 2.0),
         "any from 0 to 2",
     ),
     "spread_beta": Option(
-        "0.5", ("0", "0.5", "1"), "beta is uniform from 1 to 1 + this", _number(0.0, 2.0), "any from 0 to 2"
+        "0.5", ("0", "0.5", "1"), "beta is uniform from 1 to 1 + this", number_between(0.0, 2.0), "any from 0 to 2"
     ),
 }
 

@@ -40,7 +40,7 @@ from ..costmodels.test_time.luck import normal, uniform
 from .functional import ONE_SHOT_FORMS
 from .policies import HELD_OUT, SEARCH, PolicyEnv, play, policy_cost, seeds_of
 from .problem import Objective, Problem, Sweep, Yardstick, one_shot_problem
-from .scenarios import Option, Scenario
+from .scenarios import Option, Scenario, number_between, whole_between
 from .spaces import DesignSpace, Parameter
 
 __all__ = ["SCENARIO", "Metrics", "Params", "Rules", "TreeSearch"]
@@ -461,17 +461,6 @@ def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
     return (("Rules (blank: neutral)", rules),)
 
 
-def _whole(value: str) -> bool:
-    return value.isascii() and value.isdigit() and 1 <= int(value) <= MOST_WIDTH
-
-
-def _price(value: str) -> bool:
-    try:
-        return 0 <= float(value) <= 1
-    except ValueError:
-        return False
-
-
 def core_instances() -> Sequence[Mapping[str, str]]:
     """Every tree, with and without a price of the cache."""
     return [
@@ -495,11 +484,15 @@ SCENARIO = Scenario(
             OWN,
             (OWN, "1", "2", "3", "4", "5", "8", "16", "32"),
             "continuations at each depth; own: 32 for game24, 5 for its log, 16 for steps",
-            _whole,
+            whole_between(1, MOST_WIDTH),
             f"any from 1 to {MOST_WIDTH}",
         ),
         "price": Option(
-            "0.1", ("0", "0.1", "0.2", "0.5"), "of the cache of separate chains, in success", _price, "0 to 1"
+            "0.1",
+            ("0", "0.1", "0.2", "0.5"),
+            "of the cache of separate chains, in success",
+            number_between(0, 1),
+            "0 to 1",
         ),
     },
     build=_build,
