@@ -39,6 +39,7 @@ from ..costmodels.test_time.best_of_n import belief_grid, noisy_logit_beta
 from ..costmodels.test_time.laws import BetaFit, fit_beta
 from ..costmodels.test_time.luck import normal, uniform
 from ..costmodels.test_time.outcomes import Outcomes, dataset_names, is_outcome_file, load_outcomes
+from ..costmodels.test_time.scores import cost_of_pass, e3
 from .functional import ONE_SHOT_FORMS
 from .policies import HELD_OUT, SEARCH, PolicyEnv, play, policy_cost, seeds_of
 from .problem import Objective, Problem, Sweep, Yardstick, one_shot_problem
@@ -597,8 +598,8 @@ def _break_down(
             f"{name}_oracle_accuracy": float(oracle.mean()),
             f"{name}_samples_per_question": float(found.samples_per_question.mean()),
             f"{name}_tokens_per_question": tokens,
-            f"{name}_e3_per_kilotoken": accuracy**2 / tokens * 1e3,
-            f"{name}_cost_of_pass_tokens": tokens / accuracy if accuracy else float("inf"),
+            f"{name}_e3_per_kilotoken": float(e3(accuracy, tokens)),
+            f"{name}_cost_of_pass_tokens": float(cost_of_pass(tokens, accuracy)),
         }
         rows += [
             {
@@ -682,7 +683,7 @@ SCENARIO = Scenario(
             f"any from 1 to {MOST_QUESTIONS}",
         ),
         "hint": Option(
-            "1", (NO_HINT, "5", "2", "1", "0.5"), "noise of the logit of p that is seen", _positive, "0 to 1000"
+            "1", (NO_HINT, "5", "2", "1", "0.5"), "noise of the logit of p that is seen", _positive, "above 0, to 1000"
         ),
         "cost": Option("samples", ("samples", "tokens"), "what the budget counts"),
         "rounds": Option(

@@ -31,6 +31,7 @@ import numpy as np
 from ..costmodels.breakdown import Breakdown
 from ..costmodels.test_time.luck import uniform
 from ..costmodels.test_time.outcomes import gsm8k_models
+from ..costmodels.test_time.scores import cost_of_pass
 from ..costmodels.test_time.splits import split_indices
 from .functional import ONE_SHOT_FORMS
 from .policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, seeds_of
@@ -338,9 +339,7 @@ def _break_down(params: Params, held_out: Params, values: Mapping[str, Any]) -> 
         metrics = jax.tree.map(float, _jitted_cost()(design, where).metrics)
         totals |= {f"{name}_{key}": value for key, value in metrics._asdict().items()}
         totals[f"{name}_oracle_accuracy"] = float(_oracle(where).mean())
-        totals[f"{name}_cost_of_pass_tflop"] = (
-            metrics.flop_tera / metrics.accuracy if metrics.accuracy else float("inf")
-        )
+        totals[f"{name}_cost_of_pass_tflop"] = float(cost_of_pass(metrics.flop_tera, metrics.accuracy))
         for model, mine in zip(NAMES, range(len(LADDER)), strict=True):
             pool = np.flatnonzero(where.there)
             rows.append(

@@ -28,6 +28,7 @@ from ..costmodels.breakdown import Breakdown
 from ..costmodels.errors import DsegymError
 from ..costmodels.test_time import serving
 from ..costmodels.test_time.kinetics import ATTENTIONS, Attention, Hardware, hardware
+from ..costmodels.test_time.scores import cost_of_pass
 from .problem import Evaluation, Objective, Problem, Sweep, Yardstick, one_shot_problem
 from .reasoning_cascade import build_cascade
 from .reasoning_cascade import facts as cascade_facts
@@ -293,7 +294,9 @@ def _break_down(params: Params, levels: int, space: DesignSpace, values: Mapping
         one = dict(zip(_COLUMNS, map(float, table[level, np.ravel_multi_index(configuration, shape)]), strict=True))
         one["kv_share"] = one.pop("kv_tera") / one["eflop_tera"]
         rows.append({"class": level + 1, **one})
-    return Breakdown({name: float(value) for name, value in total.metrics._asdict().items()}, rows, NOTES)
+    totals = {name: float(value) for name, value in total.metrics._asdict().items()}
+    totals["cost_of_pass_eflop_tera"] = float(cost_of_pass(totals["eflop_tera"], totals["coverage"]))
+    return Breakdown(totals, rows, NOTES)
 
 
 _PER_MODEL = len(serving.TOKENS) * len(serving.TRIALS) * len(ATTENTIONS)

@@ -203,6 +203,8 @@ def test_a_breakdown_has_the_metrics_of_its_design(options):
         assert len(parts.rows) == int(options["levels"])
         coverage = np.mean([row["coverage"] for row in parts.rows])
         assert coverage == pytest.approx(parts.totals["coverage"], rel=1e-5)
+        of_pass = parts.totals["cost_of_pass_eflop_tera"]
+        assert of_pass * parts.totals["coverage"] == pytest.approx(parts.totals["eflop_tera"], rel=1e-5)
 
 
 # --- The cascade ------------------------------------------------------------------------------------------------------
