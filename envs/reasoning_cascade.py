@@ -78,7 +78,7 @@ class Metrics(NamedTuple):
     """Of a batch; float32 scalars."""
 
     accuracy: Any
-    flop_tera: Any  # a question
+    cost_tflop: Any  # a question
     runs_per_question: Any
 
 
@@ -339,7 +339,7 @@ def _break_down(params: Params, held_out: Params, values: Mapping[str, Any]) -> 
         metrics = jax.tree.map(float, _jitted_cost()(design, where).metrics)
         totals |= {f"{name}_{key}": value for key, value in metrics._asdict().items()}
         totals[f"{name}_oracle_accuracy"] = float(_oracle(where).mean())
-        totals[f"{name}_cost_of_pass_tflop"] = float(cost_of_pass(metrics.flop_tera, metrics.accuracy))
+        totals[f"{name}_cost_of_pass_tflop"] = float(cost_of_pass(metrics.cost_tflop, metrics.accuracy))
         for model, mine in zip(NAMES, range(len(LADDER)), strict=True):
             pool = np.flatnonzero(where.there)
             rows.append(

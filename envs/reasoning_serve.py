@@ -58,9 +58,9 @@ class Metrics(NamedTuple):
     """Means over questions; float32 scalars."""
 
     coverage: Any
-    eflop_tera: Any
-    flop_tera: Any
-    seconds: Any  # eFLOPs over the hardware's peak
+    cost_teflop: Any  # key-value reads included
+    cost_tflop: Any  # arithmetic alone
+    time_s: Any  # eFLOPs over the hardware's peak
     kv_share: Any  # of eFLOPs
     tokens: Any
 
@@ -74,7 +74,7 @@ class Params(NamedTuple):
     budget_tera: Any  # float32, a question
 
 
-_COLUMNS: Sequence[str] = ("coverage", "eflop_tera", "flop_tera", "kv_tera", "tokens")
+_COLUMNS: Sequence[str] = ("coverage", "cost_teflop", "cost_tflop", "kv_tera", "tokens")
 
 
 class _Instance(NamedTuple):
@@ -159,8 +159,8 @@ class _Table(NamedTuple):
 
     configurations: np.ndarray  # int32[C, 4]
     coverage: np.ndarray  # float64[C, levels]
-    eflop_tera: np.ndarray
-    flop_tera: np.ndarray
+    cost_teflop: np.ndarray
+    cost_tflop: np.ndarray
     rows: np.ndarray  # float32[levels * C, 5], as in `Params`
 
 
@@ -186,7 +186,7 @@ def _best(table: _Table, spent: np.ndarray, allowed: np.ndarray, budget: float) 
 def _flop_optimal(table: _Table, spent: np.ndarray, budget: float) -> int:
     """The largest plan that fits, among those that are best under the FLOP law: dense attention, for some budget."""
     dense = table.configurations[:, 3] == 0
-    flop, coverage = table.flop_tera.mean(1), table.coverage.mean(1)
+    flop, coverage = table.cost_tflop.mean(1), table.coverage.mean(1)
     order = np.lexsort((-coverage, flop))
     order = order[dense[order]]
     best = np.maximum.accumulate(np.concatenate([[-1.0], coverage[order]]))
@@ -241,7 +241,7 @@ def _build(scenario_id: str, tasks: str, hardware: str, cost: str, levels: str, 
         peak_tera=np.float32(machine.peak_flops * 1e-12),
         budget_tera=np.float32(tera),
     )
-    spent = table.eflop_tera if cost == "eflops" else table.flop_tera
+    spent = table.cost_teflop if cost == "eflops" else table.cost_tflop
     cheapest = float(spent.min(0).mean())
     if cheapest > tera * (1 + SLACK):
         raise DsegymError(
@@ -292,10 +292,10 @@ def _break_down(params: Params, levels: int, space: DesignSpace, values: Mapping
     for level, configuration in enumerate(design.reshape(levels, 4)):
         shape = (table.shape[1] // _PER_MODEL, len(serving.TOKENS), len(serving.TRIALS), len(ATTENTIONS))
         one = dict(zip(_COLUMNS, map(float, table[level, np.ravel_multi_index(configuration, shape)]), strict=True))
-        one["kv_share"] = one.pop("kv_tera") / one["eflop_tera"]
+        one["kv_share"] = one.pop("kv_tera") / one["cost_teflop"]
         rows.append({"class": level + 1, **one})
     totals = {name: float(value) for name, value in total.metrics._asdict().items()}
-    totals["cost_of_pass_eflop_tera"] = float(cost_of_pass(totals["eflop_tera"], totals["coverage"]))
+    totals["cost_of_pass_teflop"] = float(cost_of_pass(totals["cost_teflop"], totals["coverage"]))
     return Breakdown(totals, rows, NOTES)
 
 

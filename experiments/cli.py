@@ -74,6 +74,9 @@ _UNITS: Mapping[str, str] = {
     "hz": "Hz",
     "words": "words",
     "bits": "bits",
+    "tokens": "tokens",
+    "tflop": "TFLOP",
+    "teflop": "TeFLOP",
 }
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 

@@ -164,7 +164,7 @@ def test_beyond_the_budget_the_penalty_falls_with_the_cost():
     problem = make_problem(budget="1000")
     found = problem.evaluate(problem.space.enumerate(0, problem.space.size))
     over = ~found.feasible
-    cost = found.metrics.eflop_tera[over]
+    cost = found.metrics.cost_teflop[over]
     assert (cost > 1000).all()
     np.testing.assert_allclose(found.objective[over], 1 + np.log2(cost / 1000), rtol=1e-5)
 
@@ -203,8 +203,8 @@ def test_a_breakdown_has_the_metrics_of_its_design(options):
         assert len(parts.rows) == int(options["levels"])
         coverage = np.mean([row["coverage"] for row in parts.rows])
         assert coverage == pytest.approx(parts.totals["coverage"], rel=1e-5)
-        of_pass = parts.totals["cost_of_pass_eflop_tera"]
-        assert of_pass * parts.totals["coverage"] == pytest.approx(parts.totals["eflop_tera"], rel=1e-5)
+        of_pass = parts.totals["cost_of_pass_teflop"]
+        assert of_pass * parts.totals["coverage"] == pytest.approx(parts.totals["cost_teflop"], rel=1e-5)
 
 
 # --- The cascade ------------------------------------------------------------------------------------------------------
