@@ -34,6 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..costmodels.breakdown import Breakdown
+from ..costmodels.diagram import Diagram
 from ..costmodels.errors import DsegymError
 from ..costmodels.test_time.best_of_n import belief_grid, noisy_logit_beta
 from ..costmodels.test_time.laws import BetaFit, fit_beta
@@ -41,7 +42,8 @@ from ..costmodels.test_time.luck import normal, uniform
 from ..costmodels.test_time.outcomes import Outcomes, dataset_names, is_outcome_file, load_outcomes
 from ..costmodels.test_time.scores import cost_of_pass, e3
 from .functional import ONE_SHOT_FORMS
-from .policies import HELD_OUT, SEARCH, PolicyEnv, play, policy_cost, seeds_of
+from .policies import HELD_OUT, SEARCH, PolicyEnv, play, policy_cost, policy_diagram, seeds_of
+from .policy_diagrams import draw_batch
 from .problem import Objective, Problem, Sweep, Yardstick, one_shot_problem
 from .scenarios import Option, Scenario, whole_between
 from .spaces import DesignSpace, Parameter
@@ -376,6 +378,12 @@ class BatchBestOfN(PolicyEnv):
         del params
         return Metrics(jnp.mean(self._answered(state)), jnp.sum(state.attempts) / self._q, state.tokens / self._q)
 
+    def drawing(self, states: Sequence[Any], actions: Sequence[Any], params: Any) -> Diagram:
+        """Where the budget went; see `policy_diagrams.py`."""
+        del actions
+        unit = "tokens" if self._tokens else "samples"
+        return draw_batch(states, budget=float(self._budget(params)), unit=unit, noisy=self._noisy)
+
     def objective(self, metrics: Metrics) -> jax.Array:
         """float32: 1 - accuracy."""
         return 1.0 - metrics.accuracy
@@ -561,6 +569,7 @@ def _build(
         },
         breakdown=functools.partial(_break_down, rules, params, held_out, tuple(notes)),
         baselines={name: functools.partial(_design, values) for name, values in _RULES.items()},
+        diagram=policy_diagram(BatchBestOfN(rules), params),
         batch_sizes=(1, 32),
         notes=tuple(notes),
         sweep=Sweep(

@@ -7,8 +7,9 @@ episodes of its own, drawn at `reset`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,11 @@ import numpy as np
 from .functional import FunctionalEnv
 from .problem import Evaluation
 
-__all__ = ["HELD_OUT", "SEARCH", "PolicyEnv", "play", "policy_cost", "seeds_of"]
+if TYPE_CHECKING:
+    from ..costmodels.diagram import Diagram
+    from .problem import Problem
+
+__all__ = ["HELD_OUT", "SEARCH", "PolicyEnv", "play", "policy_cost", "policy_diagram", "seeds_of"]
 
 SEARCH, HELD_OUT = 1, 2  # the first word of each set's seeds
 
@@ -28,9 +33,10 @@ def seeds_of(which: int, episodes: int) -> np.ndarray:
 
 
 class PolicyEnv(FunctionalEnv):
-    """A functional environment whose designs are policies. Subclasses also write `decide` and `metrics`.
+    """A functional environment whose designs are policies. Subclasses also write `decide`, `metrics` and `drawing`.
 
-    `params` is a named tuple with a field `seeds`, uint32[E]: the episodes of the cost.
+    `params` is a named tuple with a field `seeds`, uint32[E]: the episodes of the cost. Luck comes from the state:
+    `transition` draws nothing from its `rng`.
     """
 
     replayable = False  # what an episode did is no policy
@@ -46,6 +52,35 @@ class PolicyEnv(FunctionalEnv):
     def objective(self, metrics: Any) -> jax.Array:
         """float32, to be minimised, of one episode's metrics or of their means."""
         raise NotImplementedError
+
+    def drawing(self, states: Sequence[Any], actions: Sequence[Any], params: Any) -> Diagram:
+        """An episode so far: its states, the first one included, leaves on the host, and the actions between them."""
+        raise NotImplementedError
+
+    def picture(self, problem: Problem, first: Any, actions: Sequence[Any]) -> Diagram:
+        """See `drawing`."""
+        states = [jax.tree.map(np.asarray, first)]
+        for action in actions:
+            states.append(jax.tree.map(np.asarray, self._jitted_move(states[-1], action, problem.params)))
+        return self.drawing(states, actions, problem.params)
+
+    @functools.cached_property
+    def _jitted_move(self) -> Any:
+        return jax.jit(lambda state, action, params: self.transition(state, action, None, params))
+
+    @functools.cached_property
+    def _jitted_start(self) -> Any:
+        return jax.jit(lambda seed, params: self.initial(jax.random.fold_in(jax.random.key(seed), 0), params))
+
+    @functools.cached_property
+    def _jitted_decision(self) -> Any:
+        """`(design, state, params) -> (action, next state, whether the state is an end)`."""
+
+        def decide(design, state, params):
+            action = self.decide(design, state, params)
+            return action, self.transition(state, action, None, params), self.terminal(state, None, params)
+
+        return jax.jit(decide)
 
     def evaluation(self, state: Any, params: Any = None) -> Evaluation:
         """Costs of the episode that was played."""
@@ -78,6 +113,22 @@ def play(env: PolicyEnv, decide: Callable[[Any], Any], key: Any, params: Any) ->
     first = env.initial(jax.random.fold_in(key, 0), params)
     last, _ = jax.lax.scan(step, first, jnp.arange(1, env.horizon + 1))
     return last
+
+
+def policy_diagram(env: PolicyEnv, params: Any) -> Callable[[np.ndarray], Diagram]:
+    """The diagram of a design, int32[n]: the first of the episodes that searches cost it on."""
+
+    def draw(design: np.ndarray) -> Diagram:
+        states, actions = [jax.tree.map(np.asarray, env._jitted_start(params.seeds[0], params))], []
+        for _ in range(env.horizon):
+            action, moved, over = jax.tree.map(np.asarray, env._jitted_decision(design, states[-1], params))
+            if over:
+                break
+            states.append(moved)
+            actions.append(action)
+        return env.drawing(states, actions, params)
+
+    return draw
 
 
 def policy_cost(env: PolicyEnv) -> Callable[[Any, Any], Evaluation]:

@@ -29,12 +29,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..costmodels.breakdown import Breakdown
+from ..costmodels.diagram import Diagram
 from ..costmodels.test_time.luck import uniform
 from ..costmodels.test_time.outcomes import gsm8k_models
 from ..costmodels.test_time.scores import cost_of_pass
 from ..costmodels.test_time.splits import split_indices
 from .functional import ONE_SHOT_FORMS
-from .policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, seeds_of
+from .policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, policy_diagram, seeds_of
+from .policy_diagrams import draw_cascade
 from .problem import Objective, Problem, Sweep, Yardstick, one_shot_problem
 from .spaces import DesignSpace, Parameter
 
@@ -211,6 +213,11 @@ class Cascade(PolicyEnv):
         del params
         return Metrics(state.solved / QUESTIONS, state.spent / QUESTIONS, state.runs / QUESTIONS)
 
+    def drawing(self, states: Sequence[Any], actions: Sequence[Any], params: Any) -> Diagram:
+        """Where the budget went; see `policy_diagrams.py`."""
+        del actions
+        return draw_cascade(states, budget=float(self._budget(params)), models=NAMES)
+
     def objective(self, metrics: Metrics) -> jax.Array:
         """float32: 1 - accuracy."""
         return 1.0 - metrics.accuracy
@@ -320,6 +327,7 @@ def build_cascade(scenario_id: str, options: Mapping[str, str], budget: float, s
         forms={"decisions": lambda problem: Cascade(problem.reference.value), **ONE_SHOT_FORMS},
         breakdown=functools.partial(_break_down, params, held_out),
         baselines={name: functools.partial(tuple, design) for name, design in baselines.items()},
+        diagram=policy_diagram(Cascade(), params),
         batch_sizes=(1, 32),
         notes=NOTES,
         sweep=sweep(

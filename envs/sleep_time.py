@@ -48,10 +48,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..costmodels.breakdown import Breakdown
+from ..costmodels.diagram import Diagram
 from ..costmodels.test_time import sleep
 from ..costmodels.test_time.scores import cost_of_pass, e3
 from .functional import ONE_SHOT_FORMS
-from .policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, seeds_of
+from .policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, policy_diagram, seeds_of
+from .policy_diagrams import draw_context
 from .problem import Evaluation, Objective, Problem, Sweep, Yardstick
 from .scenarios import Option, Scenario, number_between
 from .sleep_time_policy import BASELINES, NEUTRAL, SPACE, design_of
@@ -234,6 +236,11 @@ class SleepTime(PolicyEnv):
         cost = state.sleep_tokens + params.price * state.test_tokens
         return Metrics(state.accuracy, state.sleep_tokens, state.test_tokens, cost, state.queries.astype(jnp.float32))
 
+    def drawing(self, states: Sequence[Any], actions: Sequence[Any], params: Any) -> Diagram:
+        """Where the budget went; see `policy_diagrams.py`."""
+        del actions
+        return draw_context(states, budget=float(params.budget_tokens))
+
     def objective(self, metrics: Metrics) -> jax.Array:
         """float32: the failure."""
         return 1.0 - metrics.accuracy
@@ -367,6 +374,7 @@ def _build(
         ),
         forms={"decisions": lambda problem: SleepTime(problem.reference.value), **ONE_SHOT_FORMS},
         baselines={name: functools.partial(design_of, values) for name, values in BASELINES.items()},
+        diagram=policy_diagram(SleepTime(), params),
         batch_sizes=BATCH_SIZES,
         notes=NOTES,
         sweep=Sweep(

@@ -35,6 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..costmodels.breakdown import Breakdown
+from ..costmodels.diagram import Diagram
 from ..costmodels.test_time.best_of_n import belief_grid
 from ..costmodels.test_time.laws import BetaFit
 from ..costmodels.test_time.luck import normal, uniform
@@ -42,7 +43,8 @@ from ..costmodels.test_time.outcomes import human_eval
 from ..costmodels.test_time.solve_verify import ANSWERS, PRESET, PRIOR, wrong_answer_weights
 from ..costmodels.test_time.splits import split_indices
 from .functional import ONE_SHOT_FORMS
-from .policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, seeds_of
+from .policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, policy_diagram, seeds_of
+from .policy_diagrams import draw_problem
 from .problem import Objective, Problem, Sweep, Yardstick, one_shot_problem
 from .scenarios import Option, Scenario, number_between
 from .spaces import DesignSpace, Parameter
@@ -357,6 +359,11 @@ class SolveVerify(PolicyEnv):
             params.price * state.spent / params.budget,
         )
 
+    def drawing(self, states: Sequence[Any], actions: Sequence[Any], params: Any) -> Diagram:
+        """Where the budget went; see `policy_diagrams.py`."""
+        del actions
+        return draw_problem(states, budget=float(params.budget))
+
     def objective(self, metrics: Metrics) -> jax.Array:
         """float32: 1 - accuracy, plus what was paid."""
         return 1.0 - metrics.accuracy + metrics.price_paid
@@ -480,6 +487,7 @@ def _build(scenario_id: str, data: str, budget: str, verify_cost: str, price: st
         forms={"decisions": lambda problem: SolveVerify(rules, problem.reference.value), **ONE_SHOT_FORMS},
         breakdown=functools.partial(_break_down, rules, params, held_out, NOTES[data]),
         baselines=baselines,
+        diagram=policy_diagram(SolveVerify(rules), params),
         batch_sizes=(1, 32),
         notes=NOTES[data],
         sweep=Sweep(

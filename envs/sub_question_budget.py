@@ -51,11 +51,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..costmodels.diagram import Diagram
 from ..costmodels.errors import DsegymError
 from ..costmodels.test_time import bbam, plans, schedulers
 from ..costmodels.test_time.schedulers import MOST
 from .functional import ONE_SHOT_FORMS
-from .policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, seeds_of
+from .policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, policy_diagram, seeds_of
+from .policy_diagrams import draw_plan
 from .problem import Evaluation, Objective, Problem, Sweep, Yardstick
 from .scenarios import Option, Scenario, number_between
 from .sub_question_budget_policy import BASELINES, NEUTRAL, SPACE, design_of
@@ -262,6 +264,11 @@ class SubQuestionBudget(PolicyEnv):
         tokens = (state.budget_tokens - state.left_tokens).astype(jnp.float32)
         return Metrics(state.utility, tokens, state.plan.count.astype(jnp.float32), *scores(state.utility, tokens))
 
+    def drawing(self, states: Sequence[Any], actions: Sequence[Any], params: Any) -> Diagram:
+        """Where the budget went; see `policy_diagrams.py`."""
+        del actions, params
+        return draw_plan(states)
+
     def objective(self, metrics: Metrics) -> jax.Array:
         """float32: the failure."""
         return 1.0 - metrics.accuracy
@@ -335,6 +342,7 @@ def _build(scenario_id: str, world: str, utility: str, budget: str, credit_noise
             **ONE_SHOT_FORMS,
         },
         baselines={name: functools.partial(design_of, values) for name, values in BASELINES.items()},
+        diagram=policy_diagram(SubQuestionBudget(utility), params),
         batch_sizes=BATCH_SIZES,
         notes=NOTES,
         sweep=Sweep(

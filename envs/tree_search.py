@@ -34,11 +34,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..costmodels.breakdown import Breakdown
+from ..costmodels.diagram import Diagram
 from ..costmodels.errors import DsegymError
 from ..costmodels.test_time import tree_policies, trees
 from ..costmodels.test_time.luck import normal, uniform
 from .functional import ONE_SHOT_FORMS
-from .policies import HELD_OUT, SEARCH, PolicyEnv, play, policy_cost, seeds_of
+from .policies import HELD_OUT, SEARCH, PolicyEnv, play, policy_cost, policy_diagram, seeds_of
+from .policy_diagrams import draw_tree
 from .problem import Objective, Problem, Sweep, Yardstick, one_shot_problem
 from .scenarios import Option, Scenario, number_between, whole_between
 from .spaces import DesignSpace, Parameter
@@ -335,6 +337,12 @@ class TreeSearch(PolicyEnv):
             params.price * share,
         )
 
+    def drawing(self, states: Sequence[Any], actions: Sequence[Any], params: Any) -> Diagram:
+        """Where the budget went; see `policy_diagrams.py`."""
+        del params
+        kept = [np.asarray(self._kept(state, action)[0]) > 0 for state, action in zip(states, actions, strict=False)]
+        return draw_tree(states, kept, depth=self._depth)
+
     def objective(self, metrics: Metrics) -> jax.Array:
         """float32: 1 - success, plus the cache's price."""
         return 1.0 - metrics.success + metrics.price_paid
@@ -422,6 +430,7 @@ def _build(scenario_id: str, tree: str, width: str, price: str) -> Problem:
         forms={"decisions": lambda problem: TreeSearch(rules, problem.reference.value), **ONE_SHOT_FORMS},
         breakdown=functools.partial(_break_down, rules, params, held_out, NOTES[tree]),
         baselines={name: functools.partial(_design, values) for name, values in _RULES.items()},
+        diagram=policy_diagram(TreeSearch(rules), params),
         batch_sizes=(1, 32),
         notes=NOTES[tree],
         sweep=Sweep(
