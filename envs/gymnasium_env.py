@@ -27,6 +27,7 @@ Recorder = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 class FunctionalGymnasiumEnv(gymnasium.Env):
     """A problem's environment for one lane. Info: `action_mask` if there is one; after every step what the form's
     `step_info` names; at the end also the finished episode's `design`, `objective` and `feasible`.
+    `metadata["notes"]` says what of the instance is synthetic or uncalibrated.
 
     Args:
         problem: the instance.
@@ -47,8 +48,8 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
             raise DsegymError(
                 f"{problem.scenario} ({problem.name}) has no diagram to render; make it without a render mode."
             )
-        if problem.diagram is None:
-            self.metadata = {**self.metadata, "render_modes": []}
+        modes = self.metadata["render_modes"] if problem.diagram is not None else []
+        self.metadata = {**self.metadata, "render_modes": modes, "notes": tuple(problem.notes)}
         self.problem = problem
         self.functional = env = problem.functional_env(form)
         self.observation_space, self.action_space = env.observation_space, env.action_space
@@ -179,6 +180,7 @@ class FunctionalVectorEnv(VectorEnv):
 
     def __init__(self, problem: Problem, num_envs: int, form: str | None = None, recorder: Recorder | None = None):
         self.problem = problem
+        self.metadata = {**self.metadata, "notes": tuple(problem.notes)}
         self.functional = env = problem.functional_env(form)
         self.num_envs, self.render_mode = num_envs, None
         self.single_observation_space, self.single_action_space = env.observation_space, env.action_space

@@ -112,7 +112,7 @@ REFERENCE = "self_consistency"
 OBJECTIVE = Objective("failure", "fraction", "1 - accuracy of the answers, plus price x spent share of the budget")
 NOTES = {
     RECORDED: (
-        "Samples and tests are CodeGen-16B's on HumanEval (CodeT), run once; a verdict is one such test on a group.",
+        "Samples and tests of CodeGen-16B on HumanEval (CodeT) are recorded; a verdict is one such test on a group.",
         "That a test costs a quarter of a sample is an assumption.",
     ),
     SYNTHETIC: ("Solver and verifier are synthetic; best-of-S then needs 3 to 12 times self-consistency's compute.",),

@@ -178,14 +178,14 @@ def info(
         console.print(f"... and {len(parameters) - _LONG} parameters more.\n")
     for title, rows in family.facts():
         console.print(_table(title, rows))
-    unit = problem.objective.unit
+    value = f"value [{problem.objective.unit}]" if problem.objective.unit else "value"
     yardsticks = [("reference", problem.reference), ("bound", problem.bound)]
     cases = "" if problem.held_out_params is None else ", on the held-out cases"
     console.print(
         _table(
             f"Yardsticks of {problem.name}: {problem.objective.name}, {problem.objective.summary}{cases}",
             [
-                {"yardstick": role, "name": y.name, f"value [{unit}]": f"{y.value:.6g}", "source": y.source}
+                {"yardstick": role, "name": y.name, value: f"{y.value:.6g}", "source": y.source}
                 | {"design": _design_text(problem, y.design)}
                 for role, y in yardsticks
             ],

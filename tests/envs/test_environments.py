@@ -92,8 +92,9 @@ def test_stable_baselines3_finds_no_fault_with_an_environment(kind):
 
 @every_kind
 def test_make_and_make_vec_return_our_own_environments(kind):
-    assert isinstance(make(kind).unwrapped, FunctionalGymnasiumEnv)
-    env = make_vec(kind, 3)
+    single, env = make(kind), make_vec(kind, 3)
+    assert isinstance(single.unwrapped, FunctionalGymnasiumEnv)
+    assert single.metadata["notes"] == env.metadata["notes"] == tuple(single.unwrapped.problem.notes)
     assert isinstance(env.unwrapped, FunctionalVectorEnv)
     assert env.num_envs == 3
     assert env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP

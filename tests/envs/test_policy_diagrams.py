@@ -113,6 +113,14 @@ def test_a_designs_picture_is_its_first_episode_of_the_search(family):
         assert each.y + each.height <= high * (1 + 1e-5)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_environments_say_what_is_synthetic_and_what_recorded(family):
+    scenario, options = FAMILIES[family]
+    notes = " ".join(gymnasium.make(scenario, **options).metadata["notes"]).lower()
+    recorded = options.get("data") == "humaneval" or options.get("tasks") == "gsm8k"
+    assert ("recorded" if recorded else "synthetic") in notes
+
+
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "noisy batch"])
 def test_an_episode_is_rendered_as_far_as_it_has_come(family):
     scenario, options = FAMILIES[family]
