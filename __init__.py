@@ -14,33 +14,33 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from .envs.scenarios import register_built_in as _register_built_in
+from .envs.core.scenarios import register_built_in as _register_built_in
 
 if TYPE_CHECKING:
     from .agents.base import Agent
     from .agents.referee import Referee
     from .costmodels.errors import DsegymError
-    from .envs.problem import Evaluation, Objective, Problem, Yardstick, one_shot_problem
-    from .envs.scenarios import Option, Scenario, load_scenario, make_problem, register, scenario_ids
-    from .envs.spaces import DesignSpace, Parameter
+    from .envs.core.problem import Evaluation, Objective, Problem, Yardstick, one_shot_problem
+    from .envs.core.scenarios import Option, Scenario, load_scenario, make_problem, register, scenario_ids
+    from .envs.core.spaces import DesignSpace, Parameter
 
 _FACE = {
     "Agent": ".agents.base",
-    "DesignSpace": ".envs.spaces",
+    "DesignSpace": ".envs.core.spaces",
     "DsegymError": ".costmodels.errors",
-    "Evaluation": ".envs.problem",
-    "Objective": ".envs.problem",
-    "Option": ".envs.scenarios",
-    "Parameter": ".envs.spaces",
-    "Problem": ".envs.problem",
+    "Evaluation": ".envs.core.problem",
+    "Objective": ".envs.core.problem",
+    "Option": ".envs.core.scenarios",
+    "Parameter": ".envs.core.spaces",
+    "Problem": ".envs.core.problem",
     "Referee": ".agents.referee",
-    "Scenario": ".envs.scenarios",
-    "Yardstick": ".envs.problem",
-    "load_scenario": ".envs.scenarios",
-    "make_problem": ".envs.scenarios",
-    "one_shot_problem": ".envs.problem",
-    "register": ".envs.scenarios",
-    "scenario_ids": ".envs.scenarios",
+    "Scenario": ".envs.core.scenarios",
+    "Yardstick": ".envs.core.problem",
+    "load_scenario": ".envs.core.scenarios",
+    "make_problem": ".envs.core.scenarios",
+    "one_shot_problem": ".envs.core.problem",
+    "register": ".envs.core.scenarios",
+    "scenario_ids": ".envs.core.scenarios",
 }
 
 __version__ = "0.1.0"

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..envs.spaces import DesignSpace
+from ..envs.core.spaces import DesignSpace
 from .base import Agent
 from .referee import REFERENCE, Referee
 

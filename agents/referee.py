@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..costmodels.errors import BudgetExhausted, DsegymError, TimeLimitReached, UnknownNameError
-from ..envs.problem import Evaluation, Problem
-from ..envs.spaces import DesignSpace
+from ..envs.core.problem import Evaluation, Problem
+from ..envs.core.spaces import DesignSpace
 
 if TYPE_CHECKING:
-    from ..envs.gymnasium_env import FunctionalVectorEnv
-    from ..envs.stable_baselines3_env import StableBaselines3Env
+    from ..envs.faces.gymnasium_env import FunctionalVectorEnv
+    from ..envs.faces.stable_baselines3_env import StableBaselines3Env
 
 __all__ = ["REFERENCE", "Referee", "Samples"]
 
@@ -191,7 +191,7 @@ class Referee:
         Raises:
             DsegymError: `forms` does not list the form.
         """
-        from ..envs.gymnasium_env import FunctionalVectorEnv
+        from ..envs.faces.gymnasium_env import FunctionalVectorEnv
 
         with self._compiling():
             form = self._offered(form)
@@ -202,7 +202,7 @@ class Referee:
 
     def stable_baselines3_env(self, num_envs: int, form: str | None = None) -> StableBaselines3Env:
         """The same as a stable-baselines3 `VecEnv`."""
-        from ..envs.stable_baselines3_env import StableBaselines3Env
+        from ..envs.faces.stable_baselines3_env import StableBaselines3Env
 
         return StableBaselines3Env(self.vector_env(num_envs, form))
 

@@ -1,6 +1,6 @@
 """Packings a second of the memory allocation model, and the ratio to plain Python on the same orders in the same run.
 
-Plain Python is the tests' oracle: `tests/costmodels/allocation_oracle.py`, one order at a time.
+Plain Python is the tests' oracle: `tests/oracles/allocation_oracle.py`, one order at a time.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 from timing import median_seconds, paired_seconds, report
 
 import dsegym
-from dsegym.envs.gymnasium_env import FunctionalVectorEnv, vector_step
+from dsegym.envs.faces.gymnasium_env import FunctionalVectorEnv, vector_step
 
 SCENARIO = "dsegym/AcceleratorSizing-v0"
 LANES, STEPS, SINGLE_STEPS = 1024, 64, 1000

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dsegym.envs.functional import FunctionalEnv
-from dsegym.envs.gymnasium_env import vector_step
+from dsegym.envs.core.functional import FunctionalEnv
+from dsegym.envs.faces.gymnasium_env import vector_step
 
 __all__ = ["Settings", "greedy", "train"]
 

@@ -1,6 +1,6 @@
 """Mappings played a second, the ratio to plain Python on the same plans in the same run, and environment steps.
 
-Plain Python is the tests' oracle: `tests/costmodels/memory_oracle.py`, one plan at a time.
+Plain Python is the tests' oracle: `tests/oracles/memory_oracle.py`, one plan at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from timing import load_oracle, median_seconds, report
 
 from dsegym.costmodels.memory import simulator
-from dsegym.envs.memory_mapping import discrete_program
+from dsegym.envs.memory.mapping import discrete_program
 
 PROGRAMS = ("mlp_train", "transformer_train", "lstm", "lstm_train")  # 106, 400, 510 and 744 accesses
 BATCHES = (1, 64, 1024)

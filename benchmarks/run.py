@@ -7,8 +7,8 @@ import os
 import platform
 import sys
 
-BENCHMARKS = ("import_time", "environments", "runner", "cost_model", "memory", "allocation", "soc", "test_time")
-ONLY_BY_NAME = ("soc_learning", "test_time_learning")  # they train for minutes
+BENCHMARKS = ("import_time", "environments", "runner", "cost_model", "memory", "allocation", "soc", "reasoning")
+ONLY_BY_NAME = ("soc_learning", "reasoning_learning")  # they train for minutes
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """SoC scheduling: static schedules, streaming decisions and environment steps a second; ratios to plain Python.
 
-Plain Python is the tests' oracle, `tests/costmodels/soc_oracle.py`, on the same designs and traces in the same run. XLA
+Plain Python is the tests' oracle, `tests/oracles/soc_oracle.py`, on the same designs and traces in the same run. XLA
 keeps about one core busy with loops as small as these, so `two threads` has two Python threads call the same compiled
 function, each with half of every batch; JAX releases the interpreter's lock meanwhile. The goals are for two cores.
 """

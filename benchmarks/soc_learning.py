@@ -28,9 +28,9 @@ from dsegym.agents.hill_climb import HillClimb
 from dsegym.agents.referee import Referee
 from dsegym.costmodels.errors import BudgetExhausted
 from dsegym.costmodels.soc import rules, simulator
-from dsegym.envs.gymnasium_env import FunctionalVectorEnv
-from dsegym.envs.soc_scheduling_stream import EnvState
-from dsegym.envs.stable_baselines3_env import StableBaselines3Env
+from dsegym.envs.faces.gymnasium_env import FunctionalVectorEnv
+from dsegym.envs.faces.stable_baselines3_env import StableBaselines3Env
+from dsegym.envs.soc.stream import EnvState
 
 SCENARIO = "dsegym/SocSchedulingStream-v0"
 RULES = ("eft", "met", "etf_finish", "heft_rt", "stf")

@@ -13,7 +13,7 @@ from types import ModuleType
 __all__ = ["load_oracle", "median_seconds", "paired_seconds", "report"]
 
 
-ORACLES = Path(__file__).resolve().parents[1] / "tests" / "costmodels"
+ORACLES = Path(__file__).resolve().parents[1] / "tests" / "oracles"
 
 
 def load_oracle(name: str) -> ModuleType:

@@ -129,7 +129,7 @@ def list_command() -> None:
     Example: `dsegym list`
     """
     from ..agents.registry import agent_names, load_agent
-    from ..envs.scenarios import load_scenario, scenario_ids
+    from ..envs.core.scenarios import load_scenario, scenario_ids
     from .suite import find_suite, load_suite, suite_names
 
     console = _console()
@@ -149,7 +149,7 @@ def info(
 
     Example: `dsegym info dsegym/AcceleratorSizing-v0 --option objective=edp`
     """
-    from ..envs.scenarios import load_scenario, make_problem
+    from ..envs.core.scenarios import load_scenario, make_problem
 
     family = load_scenario(scenario)
     problem = make_problem(scenario, **_options(option, workload))
@@ -236,7 +236,7 @@ def cost(
 
     Example: `dsegym cost dsegym/AcceleratorSizing-v0 --workload resnet50 --design rows=64,columns=64,dataflow=os`
     """
-    from ..envs.scenarios import make_problem
+    from ..envs.core.scenarios import make_problem
 
     problem = make_problem(scenario, **_options(option, workload))
     given = _pairs([item for item in design.split(",") if item.strip()], "a part of the design")
@@ -365,7 +365,7 @@ def bound(
     """
     from rich.progress import Progress
 
-    from ..envs.scenarios import load_scenario
+    from ..envs.core.scenarios import load_scenario
 
     family = load_scenario(scenario)
     if family.bounds is None or family.stored_bounds is None:

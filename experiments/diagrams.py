@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..costmodels.diagram import Diagram, Rectangle
-from ..envs.raster import kind_colours
-from ..envs.scenarios import make_problem
+from ..envs.core.scenarios import make_problem
+from ..envs.faces.raster import kind_colours
 from .formats import format_quantity
 from .leaderboard import Instance, Leaderboard
 from .report import INK, styled_figure, to_fragment
@@ -18,7 +18,7 @@ from .report import INK, styled_figure, to_fragment
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from ..envs.problem import Problem
+    from ..envs.core.problem import Problem
 
 __all__ = ["diagram_figures"]
 

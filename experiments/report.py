@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..envs.raster import PALETTE
+from ..envs.faces.raster import PALETTE
 from .formats import format_gap, format_quantity, format_score
 from .leaderboard import Curve, Leaderboard, Timings, build_timings
 

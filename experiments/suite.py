@@ -29,7 +29,7 @@ from typing import Any
 
 from ..agents.registry import draw_hyperparameters, load_agent, make_agent
 from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError
-from ..envs.scenarios import load_scenario, make_problem
+from ..envs.core.scenarios import load_scenario, make_problem
 
 __all__ = ["Suite", "Trial", "find_suite", "load_suite", "suite_names"]
 

@@ -16,8 +16,8 @@ import polars
 from ..agents.referee import Referee, Samples
 from ..agents.registry import make_agent
 from ..costmodels.errors import BudgetExhausted, TimeLimitReached
-from ..envs.problem import Problem, Yardstick
-from ..envs.scenarios import make_problem
+from ..envs.core.problem import Problem, Yardstick
+from ..envs.core.scenarios import make_problem
 from .statistics import incumbents
 from .store import FORMAT, identity, versions, write_trial
 from .suite import Trial

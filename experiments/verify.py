@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..costmodels.errors import CorruptResultError, DsegymError
-from ..envs.scenarios import make_problem
+from ..envs.core.scenarios import make_problem
 from .store import TRACE, TrialResult, hashed_id, read_suite, read_trial, trial_directory
 from .suite import Trial
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import gymnasium
 import pytest
 
-from dsegym.envs import scenarios
+from dsegym.envs.core import scenarios
 
 # Compiling is what the tests' time goes to: what a test, a worker or an earlier run compiled is not compiled again.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
@@ -16,7 +16,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 # Oracles and cases lie beside the tests of the cost models; tests import them by name, and pytest's importlib mode puts
 # no folder on the path.
-sys.path.insert(0, str(Path(__file__).parent / "costmodels"))
+sys.path.insert(0, str(Path(__file__).parent / "oracles"))
 
 
 @pytest.fixture(scope="session")

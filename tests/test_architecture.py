@@ -30,7 +30,7 @@ def imported_modules(path):
 
 def test_the_files_of_every_layer_are_found():
     assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(LAYERS)
-    assert "dsegym.costmodels.errors" in set(imported_modules(ROOT / "envs" / "spaces.py"))
+    assert "dsegym.costmodels.errors" in set(imported_modules(ROOT / "envs" / "core" / "spaces.py"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -12,7 +12,7 @@ import pytest
 from dsegym import Referee, load_scenario, make_problem
 from dsegym.agents.registry import load_agent, make_agent
 from dsegym.costmodels.errors import BudgetExhausted
-from dsegym.envs import scenarios
+from dsegym.envs.core import scenarios
 from dsegym.experiments.store import read_trial, trial_directory, write_suite
 from dsegym.experiments.suite import load_suite
 from dsegym.experiments.trial import run_trial

@@ -27,7 +27,7 @@ import dsegym
 from dsegym.agents.registry import BUILT_IN, load_agent
 from dsegym.costmodels.accelerator.workloads import get_workload, workload_names
 from dsegym.costmodels.accelerator.platforms import technology_rows
-from dsegym.envs.accelerator_sizing import _stored_optima
+from dsegym.envs.accelerator.sizing import _stored_optima
 from dsegym.experiments.suite import find_suite, load_suite, suite_names
 
 problems = [

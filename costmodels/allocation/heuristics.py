@@ -10,7 +10,7 @@
 
 Size descending with first fit is what TensorFlow Lite's greedy-by-size planner is described as (descending size, lowest
 gap that holds it). The ties and placements of the other rules are those that reproduce the published peaks of the
-MiniMalloc instances: see `tests/costmodels/test_allocation_truth.py`.
+MiniMalloc instances: see `tests/costmodels/allocation/test_truth.py`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from dsegym.agents import hill_climb, registry
 from dsegym.agents.base import Agent
 from dsegym.agents.referee import Referee
 from dsegym.costmodels.errors import BudgetExhausted, DsegymError, UnknownNameError
-from dsegym.envs.spaces import DesignSpace, Parameter
+from dsegym.envs.core.spaces import DesignSpace, Parameter
 
 BUDGET = 60
 AGENTS = registry.agent_names()

@@ -46,7 +46,7 @@ def test_search_reaches_the_proven_optimum_of_a_small_program(program):
 def test_cp_sat_proves_the_optimum_of_a_small_program(program):
     pytest.importorskip("ortools")
     from dsegym.costmodels.memory.bounds import exact
-    from dsegym.envs.memory_mapping import discrete_program
+    from dsegym.envs.memory.mapping import discrete_program
 
     problem = dsegym.make_problem(MAPPING, program=program, capacity="0.5")
     found = exact(discrete_program(program, "tpu_v4i", "0.5", "charged"), time_limit_s=30)

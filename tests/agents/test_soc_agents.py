@@ -9,7 +9,7 @@ import dsegym
 from dsegym.agents.referee import Referee
 from dsegym.agents.registry import make_agent
 from dsegym.costmodels.errors import BudgetExhausted
-from dsegym.envs.soc_scheduling_static import SCENARIO
+from dsegym.envs.soc.static import SCENARIO
 from dsegym.experiments.store import read_trial, trial_directory, write_suite
 from dsegym.experiments.suite import load_suite
 from dsegym.experiments.trial import run_trial

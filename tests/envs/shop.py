@@ -18,7 +18,7 @@ import numpy as np
 
 import dsegym
 from dsegym import DesignSpace, Evaluation, Objective, Option, Parameter, Problem, Scenario, one_shot_problem
-from dsegym.envs.functional import ONE_SHOT_FORMS, FunctionalEnv
+from dsegym.envs.core.functional import ONE_SHOT_FORMS, FunctionalEnv
 
 DAYS, LARGEST, PENALTY = 20, 12, 1000.0
 HOLDING, LOST, ORDER = 1.0, 6.0, 8.0  # cost of a unit in stock overnight, of a unit of demand not served, of an order

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsegym.costmodels.diagram import Diagram, Rectangle
-from dsegym.envs.functional import FunctionalEnv, rollout_cost
-from dsegym.envs.problem import Evaluation, Objective, Problem, Yardstick
-from dsegym.envs.scenarios import Option, Scenario
-from dsegym.envs.spaces import DesignSpace, Parameter
+from dsegym.envs.core.functional import FunctionalEnv, rollout_cost
+from dsegym.envs.core.problem import Evaluation, Objective, Problem, Yardstick
+from dsegym.envs.core.scenarios import Option, Scenario
+from dsegym.envs.core.spaces import DesignSpace, Parameter
 
 HORIZON, TOP, MOVES = 5, 6, 3
 PENALTY = 1000.0

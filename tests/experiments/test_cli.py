@@ -299,7 +299,7 @@ def test_a_missing_library_is_one_sentence_that_names_the_extra(dsegym_command, 
     def missing(name):
         raise ImportError("No module named 'optuna'")
 
-    monkeypatch.setattr("dsegym.envs.scenarios.load_scenario", missing)
+    monkeypatch.setattr("dsegym.envs.core.scenarios.load_scenario", missing)
     sentence = one_sentence(dsegym_command("info", SIZING))
     assert "No module named 'optuna'" in sentence
     assert "pip install 'dsegym[agents]'" in sentence
@@ -309,7 +309,7 @@ def test_an_error_of_our_own_making_is_not_hidden(dsegym_command, monkeypatch):
     def broken(name):
         raise AssertionError("a bug")
 
-    monkeypatch.setattr("dsegym.envs.scenarios.load_scenario", broken)
+    monkeypatch.setattr("dsegym.envs.core.scenarios.load_scenario", broken)
     with pytest.raises(AssertionError, match="a bug"):
         dsegym_command("info", SIZING)
 

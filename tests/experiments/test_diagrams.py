@@ -13,9 +13,9 @@ import pytest
 
 from dsegym.costmodels.diagram import Diagram, Rectangle
 from dsegym.costmodels.errors import DsegymError
-from dsegym.envs import scenarios
-from dsegym.envs.problem import Objective, Problem, Yardstick
-from dsegym.envs.spaces import DesignSpace, Parameter
+from dsegym.envs.core import scenarios
+from dsegym.envs.core.problem import Objective, Problem, Yardstick
+from dsegym.envs.core.spaces import DesignSpace, Parameter
 from dsegym.experiments import diagrams
 from dsegym.experiments.leaderboard import BestDesign, Instance
 from dsegym.experiments.leaderboard import Yardstick as Value

@@ -194,7 +194,7 @@ def test_ctrl_c_in_any_command_is_one_sentence_and_exit_code_130(monkeypatch, ds
     def interrupt(*arguments, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dsegym.envs.scenarios.load_scenario", interrupt)
+    monkeypatch.setattr("dsegym.envs.core.scenarios.load_scenario", interrupt)
     assert dsegym_command("list") == (130, "", "dsegym: Interrupted.\n")
 
 
@@ -347,7 +347,7 @@ def test_a_worker_that_does_not_know_the_scenario_is_one_clear_error(tmp_path):
     import dsegym
 
     name = "unknown_to_workers/Sizing-v0"
-    dsegym.register(name, "dsegym.envs.accelerator_sizing:SCENARIO")
+    dsegym.register(name, "dsegym.envs.accelerator.sizing:SCENARIO")
     try:
         file = write_suite_file(tmp_path / "private.toml", ["random_search"])
         file.write_text(file.read_text().replace("dsegym/AcceleratorSizing-v0", name), encoding="utf-8")
@@ -356,7 +356,7 @@ def test_a_worker_that_does_not_know_the_scenario_is_one_clear_error(tmp_path):
     finally:
         import gymnasium
 
-        from dsegym.envs import scenarios
+        from dsegym.envs.core import scenarios
 
         gymnasium.registry.pop(name)
         scenarios._LOCATIONS.pop(name)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dsegym.costmodels.errors import DsegymError
-from dsegym.envs.problem import Evaluation, Objective, Problem, Sweep, Yardstick
-from dsegym.envs.spaces import DesignSpace, Parameter
+from dsegym.envs.core.problem import Evaluation, Objective, Problem, Sweep, Yardstick
+from dsegym.envs.core.spaces import DesignSpace, Parameter
 from dsegym.experiments import sweeps
 from dsegym.experiments.leaderboard import BestDesign, Instance
 from dsegym.experiments.leaderboard import Yardstick as Value

@@ -1,0 +1,86 @@
+"""Policies that learn to decide, beside the rules and the oracle, on the held-out problems of test-time environments.
+
+PPO (`jax_ppo.py`) trains on the form `decisions`, whose episodes are training problems, all in one compiled program;
+its greedy policy then plays the held-out episodes, on which the rules and the oracle are scored, too.
+
+    python benchmarks/reasoning_learning.py --steps 10000000 --seeds 0 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax_ppo import Settings, greedy, train
+from timing import report
+
+import dsegym
+from dsegym.envs.core.policies import play
+
+# Environment, options, features of each action in the observation (0: none).
+INSTANCES: tuple[tuple[str, dict[str, str], int], ...] = (
+    ("dsegym/BatchBestOfN-v0", {"data": "humaneval", "samples": "4"}, 6),
+    ("dsegym/BatchBestOfN-v0", {"data": "beta", "samples": "4", "rounds": "4"}, 6),
+    ("dsegym/SubQuestionBudget-v0", {}, 0),
+    ("dsegym/SleepTime-v0", {}, 0),
+)
+
+
+def compare(scenario: str, options: dict[str, str], rows: int, steps: int, seeds: Sequence[int]) -> None:
+    """Prints the failures of rules, oracle and learned policies on an instance."""
+    problem = dsegym.make_problem(scenario, **options)
+    print(f"{scenario} ({', '.join(f'{key}={value}' for key, value in options.items()) or 'defaults'}), failure")
+    rules = {name: float(problem.evaluate_held_out(make()).objective[0]) for name, make in problem.baselines.items()}
+    best = min(rules, key=lambda name: rules[name])
+    reference, bound = problem.reference.value, problem.bound.value
+    report(f"{problem.bound.name}", f"{bound:.4f}")
+    report(f"{problem.reference.name} (reference)", f"{reference:.4f}")
+    report(f"best rule, {best}", f"{rules[best]:.4f}", "")
+    env = problem.functional_env("decisions")
+    settings = Settings(rows=rows, units=32) if rows else Settings()
+    training = jax.tree.map(jnp.asarray, problem.as_searched.params)
+    held_out = jax.tree.map(jnp.asarray, problem.held_out_params)
+
+    @jax.jit
+    def failures(variables):
+        decide = greedy(env, variables, settings)
+        last = jax.vmap(lambda seed: play(env, lambda state: decide(state, held_out), jax.random.key(seed), held_out))(
+            held_out.seeds
+        )
+        return jax.vmap(lambda state: env.evaluation(state, held_out).objective)(last)
+
+    for seed in seeds:
+        start = time.perf_counter()
+        variables, _ = train(env, training, steps=steps, seed=seed, settings=settings)
+        seconds = time.perf_counter() - start
+        found = np.asarray(failures(variables))
+        error = found.std(ddof=1) / np.sqrt(len(found))
+        score = (reference - found.mean()) / (reference - bound)
+        report(
+            f"PPO, {steps:,} steps in {seconds:,.0f} s ({steps / seconds:,.0f}/s), seed {seed}",
+            f"{found.mean():.4f} +- {error:.4f}, score {score:.2f}",
+            "between reference and oracle",
+        )
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=10_000_000, help="decisions that PPO trains on")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument(
+        "--instances", type=int, nargs="+", default=list(range(len(INSTANCES))), help="places in INSTANCES"
+    )
+    chosen = parser.parse_args(arguments)
+    for place in chosen.instances:
+        compare(*INSTANCES[place], chosen.steps, chosen.seeds)
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1:])

@@ -1,1 +1,0 @@
-"""Spending an inference budget: outcome and cost models of test-time compute; overview in docs/test_time_budget.md."""

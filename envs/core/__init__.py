@@ -1,0 +1,1 @@
+"""The generic core: spaces, problems, functional environments, scenarios."""

@@ -1,0 +1,143 @@
+"""Design spaces: a parameter is a named finite list of values with a unit; a design is an int32 vector of indices."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...costmodels.errors import InvalidDesignError, UnknownNameError
+
+__all__ = ["DesignSpace", "Parameter"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One named choice.
+
+    Attributes:
+        name: an identifier.
+        values: the values to choose from, in ascending order when `ordered`.
+        unit: of the values; empty for a pure number or a name.
+        ordered: whether neighbours in `values` are alike (agents may interpolate).
+        summary: one line for the user.
+    """
+
+    name: str
+    values: tuple[int | float | str, ...]
+    unit: str = ""
+    ordered: bool = True
+    summary: str = ""
+
+    def index(self, value: object) -> int:
+        """The index of a value, given as itself or as its text.
+
+        Raises:
+            InvalidDesignError: the value is not in the list.
+        """
+        for position, candidate in enumerate(self.values):
+            if str(candidate) == str(value):
+                return position
+        allowed = ", ".join(map(str, self.values))
+        unit = f" {self.unit}" if self.unit else ""
+        raise InvalidDesignError(f"{self.name} = '{value}' is not in the design space; allowed: {allowed}{unit}.")
+
+    def text(self, value: object) -> str:
+        """A value with its unit."""
+        return f"{value} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class DesignSpace:
+    """A tuple of parameters. Designs are int32[n] vectors of indices into their value lists."""
+
+    parameters: tuple[Parameter, ...]
+
+    @functools.cached_property
+    def cardinalities(self) -> np.ndarray:
+        """int32[n], the number of values of each parameter."""
+        return np.array([len(parameter.values) for parameter in self.parameters], dtype=np.int32)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names, in design order."""
+        return tuple(parameter.name for parameter in self.parameters)
+
+    @property
+    def size(self) -> int:
+        """The number of designs."""
+        return math.prod(len(parameter.values) for parameter in self.parameters)
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    def check(self, designs: object) -> np.ndarray:
+        """The designs as int32[B, n].
+
+        Args:
+            designs: integers, [B, n] or one design [n].
+
+        Raises:
+            InvalidDesignError: wrong dtype, wrong shape, or an index out of range.
+        """
+        try:
+            array = np.asarray(designs)
+        except ValueError:
+            raise InvalidDesignError("Designs have one shape; those given are of different lengths.") from None
+        if array.size and array.dtype.kind not in "iu":
+            raise InvalidDesignError(f"Designs are integer index vectors; the dtype given is {array.dtype}.")
+        given = list(array.shape)
+        if array.ndim == 1:
+            array = array[None]
+        if array.ndim != 2 or array.shape[1] != len(self):
+            raise InvalidDesignError(
+                f"Designs have shape [batch, {len(self)}] ({', '.join(self.names)}); given: {given}."
+            )
+        wrong = np.argwhere((array < 0) | (array >= self.cardinalities))
+        if wrong.size:
+            row, column = wrong[0]
+            raise InvalidDesignError(
+                f"Design {row}: index {array[row, column]} of {self.names[column]} is out of range; "
+                f"allowed: 0 to {self.cardinalities[column] - 1}."
+            )
+        return array.astype(np.int32)
+
+    def decode(self, design: object) -> dict[str, int | float | str]:
+        """{name: value} of one design, int[n]."""
+        checked = self.check(design)
+        if len(checked) != 1:
+            raise InvalidDesignError(f"One design is asked for; {len(checked)} are given.")
+        indices = checked[0]
+        return {p.name: p.values[i] for p, i in zip(self.parameters, indices, strict=True)}
+
+    def describe(self, design: object) -> dict[str, str]:
+        """{name: value with unit} of one design, int[n]."""
+        values = self.decode(design)
+        return {parameter.name: parameter.text(values[parameter.name]) for parameter in self.parameters}
+
+    def encode(self, values: Mapping[str, object]) -> np.ndarray:
+        """The design, int32[n], of {name: value}.
+
+        Raises:
+            UnknownNameError: a name that is no parameter.
+            InvalidDesignError: a parameter is missing or a value is not in its list.
+        """
+        for name in values:
+            if name not in self.names:
+                raise UnknownNameError("parameter", name, self.names)
+        missing = [name for name in self.names if name not in values]
+        if missing:
+            raise InvalidDesignError(f"The design leaves out {', '.join(missing)}.")
+        return np.array([p.index(values[p.name]) for p in self.parameters], dtype=np.int32)
+
+    def sample(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        """Uniform random designs, int32[count, n]."""
+        return generator.integers(0, self.cardinalities, size=(count, len(self)), dtype=np.int32)
+
+    def enumerate(self, start: int, stop: int) -> np.ndarray:
+        """The designs number `start` to `stop - 1` in lexicographic order, int32[stop - start, n]."""
+        columns = np.unravel_index(np.arange(start, min(stop, self.size)), self.cardinalities)
+        return np.stack(columns, axis=1).astype(np.int32)

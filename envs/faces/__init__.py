@@ -1,0 +1,1 @@
+"""How an environment is seen by other libraries: Gymnasium, stable-baselines3, pictures."""

@@ -1,0 +1,1 @@
+"""Scenarios of reasoning systems and their inference budgets."""

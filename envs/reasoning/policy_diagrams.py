@@ -1,0 +1,198 @@
+"""Where a policy's budget went, episode by episode: the pictures of the test-time families.
+
+Each function takes the states of an episode so far, the first one included, with leaves on the host, and draws what
+happened between one and the next: time, as budget spent, goes to the right.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...costmodels.diagram import Diagram, Rectangle
+
+__all__ = ["draw_batch", "draw_cascade", "draw_context", "draw_plan", "draw_problem", "draw_tree"]
+
+_INSET = 0.1  # of a row, above and below what lies in it
+
+
+def _rows(names: Sequence[str]) -> tuple[tuple[float, str], ...]:
+    return tuple((place + 0.5, name) for place, name in enumerate(names))
+
+
+def _in_row(row: int, start: float, end: float, kind: str, label: str) -> Rectangle:
+    return Rectangle(start, row + _INSET, end - start, 1 - 2 * _INSET, kind, label)
+
+
+def draw_batch(states: Sequence[Any], *, budget: float, unit: str, noisy: bool) -> Diagram:
+    """A batch of questions, one row each; states of `BatchBestOfN`.
+
+    Args:
+        states: of the episode so far.
+        budget: of the batch.
+        unit: of the budget.
+        noisy: whether the verifier errs.
+    """
+    found = []
+    for before, after in itertools.pairwise(states):
+        tried = after.attempts - before.attempts
+        if not tried.any():
+            continue  # nothing was affordable
+        question = int(tried.argmax())
+        kind = "right" if after.right[question] > before.right[question] else "wrong"
+        if noisy:
+            accepted = [
+                float(each.accepted_right[question] + each.accepted_wrong[question]) for each in (before, after)
+            ]
+            kind = f"{kind}, {'accepted' if accepted[1] > accepted[0] else 'rejected'}"
+        label = f"question {question + 1}, sample {int(after.attempts[question])}: {kind}"
+        found.append(_in_row(question, float(before.spent), float(after.spent), kind, label))
+    last = states[-1]
+    count = len(last.attempts)
+    solved = int(np.sum(last.right > 0))
+    return Diagram(
+        title=f"a batch: {solved} of {count} questions have a right sample, {float(last.spent):,.0f} {unit} spent",
+        x_label=f"budget ({unit})",
+        y_label="question",
+        x_range=(0.0, budget),
+        y_range=(0.0, float(count)),
+        rectangles=found,
+        y_ticks=_rows([str(place + 1) for place in range(count)]),
+    )
+
+
+def draw_problem(states: Sequence[Any], *, budget: float) -> Diagram:
+    """A problem's answers, one row each in the order in which they came up; states of `SolveVerify`.
+
+    Args:
+        states: of the episode so far.
+        budget: in samples.
+    """
+    found, rows = [], {}
+    for before, after in itertools.pairwise(states):
+        voted, judged = after.votes - before.votes, after.verdicts - before.verdicts
+        if voted.any():
+            group = int(voted.argmax())
+            kind = "right sample" if after.members_right[group] > before.members_right[group] else "wrong sample"
+        elif judged.any():
+            group = int(judged.argmax())
+            kind = "verdict yes" if after.yes[group] > before.yes[group] else "verdict no"
+        else:
+            continue  # it answers
+        row = rows.setdefault(group, len(rows))
+        found.append(_in_row(row, float(before.spent), float(after.spent), kind, f"answer {row + 1}: {kind}"))
+    last = states[-1]
+    outcome = f"answered, right with {float(last.accuracy):.2f}" if last.answered else "no answer yet"
+    return Diagram(
+        title=f"a problem: {int(last.samples)} samples, {int(np.sum(last.verdicts))} verdicts, {outcome}",
+        x_label="budget (samples)",
+        y_label="answer",
+        x_range=(0.0, budget),
+        y_range=(0.0, float(max(len(rows), 1))),
+        rectangles=found,
+        y_ticks=_rows([str(place + 1) for place in range(max(len(rows), 1))]),
+    )
+
+
+def draw_tree(states: Sequence[Any], kept: Sequence[np.ndarray], *, depth: int) -> Diagram:
+    """A search's leaves, a column for each depth; states of `TreeSearch`.
+
+    Args:
+        states: of the episode so far.
+        kept: bool[K] for each action: the leaves that went on.
+        depth: of the tree.
+    """
+    found = []
+    for place, state in enumerate(states):
+        if int(state.depth) > depth:
+            break
+        for slot in np.flatnonzero(state.nodes.there):
+            fate = "" if place >= len(kept) else "kept, " if kept[place][slot] else "dropped, "
+            kind = fate + ("can be right" if state.nodes.good[slot] else "wrong")
+            label = f"{kind}: value {float(state.nodes.value[slot]):.2f}"
+            found.append(_in_row(int(slot), int(state.depth) - 0.9, int(state.depth) - 0.1, kind, label))
+    last, slots = states[-1], len(states[-1].nodes.there)
+    outcome = ("solved" if last.success else "not solved") if int(last.depth) > depth else f"at depth {int(last.depth)}"
+    return Diagram(
+        title=f"a search: {outcome}, {float(last.cache):.0f} nodes of cache summed over depths",
+        x_label="depth",
+        y_label="leaf",
+        x_range=(0.0, float(depth)),
+        y_range=(0.0, float(slots)),
+        rectangles=found,
+    )
+
+
+def draw_cascade(states: Sequence[Any], *, budget: float, models: Sequence[str]) -> Diagram:
+    """A batch of questions, one row each, and the models that answered them; states of `Cascade`.
+
+    Args:
+        states: of the episode so far.
+        budget: of the batch, TFLOP.
+        models: their names.
+    """
+    found = []
+    for before, after in itertools.pairwise(states):
+        if after.runs > before.runs:
+            model = models[int(np.argmax(after.ran & ~before.ran))]
+            label = f"question {int(before.at) + 1}, {model}: {'right' if after.last else 'wrong'}"
+            found.append(_in_row(int(before.at), float(before.spent), float(after.spent), model, label))
+    last, count = states[-1], len(states[-1].chosen)
+    return Diagram(
+        title=f"a batch: {float(last.solved):.0f} of {count} questions answered right, {float(last.spent):,.0f} TFLOP",
+        x_label="budget (TFLOP)",
+        y_label="question",
+        x_range=(0.0, budget),
+        y_range=(0.0, float(count)),
+        rectangles=found,
+    )
+
+
+def draw_context(states: Sequence[Any], *, budget: float) -> Diagram:
+    """A context: tokens asleep, then each query's, as high as its accuracy; states of `SleepTime`.
+
+    Args:
+        states: of the episode so far.
+        budget: in offline tokens.
+    """
+    found = []
+    for before, after in itertools.pairwise(states):
+        start, end = (budget - float(state.left_tokens) for state in (before, after))
+        answered = int(after.answered)
+        if answered == 0:
+            found.append(Rectangle(start, 0.0, end - start, 1.0, "asleep", f"asleep: {end - start:,.0f} tokens"))
+        elif answered > int(before.answered):
+            right = float(after.accuracy) * answered - float(before.accuracy) * (answered - 1)
+            label = f"query {answered}: accuracy {right:.2f}, {end - start:,.0f} offline tokens' worth"
+            found.append(Rectangle(start, 0.0, end - start, right, "query", label))
+    last = states[-1]
+    return Diagram(
+        title=f"a context: queries answered {max(int(last.answered), 0)}, mean accuracy {float(last.accuracy):.3f}",
+        x_label="budget (offline tokens)",
+        y_label="accuracy of a query (fraction)",
+        x_range=(0.0, budget),
+        y_range=(0.0, 1.0),
+        rectangles=found,
+    )
+
+
+def draw_plan(states: Sequence[Any]) -> Diagram:
+    """A plan's sub-questions, as wide as their tokens, as high as they are certain; states of `SubQuestionBudget`."""
+    found, budget = [], float(states[0].budget_tokens)
+    for before, after in itertools.pairwise(states):
+        start, end = (budget - float(state.left_tokens) for state in (before, after))
+        certain, name = max(1 - float(after.residual), 0.0), f"sub-question {int(after.answered)}"
+        label = f"{name}: {end - start:.0f} tokens, 1 - uncertainty {certain:.2f}"
+        found.append(Rectangle(start, 0.0, end - start, certain, name, label))
+    last = states[-1]
+    return Diagram(
+        title=f"a plan of {int(last.plan.count)}: {int(last.answered)} answered, utility {float(last.utility):.3f}",
+        x_label="budget (tokens)",
+        y_label="1 - uncertainty, at least 0",
+        x_range=(0.0, budget),
+        y_range=(0.0, 1.0),
+        rectangles=found,
+    )

@@ -1,0 +1,206 @@
+"""dsegym/TreeSearch-v0: episodes against plain Python, policies, yardsticks, bad input."""
+
+import warnings
+
+import gymnasium
+import jax
+import numpy as np
+import pytest
+import tree_search_oracle as oracle
+from gymnasium.utils.env_checker import check_env as gymnasium_check
+from stable_baselines3.common.env_checker import check_env as stable_baselines3_check
+
+import dsegym
+from dsegym.costmodels.errors import DsegymError
+from dsegym.costmodels.reasoning.outcomes import game24_nodes
+from dsegym.costmodels.reasoning.splits import split_of
+from dsegym.envs.reasoning.tree_search import core_instances, unpacked
+
+ID = "dsegym/TreeSearch-v0"
+KINDS = {
+    "steps": {"tree": "steps", "width": "4"},
+    "game24": {"tree": "game24", "width": "8"},
+    "log": {"tree": "game24_log", "width": "3", "price": "0"},
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def problem_of(kind, **more):
+    return dsegym.make_problem(ID, **{**KINDS[kind], **more})
+
+
+def jitted(problem):
+    env, params = problem.functional_env("decisions"), problem.params
+    return (
+        env,
+        params,
+        jax.jit(lambda key: env.initial(key, params)),
+        jax.jit(lambda state, action: env.transition(state, action, None, params)),
+    )
+
+
+@every_kind
+@pytest.mark.parametrize("seed", range(2))
+def test_caches_widths_and_answers_of_an_episode_are_those_of_plain_python(kind, seed):
+    problem, generator = problem_of(kind), np.random.default_rng(seed)
+    env, params, initial, step = jitted(problem)
+    state, cache = initial(jax.random.key(seed)), 0
+    while not bool(env.terminal(state, None, params)):
+        there = np.asarray(state.nodes.there)
+        action = generator.integers(0, 8, len(there)) * (generator.random(len(there)) < 0.5)
+        if there.any() and not (action * there).any():
+            action[int(np.argmax(there * np.asarray(state.nodes.value)))] = 7
+        kept = (action > 0) & there
+        if kind == "log":
+            kept &= np.cumsum(kept) <= 3
+        depth, paths = int(state.depth), np.asarray(unpacked(state.path, env.horizon)).tolist()
+        cache += oracle.cache_nodes(paths, kept.tolist(), depth)
+        moved = step(state, action)
+        assert float(moved.cache) == cache
+        good = kept & np.asarray(state.nodes.good)
+        if depth == env.horizon:
+            value = np.where(kept, np.asarray(state.nodes.value), -1)
+            expected = good.any() if kind != "steps" else good[int(np.argmax(value))]
+            assert bool(moved.success) == bool(expected)
+        elif kind != "log":
+            shares = oracle.shares(
+                [2.0 ** (level - 7) if keep else 0.0 for level, keep in zip(action, kept, strict=True)], len(there)
+            )
+            parents = np.repeat(np.arange(len(there)), shares)
+            above = np.asarray(unpacked(moved.path, env.horizon))[:, :depth]
+            np.testing.assert_array_equal(above, np.array(paths)[parents, :depth])
+        state = moved
+    total = 1 - float(env.evaluation(state, params).objective)
+    assert total == pytest.approx(bool(state.success) - float(params.price) * cache / env.most_cache, abs=1e-5)
+
+
+@pytest.mark.parametrize("breadth", [1, 3, 5])
+def test_beams_over_the_log_solve_the_puzzles_that_a_plain_replay_solves(breadth):
+    problem = dsegym.make_problem(ID, tree="game24_log", width="5", price="0")
+    env, params, _, step = jitted(problem)
+    design = np.array(problem.baselines[f"beam_{breadth}"]())
+    decide = jax.jit(lambda state: env.decide(design, state, params))
+    base = env.initial(jax.random.key(0), params)
+    start = jax.jit(lambda row: env._recorded(base._replace(puzzle=row), np.ones(16, bool), np.int32(1), params))
+    table = game24_nodes()
+    train = [puzzle for puzzle in range(900, 1000) if split_of("game24_log", puzzle) == "train"]
+    assert len(train) == int(params.table.count)
+    for row, puzzle in enumerate(train):
+        state = start(np.int32(row))
+        for _ in range(3):
+            state = step(state, decide(state))
+        assert bool(state.success) == oracle.replay_beam(table, puzzle, breadth), puzzle
+        assert int(state.illegal) == 0
+
+
+@every_kind
+@pytest.mark.parametrize("rule", ["rebase", "ets"])
+def test_a_policy_played_step_by_step_costs_what_the_cost_function_says(kind, rule):
+    problem = problem_of(kind)
+    env, params, initial, step = jitted(problem)
+    design, found = np.array(problem.baselines[rule]()), []
+    decide = jax.jit(lambda state: env.decide(design, state, params))
+    for seed in params.seeds[:4]:
+        state, total = initial(jax.random.fold_in(jax.random.key(seed), 0)), 0.0
+        while not bool(env.terminal(state, None, params)):
+            action = decide(state)
+            moved = step(state, action)
+            total += float(env.reward(state, action, moved, None, params))
+            state = moved
+        objective = float(env.evaluation(state, params).objective)
+        assert total == pytest.approx(1 - objective, abs=1e-5)
+        found.append(objective)
+    assert float(problem.cost(design, params._replace(seeds=params.seeds[:4])).objective) == pytest.approx(
+        np.mean(found), abs=1e-5
+    )
+
+
+@every_kind
+def test_gymnasium_and_stable_baselines3_find_no_fault_with_the_environment(kind):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gymnasium_check(gymnasium.make(ID, **KINDS[kind]).unwrapped, skip_render_check=True)
+        stable_baselines3_check(gymnasium.make(ID, **KINDS[kind]).unwrapped, warn=True)
+
+
+def test_a_node_is_the_same_whatever_else_is_expanded():
+    problem = problem_of("steps")
+    _, _, initial, step = jitted(problem)
+    state = initial(jax.random.key(4))
+    alone = step(state, np.array([7, 0, 0, 0]))
+    shared = step(state, np.array([7, 7, 0, 0]))
+    first, other = (np.asarray(each.nodes.name) for each in (alone, shared))
+    np.testing.assert_array_equal(first[:2], other[:2])
+    np.testing.assert_array_equal(np.asarray(alone.nodes.good)[:2], np.asarray(shared.nodes.good)[:2])
+
+
+def test_keeping_nothing_keeps_the_best_leaf_and_is_counted():
+    problem = problem_of("steps")
+    env, _, initial, step = jitted(problem)
+    state = initial(jax.random.key(4))
+    best = int(np.argmax(np.asarray(state.nodes.value)))
+    moved = step(state, np.zeros(4, int))
+    assert int(moved.illegal) == 1
+    assert float(moved.cache) == 1
+    assert (np.asarray(unpacked(moved.path, env.horizon))[:, 0] == best).all()
+
+
+def test_more_recorded_leaves_than_were_asked_for_are_cut_and_counted():
+    problem = problem_of("log")
+    _, _, initial, step = jitted(problem)
+    moved = step(initial(jax.random.key(0)), np.full(16, 7))
+    assert int(moved.illegal) == 1
+    assert float(moved.cache) == 3
+
+
+def test_values_tell_of_goodness_and_observations_only_of_values():
+    problem = problem_of("steps", width="16")
+    env, params, _, _ = jitted(problem)
+    states = jax.jit(jax.vmap(lambda seed: env.initial(jax.random.key(seed), params)))(np.arange(200))
+    value, good = np.asarray(states.nodes.value), np.asarray(states.nodes.good)
+    assert value[good].mean() > value[~good].mean() + 0.1
+    state = jax.tree.map(lambda leaf: leaf[0], states)
+    blind = state._replace(nodes=state.nodes._replace(good=~state.nodes.good))
+    np.testing.assert_array_equal(env.observation(state, None, params), env.observation(blind, None, params))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(options, marks=[] if options["tree"] == "game24_log" else pytest.mark.slow)
+        for options in core_instances()
+    ],
+    ids=lambda options: ",".join(options.values()),
+)
+def test_no_rule_and_no_random_policy_beats_the_oracle_beyond_luck(options):
+    problem = dsegym.make_problem(ID, **options)
+    names = list(problem.baselines)
+    designs = [problem.baselines[name]() for name in names]
+    designs += problem.space.sample(np.random.default_rng(0), 32 - len(designs)).tolist()
+    objective = problem.evaluate_held_out(np.array(designs)).objective
+    assert problem.bound.value <= objective.min() + 0.02
+    assert problem.reference.value == objective[0]
+    assert problem.bound.value < problem.reference.value
+
+
+def test_a_design_costs_the_same_alone_and_in_a_batch():
+    problem = problem_of("steps")
+    designs = problem.space.sample(np.random.default_rng(1), 20)
+    together = problem.evaluate(designs).objective
+    np.testing.assert_array_equal([problem.evaluate(design).objective[0] for design in designs[:5]], together[:5])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tree": "game24_log", "width": "6"}, "width = 6 is beyond the 5 nodes of each depth"),
+        ({"width": "0"}, "Unknown width '0'"),
+        ({"width": "-1"}, "Unknown width '-1'"),
+        ({"width": "33"}, "any from 1 to 32"),
+        ({"price": "2"}, "Unknown price '2'"),
+        ({"tree": "game25"}, "Did you mean 'game24'"),
+    ],
+)
+def test_bad_options_are_one_clear_sentence(options, message):
+    with pytest.raises(DsegymError, match=message):
+        dsegym.make_problem(ID, **options)
