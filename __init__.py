@@ -20,27 +20,41 @@ if TYPE_CHECKING:
     from .agents.base import Agent
     from .agents.referee import Referee
     from .costmodels.errors import DsegymError
-    from .envs.core.problem import Evaluation, Objective, Problem, Yardstick, one_shot_problem
-    from .envs.core.scenarios import Option, Scenario, load_scenario, make_problem, register, scenario_ids
-    from .envs.core.spaces import DesignSpace, Parameter
+    from .envs.core.evaluation import Evaluation, Objective, Yardstick
+    from .envs.core.one_shot import one_shot_problem
+    from .envs.core.options import Options
+    from .envs.core.problem import Problem
+    from .envs.core.scenarios import (
+        Scenario,
+        load_scenario,
+        make_functional,
+        make_problem,
+        register,
+        scenario_ids,
+        unregister,
+    )
+    from .envs.core.spaces import DesignSpace, Heuristics, Parameter
 
 _FACE = {
     "Agent": ".agents.base",
     "DesignSpace": ".envs.core.spaces",
     "DsegymError": ".costmodels.errors",
-    "Evaluation": ".envs.core.problem",
-    "Objective": ".envs.core.problem",
-    "Option": ".envs.core.scenarios",
+    "Evaluation": ".envs.core.evaluation",
+    "Heuristics": ".envs.core.spaces",
+    "Objective": ".envs.core.evaluation",
+    "Options": ".envs.core.options",
     "Parameter": ".envs.core.spaces",
     "Problem": ".envs.core.problem",
     "Referee": ".agents.referee",
     "Scenario": ".envs.core.scenarios",
-    "Yardstick": ".envs.core.problem",
+    "Yardstick": ".envs.core.evaluation",
     "load_scenario": ".envs.core.scenarios",
+    "make_functional": ".envs.core.scenarios",
     "make_problem": ".envs.core.scenarios",
-    "one_shot_problem": ".envs.core.problem",
+    "one_shot_problem": ".envs.core.one_shot",
     "register": ".envs.core.scenarios",
     "scenario_ids": ".envs.core.scenarios",
+    "unregister": ".envs.core.scenarios",
 }
 
 __version__ = "0.1.0"
@@ -49,18 +63,21 @@ __all__ = [
     "DesignSpace",
     "DsegymError",
     "Evaluation",
+    "Heuristics",
     "Objective",
-    "Option",
+    "Options",
     "Parameter",
     "Problem",
     "Referee",
     "Scenario",
     "Yardstick",
     "load_scenario",
+    "make_functional",
     "make_problem",
     "one_shot_problem",
     "register",
     "scenario_ids",
+    "unregister",
 ]
 
 

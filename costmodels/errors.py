@@ -10,6 +10,7 @@ __all__ = [
     "CorruptResultError",
     "DsegymError",
     "InvalidDesignError",
+    "InvalidOptionError",
     "InvalidSuiteError",
     "InvalidWorkloadError",
     "TimeLimitReached",
@@ -36,6 +37,18 @@ class UnknownNameError(DsegymError):
     def __reduce__(self) -> tuple[object, ...]:
         """Workers send errors to the runner as pickles of what the error was made of."""
         return type(self), (self.kind, self.given, self.allowed)
+
+
+class InvalidOptionError(DsegymError):
+    """An option's value of the wrong type or out of its range."""
+
+    def __init__(self, name: str, given: object, allowed: Iterable[str]):
+        self.name, self.given, self.allowed = name, given, tuple(allowed)
+        super().__init__(f"{name} = {given!r} is not allowed; allowed: {', '.join(self.allowed)}.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Workers send errors to the runner as pickles of what the error was made of."""
+        return type(self), (self.name, self.given, self.allowed)
 
 
 class InvalidDesignError(DsegymError):

@@ -1,30 +1,35 @@
 """Stochastic sequential families: a design is the parameter vector of a policy, costed over fixed episodes.
 
-A family writes a `PolicyEnv` and gets its cost function here. The search costs a design on the episodes of
-`params.seeds`, scores are taken on other seeds (and other cases) in `held_out_params`, and the decisions form plays
-episodes of its own, drawn at `reset`.
+A family writes a `PolicyEnv` and gets its cost function, its problem, its pictures and its breakdown here. The search
+costs a design on the episodes of `params.seeds`, scores are taken on other seeds (and other cases) in the held-out
+params, and the form of decisions plays episodes of its own, drawn at `reset`. E episodes.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .functional import FunctionalEnv
-from .problem import Evaluation
+from ...costmodels.breakdown import Breakdown
+from .evaluation import Evaluation, Objective, Sweep
+from .functional import FunctionalEnv, play
+from .one_shot import ONE_SHOT_FORMS
+from .problem import Problem, YardstickRule, costed
 
 if TYPE_CHECKING:
     from ...costmodels.diagram import Diagram
-    from .problem import Problem
+    from .options import Options
+    from .spaces import Heuristics
 
-__all__ = ["HELD_OUT", "SEARCH", "PolicyEnv", "play", "policy_cost", "policy_diagram", "seeds_of"]
+__all__ = ["HELD_OUT", "SEARCH", "PolicyEnv", "play_policies", "policy_cost", "policy_problem", "seeds_of"]
 
 SEARCH, HELD_OUT = 1, 2  # the first word of each set's seeds
+BATCH_SIZES = (1, 16, 128)
 
 
 def seeds_of(which: int, episodes: int) -> np.ndarray:
@@ -32,20 +37,28 @@ def seeds_of(which: int, episodes: int) -> np.ndarray:
     return np.random.SeedSequence(which).generate_state(episodes)
 
 
-class PolicyEnv(FunctionalEnv):
-    """A functional environment whose designs are policies. Subclasses also write `decide`, `metrics` and `drawing`.
+class _Seeded(Protocol):
+    @property
+    def seeds(self) -> Any: ...  # uint32[E]: the episodes of the cost
 
-    `params` is a named tuple with a field `seeds`, uint32[E]: the episodes of the cost. Luck comes from the state:
-    `transition` draws nothing from its `rng`.
+
+State = TypeVar("State")
+Params = TypeVar("Params", bound=_Seeded)
+
+
+class PolicyEnv(FunctionalEnv[State, Params]):
+    """An environment whose designs are policies. Subclasses also write `decide`, `metrics` and `drawing`.
+
+    `params` has a field `seeds`, uint32[E]: the episodes of the cost.
     """
 
-    replayable = False  # what an episode did is no policy
+    replayable: ClassVar[bool] = False  # what an episode did is no policy
 
-    def decide(self, design: Any, state: Any, params: Any = None) -> jax.Array:
+    def decide(self, design: jax.Array, state: State, params: Params) -> jax.Array:
         """The action that the policy of a design, int32[n], takes."""
         raise NotImplementedError
 
-    def metrics(self, state: Any, params: Any = None) -> Any:
+    def metrics(self, state: State, params: Params) -> Any:
         """The family's named tuple of scalars, of a finished episode; costs are means over episodes."""
         raise NotImplementedError
 
@@ -53,98 +66,186 @@ class PolicyEnv(FunctionalEnv):
         """float32, to be minimised, of one episode's metrics or of their means."""
         raise NotImplementedError
 
-    def drawing(self, states: Sequence[Any], actions: Sequence[Any], params: Any) -> Diagram:
+    def drawing(self, states: Sequence[State], actions: Sequence[Any], params: Params) -> Diagram:
         """An episode so far: its states, the first one included, leaves on the host, and the actions between them."""
         raise NotImplementedError
 
-    def picture(self, problem: Problem, first: Any, actions: Sequence[Any]) -> Diagram:
+    def picture(self, problem: Problem, first: State, actions: Sequence[Any]) -> Diagram:
         """See `drawing`."""
-        states = [jax.tree.map(np.asarray, first)]
+        states = [_on_host(first)]
         for action in actions:
-            states.append(jax.tree.map(np.asarray, self._jitted_move(states[-1], action, problem.params)))
+            states.append(_on_host(_advanced(self, states[-1], action, problem.params)))
         return self.drawing(states, actions, problem.params)
 
-    @functools.cached_property
-    def _jitted_move(self) -> Any:
-        return jax.jit(lambda state, action, params: self.transition(state, action, None, params))
-
-    @functools.cached_property
-    def _jitted_start(self) -> Any:
-        return jax.jit(lambda seed, params: self.initial(jax.random.fold_in(jax.random.key(seed), 0), params))
-
-    @functools.cached_property
-    def _jitted_decision(self) -> Any:
-        """`(design, state, params) -> (action, next state, whether the state is an end)`."""
-
-        def decide(design, state, params):
-            action = self.decide(design, state, params)
-            return action, self.transition(state, action, None, params), self.terminal(state, None, params)
-
-        return jax.jit(decide)
-
-    def evaluation(self, state: Any, params: Any = None) -> Evaluation:
+    def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of the episode that was played."""
         metrics = self.metrics(state, params)
         return Evaluation(metrics, self.objective(metrics), jnp.bool_(True))
 
-    def transition_info(self, state: Any, action: Any, next_state: Any, params: Any = None) -> dict:
+    def final_info(self, state: State, params: Params) -> dict[str, jax.Array]:
         """The finished episode's objective, and each of its metrics by name."""
-        del state, action
-        metrics = self.metrics(next_state, params)
+        metrics = self.metrics(state, params)
         return {"objective": self.objective(metrics), "feasible": jnp.bool_(True), **metrics._asdict()}
 
 
-def play(env: PolicyEnv, decide: Callable[[Any], Any], key: Any, params: Any) -> Any:
-    """The final state of one episode.
+def _on_host(state: Any) -> Any:
+    return jax.tree.map(np.asarray, state)
 
-    Args:
-        env: the environment.
-        decide: `state -> action`, pure JAX.
-        key: of the episode: what it draws depends on nothing else.
-        params: the problem's.
+
+# Programs of environments, one for each of equal value.
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _advanced(env: PolicyEnv[Any, Any], state: Any, action: Any, params: Any) -> Any:
+    return env.advance(state, action, params)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _started(env: PolicyEnv[Any, Any], seed: Any, params: Any) -> Any:
+    return env.start(_episode_key(seed), params)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decided(env: PolicyEnv[Any, Any], design: Any, state: Any, params: Any) -> tuple[Any, Any, Any]:
+    """The action, the state that it leads to, and whether the state was an end already."""
+    action = env.decide(design, state, params)
+    return action, env.advance(state, action, params), env.over(state, params)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def play_policies(env: PolicyEnv[Any, Any], design: Any, params: Any) -> Any:
+    """The final states [E] of a design's episodes, one for each of `params.seeds`."""
+    return _final_states(env, design, params)
+
+
+def _final_states(env: PolicyEnv[Any, Any], design: Any, params: Any) -> Any:
+    def episode(seed: jax.Array) -> Any:
+        first = env.start(_episode_key(seed), params)
+        return play(env, first, lambda state, index: env.decide(design, state, params), params)
+
+    return jax.vmap(episode)(jnp.asarray(params.seeds))
+
+
+def _episode_key(seed: Any) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(seed), 0)
+
+
+def mean_over_episodes(values: jax.Array) -> jax.Array:
+    """float32, the mean of [E], by halves: additions in a fixed order, so that no bit depends on a batch."""
+    total, count = values.astype(jnp.float32), values.shape[0]
+    while total.shape[0] > 1:
+        half = total.shape[0] // 2
+        pairs = total[:half] + total[half : 2 * half]
+        total = jnp.concatenate([pairs, total[2 * half :]]) if total.shape[0] % 2 else pairs
+    return total[0] * np.float32(1 / count)
+
+
+@functools.cache
+def policy_cost(env: PolicyEnv[Any, Any]) -> Callable[[Any, Any], Evaluation]:
+    """The cost function of a family, one object for equal environments: the means of a policy's metrics over the
+    episodes of `params.seeds`. Designs of a batch run side by side.
     """
 
-    def step(state, index):
-        step_key = jax.random.fold_in(key, index)
-        moved = env.transition(state, decide(state), step_key, params)
-        done = env.terminal(state, step_key, params)
-        return jax.tree.map(lambda old, new: old if old is new else jnp.where(done, old, new), state, moved), None
-
-    first = env.initial(jax.random.fold_in(key, 0), params)
-    last, _ = jax.lax.scan(step, first, jnp.arange(1, env.horizon + 1))
-    return last
-
-
-def policy_diagram(env: PolicyEnv, params: Any) -> Callable[[np.ndarray], Diagram]:
-    """The diagram of a design, int32[n]: the first of the episodes that searches cost it on."""
-
-    def draw(design: np.ndarray) -> Diagram:
-        states, actions = [jax.tree.map(np.asarray, env._jitted_start(params.seeds[0], params))], []
-        for _ in range(env.horizon):
-            action, moved, over = jax.tree.map(np.asarray, env._jitted_decision(design, states[-1], params))
-            if over:
-                break
-            states.append(moved)
-            actions.append(action)
-        return env.drawing(states, actions, params)
-
-    return draw
-
-
-def policy_cost(env: PolicyEnv) -> Callable[[Any, Any], Evaluation]:
-    """The cost function of a family: the means of a policy's metrics over the episodes of `params.seeds`.
-
-    A batch of designs is costed one after another, each on all episodes at once: XLA would otherwise sum episodes in an
-    order that depends on the batch, and the last bits of a cost with it.
-    """
-
-    @jax.custom_batching.sequential_vmap
-    def cost(design: Any, params: Any) -> Evaluation:
-        keys = jax.vmap(jax.random.key)(params.seeds)
-        states = jax.vmap(lambda key: play(env, lambda state: env.decide(design, state, params), key, params))(keys)
-        metrics = jax.tree.map(
-            lambda leaf: jnp.mean(leaf.astype(jnp.float32), axis=0), jax.vmap(lambda s: env.metrics(s, params))(states)
-        )
+    def cost(design: jax.Array, params: Any) -> Evaluation:
+        states = _final_states(env, design, params)
+        metrics = jax.tree.map(mean_over_episodes, jax.vmap(lambda state: env.metrics(state, params))(states))
         return Evaluation(metrics, env.objective(metrics), jnp.bool_(True))
 
     return cost
+
+
+def policy_problem(
+    env: PolicyEnv[Any, Any],
+    *,
+    options: Options,
+    heuristics: Heuristics,
+    params: Any,
+    held_out_params: Any,
+    reference: tuple[str, str],
+    bound: YardstickRule,
+    objective: Objective,
+    notes: Sequence[str],
+    sweep: Sweep | None = None,
+    form: str = "decisions",
+    batch_sizes: tuple[int, ...] = BATCH_SIZES,
+    best: Callable[[Any], Any] | None = None,
+    derived: Callable[[Any], Mapping[str, float]] = lambda metrics: {},
+) -> Problem:
+    """The problem of a policy family.
+
+    Args:
+        env: the environment, of the form of decisions.
+        options: of the instance.
+        heuristics: the policies of the field, and the space of all.
+        params: of the search's episodes.
+        held_out_params: of the episodes that scores are taken on.
+        reference: the heuristic's name, and where it comes from.
+        bound: gives the yardstick that no policy beats.
+        objective: what is minimised.
+        notes: what is synthetic or uncalibrated.
+        sweep: the option that results are drawn against.
+        form: the name of the form of decisions.
+        batch_sizes: what batches are padded to.
+        best: `params -> metrics` of the bound, for the breakdown; None where the bound has no metrics.
+        derived: `metrics -> {name with unit: figure}`, what the breakdown says beside the metrics.
+    """
+    name, source = reference
+    problem = Problem(
+        instance=options,
+        space=heuristics.space,
+        objective=objective,
+        cost=policy_cost(env),
+        params=params,
+        held_out_params=held_out_params,
+        reference_rule=costed(name, lambda problem: heuristics.design(name), source),
+        bound_rule=bound,
+        forms={form: lambda problem: env, **ONE_SHOT_FORMS},
+        breakdown=lambda values: _break_down(problem, values, best, derived),
+        baselines=heuristics.makers,
+        diagram=functools.partial(_draw, env, params),
+        batch_sizes=batch_sizes,
+        notes=tuple(notes),
+        sweep=sweep,
+    )
+    return problem
+
+
+def _draw(env: PolicyEnv[Any, Any], params: Any, design: np.ndarray) -> Diagram:
+    """The first of the episodes that searches cost a design on."""
+    states, actions = [_on_host(_started(env, params.seeds[0], params))], []
+    for _ in range(env.horizon):
+        action, moved, over = _on_host(_decided(env, design, states[-1], params))
+        if over:
+            break
+        states.append(moved)
+        actions.append(action)
+    return env.drawing(states, actions, params)
+
+
+def _break_down(
+    problem: Problem,
+    values: Mapping[str, Any],
+    best: Callable[[Any], Any] | None,
+    derived: Callable[[Any], Mapping[str, float]],
+) -> Breakdown:
+    """The metrics of a design, the reference and the bound on both sets of episodes; the design's as totals."""
+    designs = np.stack([problem.space.encode(values), np.array(problem.reference.design, np.int32)])
+    sets = {
+        "search": (problem.params, problem.evaluate),
+        "held-out": (problem.held_out_params, problem.evaluate_held_out),
+    }
+    rows, totals = [], {}
+    for which, (params, evaluate) in sets.items():
+        found = evaluate(designs).metrics
+        policies = {
+            "design": jax.tree.map(lambda leaf: float(leaf[0]), found),
+            problem.reference.name: jax.tree.map(lambda leaf: float(leaf[1]), found),
+        }
+        if best is not None:
+            policies[problem.bound.name] = jax.tree.map(float, best(params))
+        for policy, metrics in policies.items():
+            figures = {**metrics._asdict(), **derived(metrics)}
+            rows.append({"episodes": which, "policy": policy, **figures})
+            if policy == "design":
+                totals |= {f"{which}_{key}": value for key, value in figures.items()}
+    return Breakdown(totals, rows, problem.notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -13,86 +13,71 @@ import numpy as np
 from ...costmodels import wide
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.errors import DsegymError, UnknownNameError
+from .evaluation import Evaluation, Objective, Sweep, Yardstick
+from .options import Options, texts
 from .spaces import DesignSpace
 
 if TYPE_CHECKING:
     from ...costmodels.diagram import Diagram
     from .functional import FunctionalEnv
 
-__all__ = ["ENUMERABLE", "Evaluation", "Objective", "Problem", "Sweep", "Yardstick", "one_shot_problem"]
+__all__ = ["ENUMERABLE", "Problem", "YardstickRule", "costed", "enumerated", "given"]
 
 # Batches are padded to one of these sizes, so that a problem compiles four times at most whatever agents ask for; the
 # default of `Problem.batch_sizes`.
 BATCH_SIZES = (1, 128, 1024, 4096)
+# The sizes that follow a problem's own where JAX runs on an accelerator, which small batches leave idle.
+ACCELERATOR_BATCH_SIZES = (4096, 16384)
 
-ENUMERABLE = 2**16  # designs of a space that `one_shot_problem` enumerates when it is made: well under a second
+ENUMERABLE = 2**16  # designs of a space that `enumerated` costs when it is asked: well under a second
 
-
-class Evaluation(NamedTuple):
-    """Costs of designs; scalars from a cost function, arrays [B] from `Problem.evaluate`."""
-
-    metrics: Any  # the family's named tuple, the unit in every field name
-    objective: Any  # float32, to be minimised; a penalty above every feasible value where not feasible
-    feasible: Any  # bool, whether the constraints hold
+YardstickRule = Callable[["Problem"], Yardstick]
 
 
-@dataclass(frozen=True)
-class Objective:
-    """What an instance minimises."""
-
-    name: str
-    unit: str
-    summary: str
+def given(yardstick: Yardstick) -> YardstickRule:
+    """The rule of a yardstick that is known beforehand."""
+    return lambda problem: yardstick
 
 
-@dataclass(frozen=True)
-class Yardstick:
-    """A value to hold results against.
+def costed(name: str, design: Callable[[Problem], Sequence[int]], source: str) -> YardstickRule:
+    """The rule of a reference that is a design: its value is costed when asked for, on the held-out cases if any.
 
-    Attributes:
-        name: of the baseline (for a reference), or `optimum`, `bound` or `best known` (for a bound).
-        value: in the objective's unit.
-        source: where it comes from: a command, a paper, a derivation.
-        design: int32[n] that has this value, if there is one.
+    Args:
+        name: of the baseline.
+        design: makes the design, int[n].
+        source: where the design comes from.
     """
 
-    name: str
-    value: float
-    source: str
-    design: tuple[int, ...] | None = None
+    def rule(problem: Problem) -> Yardstick:
+        chosen = tuple(int(index) for index in design(problem))
+        return Yardstick(name, float(problem.evaluate_held_out(chosen).objective[0]), source, chosen)
+
+    return rule
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """How an instance's designs and yardsticks are drawn against one of its options, a budget say.
+def enumerated(space: DesignSpace) -> YardstickRule:
+    """The rule of an optimum over all designs, on the held-out cases if any.
 
-    Attributes:
-        option: of the scenario; designs keep their meaning when it changes.
-        values: of the option, ascending numbers.
-        x_label, y_label: the axes' names with units.
-        to_y: the objective's value as it is drawn, `lambda failure: 1 - failure` for an accuracy.
-        baselines: drawn beside the reference, the bound and the best design found.
-        own: the one of `values` that the option's value stands for where it is a word.
+    Raises:
+        DsegymError: the space has more than `ENUMERABLE` designs.
     """
+    if space.size > ENUMERABLE:
+        raise DsegymError(f"{space.size} designs are too many to enumerate; give a bound.")
 
-    option: str
-    values: tuple[str, ...]
-    x_label: str
-    y_label: str
-    to_y: Callable[[float], float]
-    baselines: tuple[str, ...] = ()
-    own: str = ""
+    def rule(problem: Problem) -> Yardstick:
+        everything = space.enumerate(0, space.size)
+        result = problem.evaluate_held_out(everything)
+        best = int(np.argmin(np.where(result.feasible, result.objective, np.inf)))
+        return Yardstick(
+            "optimum", float(result.objective[best]), "exhaustive enumeration", tuple(map(int, everything[best]))
+        )
+
+    return rule
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _evaluate_batch(cost: Callable, designs: jax.Array, params: Any) -> Evaluation:
     return jax.vmap(cost, in_axes=(0, None))(designs, params)
-
-
-def _one_shot_forms() -> Mapping[str, Callable[[Problem], FunctionalEnv]]:
-    from .functional import ONE_SHOT_FORMS  # which builds on this module
-
-    return ONE_SHOT_FORMS
 
 
 def _to_host(leaf: Any, count: int) -> np.ndarray:
@@ -105,17 +90,15 @@ class Problem:
     """An instance: a scenario with its workload, platform and objective fixed.
 
     Attributes:
-        scenario: the registered environment id.
-        options: the instance's options, every default filled in.
+        instance: the instance's typed options, which know the scenario's id.
         space: the design space.
         objective: what is minimised.
         cost: pure JAX, `(design int32[n], params) -> Evaluation` of scalars; the same object for all instances that
             differ in `params` only, so that they share compiled code.
         params: a pytree of arrays, the second argument of `cost`.
-        reference: the named baseline's value; where there are held-out cases, its value on them.
-        bound: the optimum, a proven bound, or (labelled so) the best known value; on the held-out cases likewise.
-        forms: {form: makes the functional environment}, the first being the default; a one-shot family's two when left
-            out.
+        reference_rule: gives `reference`, when it is first asked for.
+        bound_rule: gives `bound`.
+        forms: {form: makes the functional environment}, the first being the default.
         breakdown: `({name: value}) -> Breakdown` of one design; values need not be in the space.
         relaxation: `(weights, params) -> float32`, a differentiable stand-in for log(objective) with a penalty for
             broken constraints; `weights` is a tuple of float32[values of parameter i], each summing to 1. None where
@@ -130,15 +113,14 @@ class Problem:
         sweep: the option that results are drawn against. None where there is none.
     """
 
-    scenario: str
-    options: Mapping[str, str]
+    instance: Options
     space: DesignSpace
     objective: Objective
     cost: Callable[[Any, Any], Evaluation]
     params: Any
-    reference: Yardstick
-    bound: Yardstick
-    forms: Mapping[str, Callable[[Problem], FunctionalEnv]] = field(default_factory=_one_shot_forms)
+    reference_rule: YardstickRule
+    bound_rule: YardstickRule
+    forms: Mapping[str, Callable[[Problem], FunctionalEnv[Any, Any]]]
     breakdown: Callable[[Mapping[str, Any]], Breakdown] | None = None
     relaxation: Callable[[Any, Any], Any] | None = None
     baselines: Mapping[str, Callable[[], Sequence[int]]] = field(default_factory=dict)
@@ -147,6 +129,26 @@ class Problem:
     notes: Sequence[str] = field(default=())
     held_out_params: Any = None
     sweep: Sweep | None = None
+
+    @property
+    def scenario(self) -> str:
+        """The registered environment id."""
+        return self.instance.scenario_id
+
+    @functools.cached_property
+    def options(self) -> Mapping[str, str]:
+        """{option: canonical text}, every default filled in."""
+        return texts(self.instance)
+
+    @functools.cached_property
+    def reference(self) -> Yardstick:
+        """The named baseline's value; where there are held-out cases, its value on them."""
+        return self.reference_rule(self)
+
+    @functools.cached_property
+    def bound(self) -> Yardstick:
+        """The optimum, a proven bound, or (labelled so) the best known value; on the held-out cases likewise."""
+        return self.bound_rule(self)
 
     @property
     def name(self) -> str:
@@ -177,25 +179,45 @@ class Problem:
 
     def _evaluate_with(self, params: Any, designs: object) -> Evaluation:
         checked = self.space.check(designs)
-        largest = self.batch_sizes[-1]
+        largest = self._sizes[-1]
         starts = range(0, max(len(checked), 1), largest)
         parts = [self._evaluate_padded(params, checked[start : start + largest]) for start in starts]
         return parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
     def _evaluate_padded(self, params: Any, designs: np.ndarray) -> Evaluation:
         count = len(designs)
-        size = next(size for size in self.batch_sizes if size >= count)
+        size = next(size for size in self._sizes if size >= count)
         padded = np.zeros((size, len(self.space)), np.int32)
         padded[:count] = designs
         result = _evaluate_batch(self.cost, padded, params)
         result = jax.tree.map(
             lambda leaf: _to_host(leaf, count), result, is_leaf=lambda leaf: isinstance(leaf, wide.Wide)
         )
-        return result._replace(objective=result.objective.astype(np.float64))
+        objective = result.objective.astype(np.float64)
+        if self.objective.exact_metric:  # float32 rounds what does not fit its 24 bits
+            exact = getattr(result.metrics, self.objective.exact_metric).astype(np.float64)
+            objective = np.where(result.feasible, exact, objective)
+        return result._replace(objective=objective)
+
+    def exact_objective(self, designs: np.ndarray, objective: np.ndarray) -> np.ndarray:
+        """float64[F]: the objectives of episodes that environments have finished, which count in float32.
+
+        Args:
+            designs: int32[F, n].
+            objective: float32[F].
+        """
+        rounded = bool(self.objective.exact_metric) and objective.size and float(np.max(objective)) >= 2**24
+        return self.evaluate(designs).objective if rounded else objective.astype(np.float64)
+
+    @functools.cached_property
+    def _sizes(self) -> tuple[int, ...]:
+        """What batches are padded to, ascending."""
+        more = () if jax.default_backend() == "cpu" else ACCELERATOR_BATCH_SIZES
+        return (*self.batch_sizes, *(size for size in more if size > self.batch_sizes[-1]))
 
     @functools.cached_property
     def _warm(self) -> bool:
-        for size in self.batch_sizes:
+        for size in self._sizes:
             self._evaluate_padded(self.params, np.zeros((size, len(self.space)), np.int32))
         return True
 
@@ -210,10 +232,7 @@ class Problem:
         """
         if self.held_out_params is None:
             return self
-        reference = self.reference
-        if reference.design is not None:
-            reference = replace(reference, value=float(self.evaluate(reference.design).objective[0]))
-        return replace(self, reference=reference, held_out_params=None)
+        return replace(self, held_out_params=None, bound_rule=lambda problem: self.bound)
 
     def decode(self, design: object) -> dict[str, int | float | str]:
         """{name: value} of one design, int[n]."""
@@ -229,39 +248,3 @@ class Problem:
         if form not in self.forms:
             raise UnknownNameError("form", form, self.forms)
         return self.forms[form](self.as_searched)
-
-
-def one_shot_problem(
-    *,
-    reference: tuple[str, Mapping[str, object], str],
-    bound: Yardstick | None = None,
-    space: DesignSpace,
-    **fields: Any,
-) -> Problem:
-    """A problem whose reference is costed here, and whose optimum is enumerated here if the space is small; both on the
-    held-out cases where there are any.
-
-    Args:
-        reference: the baseline's name, its design as {parameter: value}, and where it comes from.
-        bound: needed where the space has more than `ENUMERABLE` designs.
-        space: the design space.
-        **fields: the remaining fields of `Problem`.
-
-    Raises:
-        InvalidDesignError: the reference is not in the space.
-        DsegymError: no bound is given and the space is too large to enumerate.
-    """
-    name, values, source = reference
-    unknown = Yardstick("", float("nan"), "")
-    problem = Problem(space=space, reference=unknown, bound=unknown, **fields)
-    design = space.encode(values)
-    value = float(problem.evaluate_held_out(design).objective[0])
-    if bound is None:
-        if space.size > ENUMERABLE:
-            raise DsegymError(f"{problem.scenario}: {space.size} designs are too many to enumerate; give a bound.")
-        everything = space.enumerate(0, space.size)
-        result = problem.evaluate_held_out(everything)
-        best = int(np.argmin(np.where(result.feasible, result.objective, np.inf)))
-        optimum = float(result.objective[best])
-        bound = Yardstick("optimum", optimum, "exhaustive enumeration", tuple(map(int, everything[best])))
-    return replace(problem, reference=Yardstick(name, value, source, tuple(map(int, design))), bound=bound)

@@ -11,26 +11,27 @@ import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
 from ...costmodels.errors import DsegymError, UnknownNameError
+from .options import Option, Options, options_of, parse, texts
 
 if TYPE_CHECKING:
+    from .functional import FunctionalEnv
     from .problem import Problem
 
 __all__ = [
     "BUILT_IN",
-    "Option",
     "Scenario",
     "load_scenario",
+    "make_functional",
     "make_problem",
-    "number_between",
     "register",
     "scenario_ids",
     "scenario_module",
-    "whole_between",
+    "unregister",
 ]
 
 # Environment id: where its `Scenario` is.
@@ -50,54 +51,15 @@ BUILT_IN: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Option:
-    """One thing that tells instances of a scenario apart.
-
-    Attributes:
-        default: the value when the user gives none.
-        choices: the values, or a function that lists them.
-        summary: one line for the user.
-        accepts: whether a value that is no listed choice is good all the same (a file, say).
-        also: which values those are, in words, for the error of one that is not.
-    """
-
-    default: str
-    choices: Sequence[str] | Callable[[], Sequence[str]]
-    summary: str
-    accepts: Callable[[str], bool] = lambda value: False
-    also: str = ""
-
-    def values(self) -> tuple[str, ...]:
-        """The listed values."""
-        return tuple(self.choices() if callable(self.choices) else self.choices)
-
-
-def number_between(least: float, most: float) -> Callable[[str], bool]:
-    """An option's `accepts`: numbers, both ends included."""
-
-    def accepts(value: str) -> bool:
-        try:
-            return least <= float(value) <= most
-        except ValueError:
-            return False
-
-    return accepts
-
-
-def whole_between(least: int, most: int) -> Callable[[str], bool]:
-    """An option's `accepts`: whole numbers written in digits, both ends included."""
-    return lambda value: value.isascii() and value.isdigit() and least <= int(value) <= most
-
-
-@dataclass(frozen=True)
 class Scenario:
     """A family's face.
 
     Attributes:
         summary: one line for the user.
-        options: {name: option}.
-        build: takes one value per option by keyword, and makes the problem.
-        core: the options of the instances that the scenario's tables cover; every combination when left out.
+        options_type: the dataclass of its options.
+        build: makes the problem of typed options.
+        core: what the instances that the scenario's tables cover change in the defaults; every combination of the
+            listed values when left out.
         facts: tables for `dsegym info`: [(title, rows)], made when asked.
         bounds: `(options, progress) -> rows`, recomputes the bounds of all instances that share one computation with
             the given one; `progress(done, total)` is called as it goes. None where the family has no such computation.
@@ -105,36 +67,45 @@ class Scenario:
     """
 
     summary: str
-    options: Mapping[str, Option]
-    build: Callable[..., Problem]
-    core: Callable[[], Sequence[Mapping[str, str]]] | None = None
+    options_type: type[Options]
+    build: Callable[[Any], Problem]
+    core: Callable[[], Sequence[Mapping[str, object]]] | None = None
     facts: Callable[[], Sequence[tuple[str, Sequence[Mapping[str, object]]]]] = lambda: ()
-    bounds: Callable[..., Sequence[Mapping[str, object]]] | None = None
+    bounds: Callable[[Any, Callable[[int, int], None]], Sequence[Mapping[str, object]]] | None = None
     stored_bounds: str | None = None
 
+    @property
+    def options(self) -> dict[str, Option]:
+        """{name: option}."""
+        return options_of(self.options_type)
+
     def core_instances(self) -> list[dict[str, str]]:
-        """The options of the core instances."""
+        """The options of the core instances, as canonical texts."""
         if self.core is not None:
-            return [dict(options) for options in self.core()]
+            return [self.resolve(changes) for changes in self.core()]
         values = [option.values() for option in self.options.values()]
         return [dict(zip(self.options, combination, strict=True)) for combination in itertools.product(*values)]
 
-    def resolve(self, options: Mapping[str, str]) -> dict[str, str]:
-        """The options with defaults filled in.
+    def resolve(self, options: Mapping[str, object]) -> dict[str, str]:
+        """The options as canonical texts, defaults filled in.
 
         Raises:
-            UnknownNameError: an option, or an option's value, that does not exist.
+            UnknownNameError: an option, or an option's name, that does not exist.
+            InvalidOptionError: a value of the wrong type or out of range.
         """
-        for name in options:
-            if name not in self.options:
-                raise UnknownNameError("option", name, self.options)
-        resolved = {}
-        for name, option in self.options.items():
-            value = str(options.get(name, option.default))
-            if value not in option.values() and not option.accepts(value):
-                raise UnknownNameError(name, value, [*option.values(), *([option.also] if option.also else [])])
-            resolved[name] = value
-        return resolved
+        return texts(parse(self.options_type, options))
+
+    def recompute_bounds(
+        self, options: Mapping[str, object], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> Sequence[Mapping[str, object]]:
+        """The rows of `bounds` for the user's options.
+
+        Raises:
+            DsegymError: the family has no such computation; or as `resolve`.
+        """
+        if self.bounds is None:
+            raise DsegymError("This scenario has no bounds to compute.")
+        return self.bounds(parse(self.options_type, options), progress)
 
 
 def register(scenario_id: str, location: str) -> None:
@@ -152,6 +123,12 @@ def register(scenario_id: str, location: str) -> None:
         additional_wrappers=(),
     )
     _LOCATIONS[scenario_id] = location
+
+
+def unregister(scenario_id: str) -> None:
+    """Takes a registered scenario back; nothing happens where there is none."""
+    gymnasium.registry.pop(scenario_id, None)
+    _LOCATIONS.pop(scenario_id, None)
 
 
 _LOCATIONS: dict[str, str] = {}
@@ -200,19 +177,46 @@ def scenario_module(scenario_id: str) -> str:
     return _LOCATIONS[scenario_id.rpartition(":")[2]].partition(":")[0]
 
 
-def make_problem(scenario_id: str, **options: str) -> Problem:
-    """An instance of a scenario; asked twice for the same one, it returns the same object (and its compiled code).
+def make_problem(scenario_id: str, **options: object) -> Problem:
+    """An instance of a scenario.
 
     Args:
         scenario_id: a registered environment id, `dsegym/AcceleratorSizing-v0` say.
-        **options: as `dsegym info SCENARIO` lists them; the rest take their defaults.
+        **options: as `dsegym info SCENARIO` lists them, as values or as text; the rest take their defaults. Equal
+            values are one instance, however they are written.
 
     Raises:
-        UnknownNameError: an unknown scenario, option or value; lists what exists.
+        UnknownNameError: an unknown scenario, option or name; lists what exists.
+        InvalidOptionError: a value of the wrong type or out of range; says what is allowed.
     """
-    resolved = load_scenario(scenario_id).resolve(options)
-    stamps = tuple(_stamp(value) for value in resolved.values())
-    return _build(scenario_id.rpartition(":")[2], tuple(resolved.items()), stamps)
+    scenario, name = load_scenario(scenario_id), scenario_id.rpartition(":")[2]
+    typed = parse(scenario.options_type, options, name)
+    return _build(name, typed, tuple(_stamp(value) for value in texts(typed).values()))
+
+
+def make_functional(
+    scenario_id: str, *, form: str | None = None, **options: object
+) -> tuple[FunctionalEnv[Any, Any], Any]:
+    """An instance's functional environment and its params, to be trained on inside `jit`, as with gymnax.
+
+    Args:
+        scenario_id: a registered environment id.
+        form: one of the instance's forms; the first when left out.
+        **options: as of `make_problem`.
+
+    Returns:
+        `env` with pure `reset(key, params)`, `step(key, state, action, params)`, `action_mask(state, params)`,
+        `observation_space` and `action_space`; and `params`, whose leaves are JAX arrays. An instance of the same
+        scenario whose params have the same shapes may share the environment: params with a leading axis are many.
+
+    Raises:
+        UnknownNameError, InvalidOptionError: as `make_problem`; or there is no such form.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    problem = make_problem(scenario_id, **options)
+    return problem.functional_env(form), jax.tree.map(jnp.asarray, problem.as_searched.params)
 
 
 def _stamp(value: str) -> tuple[str, int, int] | None:
@@ -225,6 +229,6 @@ def _stamp(value: str) -> tuple[str, int, int] | None:
 
 
 @functools.lru_cache(maxsize=256)
-def _build(scenario_id: str, options: tuple[tuple[str, str], ...], stamps: tuple[object, ...]) -> Problem:
+def _build(scenario_id: str, options: Options, stamps: tuple[object, ...]) -> Problem:
     del stamps  # of the files among the options: part of the key, so that an edited file is read again
-    return load_scenario(scenario_id).build(scenario_id=scenario_id, **dict(options))
+    return load_scenario(scenario_id).build(options)

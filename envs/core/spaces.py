@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...costmodels.errors import InvalidDesignError, UnknownNameError
 
-__all__ = ["DesignSpace", "Parameter"]
+if TYPE_CHECKING:
+    import jax
+
+__all__ = ["DesignSpace", "Heuristics", "Parameter"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,38 @@ class DesignSpace:
 
     def __len__(self) -> int:
         return len(self.parameters)
+
+    def __getitem__(self, name: str) -> Parameter:
+        """The parameter of a name.
+
+        Raises:
+            UnknownNameError: there is none.
+        """
+        if name not in self.names:
+            raise UnknownNameError("parameter", name, self.names)
+        return self.parameters[self.names.index(name)]
+
+    def values(self, design: jax.Array, dtype: type | None = None) -> dict[str, jax.Array]:
+        """{name: value} of a design inside `jit`: the one place where a cost function or a policy reads a design.
+
+        Args:
+            design: int32[..., n].
+            dtype: of the numbers; int32 when left out, or float32 where a parameter has a value that is not whole.
+
+        Returns:
+            Arrays [...] of the numbers chosen; where the values are names, of their indices, int32.
+        """
+        import jax.numpy as jnp
+
+        found = {}
+        for place, parameter in enumerate(self.parameters):
+            index = design[..., place]
+            if any(isinstance(value, str) for value in parameter.values):
+                found[parameter.name] = index
+            else:
+                table = np.asarray(parameter.values)
+                found[parameter.name] = jnp.asarray(table, dtype or ("i4" if table.dtype.kind in "iu" else "f4"))[index]
+        return found
 
     def check(self, designs: object) -> np.ndarray:
         """The designs as int32[B, n].
@@ -141,3 +177,48 @@ class DesignSpace:
         """The designs number `start` to `stop - 1` in lexicographic order, int32[stop - start, n]."""
         columns = np.unravel_index(np.arange(start, min(stop, self.size)), self.cardinalities)
         return np.stack(columns, axis=1).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Heuristics:
+    """Named designs of a space as a table: each is the neutral design but for a few values.
+
+    Attributes:
+        space: of the designs.
+        neutral: {parameter: value} of the design that changes nothing.
+        changes: {heuristic: {parameter: value} in which it differs from the neutral one}.
+    """
+
+    space: DesignSpace
+    neutral: Mapping[str, object]
+    changes: Mapping[str, Mapping[str, object]]
+
+    def encode(self, values: Mapping[str, object]) -> tuple[int, ...]:
+        """The design of {parameter: value}; what is not given is neutral.
+
+        Raises:
+            UnknownNameError, InvalidDesignError: as `DesignSpace.encode`.
+        """
+        return tuple(self.space.encode({**self.neutral, **values}).tolist())
+
+    def design(self, name: str) -> tuple[int, ...]:
+        """The design of a heuristic.
+
+        Raises:
+            UnknownNameError: there is no such heuristic.
+        """
+        if name not in self.changes:
+            raise UnknownNameError("heuristic", name, self.changes)
+        return self.encode(self.changes[name])
+
+    @property
+    def makers(self) -> dict[str, Callable[[], Sequence[int]]]:
+        """{heuristic: makes its design}, as `Problem.baselines` has them."""
+        return {name: functools.partial(self.design, name) for name in self.changes}
+
+    def rows(self) -> list[dict[str, object]]:
+        """A row a heuristic for `dsegym info`; a blank stands for the neutral value."""
+        return [
+            {"heuristic": name, **{key: str(values.get(key, "")) for key in self.neutral}}
+            for name, values in self.changes.items()
+        ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
@@ -15,12 +15,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ...costmodels.errors import DsegymError, UnknownNameError
+from ..core.functional import Step
 from ..core.problem import Problem
 from ..core.scenarios import make_problem
+from ..core.stepping import lane_keys, reset_lane, reset_lanes, step_lanes
 
 __all__ = ["FunctionalGymnasiumEnv", "FunctionalVectorEnv", "Recorder", "make_env", "make_vector_env"]
 
-# Takes the finished episodes of one step: designs int32[F, n], objective float32[F], feasible bool[F].
+# Takes the finished episodes of one step: designs int32[F, n], objective float64[F], feasible bool[F].
 Recorder = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 
 
@@ -55,7 +57,7 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.render_mode = render_mode
         self._state: Any = None
-        self._key: Any = None
+        self._key: Any = None  # of the episodes to come
         self._first: Any = None  # the state after `reset`; with the actions since, what a picture needs
         self._actions: list[np.ndarray] = []
         self._reset, self._step, self._design = _compiled_lane(problem, form)
@@ -64,8 +66,8 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
         """Starts an episode. The seed, once given, fixes everything that follows."""
         super().reset(seed=seed, options=options)
         if self._key is None or seed is not None:
-            self._key = jax.random.key(int(self.np_random.integers(2**31)))
-        self._key, self._state, observation, mask = self._reset(self._key)
+            self._key = lane_keys([self.np_random.integers(2**31) if seed is None else seed])[0]
+        (self._key, self._state), observation, mask = self._reset(self._key)
         if self.render_mode is not None:
             self._first, self._actions = self._state, []
         return np.array(observation), _with_mask({}, mask)
@@ -75,11 +77,13 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
         if self._state is None:
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
         action = np.asarray(action, np.int32)
-        self._key, self._state, result = self._step(self._key, self._state, action)
+        self._state, result = self._step(self._state, action)
         if self.render_mode is not None:
             self._actions.append(action)
         observation, reward, terminal, mask, info, final = jax.tree.map(np.asarray, result)
         ended = bool(terminal)
+        if ended and "design" in final:
+            final |= {"objective": self.problem.exact_objective(final["design"][None], final["objective"][None])[0]}
         return np.array(observation), float(reward), ended, False, _with_mask(info | final if ended else info, mask)
 
     def render(self):
@@ -105,21 +109,15 @@ def _compiled_lane(problem: Problem, form: str | None):
 
     @jax.jit
     def reset(key):
-        values = params()
-        key, initial_key, observation_key = jax.random.split(key, 3)
-        state = env.initial(initial_key, values)
-        return key, state, env.observation(state, observation_key, values), env.action_mask(state, values)
+        return reset_lane(env, key, params())
 
     @jax.jit
-    def step(key, state, action):
+    def step(state, action):
         values = params()
-        key, transition_key, reward_key, terminal_key, observation_key = jax.random.split(key, 5)
-        moved = env.transition(state, action, transition_key, values)
-        reward = env.reward(state, action, moved, reward_key, values)
-        terminal = env.terminal(moved, terminal_key, values)
-        observation = env.observation(moved, observation_key, values)
-        info = env.step_info(state, action, moved, values), env.transition_info(state, action, moved, values)
-        return key, moved, (observation, reward, terminal, env.action_mask(moved, values), *info)
+        moved = env.advance(state, action, values)
+        outcome = env.reward(state, moved, values), env.over(moved, values)
+        info = env.step_info(state, action, moved, values), env.final_info(moved, values)
+        return moved, (env.observation(moved, values), *outcome, env.action_mask(moved, values), *info)
 
     @jax.jit
     def design(state):
@@ -129,24 +127,12 @@ def _compiled_lane(problem: Problem, form: str | None):
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled_lanes(problem: Problem, form: str | None, num_envs: int):
-    """The jitted reset and step of a vector environment, shared by all of an instance's with as many lanes."""
-    step, reset = vector_step(problem.functional_env(form), num_envs)
-    params = functools.partial(_literals, _to_numpy(problem.params))
-
-    # Between calls the key travels as plain words: a typed key costs Python time at every call.
-    @jax.jit
-    def first(key):
-        (key, state), observation, mask = reset(key, params())
-        return (jax.random.key_data(key), state), observation, mask
-
-    @jax.jit
-    def following(carry, actions):
-        words, state = carry
-        (key, state), result = step((jax.random.wrap_key_data(words), state), actions, params())
-        return (jax.random.key_data(key), state), result
-
-    return first, following
+def _compiled_lanes(problem: Problem, form: str | None):
+    """The jitted reset and step of a vector environment, shared by all of an instance's."""
+    env, params = problem.functional_env(form), functools.partial(_literals, _to_numpy(problem.params))
+    return jax.jit(lambda keys: reset_lanes(env, keys, params())), jax.jit(
+        lambda lanes, actions: step_lanes(env, lanes, actions, params())
+    )
 
 
 def _to_numpy(params: Any) -> Any:
@@ -188,100 +174,74 @@ class FunctionalVectorEnv(VectorEnv):
         self.action_space = batch_space(env.action_space, num_envs)
         self._recorder = recorder
         self.step_s = 0.0  # s spent in `step`, recording left out
-        self._carry: Any = None
-        self._key: Any = None
-        self._reset, self._step = _compiled_lanes(problem, form, num_envs)
+        self._lanes: Any = None
+        self._reset, self._step = _compiled_lanes(problem, form)
 
-    def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
-        """Starts an episode in every lane; a list of seeds counts by its first."""
-        first = seed[0] if isinstance(seed, list) else seed
-        super().reset(seed=first, options=options)
-        if self._key is None or first is not None:
-            self._key = jax.random.key(int(self.np_random.integers(2**31)))
-        self._key, use = jax.random.split(self._key)
-        self._carry, observation, mask = self._reset(use)
+    def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None):
+        """Starts an episode in every lane. A seed stands for itself and those that follow it, one a lane; in a list,
+        every lane has its own, and a lane without one goes on drawing from the seed that it was given before.
+        """
+        given = [None] * self.num_envs if seed is None else seed
+        seeds = [given + lane for lane in range(self.num_envs)] if isinstance(given, int | np.integer) else list(given)
+        if len(seeds) != self.num_envs:
+            raise DsegymError(f"{len(seeds)} seeds are given for {self.num_envs} lanes; give one, or one for each.")
+        super().reset(seed=seeds[0], options=options)
+        fresh = [lane for lane, each in enumerate(seeds) if each is not None or self._lanes is None]
+        keys = np.zeros((self.num_envs, 2), np.uint32) if self._lanes is None else np.array(self._lanes.key)
+        if fresh:
+            drawn = [self.np_random.integers(2**31) if seeds[lane] is None else seeds[lane] for lane in fresh]
+            keys[fresh] = lane_keys(drawn)
+        self._lanes, observation, mask = self._reset(keys)
         return np.array(observation), _with_mask({}, mask)
 
     def step(self, actions):
         """One transition in every lane; lanes that end start again in the same step."""
-        if self._carry is None:
+        if self._lanes is None:
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
         start = time.perf_counter()
-        self._carry, result = self._step(self._carry, np.asarray(actions, np.int32))
-        observation, reward, terminal = (np.asarray(leaf) for leaf in result[:3])
-        mask = result[3] if result[3] is None else np.asarray(result[3])
+        self._lanes, step = self._step(self._lanes, np.asarray(actions, np.int32))
+        observation, reward, terminal = np.array(step.observation), np.asarray(step.reward), np.asarray(step.terminal)
+        info = _with_mask({}, step.action_mask)
         self.step_s += time.perf_counter() - start
-        info = _with_mask({}, mask)
-        for name, values in result[6].items():
+        for name, values in step.step_info.items():
             info |= {name: np.asarray(values), f"_{name}": np.ones(self.num_envs, bool)}
         if terminal.any():
-            final_observation, final = jax.tree.map(np.asarray, result[4:6])
-            info |= {
-                "final_obs": final_observation,
-                "_final_obs": terminal,
-                "final_info": final,
-                "_final_info": terminal,
-            }
+            info |= self._final(step, terminal)
+        return observation, reward, terminal, np.zeros_like(terminal), info
+
+    def _final(self, step: Step, terminal: np.ndarray) -> dict[str, Any]:
+        """What `info` says of the episodes that have just ended; they are recorded here."""
+        final = {name: np.asarray(values) for name, values in step.final_info.items()}
+        if "design" in final:
+            design, objective = final["design"][terminal], final["objective"][terminal]
+            exact = final["objective"].astype(np.float64)
+            exact[terminal] = self.problem.exact_objective(design, objective)
+            final["objective"] = exact
             if self._recorder is not None:
-                self._recorder(final["design"][terminal], final["objective"][terminal], final["feasible"][terminal])
-        return observation.copy(), reward, terminal, np.zeros_like(terminal), info
+                self._recorder(design, exact[terminal], final["feasible"][terminal])
+        return {
+            "final_obs": np.asarray(step.final_observation),
+            "_final_obs": terminal,
+            "final_info": final,
+            "_final_info": terminal,
+        }
 
     def warm_up(self) -> None:
         """Compiles `reset` and `step`; the environment's own state and random stream stay as they are."""
-        carry, _, _ = self._reset(jax.random.key(0))
-        actions = np.zeros_like(self.action_space.sample())
-        jax.block_until_ready(self._step(carry, actions))
-
-
-def vector_step(env, num_envs: int):
-    """The pure step and reset of `num_envs` lanes, for `jit` or `lax.scan`.
-
-    Returns:
-        `step((key, state), actions, params)` -> `((key, state), (observation, reward, terminal, action_mask,
-        final_observation, transition_info, step_info))`, everything with leading axis `num_envs`, and
-        `reset(key, params)` -> `((key, state), observation, action_mask)`.
-    """
-
-    def lane(key, state, action, params):
-        keys = jax.random.split(key, 6)
-        moved = env.transition(state, action, keys[0], params)
-        reward = env.reward(state, action, moved, keys[1], params)
-        terminal = env.terminal(moved, keys[2], params)
-        final = env.transition_info(state, action, moved, params)
-        info = env.step_info(state, action, moved, params)  # before the lane starts again
-        final_observation = env.observation(moved, keys[3], params)
-        fresh = env.initial(keys[4], params)
-        after = jax.tree.map(lambda new, old: jnp.where(terminal, new, old), fresh, moved)
-        observation = env.observation(after, keys[5], params)
-        return after, (observation, reward, terminal, env.action_mask(after, params), final_observation, final, info)
-
-    def step(carry, actions, params):
-        key, state = carry
-        key, use = jax.random.split(key)
-        state, result = jax.vmap(lane, in_axes=(0, 0, 0, None))(jax.random.split(use, num_envs), state, actions, params)
-        return (key, state), result
-
-    def reset(key, params):
-        key, use, observe = jax.random.split(key, 3)
-        state = jax.vmap(env.initial, in_axes=(0, None))(jax.random.split(use, num_envs), params)
-        observation = jax.vmap(env.observation, in_axes=(0, 0, None))(
-            state, jax.random.split(observe, num_envs), params
-        )
-        mask = jax.vmap(env.action_mask, in_axes=(0, None))(state, params)
-        return (key, state), observation, mask
-
-    return step, reset
+        lanes, _, _ = self._reset(lane_keys([0] * self.num_envs))
+        actions = np.zeros((self.num_envs, *(self.single_action_space.shape or ())), np.int32)
+        jax.block_until_ready(self._step(lanes, actions))
 
 
 def make_env(
-    *, scenario: str, form: str | None = None, render_mode: str | None = None, **options: str
+    *, scenario: str, form: str | None = None, render_mode: str | None = None, **options: object
 ) -> FunctionalGymnasiumEnv:
     """Gymnasium's `entry_point` of every scenario."""
     return FunctionalGymnasiumEnv(make_problem(scenario, **options), form, render_mode)
 
 
 def make_vector_env(
-    *, scenario: str, num_envs: int = 1, form: str | None = None, **options: str
+    *, scenario: str, num_envs: int = 1, form: str | None = None, **options: object
 ) -> FunctionalVectorEnv:
     """Gymnasium's `vector_entry_point` of every scenario."""
     return FunctionalVectorEnv(make_problem(scenario, **options), num_envs, form)

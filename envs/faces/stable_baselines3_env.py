@@ -26,8 +26,8 @@ class StableBaselines3Env(VecEnv):
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> np.ndarray:
-        """Starts an episode in every lane, with the seed given to `seed`, if any."""
-        observation, info = self._env.reset(seed=self._seeds[0])
+        """Starts an episode in every lane, with the seeds of `seed`, if any."""
+        observation, info = self._env.reset(seed=list(self._seeds))
         self._reset_seeds()
         self._masks = info.get("action_mask")
         return observation

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...costmodels.diagram import Diagram, Rectangle
 
-__all__ = ["draw_batch", "draw_cascade", "draw_context", "draw_plan", "draw_problem", "draw_tree"]
+__all__ = ["draw_batch", "draw_cascade", "draw_plan", "draw_problem", "draw_tree"]
 
 _INSET = 0.1  # of a row, above and below what lies in it
 
@@ -147,34 +147,6 @@ def draw_cascade(states: Sequence[Any], *, budget: float, models: Sequence[str])
         y_label="question",
         x_range=(0.0, budget),
         y_range=(0.0, float(count)),
-        rectangles=found,
-    )
-
-
-def draw_context(states: Sequence[Any], *, budget: float) -> Diagram:
-    """A context: tokens asleep, then each query's, as high as its accuracy; states of `SleepTime`.
-
-    Args:
-        states: of the episode so far.
-        budget: in offline tokens.
-    """
-    found = []
-    for before, after in itertools.pairwise(states):
-        start, end = (budget - float(state.left_tokens) for state in (before, after))
-        answered = int(after.answered)
-        if answered == 0:
-            found.append(Rectangle(start, 0.0, end - start, 1.0, "asleep", f"asleep: {end - start:,.0f} tokens"))
-        elif answered > int(before.answered):
-            right = float(after.accuracy) * answered - float(before.accuracy) * (answered - 1)
-            label = f"query {answered}: accuracy {right:.2f}, {end - start:,.0f} offline tokens' worth"
-            found.append(Rectangle(start, 0.0, end - start, right, "query", label))
-    last = states[-1]
-    return Diagram(
-        title=f"a context: queries answered {max(int(last.answered), 0)}, mean accuracy {float(last.accuracy):.3f}",
-        x_label="budget (offline tokens)",
-        y_label="accuracy of a query (fraction)",
-        x_range=(0.0, budget),
-        y_range=(0.0, 1.0),
         rectangles=found,
     )
 

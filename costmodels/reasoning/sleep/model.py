@@ -14,7 +14,7 @@ shapes that broadcast; the rest is plain NumPy in float64.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,11 +28,10 @@ __all__ = [
     "SLEEP_TOKENS",
     "WIDTH",
     "WORTH_TOKENS",
-    "Allocation",
     "accuracy",
-    "best_allocation",
     "break_even_tokens",
     "cheapest_sleep",
+    "constant_rows",
     "cost_per_query",
     "difficulty_hint",
     "doublings",
@@ -121,62 +120,16 @@ def cheapest_sleep(tokens: float, *, predictability: float, queries: float, pric
     return float(min(SLEEP_TOKENS * np.log(gain), limit))
 
 
-class Allocation(NamedTuple):
-    """How contexts are best served by who knows everything."""
-
-    sleep_tokens: np.ndarray  # float64[E]
-    test_tokens: np.ndarray  # float64[E, Q], 0 beyond a context's queries
-    accuracy: np.ndarray  # float64[E], mean over a context's queries, of this allocation
-    bound: np.ndarray  # float64[E], no allocation has a higher accuracy
-
-
-def best_allocation(
-    *, queries: Any, predictability: Any, difficulty: Any, budget_tokens: Any, price: float
-) -> Allocation:
-    """The best sleep and test-time tokens of contexts whose hidden values are known.
-
-    The accuracy is concave in all tokens together: minus an exponential of minus a concave sum. For a given s the best
-    b fill up to a common marginal gain (bisection on it); what s gains at the margin falls with s (bisection on s). The
-    bound adds to the accuracy found the Frank-Wolfe gap: by concavity no point of the budget's simplex lies higher
-    than the tangent plane.
-
-    Args:
-        queries: int[E], at least 1.
-        predictability: float[E], rho.
-        difficulty: float[E, Q], d; what lies beyond a context's queries is ignored.
-        budget_tokens: float, offline tokens that s + t sum b may cost.
-        price: t.
-    """
-    n, rho = np.asarray(queries, float), np.asarray(predictability, float)
-    scale = SCALE_TOKENS * np.asarray(difficulty, float)
-    asked = np.arange(scale.shape[1]) < n[:, None]
-    first = np.log(GAP / scale)  # ln of the marginal gain of a query's first token
-
-    def filled(sleep: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """b [E, Q], marginal gains by test-time token [E, Q], and by offline token slept [E]."""
-        saved = (-rho * WORTH_TOKENS * np.expm1(-sleep / SLEEP_TOKENS))[:, None]
-        room = np.maximum(budget_tokens - sleep, 0.0) / price
-        high = np.where(asked, first - saved / scale, -np.inf).max(1)
-        low = np.where(asked, first - (saved + room[:, None]) / scale, np.inf).min(1)
-        for _ in range(50):
-            level = (low + high) / 2
-            spent = np.where(asked, np.maximum(scale * (first - level[:, None]) - saved, 0.0), 0.0).sum(1)
-            low, high = np.where(spent > room, level, low), np.where(spent > room, high, level)
-        test = np.where(asked, np.maximum(scale * (first - high[:, None]) - saved, 0.0), 0.0)
-        gain = np.where(asked, np.exp(first - (saved + test) / scale), 0.0)
-        return test, gain, gain.sum(1) * rho * WORTH_TOKENS / SLEEP_TOKENS * np.exp(-sleep / SLEEP_TOKENS)
-
-    low, high = np.zeros(len(n)), np.full(len(n), float(budget_tokens))
-    for _ in range(45):
-        sleep = (low + high) / 2
-        _, gain, of_sleep = filled(sleep)
-        more = of_sleep > gain.max(1) / price
-        low, high = np.where(more, sleep, low), np.where(more, high, sleep)
-    sleep = low
-    test, gain, of_sleep = filled(sleep)
-    saved = (-rho * WORTH_TOKENS * np.expm1(-sleep / SLEEP_TOKENS))[:, None]
-    failed = np.where(asked, GAP * np.exp(-(saved + test) / scale), 0.0).sum(1)
-    steepest = np.maximum(of_sleep, gain.max(1) / price)
-    gap = steepest * budget_tokens - of_sleep * sleep - (gain * test).sum(1)
-    reached = CEILING - failed / n
-    return Allocation(sleep, test, reached, reached + np.maximum(gap, 0.0) / n)
+def constant_rows() -> list[dict[str, object]]:
+    """The constants, a row each, for people."""
+    synthetic = {
+        "accuracy with unlimited tokens, A": CEILING,
+        "accuracy lost without tokens, B": GAP,
+        "scale of test-time tokens, tau": SCALE_TOKENS,
+        "test-time tokens that sleep replaces, G": WORTH_TOKENS,
+        "scale of offline tokens, sigma": SLEEP_TOKENS,
+    }
+    rows: list[dict[str, object]] = [
+        {"constant": name, "value": value, "status": "synthetic"} for name, value in synthetic.items()
+    ]
+    return [*rows, {"constant": "price of a test-time token, t", "value": 10, "status": "recalled"}]

@@ -1,0 +1,1 @@
+"""Sleep-time compute: the model, the game of one context, its bound and its picture."""

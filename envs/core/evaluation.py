@@ -1,0 +1,74 @@
+"""What a design costs, what an instance minimises, and the values that results are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+__all__ = ["Evaluation", "Objective", "Sweep", "Yardstick"]
+
+
+class Evaluation(NamedTuple):
+    """Costs of designs; scalars from a cost function, arrays [B] from `Problem.evaluate`."""
+
+    metrics: Any  # the family's named tuple, the unit in every field name
+    objective: Any  # float32, to be minimised; a penalty above every feasible value where not feasible
+    feasible: Any  # bool, whether the constraints hold
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What an instance minimises.
+
+    Attributes:
+        name: of the quantity.
+        unit: of its values; empty for a pure number.
+        summary: one line for the user.
+        exact_metric: the metric, an exact integer in the objective's unit, that the objective rounds to float32;
+            `Problem.evaluate` gives feasible designs this value. Empty where no metric is.
+    """
+
+    name: str
+    unit: str
+    summary: str
+    exact_metric: str = ""
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """A value to hold results against.
+
+    Attributes:
+        name: of the baseline (for a reference), or `optimum`, `bound` or `best known` (for a bound).
+        value: in the objective's unit.
+        source: where it comes from: a command, a paper, a derivation.
+        design: int32[n] that has this value, if there is one.
+    """
+
+    name: str
+    value: float
+    source: str
+    design: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """How an instance's designs and yardsticks are drawn against one of its options, a budget say.
+
+    Attributes:
+        option: of the scenario; designs keep their meaning when it changes.
+        values: of the option, ascending numbers.
+        x_label, y_label: the axes' names with units.
+        to_y: the objective's value as it is drawn, `lambda failure: 1 - failure` for an accuracy.
+        baselines: drawn beside the reference, the bound and the best design found.
+        own: the one of `values` that the option's value stands for where it is a word.
+    """
+
+    option: str
+    values: tuple[str, ...]
+    x_label: str
+    y_label: str
+    to_y: Callable[[float], float]
+    baselines: tuple[str, ...] = ()
+    own: str = ""

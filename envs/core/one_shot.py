@@ -1,0 +1,204 @@
+"""One-shot families: a cost function gives a problem and two environments. Shapes: n parameters, C the most values."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .evaluation import Evaluation, Yardstick
+from .features import Discrete, Feature, MultiDiscrete
+from .functional import FunctionalEnv
+from .problem import Problem, YardstickRule, costed, enumerated, given
+
+if TYPE_CHECKING:
+    from .options import Options
+    from .spaces import DesignSpace
+
+__all__ = ["ONE_SHOT_FORMS", "OneShotState", "ParametricEnv", "SequentialEnv", "one_shot_problem"]
+
+
+class OneShotState(NamedTuple):
+    """Where a one-shot episode stands."""
+
+    design: jax.Array  # int32[n], indices chosen so far, 0 where not yet chosen
+    step: jax.Array  # int32[], parameters chosen so far
+    objective: jax.Array  # float32[], of the finished design; 0 before
+    feasible: jax.Array  # bool[], of the finished design; False before
+
+
+@dataclass(frozen=True)
+class _OneShotEnv(FunctionalEnv[OneShotState, Any]):
+    """What the two one-shot forms share.
+
+    Reward: 0 before the end; then log(reference / objective), so that 0 is the reference and more is better.
+
+    Attributes:
+        cost: of the problem.
+        cardinalities: of its space, [n].
+        reference: the reference's value, the zero of the reward.
+    """
+
+    cost: Callable[[Any, Any], Evaluation]
+    cardinalities: tuple[int, ...]
+    reference: float
+
+    @classmethod
+    def of(cls, problem: Problem) -> _OneShotEnv:
+        """The form of a problem."""
+        return cls(problem.cost, tuple(problem.space.cardinalities.tolist()), problem.reference.value)
+
+    @property
+    def features(self) -> Sequence[Feature]:
+        """Of every parameter: whether it is chosen, and its index."""
+        n = (len(self.cardinalities),)
+        return (
+            Feature("chosen", n, meaning="1 for each parameter that is chosen"),
+            Feature("index", n, meaning="each parameter's index over its largest index; 0 where not chosen"),
+        )
+
+    def start(self, key: jax.Array, params: Any) -> OneShotState:
+        """No parameter is chosen."""
+        del key, params
+        return OneShotState(
+            jnp.zeros(len(self.cardinalities), jnp.int32), jnp.int32(0), jnp.float32(0), jnp.bool_(False)
+        )
+
+    @abstractmethod
+    def advance(self, state: OneShotState, action: jax.Array, params: Any) -> OneShotState: ...
+
+    def _costed(self, design: jax.Array, step: jax.Array, params: Any) -> OneShotState:
+        """The state with the design costed if it is complete: once, for the reward and the info alike.
+
+        A select, not a `lax.cond`: under `vmap` that would compute both branches anyway, and hand each lane a copy of
+        the parameters, which keeps XLA from folding them into the program.
+        """
+        done = step >= len(self.cardinalities)
+        evaluation = self.cost(design, params)
+        return OneShotState(design, step, jnp.where(done, evaluation.objective, 0.0), done & evaluation.feasible)
+
+    def observe(self, state: OneShotState, params: Any) -> Mapping[str, Any]:
+        """See `features`."""
+        del params
+        return {
+            "chosen": jnp.arange(len(self.cardinalities)) < state.step,
+            "index": state.design / np.maximum(np.array(self.cardinalities, np.int32) - 1, 1),
+        }
+
+    def over(self, state: OneShotState, params: Any) -> jax.Array:
+        """Whether every parameter is chosen."""
+        del params
+        return state.step >= len(self.cardinalities)
+
+    def reward(self, state: OneShotState, next_state: OneShotState, params: Any) -> jax.Array:
+        """float32: log(reference / objective) of the finished design, 0 before."""
+        del state
+        done = self.over(next_state, params)
+        return jnp.where(done, jnp.log(self.reference / jnp.where(done, next_state.objective, 1.0)), 0.0)
+
+    def final_info(self, state: OneShotState, params: Any) -> dict[str, jax.Array]:
+        """The finished episode's design, objective and feasibility."""
+        del params
+        return {"design": state.design, "objective": state.objective, "feasible": state.feasible}
+
+    def design(self, state: OneShotState, params: Any) -> jax.Array:
+        """int32[n]."""
+        del params
+        return state.design
+
+    def evaluation(self, state: OneShotState, params: Any) -> Evaluation:
+        """Costs of the design."""
+        return self.cost(state.design, params)
+
+
+class ParametricEnv(_OneShotEnv):
+    """One MultiDiscrete action sets every parameter; an episode is one step."""
+
+    horizon = 1
+
+    @property
+    def action_space(self) -> MultiDiscrete:
+        """An index for each parameter."""
+        return MultiDiscrete(np.array(self.cardinalities, np.int32), dtype=np.int32)
+
+    def advance(self, state: OneShotState, action: jax.Array, params: Any) -> OneShotState:
+        """Sets every parameter; an index that is too large counts as the largest."""
+        del state
+        counts = np.array(self.cardinalities, np.int32)
+        return self._costed(_clip(action, counts), jnp.int32(len(counts)), params)
+
+
+class SequentialEnv(_OneShotEnv):
+    """A Discrete action sets the next parameter; an episode is n steps. Actions beyond its values are masked."""
+
+    @property
+    def horizon(self) -> int:
+        """n: a step for each parameter."""
+        return len(self.cardinalities)
+
+    @property
+    def action_space(self) -> Discrete:
+        """The index of the next parameter."""
+        return Discrete(max(self.cardinalities))
+
+    def advance(self, state: OneShotState, action: jax.Array, params: Any) -> OneShotState:
+        """Sets the next parameter; a masked action counts as the parameter's largest index."""
+        value = _clip(action, jnp.asarray(self.cardinalities)[state.step])
+        here = jnp.arange(len(self.cardinalities)) == state.step  # a select: scatters are slow on CPUs
+        return self._costed(jnp.where(here, value, state.design), state.step + 1, params)
+
+    def legal(self, state: OneShotState, params: Any) -> jax.Array:
+        """bool[C]: the values of the next parameter."""
+        del params
+        step = jnp.minimum(state.step, len(self.cardinalities) - 1)
+        return jnp.arange(max(self.cardinalities)) < jnp.asarray(self.cardinalities)[step]
+
+
+def _clip(index: Any, cardinality: Any) -> jax.Array:
+    return jnp.clip(jnp.asarray(index, jnp.int32), 0, cardinality - 1)
+
+
+ONE_SHOT_FORMS: Mapping[str, Callable[[Problem], FunctionalEnv[Any, Any]]] = {
+    "parametric": ParametricEnv.of,
+    "sequential": SequentialEnv.of,
+}
+
+
+def one_shot_problem(
+    *,
+    options: Options,
+    space: DesignSpace,
+    reference: tuple[str, Mapping[str, object], str],
+    bound: Yardstick | YardstickRule | None = None,
+    **fields: Any,
+) -> Problem:
+    """A problem with the two one-shot forms, whose reference is a design, and whose optimum is enumerated if no bound
+    is given; both are costed when they are asked for, on the held-out cases where there are any.
+
+    Args:
+        options: of the instance.
+        space: the design space.
+        reference: the baseline's name, its design as {parameter: value}, and where it comes from.
+        bound: needed where the space has more than `problem.ENUMERABLE` designs.
+        **fields: the remaining fields of `Problem`.
+
+    Raises:
+        InvalidDesignError: the reference is not in the space.
+        DsegymError: no bound is given and the space is too large to enumerate.
+    """
+    name, values, source = reference
+    design = tuple(space.encode(values).tolist())
+    if bound is None:
+        bound = enumerated(space)
+    return Problem(
+        instance=options,
+        space=space,
+        reference_rule=costed(name, lambda problem: design, source),
+        bound_rule=given(bound) if isinstance(bound, Yardstick) else bound,
+        **{"forms": ONE_SHOT_FORMS, **fields},
+    )

@@ -1,0 +1,266 @@
+"""Typed options: a dataclass a scenario, whose fields know how a user's text becomes a value and back.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Batch(Options):
+    ...     samples: float = number(4, (1, 2, 4), least=1, most=64, unit="samples", summary="budget of a question")
+    >>> parse(Batch, {"samples": "8.0"})
+    Batch(samples=8)
+    >>> texts(parse(Batch, {"samples": "8e0"}))
+    {'samples': '8'}
+
+Numbers are parsed once, here; equal values are one instance, however they are written. Everything that says something
+about options is derived from the fields: `dsegym info`, errors, manifests, suites.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ...costmodels.errors import InvalidOptionError, UnknownNameError
+
+__all__ = ["Option", "Options", "choice", "custom", "file_or_name", "number", "options_of", "parse", "texts", "whole"]
+
+_Listed = Sequence[object] | Callable[[], Sequence[object]]
+_OptionsType = TypeVar("_OptionsType", bound="Options")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Base of every scenario's options; subclasses are frozen dataclasses whose fields this module's functions make.
+
+    Attributes:
+        scenario_id: the registered id under which the instance was asked for.
+    """
+
+    scenario_id: str = field(default="", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One thing that tells instances of a scenario apart, as its field declares it.
+
+    Attributes:
+        default: the value when the user gives none.
+        listed: the values that are shown and swept, or a function that lists them.
+        summary: one line for the user.
+        parse: a user's value (text, or of the option's type) to the option's; raises `ValueError` where it is none.
+        text: the canonical text of a value.
+        also: which values there are beside the listed ones, in words; empty where there are none.
+    """
+
+    default: Any
+    listed: _Listed
+    summary: str
+    parse: Callable[[object], Any]
+    text: Callable[[Any], str] = str
+    also: str = ""
+
+    def values(self) -> tuple[str, ...]:
+        """The texts of the listed values."""
+        return tuple(self.text(value) for value in (self.listed() if callable(self.listed) else self.listed))
+
+
+def _field(option: Option) -> Any:
+    return field(default=option.default, metadata={"option": option})
+
+
+def _number_text(value: float) -> str:
+    """The shortest text: 8000 of 8000.0, 0.1 of 0.1."""
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+
+
+def _words(
+    words: Mapping[str, object],
+) -> tuple[Callable[[object], tuple[bool, object]], Callable[[object], str | None]]:
+    def find(given: object) -> tuple[bool, object]:
+        return (True, words[given]) if isinstance(given, str) and given in words else (False, None)
+
+    def name(value: object) -> str | None:
+        return next((word for word, meant in words.items() if type(meant) is type(value) and meant == value), None)
+
+    return find, name
+
+
+def choice(default: str, listed: Sequence[str] | Callable[[], Sequence[str]], summary: str) -> Any:
+    """An option that takes one of the listed names and nothing else."""
+
+    def parse(given: object) -> str:
+        allowed = listed() if callable(listed) else listed
+        if str(given) not in allowed:
+            raise ValueError
+        return str(given)
+
+    return _field(Option(default, listed, summary, parse))
+
+
+def number(
+    default: object,
+    listed: Sequence[object],
+    *,
+    least: float,
+    most: float,
+    summary: str,
+    unit: str = "",
+    above: bool = False,
+    words: Mapping[str, object] | None = None,
+) -> Any:
+    """An option that takes any number of a range.
+
+    Args:
+        default: the number, or the value of a word.
+        listed: the numbers, and values of words, that are shown.
+        least, most: the range, both ends included.
+        summary: one line for the user.
+        unit: of the number.
+        above: whether `least` itself is left out.
+        words: {word that may stand in place of a number: the value that it means}.
+    """
+    return _numeric(default, listed, least, most, summary, unit, above, words or {}, whole=False)
+
+
+def whole(
+    default: object,
+    listed: Sequence[object],
+    *,
+    least: int,
+    most: int,
+    summary: str,
+    unit: str = "",
+    words: Mapping[str, object] | None = None,
+) -> Any:
+    """An option that takes any whole number of a range; arguments as of `number`."""
+    return _numeric(default, listed, least, most, summary, unit, False, words or {}, whole=True)
+
+
+def _numeric(
+    default: object,
+    listed: Sequence[object],
+    least: float,
+    most: float,
+    summary: str,
+    unit: str,
+    above: bool,
+    words: Mapping[str, object],
+    *,
+    whole: bool,
+) -> Any:
+    find, name = _words(words)
+    kind = "whole number" if whole else "number"
+    range_ = f"above {_number_text(least)}, to" if above else f"from {_number_text(least)} to"
+    also = f"any {kind} {range_} {_number_text(most)} {unit}".rstrip()
+
+    def parse(given: object) -> object:
+        found, meant = find(given)
+        if found:
+            return meant
+        if isinstance(given, bool) or not isinstance(given, str | numbers.Real):
+            raise ValueError
+        value = float(given)
+        if not (least <= value <= most) or (above and value == least) or (whole and not value.is_integer()):
+            raise ValueError
+        return int(value) if value.is_integer() else value
+
+    def text(value: Any) -> str:
+        return name(value) or _number_text(value)
+
+    return _field(Option(default, tuple(listed), summary, parse, text, also))
+
+
+def file_or_name(
+    default: str,
+    listed: Sequence[str] | Callable[[], Sequence[str]],
+    is_file: Callable[[str], bool],
+    also: str,
+    summary: str,
+) -> Any:
+    """An option that takes a listed name or the path of a user's file.
+
+    Args:
+        default: a name.
+        listed: the names.
+        is_file: whether a text that is no name is a path that the scenario reads.
+        also: which paths those are, in words.
+        summary: one line for the user.
+    """
+
+    def parse(given: object) -> str:
+        allowed = listed() if callable(listed) else listed
+        if str(given) not in allowed and not is_file(str(given)):
+            raise ValueError
+        return str(given)
+
+    return _field(Option(default, listed, summary, parse, also=also))
+
+
+def custom(
+    default: object,
+    listed: _Listed,
+    *,
+    parse: Callable[[object], Any],
+    also: str,
+    summary: str,
+    text: Callable[[Any], str] = str,
+) -> Any:
+    """An option with a grammar of its own.
+
+    Args:
+        default: the parsed value.
+        listed: parsed values.
+        parse: takes the user's value; raises `ValueError` where it is none of the option's.
+        also: which values there are, in words.
+        summary: one line for the user.
+        text: the canonical text of a parsed value; equal values have one text.
+    """
+    return _field(Option(default, listed, summary, parse, text, also))
+
+
+def options_of(kind: type[Options]) -> dict[str, Option]:
+    """{name: option} of a scenario's options, in order."""
+    return {each.name: each.metadata["option"] for each in dataclasses.fields(kind) if "option" in each.metadata}
+
+
+def parse(kind: type[_OptionsType], given: Mapping[str, object], scenario_id: str = "") -> _OptionsType:
+    """The options of a user's values; what is not given takes its default.
+
+    Raises:
+        UnknownNameError: an option that does not exist, or a name that is none of an option's.
+        InvalidOptionError: a value of the wrong type or out of range; says what is allowed.
+    """
+    declared = options_of(kind)
+    for name in given:
+        if name not in declared:
+            raise UnknownNameError("option", name, declared)
+    values = {}
+    for name, value in given.items():
+        try:
+            values[name] = declared[name].parse(value)
+        except (ValueError, TypeError, OverflowError):
+            raise _refusal(name, value, declared[name]) from None
+    return kind(**values, scenario_id=scenario_id)
+
+
+def _refusal(name: str, given: object, option: Option) -> Exception:
+    listed = option.values()
+    if not option.also:
+        return UnknownNameError(name, given, listed)
+    words = [text for text in listed if not _is_number(text)]  # the range says what the numbers are
+    refusal = UnknownNameError if words and isinstance(given, str) and not _is_number(given) else InvalidOptionError
+    return refusal(name, given, (*words, option.also))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def texts(options: Options) -> dict[str, str]:
+    """{name: canonical text} of every option: what manifests, suites and names of instances hold."""
+    return {name: option.text(getattr(options, name)) for name, option in options_of(type(options)).items()}
