@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 __all__ = ["Breakdown"]
 
@@ -19,6 +18,6 @@ class Breakdown:
         notes: what is synthetic or uncalibrated.
     """
 
-    totals: Mapping[str, Any]
-    rows: Sequence[Mapping[str, Any]]
+    totals: Mapping[str, float | str | None]
+    rows: Sequence[Mapping[str, float | str | None]]
     notes: Sequence[str] = ()

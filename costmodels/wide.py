@@ -11,11 +11,13 @@ value does not depend on the order of a sum, hence not on the batch size.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from .arrays import Array
 
 __all__ = [
     "LIMIT",
@@ -44,26 +46,26 @@ _MASK16 = np.uint32(0xFFFF)
 class Wide(NamedTuple):
     """An array of exact non-negative integers below `LIMIT`."""
 
-    estimate: Any  # float32[...], within 2**29 of the value
-    low: Any  # uint32[...], the value modulo 2**32
+    estimate: Array  # float32[...], within 2**29 of the value
+    low: Array  # uint32[...], the value modulo 2**32
 
 
-def _words(value: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _words(value: Array) -> tuple[jax.Array, jax.Array]:
     value = jnp.asarray(value)
     return value.astype(jnp.float32), value.astype(jnp.uint32)
 
 
-def narrow(value: jax.Array) -> Wide:
+def narrow(value: Array) -> Wide:
     """The `Wide` of a non-negative int32 array."""
     return Wide(*_words(value))
 
 
-def multiply(a: jax.Array, b: jax.Array) -> Wide:
+def multiply(a: Array, b: Array) -> Wide:
     """The exact product of two non-negative int32 arrays."""
     return scale(narrow(a), b)
 
 
-def scale(a: Wide, b: jax.Array) -> Wide:
+def scale(a: Wide, b: Array) -> Wide:
     """`a * b` for a `Wide` and a non-negative int32 array."""
     estimate, low = _words(b)
     return Wide(a.estimate * estimate, a.low * low)
@@ -80,7 +82,7 @@ def less_equal(a: Wide, b: Wide) -> jax.Array:
     return jnp.where(jnp.abs(gap) < _NEAR, (a.low - b.low).astype(jnp.int32) <= 0, gap < 0)
 
 
-def select(condition: jax.Array, a: Wide, b: Wide) -> Wide:
+def select(condition: Array, a: Wide, b: Wide) -> Wide:
     """`a` where the condition holds, else `b`."""
     return Wide(jnp.where(condition, a.estimate, b.estimate), jnp.where(condition, a.low, b.low))
 
@@ -90,7 +92,7 @@ def maximum(a: Wide, b: Wide) -> Wide:
     return select(less_equal(a, b), b, a)
 
 
-def _to_float(word: jax.Array) -> jax.Array:
+def _to_float(word: Array) -> Array:
     """A uint32 as float32, by way of int32: only signed conversions are vector instructions on most CPUs."""
     return (word >> 16).astype(jnp.int32).astype(jnp.float32) * 65536.0 + (word & _MASK16).astype(jnp.int32)
 
@@ -100,7 +102,7 @@ def _high(a: Wide) -> jax.Array:
     return jnp.round((a.estimate - _to_float(a.low)) * _PER_TWO32)
 
 
-def ceil_div(a: Wide, divisor: jax.Array) -> Wide:
+def ceil_div(a: Wide, divisor: Array) -> Wide:
     """`ceil(a / divisor)` for a divisor from 1 to `MAX_DIVISOR`: long division by 16-bit digits.
 
     Each digit is estimated in float32 (off by at most one, since a digit is below 2**16) and corrected in integers,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import numpy as np
@@ -40,7 +39,7 @@ _evaluate_layers = jax.jit(model.evaluate_layers, static_argnames="platform")
 _energies = jax.jit(model.energies_j, static_argnames="technology")
 
 
-def hardware_of(values: Mapping[str, Any]) -> model.Hardware:
+def hardware_of(values: Mapping[str, object]) -> model.Hardware:
     """The hardware of {parameter: value}; any whole number that the model holds will do.
 
     Raises:
@@ -53,18 +52,19 @@ def hardware_of(values: Mapping[str, Any]) -> model.Hardware:
     missing = [name for name in (*_FIELDS, "dataflow") if name not in values]
     if missing:
         raise InvalidDesignError(f"The design leaves out {', '.join(missing)}.")
-    if values["dataflow"] not in model.DATAFLOWS:
-        raise UnknownNameError("dataflow", values["dataflow"], model.DATAFLOWS)
-    fields = {"dataflow": np.int32(model.DATAFLOWS.index(values["dataflow"]))}
+    dataflow = values["dataflow"]
+    if dataflow not in model.DATAFLOWS:
+        raise UnknownNameError("dataflow", dataflow, model.DATAFLOWS)
+    fields = {"dataflow": np.array(model.DATAFLOWS.index(dataflow), np.int32)}
     for name, (field, largest) in _FIELDS.items():
         text = str(values[name])
         if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= largest:
             raise InvalidDesignError(f"{name} = '{text}' is not a whole number from 1 to {largest}.")
-        fields[field] = np.int32(int(text))
+        fields[field] = np.array(int(text), np.int32)
     return model.Hardware(**fields)
 
 
-def break_down(workload: Workload, platform: Platform, values: Mapping[str, Any]) -> Breakdown:
+def break_down(workload: Workload, platform: Platform, values: Mapping[str, object]) -> Breakdown:
     """Totals and per-layer costs of one design.
 
     Args:
@@ -103,7 +103,7 @@ def break_down(workload: Workload, platform: Platform, values: Mapping[str, Any]
     return Breakdown(totals=_totals(totals, platform), rows=rows, notes=NOTES)
 
 
-def _totals(metrics: model.Metrics, platform: Platform) -> dict[str, Any]:
+def _totals(metrics: model.Metrics, platform: Platform) -> dict[str, float]:
     return {
         "latency_s": float(metrics.latency_s),
         "energy_j": float(metrics.energy_j),

@@ -28,12 +28,14 @@ Shapes: B batch (by `jax.vmap`), L layers. Counts are exact integers (`wide.Wide
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import wide
+from ..arrays import Array
 from ..wide import Wide
 from .platforms import Platform, Technology
 from .workloads import LayerArrays
@@ -48,13 +50,13 @@ _PICO = 1e-12
 class Hardware(NamedTuple):
     """One design in physical terms. Scalars, int32."""
 
-    rows: Any  # processing elements
-    columns: Any  # processing elements
-    ifmap_kib: Any  # KiB, input buffer
-    filter_kib: Any  # KiB, weight buffer
-    ofmap_kib: Any  # KiB, partial-sum and output buffer
-    dram_words_per_cycle: Any  # operand words a cycle, 1 to 32767
-    dataflow: Any  # index into DATAFLOWS
+    rows: Array  # processing elements
+    columns: Array  # processing elements
+    ifmap_kib: Array  # KiB, input buffer
+    filter_kib: Array  # KiB, weight buffer
+    ofmap_kib: Array  # KiB, partial-sum and output buffer
+    dram_words_per_cycle: Array  # operand words a cycle, 1 to 32767
+    dataflow: Array | None  # index into DATAFLOWS; None where a function takes it apart from the record
 
 
 class LayerCosts(NamedTuple):
@@ -69,33 +71,33 @@ class LayerCosts(NamedTuple):
     ifmap_dram_words: Wide
     filter_dram_words: Wide
     ofmap_dram_words: Wide  # outputs and spilled partial sums, in operand words
-    mapping_efficiency: Any  # float32[L], share of processing elements that the folds occupy
+    mapping_efficiency: Array  # float32[L], share of processing elements that the folds occupy
 
 
 class Metrics(NamedTuple):
     """Totals of a design over a network. Scalars, float32 unless noted."""
 
-    latency_s: Any
-    energy_j: Any
-    area_mm2: Any
-    utilisation: Any  # multiply-accumulates / (cycles x processing elements)
+    latency_s: Array
+    energy_j: Array
+    area_mm2: Array
+    utilisation: Array  # multiply-accumulates / (cycles x processing elements)
     compute_cycles: Wide  # exact
     cycles: Wide  # exact
     dram_words: Wide  # exact
-    mac_energy_j: Any  # multiply-accumulates and the stationary operand's registers
-    sram_energy_j: Any
-    accumulator_energy_j: Any
-    dram_energy_j: Any
+    mac_energy_j: Array  # multiply-accumulates and the stationary operand's registers
+    sram_energy_j: Array
+    accumulator_energy_j: Array
+    dram_energy_j: Array
 
 
-def _ceil_div(size, divisor):
+def _ceil_div(size: Array, divisor: Array) -> jax.Array:
     """ceil(size / divisor), 1 <= size <= 2**24: a float32 estimate (integer division does not vectorise), corrected."""
     quotient = jnp.ceil(size.astype(jnp.float32) / divisor.astype(jnp.float32)).astype(jnp.int32)
     quotient = quotient - ((quotient - 1) * divisor >= size)
     return quotient + (quotient * divisor < size)
 
 
-def _tiles(words, buffer_kib, word_bits):
+def _tiles(words: Array, buffer_kib: Array, word_bits: float) -> jax.Array:
     """Tiles of half a buffer that hold `words` (int32, from 1 to 2**31 - 1), a word being 8, 16 or 32 bits."""
     shift = int(math.log2(1024 * 8 / word_bits / 2))
     return _ceil_div(((words - 1) >> shift) + 1, buffer_kib)
@@ -134,20 +136,20 @@ def evaluate_layers(hardware: Hardware, layers: LayerArrays, platform: Platform)
     )
     stall = wide.ceil_div(_PORTS[platform.ports](*dram), hardware.dram_words_per_cycle)
 
-    def times_count(value: Wide) -> Wide:
-        return wide.scale(value, layers.count)
+    def times_occurrences(value: Wide) -> Wide:
+        return wide.scale(value, layers.occurrences)
 
-    ifmap_dram, filter_dram, ofmap_dram = map(times_count, dram)
+    ifmap_dram, filter_dram, ofmap_dram = map(times_occurrences, dram)
     ifmap_folds = jnp.where(is_is, 1, column_folds)
     filter_folds = jnp.where(is_ws, 1, jnp.where(is_os, row_folds, column_folds))
 
     return LayerCosts(
-        compute_cycles=times_count(compute),
-        cycles=times_count(wide.maximum(compute, stall)),
-        macs=times_count(wide.scale(wide.multiply(m, k), n)),
-        ifmap_sram_reads=wide.scale(times_count(wide.multiply(m, k)), ifmap_folds),
-        filter_sram_reads=wide.scale(times_count(wide.multiply(k, n)), filter_folds),
-        ofmap_sram_writes=wide.scale(times_count(wide.multiply(m, n)), partials),
+        compute_cycles=times_occurrences(compute),
+        cycles=times_occurrences(wide.maximum(compute, stall)),
+        macs=times_occurrences(wide.scale(wide.multiply(m, k), n)),
+        ifmap_sram_reads=wide.scale(times_occurrences(wide.multiply(m, k)), ifmap_folds),
+        filter_sram_reads=wide.scale(times_occurrences(wide.multiply(k, n)), filter_folds),
+        ofmap_sram_writes=wide.scale(times_occurrences(wide.multiply(m, n)), partials),
         ifmap_dram_words=ifmap_dram,
         filter_dram_words=filter_dram,
         ofmap_dram_words=ofmap_dram,
@@ -155,13 +157,17 @@ def evaluate_layers(hardware: Hardware, layers: LayerArrays, platform: Platform)
     )
 
 
-def _compulsory_traffic(hardware, layers, technology, partials, live_partials):
+def _compulsory_traffic(
+    hardware: Hardware, layers: LayerArrays, technology: Technology, partials: Array, live_partials: Array
+) -> tuple[Wide, Wide, Wide]:
     """Each distinct word crosses once: a lower bound for any schedule."""
     del hardware, technology, partials, live_partials
     return wide.narrow(layers.ifmap_words), wide.narrow(layers.k * layers.n), wide.narrow(layers.m * layers.n)
 
 
-def _tiled_traffic(hardware, layers, technology, partials, live_partials):
+def _tiled_traffic(
+    hardware: Hardware, layers: LayerArrays, technology: Technology, partials: Array, live_partials: Array
+) -> tuple[Wide, Wide, Wide]:
     """DRAM words of ifmap, filter and ofmap for one product, under the cheaper of the two schedules.
 
     Args:
@@ -196,18 +202,18 @@ def _tiled_traffic(hardware, layers, technology, partials, live_partials):
 _TRAFFIC = {"tiled": _tiled_traffic, "compulsory": _compulsory_traffic}
 
 
-def _shared_port(ifmap, filters, ofmap):
+def _shared_port(ifmap: Wide, filters: Wide, ofmap: Wide) -> Wide:
     return wide.add(wide.add(ifmap, filters), ofmap)
 
 
-def _separate_ports(ifmap, filters, ofmap):
+def _separate_ports(ifmap: Wide, filters: Wide, ofmap: Wide) -> Wide:
     return wide.maximum(wide.maximum(ifmap, filters), ofmap)
 
 
 _PORTS = {"shared": _shared_port, "separate": _separate_ports}
 
 
-def area_mm2(hardware: Hardware, technology: Technology):
+def area_mm2(hardware: Hardware, technology: Technology) -> jax.Array:
     """Area of a design, float32 mm2: a linear fit (`technology.csv`) plus a synthetic price of the DRAM interface."""
     area = technology.base_mm2 + technology.pe_mm2 * (hardware.rows * hardware.columns)
     area = area + technology.edge_mm2 * 0.5 * (hardware.rows + hardware.columns)
@@ -220,9 +226,9 @@ def area_mm2(hardware: Hardware, technology: Technology):
 class AccessEnergies(NamedTuple):
     """Picojoules per access for one design. Scalars, float32."""
 
-    ifmap_pj: Any
-    filter_pj: Any
-    accumulator_pj: Any
+    ifmap_pj: Array
+    filter_pj: Array
+    accumulator_pj: Array
 
 
 def access_energies(hardware: Hardware, technology: Technology) -> AccessEnergies:
@@ -237,7 +243,7 @@ def access_energies(hardware: Hardware, technology: Technology) -> AccessEnergie
     )
 
 
-def energies_j(counts: LayerCosts, hardware: Hardware, technology: Technology):
+def energies_j(counts: LayerCosts, hardware: Hardware, technology: Technology) -> tuple[jax.Array, ...]:
     """Joules in the array, the operand buffers, the accumulators and DRAM, for the given access counts.
 
     Every input and filter word from DRAM is also written into its buffer once; every partial sum is written into the
@@ -255,7 +261,7 @@ def energies_j(counts: LayerCosts, hardware: Hardware, technology: Technology):
     return tuple(_rounded(picojoules * _PICO) for picojoules in (array, sram, accumulator, dram))
 
 
-def _rounded(product):
+def _rounded(product: Array) -> jax.Array:
     """A non-negative product, kept out of fused multiply-adds: compilers form them at some batch sizes only."""
     return jnp.maximum(product, 0.0)
 
@@ -272,7 +278,8 @@ def evaluate(hardware: Hardware, layers: LayerArrays, platform: Platform) -> Met
         `Metrics` of scalars.
     """
     per_layer = evaluate_layers(hardware, layers, platform)
-    totals = LayerCosts(*(wide.sum_last(value) for value in per_layer[:-1]), mapping_efficiency=None)
+    sums = (wide.sum_last(value) for value in per_layer[:-1])
+    totals = LayerCosts(*sums, mapping_efficiency=per_layer.mapping_efficiency)  # has no total; the energies need none
     array, sram, accumulator, dram = energies_j(totals, hardware, platform.technology)
     cycles = wide.to_float32(totals.cycles)
     processing_elements = (hardware.rows * hardware.columns) * jnp.float32(1)

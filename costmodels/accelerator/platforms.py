@@ -5,14 +5,13 @@ The constants stand in `technology.csv`, each with its unit and whether it is so
 
 from __future__ import annotations
 
-import csv
 import functools
-import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
 from ..errors import UnknownNameError
+from ..tables import package_rows
 
 __all__ = ["PLATFORMS", "Platform", "Technology", "get_platform", "get_technology", "technology_rows"]
 
@@ -51,11 +50,9 @@ class Platform:
     summary: str
 
 
-@functools.cache
 def technology_rows() -> tuple[Mapping[str, str], ...]:
     """The rows of `technology.csv`: technology, quantity, value, unit, status."""
-    text = (importlib.resources.files(__name__.rpartition(".")[0]) / "technology.csv").read_text(encoding="utf-8")
-    return tuple(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+    return package_rows("accelerator/technology.csv")
 
 
 @functools.cache

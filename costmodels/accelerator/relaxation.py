@@ -7,10 +7,12 @@ estimate, never a result.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
+from ..arrays import Array
 from .model import INPUT_STATIONARY, OUTPUT_STATIONARY, WEIGHT_STATIONARY, Hardware, access_energies, area_mm2
 from .platforms import Platform
 from .workloads import LayerArrays
@@ -23,20 +25,20 @@ _SHARPNESS = 8.0  # of soft minima and maxima, in units of 1 / log ratio
 class SmoothMetrics(NamedTuple):
     """Smooth totals. Scalars, float32."""
 
-    latency_s: Any
-    energy_j: Any
-    area_mm2: Any
+    latency_s: Array
+    energy_j: Array
+    area_mm2: Array
 
 
-def _soft_maximum(a, b):
+def _soft_maximum(a: Array, b: Array) -> jax.Array:
     return jnp.exp(jnp.logaddexp(_SHARPNESS * jnp.log(a), _SHARPNESS * jnp.log(b)) / _SHARPNESS)
 
 
-def _soft_minimum(a, b):
+def _soft_minimum(a: Array, b: Array) -> jax.Array:
     return jnp.exp(-jnp.logaddexp(-_SHARPNESS * jnp.log(a), -_SHARPNESS * jnp.log(b)) / _SHARPNESS)
 
 
-def _soft_ceil_div(size, divisor):
+def _soft_ceil_div(size: Array, divisor: Array) -> jax.Array:
     return _soft_maximum(size / divisor, jnp.ones_like(size / divisor))
 
 

@@ -21,19 +21,19 @@ A convolution becomes a matrix product by im2col (one per group): M output pixel
 
 from __future__ import annotations
 
-import csv
 import functools
-import importlib.resources
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import wide
+from ..arrays import Array
 from ..errors import InvalidWorkloadError, UnknownNameError
+from ..tables import package_path, read_user_table, whole_number
 
 __all__ = ["Layer", "LayerArrays", "Workload", "get_workload", "load_workload", "workload_names"]
 
@@ -47,7 +47,7 @@ _GEMM = ("m", "n", "k")
 _REQUIRED: Mapping[str, tuple[str, ...]] = {"conv": _CONV, "gemm": _GEMM, "attention": _GEMM}
 _DEFAULTS = {"stride": 1, "padding": 0, "groups": 1, "batch": 1, "repeat": 1}
 _COLUMNS = ("layer", "kind", "batch", *_CONV, "stride", "padding", "groups", *_GEMM, "repeat")
-_TABLES = "workload_tables"
+_TABLES = "accelerator/workload_tables"
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ class Layer:
 class LayerArrays(NamedTuple):
     """The distinct products of a workload, the form that the cost model takes. All int32[L]."""
 
-    m: Any
-    n: Any
-    k: Any
-    ifmap_words: Any
-    count: Any  # occurrences in the network
+    m: Array
+    n: Array
+    k: Array
+    ifmap_words: Array
+    occurrences: Array  # in the network
 
 
 @dataclass(frozen=True)
@@ -178,26 +178,19 @@ _LOWER = {"conv": _conv, "gemm": _gemm, "attention": _gemm}
 
 
 def _number(row: Mapping[str, str], column: str, default: int | None) -> int:
-    text = (row.get(column) or "").strip()
+    text = row.get(column, "")
     if not text:
         if default is None:
-            raise ValueError(f"a {row['kind'].strip()} row needs '{column}'")
+            raise ValueError(f"a {row['kind']} row needs '{column}'")
         return default
-    least = 0 if column == "padding" else 1
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= MAX_OPERAND:
-        raise ValueError(f"{column} = '{text}' is not a whole number from {least} to {MAX_OPERAND}")
-    return value
+    return whole_number(text, column, 0 if column == "padding" else 1, MAX_OPERAND)
 
 
 def _parse_layer(row: Mapping[str, str]) -> Layer:
-    kind = (row.get("kind") or "").strip()
+    kind = row["kind"]
     if kind not in _REQUIRED:
         raise ValueError(f"kind = '{kind}' is not one of {', '.join(_REQUIRED)}")
-    name = (row.get("layer") or "").strip()
+    name = row["layer"]
     if not name:
         raise ValueError("the row has no layer name")
     numbers = {column: _number(row, column, None) for column in _REQUIRED[kind]}
@@ -220,6 +213,10 @@ def _worst_traffic(layer: Layer) -> int:
     return layer.count * (refetched + filters + spilled)
 
 
+def _wrong_header(header: Sequence[str]) -> str:
+    return "" if {"layer", "kind"} <= set(header) else "the header needs layer and kind"
+
+
 def load_workload(path: str | Path, name: str | None = None) -> Workload:
     """Reads and checks a workload file.
 
@@ -231,31 +228,9 @@ def load_workload(path: str | Path, name: str | None = None) -> Workload:
         InvalidWorkloadError: the file cannot be read or a row is wrong; names the file, the line and what is allowed.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InvalidWorkloadError(f"Cannot read the workload file '{path}': {reason}.") from None
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    comments = [line.lstrip("# ").rstrip() for _, line in lines if line.startswith("#")]
-    body = [(number, line) for number, line in lines if not line.startswith("#")]
-    if len(body) < 2:
-        raise InvalidWorkloadError(f"The workload file '{path}' needs a header line and at least one layer.")
-    header = [column.strip() for column in next(csv.reader([body[0][1]]))]
-    unknown = [column for column in header if column not in _COLUMNS]
-    if unknown or len(set(header)) < len(header) or not {"layer", "kind"} <= set(header):
-        wrong = f"unknown column '{unknown[0]}'" if unknown else "columns 'layer' and 'kind' must each stand there once"
-        raise InvalidWorkloadError(f"'{path}', line {body[0][0]}: {wrong}; the columns are {', '.join(_COLUMNS)}.")
-    layers = []
-    for number, line in body[1:]:
-        cells = next(csv.reader([line]))
-        try:
-            if len(cells) != len(header):
-                raise ValueError(f"{len(cells)} cells where the header has {len(header)}")
-            layers.append(_parse_layer(dict(zip(header, cells, strict=True))))
-        except ValueError as error:
-            raise InvalidWorkloadError(f"'{path}', line {number}: {error}.") from None
-    workload = Workload(name or path.stem, tuple(layers), " ".join(comments))
+    table = read_user_table(path, "workload file", "layer", _COLUMNS, _wrong_header)
+    layers = tuple(table.parse(_parse_layer).values())
+    workload = Workload(name or path.stem, layers, table.comments)
     if workload.macs > MAX_WORK:
         raise InvalidWorkloadError(f"'{path}': {workload.macs} multiply-accumulates in all, above {MAX_WORK}.")
     if (traffic := sum(map(_worst_traffic, workload.layers))) > wide.LIMIT:
@@ -266,19 +241,15 @@ def load_workload(path: str | Path, name: str | None = None) -> Workload:
     return workload
 
 
-def _tables() -> Path:
-    return Path(str(importlib.resources.files(__name__.rpartition(".")[0]) / _TABLES))
-
-
 @functools.cache
 def workload_names() -> tuple[str, ...]:
     """The names of the shipped workloads, sorted."""
-    return tuple(sorted(path.stem for path in _tables().glob("*.csv")))
+    return tuple(sorted(path.stem for path in package_path(_TABLES).glob("*.csv")))
 
 
 @functools.cache
 def _shipped_workload(name: str) -> Workload:
-    return load_workload(_tables() / f"{name}.csv")
+    return load_workload(package_path(_TABLES) / f"{name}.csv")
 
 
 def get_workload(name_or_file: str) -> Workload:

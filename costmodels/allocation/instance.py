@@ -16,17 +16,18 @@ The capacity in bytes stands in the file's name, NAME.CAPACITY.csv, or is given.
 
 from __future__ import annotations
 
-import csv
 import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ..arrays import Array
 from ..errors import InvalidWorkloadError
+from ..tables import read_user_table, whole_number
 
 __all__ = [
     "MAX_BUFFERS",
@@ -63,9 +64,9 @@ class Buffer:
 class BufferArrays(NamedTuple):
     """The buffers as the packing model takes them. All int32[n]."""
 
-    lower: Any  # number of the time, among the distinct times in ascending order
-    upper: Any
-    size: Any  # units
+    lower: Array  # number of the time, among the distinct times in ascending order
+    upper: Array
+    size: Array  # units
 
 
 @dataclass(frozen=True)
@@ -162,50 +163,26 @@ def load_instance(path: str | Path, capacity: int | None = None) -> AllocationIn
             line and what is allowed.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InvalidWorkloadError(f"Cannot read the buffer table '{path}': {reason}.") from None
+    table = read_user_table(path, "buffer table", "buffer", _COLUMNS, _wrong_header)
     capacity = _capacity(path) if capacity is None else capacity
     if not 1 <= capacity <= MAX_BYTES:
         raise InvalidWorkloadError(f"'{path}': capacity = {capacity} is not a whole number from 1 to {MAX_BYTES}.")
-
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    comments = [line.lstrip("# ").rstrip() for _, line in lines if line.startswith("#")]
-    body = [(number, line) for number, line in lines if not line.startswith("#")]
-    if len(body) < 2:
-        raise InvalidWorkloadError(f"The buffer table '{path}' needs a header line and at least one buffer.")
-    header = [column.strip() for column in next(csv.reader([body[0][1]]))]
-    if wrong := _wrong_header(header):
-        raise InvalidWorkloadError(f"'{path}', line {body[0][0]}: {wrong}.")
-    buffers: list[Buffer] = []
-    offsets: list[int] = []
-    seen: dict[str, int] = {}
-    for number, line in body[1:]:
-        cells = next(csv.reader([line]))
-        try:
-            if len(cells) != len(header):
-                raise ValueError(f"{len(cells)} cells where the header has {len(header)}")
-            row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-            buffer = _parse(row, capacity)
-            if buffer.id in seen:
-                raise ValueError(f"id '{buffer.id}' stands in line {seen[buffer.id]} already; an id is used once")
-            seen[buffer.id] = number
-            if row.get("offset"):
-                offsets.append(_whole(row, "offset", 0, capacity - buffer.size))
-            buffers.append(buffer)
-        except ValueError as error:
-            raise InvalidWorkloadError(f"'{path}', line {number}: {error}.") from None
+    rows = table.parse(lambda row: _parse(row, capacity))
+    buffers = tuple(buffer for buffer, _ in rows.values())
+    offsets = tuple(offset for _, offset in rows.values() if offset is not None)
+    line_of: dict[str, int] = {}
+    for line, (buffer, _) in rows.items():
+        if (first := line_of.setdefault(buffer.id, line)) != line:
+            raise InvalidWorkloadError(
+                f"'{path}', line {line}: id '{buffer.id}' stands in line {first} already; an id is used once."
+            )
     if offsets and len(offsets) < len(buffers):
         raise InvalidWorkloadError(
             f"'{path}': {len(offsets)} of {len(buffers)} lines have an offset; all must, or none."
         )
-    instance = checked(
-        AllocationInstance(path.stem, tuple(buffers), capacity, " ".join(comments), tuple(offsets) or None)
-    )
+    instance = checked(AllocationInstance(path.stem, buffers, capacity, table.comments, offsets or None))
     if offsets and (pair := overlapping_pair(instance, offsets)):
-        first, second = (f"'{buffers[b].id}' (line {seen[buffers[b].id]})" for b in pair)
+        first, second = (f"'{buffers[b].id}' (line {line_of[buffers[b].id]})" for b in pair)
         raise InvalidWorkloadError(f"'{path}': by their offsets, {first} and {second} overlap in time and in address.")
     return instance
 
@@ -231,30 +208,14 @@ def _capacity(path: Path) -> int:
 
 def _wrong_header(header: Sequence[str]) -> str:
     """What is wrong with the header; empty for a good one."""
-    unknown = [column for column in header if column not in _COLUMNS]
-    if unknown:
-        return f"unknown column '{unknown[0]}'; the columns are {', '.join(_COLUMNS)}"
-    twice = [column for column in header if header.count(column) > 1]
-    if twice:
-        return f"column '{twice[0]}' stands there twice"
     intervals = [pair for pair in _INTERVALS if set(pair) & set(header)]
     if not {"id", "size"} <= set(header) or len(intervals) != 1 or not set(intervals[0]) <= set(header):
         return "the header needs id, size and either lower and upper or (older) start and end"
     return ""
 
 
-def _whole(row: Mapping[str, str], column: str, least: int, most: int) -> int:
-    text = row[column]
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        raise ValueError(f"{column} = '{text}' is not a whole number from {least} to {most}")
-    return value
-
-
-def _parse(row: Mapping[str, str], capacity: int) -> Buffer:
+def _parse(row: Mapping[str, str], capacity: int) -> tuple[Buffer, int | None]:
+    """The buffer of a row and, if it has one, its offset in bytes."""
     if not row["id"]:
         raise ValueError("the buffer has no id")
     if row.get("alignment", "") not in ("", "1"):
@@ -263,12 +224,13 @@ def _parse(row: Mapping[str, str], capacity: int) -> Buffer:
         if row.get(column):
             raise ValueError(f"{column} = '{row[column]}': {meaning} are not supported; leave the column empty")
     first, last = next(pair for pair in _INTERVALS if pair[0] in row)
-    lower, upper = (_whole(row, column, -MAX_TIME, MAX_TIME) for column in (first, last))
+    lower, upper = (whole_number(row[column], column, -MAX_TIME, MAX_TIME) for column in (first, last))
     upper += last == "end"
     if lower >= upper:
         less = "must be below" if last == "upper" else "must not be above"
         raise ValueError(f"{first} = {row[first]} {less} {last} = {row[last]}")
-    size = _whole(row, "size", 1, MAX_BYTES)
+    size = whole_number(row["size"], "size", 1, MAX_BYTES)
     if size > capacity:
         raise ValueError(f"size = {size} is larger than the capacity {capacity}, so that no packing fits")
-    return Buffer(row["id"], lower, upper, size)
+    offset = whole_number(row["offset"], "offset", 0, capacity - size) if row.get("offset") else None
+    return Buffer(row["id"], lower, upper, size), offset

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import functools
-import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import UnknownNameError
+from ..tables import package_rows
 
 __all__ = ["Platform", "get_platform", "platform_names", "platform_rows"]
 
@@ -28,11 +26,9 @@ class Platform:
     summary: str = ""
 
 
-@functools.cache
 def platform_rows() -> tuple[Mapping[str, str], ...]:
     """The rows of `platforms.csv`."""
-    text = (importlib.resources.files(__name__.rpartition(".")[0]) / "platforms.csv").read_text(encoding="utf-8")
-    return tuple(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+    return package_rows("memory/platforms.csv")
 
 
 def platform_names() -> tuple[str, ...]:
