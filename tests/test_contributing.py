@@ -9,10 +9,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from dsegym import Referee, load_scenario, make_problem
+from dsegym import Referee, load_scenario, make_problem, unregister
 from dsegym.agents.registry import load_agent, make_agent
 from dsegym.costmodels.errors import BudgetExhausted
-from dsegym.envs.core import scenarios
 from dsegym.experiments.store import read_trial, trial_directory, write_suite
 from dsegym.experiments.suite import load_suite
 from dsegym.experiments.trial import run_trial
@@ -37,8 +36,7 @@ def examples():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(EXAMPLES)
         yield
-    gymnasium.registry.pop(NAME, None)
-    scenarios._LOCATIONS.pop(NAME, None)
+    unregister(NAME)
     for module in ("toy_scenario", "toy_agent"):
         sys.modules.pop(module, None)
 

@@ -27,7 +27,7 @@ import dsegym
 from dsegym.agents.registry import BUILT_IN, load_agent
 from dsegym.costmodels.accelerator.workloads import get_workload, workload_names
 from dsegym.costmodels.accelerator.platforms import technology_rows
-from dsegym.envs.accelerator.sizing import _stored_optima
+from dsegym.envs.accelerator.sizing import stored_optima
 from dsegym.experiments.suite import find_suite, load_suite, suite_names
 
 problems = [
@@ -42,7 +42,7 @@ print(json.dumps({
     "suites": {name: len(load_suite(find_suite(name)).trials) for name in suite_names()},
     "bounds": {problem.scenario: problem.bound.name for problem in problems},
     "costs": [float(problem.evaluate_held_out(problem.reference.design).objective[0]) for problem in problems],
-    "optima": len(_stored_optima()),
+    "optima": len(stored_optima()),
     "technology": len(technology_rows()),
     "references": [problem.reference.value for problem in problems],
 }))

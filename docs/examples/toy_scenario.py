@@ -11,13 +11,24 @@ them, so no number from here means anything.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 import dsegym
-from dsegym import DesignSpace, Evaluation, Objective, Option, Parameter, Problem, Scenario, one_shot_problem
+from dsegym.authoring import (
+    DesignSpace,
+    Evaluation,
+    Objective,
+    Options,
+    Parameter,
+    Problem,
+    Scenario,
+    choice,
+    one_shot_problem,
+)
 
 # --- The cost model. In the package it would be `costmodels/cache/model.py`; it knows nothing of what follows. ---
 
@@ -52,7 +63,7 @@ def evaluate(capacity_kib: Any, ways: Any, line_bytes: Any, replacement: Any, pr
     return Metrics(hit_ns + miss_rate * miss_ns, miss_rate, area_mm2)
 
 
-# --- The environment. In the package it would be `envs/cache_sizing.py`. ---
+# --- The environment. In the package it would be `envs/cache/sizing.py`. ---
 
 SPACE = DesignSpace(
     (
@@ -76,22 +87,29 @@ class Params(NamedTuple):
 
 def cost(design: Any, params: Params) -> Evaluation:
     """Costs of one design, int32[4]. A module-level function: the same object for every instance."""
-    capacity, ways, line = (jnp.asarray(SPACE.parameters[i].values)[design[i]] for i in range(3))
-    metrics = evaluate(capacity, ways, line, design[3], params.program)
+    values = SPACE.values(design)  # {name: number}; of the replacement, whose values are names, the index
+    metrics = evaluate(values["capacity"], values["ways"], values["line"], values["replacement"], params.program)
     excess = metrics.area_mm2 / params.area_budget_mm2 - 1.0
     feasible = excess <= 0.0
     return Evaluation(metrics, jnp.where(feasible, metrics.access_time_ns, INFEASIBLE_NS * (1.0 + excess)), feasible)
 
 
-def build(scenario_id: str, program: str, area_budget: str) -> Problem:
-    """Makes an instance: one keyword argument per option, and the id. 420 designs, so the optimum is enumerated."""
+@dataclass(frozen=True)
+class CacheOptions(Options):
+    """What tells instances apart: a field with its default, its values and one line for the user, each."""
+
+    program: str = choice("matrix", tuple(PROGRAMS), "what runs")
+    area_budget: str = choice("small", tuple(AREA_BUDGETS_MM2), "the constraint on area")
+
+
+def build(options: CacheOptions) -> Problem:
+    """Makes an instance of typed options. The space has 420 designs, so the optimum is enumerated."""
     return one_shot_problem(
-        scenario=scenario_id,
-        options={"program": program, "area_budget": area_budget},
+        options=options,
         space=SPACE,
         objective=Objective("access_time", "ns", "mean time of one access"),
         cost=cost,
-        params=Params(PROGRAMS[program], np.float32(AREA_BUDGETS_MM2[area_budget])),
+        params=Params(PROGRAMS[options.program], np.float32(AREA_BUDGETS_MM2[options.area_budget])),
         reference=(
             "direct-mapped-32k",
             {"capacity": 32, "ways": 1, "line": 64, "replacement": "lru"},
@@ -103,10 +121,7 @@ def build(scenario_id: str, program: str, area_budget: str) -> Problem:
 
 SCENARIO = Scenario(
     summary="Toy: choose a cache's geometry for a program under an area budget (synthetic).",
-    options={
-        "program": Option("matrix", tuple(PROGRAMS), "what runs"),
-        "area_budget": Option("small", tuple(AREA_BUDGETS_MM2), "the constraint on area"),
-    },
+    options_type=CacheOptions,
     build=build,
 )
 

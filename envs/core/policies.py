@@ -140,16 +140,48 @@ def mean_over_episodes(values: jax.Array) -> jax.Array:
     return total[0] * np.float32(1 / count)
 
 
+def designs_at_once() -> int:
+    """Designs whose episodes run side by side: enough to fill an accelerator; a processor is full with one design's."""
+    return 1 if jax.default_backend() == "cpu" else 512
+
+
 @functools.cache
 def policy_cost(env: PolicyEnv[Any, Any]) -> Callable[[Any, Any], Evaluation]:
     """The cost function of a family, one object for equal environments: the means of a policy's metrics over the
-    episodes of `params.seeds`. Designs of a batch run side by side.
+    episodes of `params.seeds`.
+
+    A batch is costed in blocks of `designs_at_once` designs: compilers contract products and sums as the shapes of a
+    program suggest, so that the last bits of a cost would depend on the batch if each batch had a program of its own.
     """
 
-    def cost(design: jax.Array, params: Any) -> Evaluation:
+    def of_one(design: jax.Array, params: Any) -> Evaluation:
         states = _final_states(env, design, params)
         metrics = jax.tree.map(mean_over_episodes, jax.vmap(lambda state: env.metrics(state, params))(states))
         return Evaluation(metrics, env.objective(metrics), jnp.bool_(True))
+
+    def of_many(designs: jax.Array, params: Any) -> Evaluation:
+        count, block = designs.shape[0], designs_at_once()
+        blocks = jnp.pad(designs, ((0, -count % block), (0, 0))).reshape(-1, block, designs.shape[1])
+        costs = jax.lax.map(lambda each: jax.vmap(of_one, in_axes=(0, None))(each, params), blocks)
+        return jax.tree.map(lambda leaf: leaf.reshape(-1)[:count], costs)
+
+    @jax.custom_batching.custom_vmap
+    def cost(design: jax.Array, params: Any) -> Evaluation:
+        return jax.tree.map(lambda leaf: leaf[0], of_many(design[None], params))
+
+    @cost.def_vmap
+    def _(axis_size: int, in_batched: Any, designs: jax.Array, params: Any) -> tuple[Evaluation, Any]:
+        batched = jax.tree.leaves(in_batched[1])
+        if any(batched):  # an instance for each design, as where a batch holds many instances
+            everything = jax.tree.map(
+                lambda leaf, varies: leaf if varies else jnp.broadcast_to(leaf, (axis_size, *jnp.shape(leaf))),
+                (designs, params),
+                tuple(in_batched),
+            )
+            costs = jax.lax.map(lambda one: cost(*one), everything)
+        else:
+            costs = of_many(designs, params)
+        return costs, jax.tree.map(lambda leaf: True, costs)
 
     return cost
 

@@ -9,16 +9,19 @@ Forms: `days`, the default, in which an episode draws a demand trace of its own 
 no design replays it; and the one-shot forms.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import dsegym
-from dsegym import DesignSpace, Evaluation, Objective, Option, Parameter, Problem, Scenario, one_shot_problem
-from dsegym.envs.core.functional import ONE_SHOT_FORMS, FunctionalEnv
+from dsegym import DesignSpace, Evaluation, Objective, Options, Parameter, Problem, Scenario, one_shot_problem
+from dsegym.envs.core.features import Discrete, Feature
+from dsegym.envs.core.functional import FunctionalEnv
+from dsegym.envs.core.one_shot import ONE_SHOT_FORMS
+from dsegym.envs.core.options import choice, number
 
 DAYS, LARGEST, PENALTY = 20, 12, 1000.0
 HOLDING, LOST, ORDER = 1.0, 6.0, 8.0  # cost of a unit in stock overnight, of a unit of demand not served, of an order
@@ -27,6 +30,7 @@ SPACE = DesignSpace((Parameter("reorder", tuple(range(9)), "units"), Parameter("
 
 class Params(NamedTuple):
     demand: Any  # int32[traces, DAYS]
+    per_demand: Any  # float32[traces], 1 over a trace's demand
     lost_share: Any  # float32, of the demand, the most that may be lost
 
 
@@ -51,7 +55,7 @@ def a_day(stock, order, demand):
 
 
 def cost(design, params):
-    reorder, level = (jnp.asarray(parameter.values)[design[i]] for i, parameter in enumerate(SPACE.parameters))
+    reorder, level = SPACE.values(design).values()
 
     def of_trace(demand):
         def step(stock, today):
@@ -60,49 +64,49 @@ def cost(design, params):
             return left, (lost, spent)
 
         _, (lost, spent) = jax.lax.scan(step, jnp.int32(0), demand)
-        return lost.sum() / demand.sum(), spent.sum() / DAYS
+        return lost.sum(), spent.sum()
 
-    shares, costs = jax.vmap(of_trace)(params.demand)
+    lost, spent = jax.vmap(of_trace)(params.demand)
+    shares = lost * params.per_demand
+    mean = spent.sum() * np.float32(1 / spent.size / DAYS)  # costs are whole numbers: their sum has no order
     excess = shares.max() - params.lost_share
     feasible = excess <= 0
-    return Evaluation(
-        Metrics(costs.mean(), shares.max()), jnp.where(feasible, costs.mean(), PENALTY * (1 + excess)), feasible
-    )
+    return Evaluation(Metrics(mean, shares.max()), jnp.where(feasible, mean, PENALTY * (1 + excess)), feasible)
 
 
+@dataclass(frozen=True)
 class Days(FunctionalEnv):
     replayable = False
     horizon = DAYS
-    observation_space = gymnasium.spaces.Box(0.0, 1.0, (2,), np.float32)
-    action_space = gymnasium.spaces.Discrete(LARGEST + 1)
+    features = (Feature("stock", meaning=f"units over {LARGEST}"), Feature("day", meaning=f"days over {DAYS}"))
 
-    def __init__(self, problem):
-        super().__init__()
-        self.reference = problem.reference.value
+    @property
+    def action_space(self):
+        return Discrete(LARGEST + 1)
 
-    def initial(self, rng, params=None):
-        return State(jnp.int32(0), jnp.int32(0), jnp.float32(0), jax.random.randint(rng, (DAYS,), 0, 8))
+    def start(self, key, params):
+        return State(jnp.int32(0), jnp.int32(0), jnp.float32(0), jax.random.randint(key, (DAYS,), 0, 8))
 
-    def transition(self, state, action, rng, params=None):
+    def advance(self, state, action, params):
         left, _, spent = a_day(state.stock, action, state.demand[state.day])
         return State(state.day + 1, left, state.cost + spent, state.demand)
 
-    def observation(self, state, rng, params=None):
-        return jnp.stack([state.stock / LARGEST, state.day / DAYS]).astype(jnp.float32)
+    def observe(self, state, params):
+        return {"stock": state.stock / LARGEST, "day": state.day / DAYS}
 
-    def terminal(self, state, rng, params=None):
+    def over(self, state, params):
         return state.day >= DAYS
 
-    def reward(self, state, action, next_state, rng, params=None):
+    def reward(self, state, next_state, params):
         return (state.cost - next_state.cost) / DAYS
 
-    def step_info(self, state, action, next_state, params=None):
+    def step_info(self, state, action, next_state, params):
         return {"stock": next_state.stock, "demand": state.demand[state.day], "ordered": jnp.minimum(action, LARGEST)}
 
-    def design(self, state, params=None):
+    def design(self, state, params):
         return jnp.zeros(len(SPACE), jnp.int32)
 
-    def evaluation(self, state, params=None):
+    def evaluation(self, state, params):
         return Evaluation(Metrics(state.cost / DAYS, jnp.float32(0)), state.cost / DAYS, jnp.bool_(True))
 
 
@@ -110,28 +114,27 @@ def demands(seed, highest):
     return np.random.default_rng(seed).integers(0, highest + 1, (4, DAYS)).astype(np.int32)
 
 
-def _build(scenario_id: str, lost: str, cases: str) -> Problem:
-    share = np.float32(lost)
+@dataclass(frozen=True)
+class ShopOptions(Options):
+    lost: float = number(0.05, (0.05, 1), least=0, most=1, summary="share of the demand that may be lost")
+    cases: str = choice("held out", ("held out", "same"), "what scores are taken on")
+
+
+def _build(options: ShopOptions) -> Problem:
+    share = np.float32(options.lost)
+    traces = [(demand, (1 / demand.sum(1)).astype(np.float32)) for demand in (demands(1, 6), demands(2, 8))]
     return one_shot_problem(
-        scenario=scenario_id,
-        options={"lost": lost, "cases": cases},
+        options=options,
         space=SPACE,
         objective=Objective("cost", "1", "a day, mean over traces"),
         cost=cost,
-        params=Params(demands(1, 6), share),
-        held_out_params=Params(demands(2, 8), share) if cases == "held out" else None,
+        params=Params(*traces[0], share),
+        held_out_params=Params(*traces[1], share) if options.cases == "held out" else None,
         reference=("large", {"reorder": 8, "level": 12}, "order every day"),
-        forms={"days": Days, **ONE_SHOT_FORMS},
+        forms={"days": lambda problem: Days(), **ONE_SHOT_FORMS},
     )
 
 
-SCENARIO = Scenario(
-    summary="order stock",
-    options={
-        "lost": Option("0.05", ("0.05", "1"), "share of the demand that may be lost"),
-        "cases": Option("held out", ("held out", "same"), "what scores are taken on"),
-    },
-    build=_build,
-)
+SCENARIO = Scenario(summary="order stock", options_type=ShopOptions, build=_build)
 
 dsegym.register("toy/Shop-v0", "shop:SCENARIO")

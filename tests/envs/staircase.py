@@ -4,17 +4,20 @@ A move climbs 0, 1 or 2 steps; a move beyond the top is masked, and counts as th
 ends at the top, or after the last move. A design is the script of moves; it is feasible where it reaches the top.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dsegym.costmodels.diagram import Diagram, Rectangle
+from dsegym.envs.core.evaluation import Evaluation, Objective, Yardstick
+from dsegym.envs.core.features import Discrete, Feature
 from dsegym.envs.core.functional import FunctionalEnv, rollout_cost
-from dsegym.envs.core.problem import Evaluation, Objective, Problem, Yardstick
-from dsegym.envs.core.scenarios import Option, Scenario
+from dsegym.envs.core.options import Options, choice
+from dsegym.envs.core.problem import Problem, given
+from dsegym.envs.core.scenarios import Scenario
 from dsegym.envs.core.spaces import DesignSpace, Parameter
 
 HORIZON, TOP, MOVES = 5, 6, 3
@@ -38,17 +41,23 @@ class Metrics(NamedTuple):
     moves_made: Any  # 1
 
 
+@dataclass(frozen=True)
 class Staircase(FunctionalEnv):
     horizon = HORIZON
-    reference = 10.0
-    observation_space = gymnasium.spaces.Box(0.0, 1.0, (2,), np.float32)
-    action_space = gymnasium.spaces.Discrete(MOVES)
+    features = (
+        Feature("position", meaning=f"steps climbed over {TOP}"),
+        Feature("time", meaning=f"moves made over {HORIZON}"),
+    )
 
-    def initial(self, rng, params=None):
-        start = jax.random.randint(rng, (), 0, params.lowest + 1)
-        return State(start, jnp.int32(0), jnp.float32(0), jnp.zeros(HORIZON, jnp.int32))
+    @property
+    def action_space(self):
+        return Discrete(MOVES)
 
-    def transition(self, state, action, rng, params=None):
+    def start(self, key, params):
+        first = jax.random.randint(key, (), 0, params.lowest + 1)
+        return State(first, jnp.int32(0), jnp.float32(0), jnp.zeros(HORIZON, jnp.int32))
+
+    def advance(self, state, action, params):
         move = jnp.minimum(action, TOP - state.position)
         return State(
             state.position + move,
@@ -57,22 +66,22 @@ class Staircase(FunctionalEnv):
             state.moves.at[state.time].set(move),
         )
 
-    def observation(self, state, rng, params=None):
-        return jnp.stack([state.position / TOP, state.time / HORIZON]).astype(jnp.float32)
+    def observe(self, state, params):
+        return {"position": state.position / TOP, "time": state.time / HORIZON}
 
-    def terminal(self, state, rng, params=None):
+    def over(self, state, params):
         return (state.position >= TOP) | (state.time >= HORIZON)
 
-    def reward(self, state, action, next_state, rng, params=None):
+    def reward(self, state, next_state, params):
         return state.cost - next_state.cost
 
-    def action_mask(self, state, params=None):
+    def legal(self, state, params):
         return jnp.arange(MOVES) <= TOP - state.position
 
-    def design(self, state, params=None):
+    def design(self, state, params):
         return state.moves
 
-    def evaluation(self, state, params=None):
+    def evaluation(self, state, params):
         reached = state.position >= TOP
         return Evaluation(Metrics(state.time), jnp.where(reached, state.cost, PENALTY), reached)
 
@@ -109,17 +118,21 @@ def diagram(design):
     )
 
 
-def _build(scenario_id, start):
+@dataclass(frozen=True)
+class StaircaseOptions(Options):
+    start: str = choice("fixed", lambda: ("fixed", "random"), "where episodes start")
+
+
+def _build(options):
     prices = np.arange(1, HORIZON * MOVES + 1, dtype=np.float32).reshape(HORIZON, MOVES) ** 1.5
     return Problem(
-        scenario=scenario_id,
-        options={"start": start},
+        instance=options,
         space=SPACE,
         objective=Objective("cost", "1", "of all moves"),
         cost=_COST,
-        params=Params(prices, np.int32(2 if start == "random" else 0)),
-        reference=Yardstick("ten", 10.0, "a round number"),
-        bound=Yardstick("bound", 1.0, "no move costs less"),
+        params=Params(prices, np.int32(2 if options.start == "random" else 0)),
+        reference_rule=given(Yardstick("ten", 10.0, "a round number")),
+        bound_rule=given(Yardstick("bound", 1.0, "no move costs less")),
         forms={"sequential": lambda problem: Staircase()},
         baselines={"leaps": lambda: (2, 2, 2, 0, 0), "steps": lambda: (1, 1, 1, 1, 2)},
         diagram=diagram,
@@ -128,7 +141,7 @@ def _build(scenario_id, start):
 
 SCENARIO = Scenario(
     summary="climb a staircase",
-    options={"start": Option("fixed", lambda: ("fixed", "random"), "where episodes start")},
+    options_type=StaircaseOptions,
     build=_build,
     core=lambda: [{"start": "fixed"}],
 )

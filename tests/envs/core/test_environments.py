@@ -11,9 +11,11 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as stable_baselines3_check
 
 import dsegym
+from dsegym.costmodels.accelerator.sizing import AREA_BUDGETS_MM2, INFEASIBLE_FACTOR, OBJECTIVES
 from dsegym.costmodels.errors import UnknownNameError
-from dsegym.envs.accelerator.sizing import AREA_BUDGETS_MM2, INFEASIBLE_FACTOR, OBJECTIVES, SPACE
-from dsegym.envs.core.functional import SequentialEnv, rollout_cost
+from dsegym.envs.accelerator.sizing import SPACE
+from dsegym.envs.core.functional import rollout_cost
+from dsegym.envs.core.one_shot import SequentialEnv
 from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
 from dsegym.envs.faces.stable_baselines3_env import StableBaselines3Env
 
@@ -310,7 +312,7 @@ def test_the_reference_design_earns_a_reward_of_zero_on_the_cases_of_the_search(
 
 def test_the_sequential_form_rolled_out_is_the_cost_function(problem):
     designs = problem.space.sample(np.random.default_rng(1), 200)
-    rolled = jax.jit(jax.vmap(rollout_cost(SequentialEnv(problem)), in_axes=(0, None)))(designs, problem.params)
+    rolled = jax.jit(jax.vmap(rollout_cost(SequentialEnv.of(problem)), in_axes=(0, None)))(designs, problem.params)
     expected = problem.evaluate(designs)
     np.testing.assert_allclose(rolled.objective, expected.objective, rtol=1e-6)
     np.testing.assert_array_equal(rolled.feasible, expected.feasible)

@@ -1,19 +1,22 @@
 """The base of families whose designs are policies: costs are means over fixed episodes."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsegym.envs.core.policies import HELD_OUT, SEARCH, PolicyEnv, play, policy_cost, seeds_of
+from dsegym.envs.core.features import Discrete, Feature
+from dsegym.envs.core.functional import play
+from dsegym.envs.core.policies import HELD_OUT, SEARCH, PolicyEnv, mean_over_episodes, policy_cost, seeds_of
 
 
 class Walk(NamedTuple):
     place: object  # int32
     steps: object  # int32
+    coins: object  # uint32, a bit a step
 
 
 class Metrics(NamedTuple):
@@ -26,26 +29,39 @@ class Params(NamedTuple):
     goal: object  # int32
 
 
+@dataclass(frozen=True)
 class Walker(PolicyEnv):
-    """Walks up by a coin, or by the policy's stride where the coin falls so, until it reaches the goal."""
+    """Walks up by the stride or by one, as coins fall that are tossed at the start, until it is at the goal."""
 
+    stride_counts: bool = True
     horizon = 6
-    reference = 1.0
-    action_space = gymnasium.spaces.Discrete(4)
+    features = (Feature("place", high=30.0),)
 
-    def initial(self, rng, params=None):
-        return Walk(jax.random.randint(rng, (), 0, 3), jnp.int32(0))
+    @property
+    def action_space(self):
+        return Discrete(4)
 
-    def transition(self, state, action, rng, params=None):
-        return Walk(state.place + jnp.where(jax.random.bernoulli(rng), action, 1), state.steps + 1)
+    def start(self, key, params):
+        return Walk(jax.random.randint(key, (), 0, 3), jnp.int32(0), jax.random.bits(key, (), jnp.uint32))
 
-    def terminal(self, state, rng, params=None):
+    def advance(self, state, action, params):
+        heads = (state.coins >> state.steps.astype(jnp.uint32)) & 1
+        move = jnp.where((heads == 1) & self.stride_counts, action, 1)
+        return Walk(state.place + move, state.steps + 1, state.coins)
+
+    def observe(self, state, params):
+        return {"place": state.place}
+
+    def reward(self, state, next_state, params):
+        return jnp.float32(0)
+
+    def over(self, state, params):
         return state.place >= params.goal
 
-    def decide(self, design, state, params=None):
+    def decide(self, design, state, params):
         return design[0]
 
-    def metrics(self, state, params=None):
+    def metrics(self, state, params):
         return Metrics(state.place, state.steps)
 
     def objective(self, metrics):
@@ -54,12 +70,12 @@ class Walker(PolicyEnv):
 
 def by_hand(stride, seed, goal):
     """(place, steps) of one episode, step by step."""
-    env, params, key = Walker(), Params(None, jnp.int32(goal)), jax.random.key(seed)
-    state = env.initial(jax.random.fold_in(key, 0), params)
-    for step in range(1, env.horizon + 1):
-        state = env.transition(state, stride, jax.random.fold_in(key, step), params)
-        if env.terminal(state, key, params):
+    env, params = Walker(), Params(None, jnp.int32(goal))
+    state = env.start(jax.random.fold_in(jax.random.key(seed), 0), params)
+    for _ in range(env.horizon):
+        if env.over(state, params):
             break
+        state = env.advance(state, stride, params)
     return int(state.place), int(state.steps)
 
 
@@ -73,14 +89,24 @@ def test_a_cost_is_the_mean_over_the_episodes_of_its_seeds(stride):
     assert len(set(steps)) > 1, "episodes end at different times"
 
 
-@pytest.mark.parametrize(("goal", "steps"), [(0, 0), (3, 1)])
-def test_nothing_moves_after_an_episodes_end(goal, steps):
-    class Leaper(Walker):
-        def transition(self, state, action, rng, params=None):
-            return Walk(state.place + action, state.steps + 1)
+def test_equal_environments_have_one_cost_function():
+    assert policy_cost(Walker()) is policy_cost(Walker())
+    assert policy_cost(Walker(stride_counts=False)) is not policy_cost(Walker())
 
-    last = play(Leaper(), lambda state: 3, jax.random.key(0), Params(None, jnp.int32(goal)))
-    assert int(last.steps) == steps
+
+@pytest.mark.parametrize(("goal", "steps"), [(0, 0), (2, 2)])
+def test_nothing_moves_after_an_episodes_end(goal, steps):
+    env, params = Walker(stride_counts=False), Params(None, jnp.int32(goal))
+    first = Walk(jnp.int32(0), jnp.int32(0), jnp.uint32(0))
+    assert int(play(env, first, lambda state, index: 3, params).steps) == steps
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 64, 100, 256])
+def test_a_mean_over_episodes_is_the_mean_and_the_same_bits_in_any_batch(count):
+    values = np.random.default_rng(count).normal(size=(5, count)).astype(np.float32)
+    alone = [np.asarray(jax.jit(mean_over_episodes)(row)) for row in values]
+    np.testing.assert_allclose(alone, values.mean(1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(jax.jit(jax.vmap(mean_over_episodes))(values), alone)
 
 
 def test_the_searchs_episodes_and_the_held_out_ones_are_others():

@@ -1,7 +1,6 @@
 """Problems: the same costs however designs are batched, and instances that are found by their options."""
 
 import dataclasses
-import functools
 
 import jax
 import numpy as np
@@ -9,8 +8,9 @@ import pytest
 
 import dsegym
 from dsegym.costmodels.errors import DsegymError, InvalidDesignError, UnknownNameError
-from dsegym.envs.core.problem import BATCH_SIZES
-from dsegym.envs.core.scenarios import Option, Scenario
+from dsegym.envs.core.options import Options, choice, file_or_name
+from dsegym.envs.core.problem import BATCH_SIZES, given
+from dsegym.envs.core.scenarios import Scenario
 
 SIZING, TOY = "dsegym/AcceleratorSizing-v0", "toy/Staircase-v0"
 
@@ -156,7 +156,9 @@ def test_a_searcher_meets_the_problem_without_held_out_cases(stochastic):
     assert searched.held_out_params is None
     expected = stochastic.evaluate(stochastic.reference.design).objective[0]
     assert searched.reference.value == expected != stochastic.reference.value
-    unnamed = dataclasses.replace(stochastic, reference=dataclasses.replace(stochastic.reference, design=None))
+    unnamed = dataclasses.replace(
+        stochastic, reference_rule=given(dataclasses.replace(stochastic.reference, design=None))
+    )
     assert unnamed.as_searched.reference.value == stochastic.reference.value
 
 
@@ -220,8 +222,12 @@ def test_a_third_partys_scenario_is_registered_and_made(staircase, toy):
 
 
 def test_an_option_may_accept_more_than_it_lists():
-    option = functools.partial(Option, "a", lambda: ("a", "b"), "")
-    scenario = Scenario("", {"free": option(accepts=str.isupper), "fixed": option()}, build=None, core=list)
+    @dataclasses.dataclass(frozen=True)
+    class Two(Options):
+        free: str = file_or_name("a", lambda: ("a", "b"), str.isupper, "a word in capitals", "")
+        fixed: str = choice("a", lambda: ("a", "b"), "")
+
+    scenario = Scenario("", Two, build=None, core=list)
     assert scenario.resolve({"free": "XYZ"}) == {"free": "XYZ", "fixed": "a"}
     with pytest.raises(UnknownNameError):
         scenario.resolve({"fixed": "XYZ"})

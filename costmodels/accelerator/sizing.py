@@ -1,0 +1,173 @@
+"""The sizing game: the values of each dimension, budgets and their references, objectives, and the exact optimum.
+
+F fields of `model.Hardware`, B designs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..arrays import Array
+from . import model
+from .platforms import Platform
+from .workloads import LayerArrays
+
+__all__ = [
+    "AREA_BUDGETS_MM2",
+    "INFEASIBLE_FACTOR",
+    "OBJECTIVES",
+    "REFERENCE_SCALE",
+    "VALUES",
+    "Goal",
+    "Optimum",
+    "Params",
+    "Tally",
+    "objective_values",
+    "params_of",
+    "penalty",
+    "reference_values",
+]
+
+_ARRAY = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+_BUFFER_KIB = tuple(2**power for power in range(3, 12))
+# {dimension: its values}, in the order of `model.Hardware`.
+VALUES: Mapping[str, tuple[int, ...] | tuple[str, ...]] = {
+    "rows": _ARRAY,
+    "columns": _ARRAY,
+    "ifmap_buffer": _BUFFER_KIB,
+    "filter_buffer": _BUFFER_KIB,
+    "ofmap_buffer": _BUFFER_KIB,
+    "dram_width": tuple(2**power for power in range(1, 9)),
+    "dataflow": model.DATAFLOWS,
+}
+
+AREA_BUDGETS_MM2: Mapping[str, float] = {"small": 2.0, "medium": 8.0, "large": 20.0}
+
+# The reference: Gemmini's default (16 x 16, weight stationary, 128 KiB scratchpad, 32 KiB accumulator, as DOSA has it),
+# every dimension times the factor that suits the budget.
+_GEMMINI = {"rows": 16, "columns": 16, "ifmap_buffer": 64, "filter_buffer": 64, "ofmap_buffer": 32, "dram_width": 8}
+REFERENCE_SCALE: Mapping[str, int] = {"small": 2, "medium": 4, "large": 8}
+
+# Shares of the reference's metrics that the target objective asks for, as in ArchGym's TimeloopGym: -30 % energy, -15 %
+# area, -20 % time.
+_TARGET_SHARES = {"energy_j": 0.70, "area_mm2": 0.85, "latency_s": 0.80}
+_TARGET_SLOPE = 0.1
+
+# Above the largest feasible objective over the reference's: see `worst_over_reference` in optima.csv.
+INFEASIBLE_FACTOR = 1e6
+
+
+class Params(NamedTuple):
+    """What tells instances apart, all traced: instances of one platform share compiled code."""
+
+    layers: LayerArrays  # int32[L] each
+    objective: Array  # int32, index into OBJECTIVES
+    area_budget_mm2: Array  # float32
+    targets: Array  # float32[3]: J, mm2, s
+    reference_value: Array  # float32, in the objective's unit
+
+
+@dataclass(frozen=True)
+class Goal:
+    """An objective: its unit, one line about it, and `(metrics, targets float32[3]) -> float32`."""
+
+    unit: str
+    summary: str
+    value: Callable[[model.Metrics, Array], Array]
+
+
+def _target(metrics: model.Metrics, targets: Array) -> Array:
+    """Mean over energy, area and latency of the excess over the target, plus a slope that goes on rewarding beyond it.
+
+    ArchGym's distance to a target has either a pole at the target or a floor below it; here better is never punished.
+    """
+    # Compilers round the same at every batch size only where no division is by a vector and no product is in a sum.
+    ratios = jnp.stack([metrics.energy_j, metrics.area_mm2, metrics.latency_s]) * (1.0 / targets)
+    slope = jnp.maximum(_TARGET_SLOPE * ratios, 0.0)
+    energy, area, latency = jnp.maximum(ratios - 1.0, 0.0) + slope
+    return (energy + area + latency) / 3.0
+
+
+OBJECTIVES: Mapping[str, Goal] = {
+    "latency": Goal("s", "time of one inference", lambda metrics, targets: metrics.latency_s),
+    "energy": Goal("J", "energy of one inference", lambda metrics, targets: metrics.energy_j),
+    "edp": Goal("J s", "energy-delay product", lambda metrics, targets: metrics.energy_j * metrics.latency_s),
+    "target": Goal("", "mean excess over the targets: reference energy -30 %, area -15 %, latency -20 %", _target),
+}
+
+
+def objective_values(metrics: model.Metrics, targets: Array) -> jax.Array:
+    """float32[4], every objective, in the order of OBJECTIVES."""
+    return jnp.stack([goal.value(metrics, targets) for goal in OBJECTIVES.values()])
+
+
+def penalty(excess: Array, params: Params) -> Array:
+    """float32, the objective of a design whose area exceeds the budget by this share of it."""
+    return params.reference_value * INFEASIBLE_FACTOR * (1.0 + excess)
+
+
+def reference_values(area_budget: str) -> dict[str, int | str]:
+    """{dimension: value} of the reference of an area budget: Gemmini's default, scaled."""
+    scale = REFERENCE_SCALE[area_budget]
+    return {**{name: value * scale for name, value in _GEMMINI.items()}, "dataflow": "ws"}
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _metrics(hardware: model.Hardware, layers: LayerArrays, platform: Platform) -> model.Metrics:
+    """Of hardware int32[B] each, leaves [B]."""
+    return jax.vmap(model.evaluate, in_axes=(0, None, None))(hardware, layers, platform)
+
+
+def params_of(layers: LayerArrays, *, objective: str, area_budget: str, platform: Platform) -> Params:
+    """An instance, its targets and penalty from the metrics of its reference."""
+    *sizes, dataflow = reference_values(area_budget).values()
+    hardware = model.Hardware(*(np.array([value], np.int32) for value in (*sizes, model.DATAFLOWS.index(dataflow))))
+    metrics = jax.tree.map(lambda leaf: leaf[0], _metrics(hardware, layers, platform))
+    targets = np.array(
+        [share * np.asarray(getattr(metrics, name)) for name, share in _TARGET_SHARES.items()], np.float32
+    )
+    value = OBJECTIVES[objective].value(metrics, targets)
+    return Params(
+        layers=layers,
+        objective=np.int32(tuple(OBJECTIVES).index(objective)),
+        area_budget_mm2=np.float32(AREA_BUDGETS_MM2[area_budget]),
+        targets=targets,
+        reference_value=np.float32(value),
+    )
+
+
+class Optimum(NamedTuple):
+    """What an exhaustive enumeration finds of one objective."""
+
+    value: float
+    number: int  # of the first optimal design in the enumeration
+    ties: int  # designs with this value
+    feasible: int  # designs
+    worst: float  # feasible value
+
+
+class Tally:
+    """The optimum of everything seen so far; chunks come in the order of the enumeration."""
+
+    def __init__(self) -> None:
+        self.found = Optimum(np.inf, -1, 0, 0, 0.0)
+
+    def add(self, start: int, values: np.ndarray, feasible: np.ndarray) -> None:
+        """Counts a chunk: the number of its first design, objectives float[B], feasible bool[B]."""
+        kept = np.flatnonzero(feasible)
+        if not kept.size:
+            return
+        best, number, ties, count, worst = self.found
+        values = values[kept]
+        least = values.min()
+        if least < best:
+            best, number, ties = least, start + int(kept[values.argmin()]), 0
+        ties += int((values == best).sum())
+        self.found = Optimum(best, number, ties, count + kept.size, max(worst, values.max()))
