@@ -65,7 +65,7 @@ class Log(NamedTuple):
     count: Any  # int32
     there: Any  # bool[H, 3, N]
     parent: Any  # int32[H, 3, N], the place among the nodes one depth up; -1 at depth 1
-    good: Any  # bool[H, 3, N], solvable; at depth 3 also legal
+    good: Any  # bool[H, 3, N], solvable, by a legal move from a good parent
     value: Any  # float32[H, 3, N], over 60
 
 
@@ -111,13 +111,15 @@ def log(split: str) -> Log:
     )
     for row, puzzle in enumerate(mine):
         above: dict[int, int] = {}
+        good_above = np.ones(1, bool)  # the root
         for depth in range(3):
             nodes = np.flatnonzero((table.puzzle == puzzle) & (table.depth == depth + 1))
             part = (row, depth, slice(len(nodes)))
             found.there[part] = True
             found.parent[part] = [above.get(int(parent), -1) for parent in table.parent[nodes]]
             above = {int(number): place for place, number in enumerate(table.node[nodes])}
-            found.good[part] = (table.solvable[nodes] == 1) & (table.legal[nodes] | (depth < 2))
+            good_above = (table.solvable[nodes] == 1) & table.legal[nodes] & good_above[found.parent[part]]
+            found.good[part] = good_above
             found.value[part] = table.value[nodes] / HIGHEST_VALUE
     return found
 

@@ -6,6 +6,7 @@ N tasks, P elements, T kinds of jobs. All keys are integers, so that ties are ti
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ import numpy as np
 
 from .instance import Instance
 from .model import NEVER
+from .ranks import static_level, upward_rank
 from .simulator import Arrays, Estimates, Rule, State
 
 __all__ = ["ELEMENT_FEATURES", "RULES", "TASK_FEATURES", "Facts", "facts", "named_rule", "weighted_rule"]
@@ -47,7 +49,7 @@ class Facts(NamedTuple):
     mean: Any  # int32[T, N], 1/1024 us, of the run times over the elements that can run the task
     least: Any  # int32[T, N], us
     level: Any  # int32[T, N], 1/1024 us, upward rank without communication
-    rank: Any  # int32[T, N], us, upward rank
+    rank: Any  # int32[T, N], us, upward rank (`ranks.py`)
     energy: Any  # int32[T, N, P], us, see ELEMENT_FEATURES
 
 
@@ -58,13 +60,10 @@ def facts(arrays: Arrays, instances: Sequence[Instance]) -> Facts:
     mean = np.where(feasible, arrays.run_time, 0).sum(-1) / count
     level, rank = np.zeros_like(mean), np.zeros_like(mean)
     for t, instance in enumerate(instances):
-        apart = ~np.eye(instance.elements, dtype=bool)
-        communication = [float(times[apart].mean()) if apart.any() else 0.0 for times in instance.communication_us]
-        costs = dict(zip(instance.graph.edges, communication, strict=True))
-        for i in reversed(range(len(instance))):
-            after = instance.graph.successors[i]
-            level[t, i] = mean[t, i] + max((level[t, edge.target] for edge in after), default=0.0)
-            rank[t, i] = mean[t, i] + max((costs[edge] + rank[t, edge.target] for edge in after), default=0.0)
+        tasks = len(instance)
+        run_time = np.where(instance.feasible, arrays.run_time[t, :tasks], instance.run_time_us)  # a stream's own
+        streamed = replace(instance, run_time_us=run_time)
+        level[t, :tasks], rank[t, :tasks] = static_level(streamed), upward_rank(streamed)
     energy = np.zeros(arrays.run_time.shape)
     if arrays.power.shape[0]:
         one_busy = (arrays.power[:, 1] - arrays.power[:, 0])[arrays.cluster]

@@ -65,22 +65,22 @@ def shares(weights, width):
 
 
 def replay_beam(nodes, puzzle, breadth, *, knows=False):
-    """Whether a beam over the recorded nodes of a puzzle keeps a legal 24.
+    """Whether a beam over the recorded nodes of a puzzle keeps a 24 that legal moves lead to.
 
     Args:
         nodes: the recorded table.
         puzzle: its number.
         breadth: leaves that are kept at each depth, the largest values, the first of equal ones.
-        knows: whether solvable nodes go first.
+        knows: whether nodes go first that are solvable and that legal moves lead to.
     """
-    kept, found = {-1}, []
+    kept, good = {-1}, {-1}
     for depth in (1, 2, 3):
         rows = [
             i
             for i in range(len(nodes.puzzle))
             if nodes.puzzle[i] == puzzle and nodes.depth[i] == depth and nodes.parent[i] in kept
         ]
-        rows.sort(key=lambda i: (-int(knows and nodes.solvable[i] == 1), -nodes.value[i], nodes.node[i]))
-        found = rows[:breadth]
-        kept = {nodes.node[i] for i in found}
-    return any(nodes.solvable[i] == 1 and nodes.legal[i] for i in found)
+        good = {nodes.node[i] for i in rows if nodes.solvable[i] == 1 and nodes.legal[i] and nodes.parent[i] in good}
+        rows.sort(key=lambda i: (-int(knows and nodes.node[i] in good), -nodes.value[i], nodes.node[i]))
+        kept = {nodes.node[i] for i in rows[:breadth]}
+    return bool(kept & good)

@@ -50,6 +50,12 @@ scores,attention,,,,,,,,,,4,6,2,12,24
 """
 
 
+def test_the_output_of_a_strided_convolution_is_rounded_down(table):
+    """SCALE-Sim rounds up: 10 x 10."""
+    (layer,) = load_workload(table(CONV, "a,conv,1,1,30,30,4,4,3,0,1")).layers
+    assert layer.m == 9 * 9
+
+
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
 def test_a_table_of_convolutions_and_products_is_read_with_its_defaults(table, mark, ending):

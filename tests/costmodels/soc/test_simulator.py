@@ -11,6 +11,7 @@ import soc_oracle as oracle
 
 from dsegym.costmodels.soc import model, rules, simulator
 from dsegym.costmodels.soc.library import MIXES, get_instance
+from dsegym.costmodels.soc.ranks import upward_rank
 from dsegym.costmodels.soc.replay import replay
 from dsegym.costmodels.soc.schedule import Schedule, check_schedule
 from dsegym.costmodels.soc.traces import draw_trace, draw_traces
@@ -237,6 +238,25 @@ def test_classic_rules_are_special_cases_of_the_weighted_rule_but_for_ties(rule,
     each = [oracle.Trace(*(leaf[lane] for leaf in traces)) for lane in range(4)]
     theirs = sum(sum(oracle.simulate(instances, one, oracle.RULES[rule], queue=3).latencies_us) for one in each)
     assert ours == pytest.approx(theirs, rel=0.05)
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_ranks_of_a_stream_are_those_of_static_problems(mix):
+    instances = [get_instance(name, MIXES[mix].platform) for name in MIXES[mix].graphs]
+    known = rules.facts(simulator.arrays(instances), instances)
+    for rank, instance in zip(known.rank, instances, strict=True):
+        # A task of 0 us takes 1 us in a stream if others follow: one a graph at most.
+        short = int((instance.run_time_us == 0).any(axis=1).sum())
+        assert short <= 1
+        np.testing.assert_allclose(rank[: len(instance)], upward_rank(instance), atol=0.5 + short)
+
+
+@pytest.mark.parametrize(("graph", "expected_us"), [("wifi_tx", 197), ("wifi_rx", 1440)])
+def test_elements_that_cannot_run_a_task_have_no_say_in_a_streams_ranks(graph, expected_us):
+    instance = get_instance(graph, "multiple_bal")
+    assert not instance.feasible.all()
+    known = rules.facts(simulator.arrays([instance]), [instance])
+    assert known.rank.max() == known.rank[0, 0] == expected_us  # 461 and 2133 over all pairs of elements
 
 
 # --- Invariants -------------------------------------------------------------------------------------------------------
