@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import jax
@@ -16,6 +16,7 @@ from gymnasium.vector.utils import batch_space
 
 from ...costmodels.errors import DsegymError, UnknownNameError
 from ..core.functional import Step
+from ..core.packing import Packing
 from ..core.problem import Problem
 from ..core.scenarios import make_problem
 from ..core.stepping import lane_keys, reset_lane, reset_lanes, step_lanes
@@ -56,35 +57,54 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
         self.functional = env = problem.functional_env(form)
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.render_mode = render_mode
-        self._state: Any = None
         self._key: Any = None  # of the episodes to come
+        self._words: Any = None  # the state, packed
         self._first: Any = None  # the state after `reset`; with the actions since, what a picture needs
         self._actions: list[np.ndarray] = []
-        self._reset, self._step, self._design = _compiled_lane(problem, form)
+        self._lane = _compiled_lane(problem, form)
+
+    @property
+    def state(self) -> Any:
+        """The functional environment's state, leaves on the host; it may be set.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first `reset`.
+        """
+        if self._words is None:
+            raise gymnasium.error.ResetNeeded("Call reset() first.")
+        return self._lane.state.host(np.array(self._words))
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._words = self._lane.state.pack(state)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Starts an episode. The seed, once given, fixes everything that follows."""
         super().reset(seed=seed, options=options)
         if self._key is None or seed is not None:
             self._key = lane_keys([self.np_random.integers(2**31) if seed is None else seed])[0]
-        (self._key, self._state), observation, mask = self._reset(self._key)
+        self._words, packed = self._lane.reset(self._key)
+        self._key, observation, mask = self._lane.start.host(np.array(packed))
         if self.render_mode is not None:
-            self._first, self._actions = self._state, []
-        return np.array(observation), _with_mask({}, mask)
+            self._first, self._actions = self.state, []
+        return observation, _with_mask({}, mask)
 
     def step(self, action):
         """One transition; `truncated` is always False."""
-        if self._state is None:
+        if self._words is None:
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
         action = np.asarray(action, np.int32)
-        self._state, result = self._step(self._state, action)
+        self._words, packed = self._lane.step(self._words, action)
         if self.render_mode is not None:
             self._actions.append(action)
-        observation, reward, terminal, mask, info, final = jax.tree.map(np.asarray, result)
+        observation, reward, terminal, mask, info, final = self._lane.outcome.host(np.array(packed))
         ended = bool(terminal)
-        if ended and "design" in final:
-            final |= {"objective": self.problem.exact_objective(final["design"][None], final["objective"][None])[0]}
-        return np.array(observation), float(reward), ended, False, _with_mask(info | final if ended else info, mask)
+        if ended:
+            if "design" in final:
+                exact = self.problem.exact_objective(final["design"][None], final["objective"][None])
+                final |= {"objective": exact[0]}
+            info = info | final
+        return observation, float(reward), ended, False, _with_mask(info, mask)
 
     def render(self):
         """The episode so far, uint8[H, W, 3]: the form's `picture`, or the diagram of the design as it stands, in which
@@ -92,38 +112,68 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
         """
         if self.render_mode is None or self.problem.diagram is None:
             return None
-        if self._state is None:
+        if self._words is None:
             raise gymnasium.error.ResetNeeded("Call reset() before render().")
         from .raster import draw
 
         diagram = self.functional.picture(self.problem, self._first, self._actions)
         if diagram is None:
-            diagram = self.problem.diagram(np.asarray(self._design(self._state)))
+            diagram = self.problem.diagram(np.asarray(self._lane.design(self._words)))
         return draw(diagram)
 
 
+class _Lane(NamedTuple):
+    """The compiled functions of one lane, states and outcomes as packed words, and how these are read."""
+
+    reset: Callable[[Any], Any]  # key -> state, start
+    step: Callable[[Any, Any], Any]  # state, action -> state, outcome
+    design: Callable[[Any], Any]  # state -> int32[n]
+    state: Packing
+    start: Packing  # of (key, observation, mask)
+    outcome: Packing  # of (observation, reward, whether it ended, mask, step info, final info)
+
+
 @functools.lru_cache(maxsize=64)
-def _compiled_lane(problem: Problem, form: str | None):
-    """The jitted reset, step and design of one lane, shared by all environments of an instance."""
+def _compiled_lane(problem: Problem, form: str | None) -> _Lane:
+    """Shared by all environments of an instance."""
     env, params = problem.functional_env(form), functools.partial(_literals, _to_numpy(problem.params))
+
+    def start(key: Any) -> Any:
+        (key, state), observation, mask = reset_lane(env, key, params())
+        return state, (key, observation, mask)
+
+    def move(state: Any, action: Any) -> Any:
+        values = params()
+        moved = env.advance(state, action, values)
+        outcome = (
+            env.observation(moved, values),
+            env.reward(state, moved, values),
+            env.over(moved, values),
+            env.action_mask(moved, values),
+            env.step_info(state, action, moved, values),
+            env.final_info(moved, values),
+        )
+        return moved, outcome
+
+    state, first = jax.eval_shape(start, lane_keys([0])[0])
+    _, after = jax.eval_shape(move, state, np.zeros(env.action_space.shape or (), np.int32))
+    of_state, of_start, of_outcome = Packing(state), Packing(first), Packing(after)
 
     @jax.jit
     def reset(key):
-        return reset_lane(env, key, params())
+        state, first = start(key)
+        return of_state.pack(state), of_start.pack(first)
 
     @jax.jit
-    def step(state, action):
-        values = params()
-        moved = env.advance(state, action, values)
-        outcome = env.reward(state, moved, values), env.over(moved, values)
-        info = env.step_info(state, action, moved, values), env.final_info(moved, values)
-        return moved, (env.observation(moved, values), *outcome, env.action_mask(moved, values), *info)
+    def step(words, action):
+        moved, outcome = move(of_state.traced(words), action)
+        return of_state.pack(moved), of_outcome.pack(outcome)
 
     @jax.jit
-    def design(state):
-        return env.design(state, params())
+    def design(words):
+        return env.design(of_state.traced(words), params())
 
-    return reset, step, design
+    return _Lane(reset, step, design, of_state, of_start, of_outcome)
 
 
 @functools.lru_cache(maxsize=64)
