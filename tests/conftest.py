@@ -1,4 +1,4 @@
-"""For the tests of every layer: the oracles' folder, and a third party's scenario with held-out cases."""
+"""For the tests of every layer: third parties' scenarios, one sequential, one with held-out cases."""
 
 import importlib
 import os
@@ -22,3 +22,15 @@ def shop():
         yield importlib.import_module("shop")
     dsegym.unregister("toy/Shop-v0")
     sys.modules.pop("shop", None)
+
+
+@pytest.fixture(scope="session")
+def staircase():
+    """The module of `toy/Staircase-v0`, registered as another package would do it; it is taken back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent / "envs")
+        module = importlib.import_module("staircase")
+        dsegym.register("toy/Staircase-v0", "staircase:SCENARIO")
+        yield module
+    dsegym.unregister("toy/Staircase-v0")
+    sys.modules.pop("staircase", None)

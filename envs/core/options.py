@@ -52,6 +52,7 @@ class Option:
         parse: a user's value (text, or of the option's type) to the option's; raises `ValueError` where it is none.
         text: the canonical text of a value.
         also: which values there are beside the listed ones, in words; empty where there are none.
+        words: names that are values, listed or not.
     """
 
     default: Any
@@ -60,6 +61,7 @@ class Option:
     parse: Callable[[object], Any]
     text: Callable[[Any], str] = str
     also: str = ""
+    words: tuple[str, ...] = ()
 
     def values(self) -> tuple[str, ...]:
         """The texts of the listed values."""
@@ -169,7 +171,7 @@ def _numeric(
     def text(value: Any) -> str:
         return name(value) or _number_text(value)
 
-    return _field(Option(default, tuple(listed), summary, parse, text, also))
+    return _field(Option(default, tuple(listed), summary, parse, text, also, tuple(words)))
 
 
 def file_or_name(
@@ -249,7 +251,8 @@ def _refusal(name: str, given: object, option: Option) -> Exception:
     listed = option.values()
     if not option.also:
         return UnknownNameError(name, given, listed)
-    words = [text for text in listed if not _is_number(text)]  # the range says what the numbers are
+    # The range says what the numbers are.
+    words = tuple(dict.fromkeys((*option.words, *(text for text in listed if not _is_number(text)))))
     refusal = UnknownNameError if words and isinstance(given, str) and not _is_number(given) else InvalidOptionError
     return refusal(name, given, (*words, option.also))
 

@@ -126,9 +126,10 @@ def register(scenario_id: str, location: str) -> None:
 
 
 def unregister(scenario_id: str) -> None:
-    """Takes a registered scenario back; nothing happens where there is none."""
+    """Takes a registered scenario back, and what was made of it; nothing happens where there is none."""
     gymnasium.registry.pop(scenario_id, None)
     _LOCATIONS.pop(scenario_id, None)
+    _build.cache_clear()
 
 
 _LOCATIONS: dict[str, str] = {}

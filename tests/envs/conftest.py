@@ -1,8 +1,4 @@
-"""Fixtures of the environment tests: a small instance of each kind, and a third party's sequential scenario."""
-
-import importlib.util
-import sys
-from pathlib import Path
+"""Fixtures of the environment tests: a small instance of each kind."""
 
 import pytest
 
@@ -16,17 +12,6 @@ TOY = "toy/Staircase-v0"
 def problem():
     """An accelerator instance that is quick to cost."""
     return dsegym.make_problem(SIZING, workload="alexnet", objective="edp", area_budget="small")
-
-
-@pytest.fixture(scope="session")
-def staircase():
-    """The toy scenario's module, registered as another package would do it."""
-    specification = importlib.util.spec_from_file_location("staircase", Path(__file__).with_name("staircase.py"))
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["staircase"] = module
-    specification.loader.exec_module(module)
-    dsegym.register(TOY, "staircase:SCENARIO")
-    return module
 
 
 @pytest.fixture(scope="session")

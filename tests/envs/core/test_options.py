@@ -1,0 +1,108 @@
+"""Typed options: text and values at the door, one instance for equal values, errors that say what is allowed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dsegym
+from dsegym.costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
+from dsegym.envs.core.options import Options, choice, custom, file_or_name, number, options_of, parse, texts, whole
+
+NAMES = ("beta", "humaneval")
+
+
+def parse_pair(given):
+    first, _, second = str(given).partition("/")
+    return float(first), float(second)
+
+
+@dataclass(frozen=True)
+class Everything(Options):
+    budget: float = number(8000, (1000, 8000), least=1, most=1e6, unit="tokens", summary="what may be spent")
+    noise: float | None = number(1, (0.5, 1), least=0, above=True, most=10, words={"none": None}, summary="of hints")
+    queries: int = whole(10, (1, 10), least=1, most=32, summary="of a context")
+    cost: str = choice("samples", ("samples", "tokens"), "what counts")
+    data: str = file_or_name(
+        "beta", lambda: ("beta", "humaneval"), lambda path: path.endswith(".csv"), "a .csv file", ""
+    )
+    rates: tuple[float, float] = custom(
+        (1.0, 0.0),
+        ((1.0, 0.0),),
+        parse=parse_pair,
+        also="two rates as 0.9/0.2",
+        summary="",
+        text=lambda pair: f"{pair[0]:g}/{pair[1]:g}",
+    )
+
+
+@pytest.mark.parametrize("written", [8000, 8000.0, "8000", "8000.0", "8e3", " 8000", np.int64(8000), np.float32(8000)])
+def test_equal_numbers_are_one_value_and_one_text(written):
+    options = parse(Everything, {"budget": written})
+    assert options == Everything()
+    assert texts(options)["budget"] == "8000"
+
+
+def test_equal_numbers_are_one_instance():
+    one = dsegym.make_problem("dsegym/SleepTime-v0", budget="2000")
+    for written in (2000, 2000.0, "2e3", "2000.0"):
+        assert dsegym.make_problem("dsegym/SleepTime-v0", budget=written) is one
+
+
+def test_words_stand_for_values():
+    assert parse(Everything, {"noise": "none"}).noise is None
+    assert texts(parse(Everything, {"noise": "none"}))["noise"] == "none"
+    assert texts(parse(Everything, {"noise": "0.50"}))["noise"] == "0.5"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "reason"),
+    [
+        (
+            {"budget": 0},
+            InvalidOptionError,
+            r"^budget = 0 is not allowed; allowed: any number from 1 to 1000000 tokens\.$",
+        ),
+        ({"budget": "2e6"}, InvalidOptionError, "any number from 1 to 1000000 tokens"),
+        ({"budget": True}, InvalidOptionError, "budget = True is not allowed"),
+        ({"budget": None}, InvalidOptionError, "budget = None is not allowed"),
+        ({"budget": [8000]}, InvalidOptionError, r"budget = \[8000\] is not allowed"),
+        ({"budget": "nan"}, InvalidOptionError, "budget = 'nan' is not allowed"),
+        ({"budget": float("inf")}, InvalidOptionError, "any number from 1"),
+        ({"budget": "many"}, InvalidOptionError, "budget = 'many' is not allowed"),
+        ({"noise": 0}, InvalidOptionError, "allowed: none, any number above 0, to 10"),
+        ({"noise": "nome"}, UnknownNameError, "Did you mean 'none'"),
+        ({"queries": 2.5}, InvalidOptionError, "any whole number from 1 to 32"),
+        ({"queries": "33"}, InvalidOptionError, "any whole number from 1 to 32"),
+        ({"cost": "token"}, UnknownNameError, "there are: samples, tokens. Did you mean 'tokens'"),
+        ({"cost": 3}, UnknownNameError, "Unknown cost '3'"),
+        ({"data": "humanevel"}, UnknownNameError, "a .csv file. Did you mean 'humaneval'"),
+        ({"rates": "much"}, UnknownNameError, "there are: 1/0, two rates as 0.9/0.2"),
+        ({"rates": 0.5}, InvalidOptionError, "two rates as 0.9/0.2"),
+        ({"bugdet": 3}, UnknownNameError, "Unknown option 'bugdet'.* Did you mean 'budget'"),
+    ],
+)
+def test_what_is_wrong_is_answered_with_what_is_allowed(options, error, reason):
+    with pytest.raises(error, match=reason) as refusal:
+        parse(Everything, options)
+    assert isinstance(refusal.value, DsegymError)
+    assert "\n" not in str(refusal.value)
+
+
+@given(st.floats(1, 1e6), st.integers(1, 32))
+def test_texts_make_the_same_options_again(budget, queries):
+    options = parse(Everything, {"budget": budget, "queries": queries, "rates": "0.9/0.2", "data": "mine.csv"})
+    assert parse(Everything, texts(options)) == options
+    assert texts(parse(Everything, texts(options))) == texts(options)
+
+
+@pytest.mark.parametrize("scenario", dsegym.scenario_ids())
+def test_listed_values_and_defaults_of_every_scenario_are_values_of_theirs(scenario):
+    kind = dsegym.load_scenario(scenario).options_type
+    for name, option in options_of(kind).items():
+        assert option.summary, name
+        for text in option.values():
+            assert texts(parse(kind, {name: text}))[name] == text
+        assert texts(parse(kind, {}))[name] == option.text(option.default)
