@@ -11,6 +11,7 @@ import dsegym
 from dsegym.agents.base import Agent
 from dsegym.agents.registry import BUILT_IN as AGENTS
 from dsegym.costmodels.errors import DsegymError
+from dsegym.envs.core.problem import given
 from dsegym.envs.core.scenarios import BUILT_IN
 from dsegym.testing import BrokenContract, check_agent, check_scenario
 
@@ -56,9 +57,12 @@ def broken(staircase):
     dsegym.unregister(name)
 
 
-def with_bound(problem, value):
-    bound = dataclasses.replace(problem.bound, value=value)
-    return dataclasses.replace(problem, bound_rule=lambda problem: bound)
+def with_values(problem, reference, bound):
+    return dataclasses.replace(
+        problem,
+        reference_rule=given(dataclasses.replace(problem.reference, value=reference)),
+        bound_rule=given(dataclasses.replace(problem.bound, value=bound)),
+    )
 
 
 def noisy_cost(problem):
@@ -74,8 +78,8 @@ def noisy_cost(problem):
 
 
 BREAKS = {
-    "reference is above the bound": lambda problem: with_bound(problem, 10.0),
-    "no design is below the bound": lambda problem: with_bound(problem, 9.5),
+    "reference is above the bound": lambda problem: with_values(problem, 10.0, 10.0),
+    "no design is below the bound": lambda problem: with_values(problem, 1e6, 1e5),
     "notes are sentences": lambda problem: dataclasses.replace(problem, notes=("synthetic",)),
     "alone and in a batch": noisy_cost,
 }

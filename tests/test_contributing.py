@@ -16,6 +16,7 @@ from dsegym.experiments.store import read_trial, trial_directory, write_suite
 from dsegym.experiments.suite import load_suite
 from dsegym.experiments.trial import run_trial
 from dsegym.experiments.verify import verify
+from dsegym.testing import check_agent, check_scenario
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
@@ -54,7 +55,8 @@ def search(agent, samples, seed):
 
 def test_the_text_names_the_example_files_and_quotes_them_verbatim():
     sources = [path.read_text(encoding="utf-8") for path in sorted(EXAMPLES.glob("*.py"))]
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"toy_agent.py", "toy_model.py", "toy_scenario.py"}
+    named = {"toy_agent.py", "toy_model.py", "toy_scenario.py", "train_ppo.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == named
     assert "docs/examples/toy_scenario.py" in TEXT
     assert "docs/examples/toy_agent.py" in TEXT
     quoted = blocks("python")
@@ -63,14 +65,9 @@ def test_the_text_names_the_example_files_and_quotes_them_verbatim():
         assert any(block in source for source in sources), block
 
 
-@pytest.mark.parametrize("form", ["parametric", "sequential"])
-def test_the_scenario_makes_an_environment_that_both_checkers_accept(form):
-    from gymnasium.utils.env_checker import check_env
-    from stable_baselines3.common.env_checker import check_env as check_env_of_stable_baselines3
-
-    env = gymnasium.make(SCENARIO, program="matrix", area_budget="small", form=form)
-    check_env(env.unwrapped)
-    check_env_of_stable_baselines3(env.unwrapped)
+def test_the_scenario_and_the_agent_keep_their_contracts():
+    check_scenario(SCENARIO, [{"program": "matrix"}, {"program": "graph", "area_budget": "large"}])
+    check_agent(AGENT, SCENARIO)
 
 
 def test_the_scenario_makes_a_vector_environment():

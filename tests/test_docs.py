@@ -135,7 +135,7 @@ DOCUMENTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "costmodels" / "accelerato
 @by_name(DOCUMENTS)
 def test_files_that_a_page_names_exist(page):
     named = PATH.findall(page.read_text(encoding="utf-8"))
-    planned = ("costmodels/cache/model.py", "envs/cache_sizing.py")  # where the worked example would go
+    planned = ("costmodels/cache/model.py", "envs/cache/sizing.py")  # where the worked example would go
     missing = [path for path in named if path not in planned and not list(ROOT.glob(path.rstrip("/")))]
     assert not missing
 
