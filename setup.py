@@ -1,4 +1,4 @@
-"""The packages and their data, found: the repository's top level is `dsegym`, and every folder in its layers is a part."""
+"""The packages and their data, found: the top level is `dsegym`, and every folder in its layers is a part of it."""
 
 from setuptools import find_namespace_packages, setup
 from setuptools.command.build_py import build_py

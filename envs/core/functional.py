@@ -203,7 +203,9 @@ def rollout_cost(env: FunctionalEnv[Any, Any], seed: int = 0) -> Callable[[jax.A
 def play(
     env: FunctionalEnv[State, Params], first: State, act: Callable[[State, jax.Array], Any], params: Params
 ) -> State:
-    """The final state of an episode; steps after its end change nothing.
+    """The final state of an episode.
+
+    A batch of episodes takes as many steps as its longest, which may be far fewer than the horizon.
 
     Args:
         env: the environment.
@@ -212,10 +214,13 @@ def play(
         params: of the instance.
     """
 
-    def step(state: Any, index: jax.Array) -> tuple[Any, None]:
-        moved = env.advance(state, act(state, index), params)
-        done = env.over(state, params)
-        return jax.tree.map(lambda old, new: old if old is new else jnp.where(done, old, new), state, moved), None
+    def goes_on(carry: tuple[Any, jax.Array]) -> jax.Array:
+        state, index = carry
+        return (index < env.horizon) & ~env.over(state, params)
 
-    last, _ = jax.lax.scan(step, first, jnp.arange(env.horizon))
+    def step(carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+        state, index = carry
+        return env.advance(state, act(state, index), params), index + 1
+
+    last, _ = jax.lax.while_loop(goes_on, step, (first, jnp.int32(0)))
     return last
