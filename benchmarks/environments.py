@@ -8,7 +8,8 @@ import numpy as np
 from timing import median_seconds, paired_seconds, report
 
 import dsegym
-from dsegym.envs.faces.gymnasium_env import FunctionalVectorEnv, vector_step
+from dsegym.envs.core.stepping import lane_keys, reset_lanes, step_lanes
+from dsegym.envs.faces.gymnasium_env import FunctionalVectorEnv
 
 SCENARIO = "dsegym/AcceleratorSizing-v0"
 LANES, STEPS, SINGLE_STEPS = 1024, 64, 1000
@@ -38,7 +39,6 @@ def vector_rates(form: str) -> tuple[float, float, float]:
     env.action_space.seed(0)
     actions = np.stack([env.action_space.sample() for _ in range(STEPS)]).astype(np.int32)
     params = env.problem.params  # NumPy, so that they are constants of the program, as in the environment
-    step, reset = vector_step(env.functional, LANES)
     env.reset(seed=0)
 
     def through_env() -> None:
@@ -47,9 +47,9 @@ def vector_rates(form: str) -> tuple[float, float, float]:
 
     @jax.jit
     def scan(carry, script):
-        return jax.lax.scan(lambda inner, action: step(inner, action, params), carry, script)
+        return jax.lax.scan(lambda lanes, action: step_lanes(env.functional, lanes, action, params), carry, script)
 
-    start, _, _ = reset(jax.random.key(0), params)
+    start, _, _ = reset_lanes(env.functional, lane_keys(range(LANES)), params)
     script = jax.device_put(actions)
     env_seconds, scan_seconds, ratio = paired_seconds(through_env, lambda: jax.block_until_ready(scan(start, script)))
     return LANES * STEPS / env_seconds, LANES * STEPS / scan_seconds, ratio

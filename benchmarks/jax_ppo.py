@@ -7,6 +7,7 @@ Schulman et al., 2017. Shapes: B lanes, T steps of a rollout, A actions.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,9 +18,9 @@ import numpy as np
 import optax
 
 from dsegym.envs.core.functional import FunctionalEnv
-from dsegym.envs.faces.gymnasium_env import vector_step
+from dsegym.envs.core.stepping import reset_lanes, step_lanes
 
-__all__ = ["Settings", "greedy", "train"]
+__all__ = ["Settings", "greedy", "rows_of", "train"]
 
 
 class Settings(NamedTuple):
@@ -35,7 +36,18 @@ class Settings(NamedTuple):
     clip: float = 0.2
     entropy: float = 0.003
     units: int = 64
-    rows: int = 0  # features of each action, with which an observation begins, row by row; 0: it has no such form
+
+
+def rows_of(env: FunctionalEnv) -> int:
+    """How many of the features with which an observation begins have a value for each action."""
+    shape = (int(env.action_space.n),)  # pyright: ignore[reportAttributeAccessIssue]
+    return sum(1 for _ in itertools.takewhile(lambda feature: feature.shape == shape, env.features))
+
+
+def network_of(env: FunctionalEnv, settings: Settings) -> Network:
+    """The network of an environment: where actions have features of their own, one scorer for all of them."""
+    actions = int(env.action_space.n)  # pyright: ignore[reportAttributeAccessIssue]
+    return Network(actions, settings.units, rows_of(env))
 
 
 class Network(nn.Module):
@@ -104,8 +116,7 @@ def train(
     """
     chosen = settings or Settings()
     updates = -(-steps // (chosen.lanes * chosen.rollout))
-    step, reset = vector_step(env, chosen.lanes)
-    network = Network(int(env.action_space.n), chosen.units, chosen.rows)  # pyright: ignore[reportAttributeAccessIssue]
+    network = network_of(env, chosen)
     rate = optax.linear_schedule(chosen.learning_rate, 0.0, updates * chosen.epochs * chosen.minibatches)
     optimiser = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(rate, eps=1e-5))
 
@@ -114,10 +125,10 @@ def train(
         logits, value = network.apply(variables, observation)
         log_probabilities = _masked(logits, mask)
         action = jax.random.categorical(key, log_probabilities)
-        env_carry, result = step(env_carry, action, params)
-        after, reward, terminal, mask_after = result[:4]
-        batch = Batch(observation, mask, action, _take(log_probabilities, action), value, reward, terminal)
-        return (env_carry, after, _or_all(mask_after, mask)), batch
+        lanes, found = step_lanes(env, env_carry, action, params)
+        log_probability = _take(log_probabilities, action)
+        batch = Batch(observation, mask, action, log_probability, value, found.reward, found.terminal)
+        return (lanes, found.observation, _or_all(found.action_mask, mask)), batch
 
     def loss(variables, batch, advantage, target):
         logits, value = network.apply(variables, batch.observation)
@@ -155,7 +166,8 @@ def train(
     @jax.jit
     def run(key):
         first, start, rest = jax.random.split(key, 3)
-        env_carry, observation, mask = reset(start, params)
+        keys = jax.random.key_data(jax.random.split(start, chosen.lanes))
+        env_carry, observation, mask = reset_lanes(env, keys, params)
         mask = _or_all(mask, jnp.ones((chosen.lanes, network.actions), bool))
         variables = network.init(first, observation)
         carry = (variables, optimiser.init(variables), (env_carry, observation, mask))
@@ -187,10 +199,10 @@ def _advantages(batch: Batch, last: Any, chosen: Settings) -> Any:
 def greedy(env: FunctionalEnv, variables: Any, settings: Settings | None = None) -> Callable[[Any, Any], Any]:
     """`(state, params) -> action`: the likeliest legal action of a trained network."""
     chosen = settings or Settings()
-    network = Network(int(env.action_space.n), chosen.units, chosen.rows)  # pyright: ignore[reportAttributeAccessIssue]
+    network = network_of(env, chosen)
 
     def decide(state: Any, params: Any) -> Any:
-        logits, _ = network.apply(variables, env.observation(state, jax.random.key(0), params))
+        logits, _ = network.apply(variables, env.observation(state, params))
         mask = env.action_mask(state, params)
         return jnp.argmax(logits if mask is None else jnp.where(mask, logits, -jnp.inf))
 

@@ -15,22 +15,22 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax_ppo import Settings, greedy, train
+from jax_ppo import Settings, greedy, rows_of, train
 from timing import report
 
 import dsegym
-from dsegym.envs.core.policies import play
+from dsegym.envs.core.policies import play_decisions
 
-# Environment, options, features of each action in the observation (0: none).
-INSTANCES: tuple[tuple[str, dict[str, str], int], ...] = (
-    ("dsegym/BatchBestOfN-v0", {"data": "humaneval", "samples": "4"}, 6),
-    ("dsegym/BatchBestOfN-v0", {"data": "beta", "samples": "4", "rounds": "4"}, 6),
-    ("dsegym/SubQuestionBudget-v0", {}, 0),
-    ("dsegym/SleepTime-v0", {}, 0),
+# Environment and options.
+INSTANCES: tuple[tuple[str, dict[str, object]], ...] = (
+    ("dsegym/BatchBestOfN-v0", {"data": "humaneval", "samples": 4}),
+    ("dsegym/BatchBestOfN-v0", {"data": "beta", "samples": 4, "rounds": 4}),
+    ("dsegym/SubQuestionBudget-v0", {}),
+    ("dsegym/SleepTime-v0", {}),
 )
 
 
-def compare(scenario: str, options: dict[str, str], rows: int, steps: int, seeds: Sequence[int]) -> None:
+def compare(scenario: str, options: dict[str, object], steps: int, seeds: Sequence[int]) -> None:
     """Prints the failures of rules, oracle and learned policies on an instance."""
     problem = dsegym.make_problem(scenario, **options)
     print(f"{scenario} ({', '.join(f'{key}={value}' for key, value in options.items()) or 'defaults'}), failure")
@@ -41,16 +41,14 @@ def compare(scenario: str, options: dict[str, str], rows: int, steps: int, seeds
     report(f"{problem.reference.name} (reference)", f"{reference:.4f}")
     report(f"best rule, {best}", f"{rules[best]:.4f}", "")
     env = problem.functional_env("decisions")
-    settings = Settings(rows=rows, units=32) if rows else Settings()
+    settings = Settings(units=32) if rows_of(env) else Settings()
     training = jax.tree.map(jnp.asarray, problem.as_searched.params)
     held_out = jax.tree.map(jnp.asarray, problem.held_out_params)
 
     @jax.jit
     def failures(variables):
         decide = greedy(env, variables, settings)
-        last = jax.vmap(lambda seed: play(env, lambda state: decide(state, held_out), jax.random.key(seed), held_out))(
-            held_out.seeds
-        )
+        last = play_decisions(env, decide, held_out)
         return jax.vmap(lambda state: env.evaluation(state, held_out).objective)(last)
 
     for seed in seeds:

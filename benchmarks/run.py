@@ -7,7 +7,17 @@ import os
 import platform
 import sys
 
-BENCHMARKS = ("import_time", "environments", "runner", "cost_model", "memory", "allocation", "soc", "reasoning")
+BENCHMARKS = (
+    "import_time",
+    "environments",
+    "runner",
+    "cost_model",
+    "memory",
+    "allocation",
+    "soc",
+    "policies",
+    "reasoning",
+)
 ONLY_BY_NAME = ("soc_learning", "reasoning_learning")  # they train for minutes
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .options import Options
     from .spaces import Heuristics
 
-__all__ = ["HELD_OUT", "SEARCH", "PolicyEnv", "play_policies", "policy_cost", "policy_problem", "seeds_of"]
+__all__ = ["HELD_OUT", "SEARCH", "PolicyEnv", "play_decisions", "policy_cost", "policy_problem", "seeds_of"]
 
 SEARCH, HELD_OUT = 1, 2  # the first word of each set's seeds
 BATCH_SIZES = (1, 16, 128)
@@ -112,16 +112,14 @@ def _decided(env: PolicyEnv[Any, Any], design: Any, state: Any, params: Any) -> 
     return action, env.advance(state, action, params), env.over(state, params)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def play_policies(env: PolicyEnv[Any, Any], design: Any, params: Any) -> Any:
-    """The final states [E] of a design's episodes, one for each of `params.seeds`."""
-    return _final_states(env, design, params)
+def play_decisions(
+    env: PolicyEnv[State, Params], decide: Callable[[State, Params], jax.Array], params: Params
+) -> State:
+    """The final states, leaves [E], of the episodes of `params.seeds` under any policy `(state, params) -> action`."""
 
-
-def _final_states(env: PolicyEnv[Any, Any], design: Any, params: Any) -> Any:
     def episode(seed: jax.Array) -> Any:
         first = env.start(_episode_key(seed), params)
-        return play(env, first, lambda state, index: env.decide(design, state, params), params)
+        return play(env, first, lambda state, index: decide(state, params), params)
 
     return jax.vmap(episode)(jnp.asarray(params.seeds))
 
@@ -155,7 +153,7 @@ def policy_cost(env: PolicyEnv[Any, Any]) -> Callable[[Any, Any], Evaluation]:
     """
 
     def of_one(design: jax.Array, params: Any) -> Evaluation:
-        states = _final_states(env, design, params)
+        states = play_decisions(env, functools.partial(env.decide, design), params)
         metrics = jax.tree.map(mean_over_episodes, jax.vmap(lambda state: env.metrics(state, params))(states))
         return Evaluation(metrics, env.objective(metrics), jnp.bool_(True))
 

@@ -1,10 +1,10 @@
 """A functional environment as Gymnasium's experimental `FuncEnv`, for its adaptors.
 
-    >>> from gymnasium.envs.functional_jax_env import FunctionalJaxEnv
-    >>> import dsegym
-    >>> functional = GymnasiumFunctionalEnv(*dsegym.make_functional("dsegym/SleepTime-v0"))
-    >>> env = FunctionalJaxEnv(functional)
-    >>> observation, info = env.reset(seed=0)
+>>> from gymnasium.envs.functional_jax_env import FunctionalJaxEnv
+>>> import dsegym
+>>> functional = GymnasiumFunctionalEnv(*dsegym.make_functional("dsegym/SleepTime-v0"))
+>>> env = FunctionalJaxEnv(functional)
+>>> observation, info = env.reset(seed=0)
 """
 
 from __future__ import annotations
