@@ -60,10 +60,10 @@ def main() -> None:
     print("Environments: steps a second")
     cartpole = single_rate(gymnasium.make("CartPole-v1"))
     report("CartPole-v1, plain Gymnasium, one environment", f"{cartpole:,.0f}")
-    for form in ("parametric", "sequential"):
-        ours = single_rate(gymnasium.make(SCENARIO, form=form))
-        report(f"AcceleratorSizing, {form}, one environment", f"{ours:,.0f}")
-        report(f"ratio to CartPole, {form}", f"{ours / cartpole:.3f}")
+    for name, form in ((SCENARIO, "parametric"), (SCENARIO, "sequential"), ("dsegym/SleepTime-v0", "decisions")):
+        ours, short = single_rate(gymnasium.make(name, form=form)), name.removeprefix("dsegym/")
+        report(f"{short}, {form}, one environment", f"{ours:,.0f}")
+        report(f"ratio to CartPole, {short}, {form}", f"{ours / cartpole:.3f}", "0.2 where the compiled call allows")
     for form in ("parametric", "sequential"):
         env, scan, ratio = vector_rates(form)
         report(f"AcceleratorSizing, {form}, vector environment, {LANES} lanes", f"{env:,.0f}")

@@ -6,6 +6,8 @@ many steps as the horizon has, in batches of at most 128. Both are measured in t
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,28 +47,33 @@ def one_after_another(env):
     return jax.jit(jax.vmap(cost, in_axes=(0, None)))
 
 
+def compare(scenario: str, options: dict[str, object]) -> None:
+    """Prints the rates of one instance."""
+    problem = dsegym.make_problem(scenario, **options)
+    before, params = one_after_another(problem.functional_env()), jax.tree.map(jnp.asarray, problem.params)
+
+    def peer(designs: np.ndarray) -> None:
+        for start in range(0, len(designs), 128):
+            jax.block_until_ready(before(designs[start : start + 128], params))
+
+    for batch in BATCHES:
+        designs = problem.space.sample(np.random.default_rng(0), batch)
+        ours_s, peer_s, ratio = paired_seconds(
+            functools.partial(problem.evaluate, designs),
+            functools.partial(peer, designs),
+            pairs=3 if batch > 128 else 7,
+        )
+        goal = "at least 10 on two cores where they allow, 100 on a GPU" if batch == BATCHES[-1] else ""
+        report(f"{scenario}, batch {batch}", f"{batch / ours_s:,.0f}")
+        report("  one design after another", f"{batch / peer_s:,.0f}")
+        report("  ratio", f"{ratio:.2f}", goal)
+
+
 def main() -> None:
     """Prints the table."""
     print(f"Policies: designs a second on {jax.default_backend()}")
     for scenario, options in INSTANCES:
-        problem = dsegym.make_problem(scenario, **options)
-        env = problem.functional_env()
-        before, params = one_after_another(env), jax.tree.map(jnp.asarray, problem.params)
-        for batch in BATCHES:
-            designs = problem.space.sample(np.random.default_rng(0), batch)
-
-            def ours(designs=designs):
-                problem.evaluate(designs)
-
-            def peer(designs=designs):
-                for start in range(0, len(designs), 128):
-                    jax.block_until_ready(before(designs[start : start + 128], params))
-
-            ours_s, peer_s, ratio = paired_seconds(ours, peer, pairs=3 if batch > 128 else 7)
-            report(f"{scenario}, batch {batch}", f"{batch / ours_s:,.0f}")
-            report("  one design after another", f"{batch / peer_s:,.0f}")
-            goal = "at least 10 on two cores where they allow, 100 on a GPU" if batch == BATCHES[-1] else ""
-            report("  ratio", f"{ratio:.2f}", goal)
+        compare(scenario, options)
 
 
 if __name__ == "__main__":
