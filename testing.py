@@ -22,6 +22,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from .agents.base import Agent
 from .agents.referee import Referee
@@ -58,8 +59,9 @@ def options_survive_json(problem: Problem) -> None:
     options = json.loads(json.dumps(dict(problem.options)))
     _require(make_problem(problem.scenario, **options) is problem, f"{options} make another instance")
     spec = gymnasium.make(problem.scenario, **options).spec
-    again = gymnasium.make(gymnasium.envs.registration.EnvSpec.from_json(spec.to_json()))
-    _require(again.unwrapped.problem is problem, "its spec after JSON makes another instance")
+    assert spec is not None
+    again = gymnasium.make(EnvSpec.from_json(spec.to_json()))
+    _require(again.get_wrapper_attr("problem") is problem, "its spec after JSON makes another instance")
 
 
 def designs_cost_finite_positive_objectives(problem: Problem) -> None:
@@ -177,7 +179,7 @@ def a_seed_fixes_the_episodes(problem: Problem, form: str) -> None:
         for lane, (alone, alone_info) in enumerate(starts):
             # Compilers contract products and sums as shapes suggest: last bits of a lane and of one alone may differ.
             _require(_close(alone, observation[lane]), f"step {time}: lane {lane} sees other than alone")
-            same = np.array_equal(alone_info.get("action_mask"), _lane(info.get("action_mask"), lane))
+            same = np.array_equal(np.asarray(alone_info.get("action_mask")), _lane(info.get("action_mask"), lane))
             _require(same, f"step {time}: lane {lane} has another mask than alone")
         if ended >= 2 * LANES or time >= 60:
             break
@@ -200,8 +202,8 @@ def _close(one: Any, other: Any) -> bool:
     return np.allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def _lane(values: Any, lane: int) -> Any:
-    return None if values is None else values[lane]
+def _lane(values: Any, lane: int) -> np.ndarray:
+    return np.asarray(None if values is None else values[lane])
 
 
 def _legal_action(generator: np.random.Generator, space: Any, info: Mapping[str, Any]) -> np.ndarray:

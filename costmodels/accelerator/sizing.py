@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,8 @@ from .workloads import LayerArrays
 
 __all__ = [
     "AREA_BUDGETS_MM2",
+    "BUFFER_KIB",
+    "DRAM_WORDS",
     "INFEASIBLE_FACTOR",
     "OBJECTIVES",
     "REFERENCE_SCALE",
@@ -36,15 +38,16 @@ __all__ = [
 ]
 
 _ARRAY = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-_BUFFER_KIB = tuple(2**power for power in range(3, 12))
+BUFFER_KIB = tuple(2**power for power in range(3, 12))
+DRAM_WORDS = tuple(2**power for power in range(1, 9))
 # {dimension: its values}, in the order of `model.Hardware`.
 VALUES: Mapping[str, tuple[int, ...] | tuple[str, ...]] = {
     "rows": _ARRAY,
     "columns": _ARRAY,
-    "ifmap_buffer": _BUFFER_KIB,
-    "filter_buffer": _BUFFER_KIB,
-    "ofmap_buffer": _BUFFER_KIB,
-    "dram_width": tuple(2**power for power in range(1, 9)),
+    "ifmap_buffer": BUFFER_KIB,
+    "filter_buffer": BUFFER_KIB,
+    "ofmap_buffer": BUFFER_KIB,
+    "dram_width": DRAM_WORDS,
     "dataflow": model.DATAFLOWS,
 }
 
@@ -74,16 +77,27 @@ class Params(NamedTuple):
     reference_value: Array  # float32, in the objective's unit
 
 
+class Costs(Protocol):
+    """What an objective is made of: of a design, a relaxed design or a bound."""
+
+    @property
+    def latency_s(self) -> Any: ...
+    @property
+    def energy_j(self) -> Any: ...
+    @property
+    def area_mm2(self) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Goal:
     """An objective: its unit, one line about it, and `(metrics, targets float32[3]) -> float32`."""
 
     unit: str
     summary: str
-    value: Callable[[model.Metrics, Array], Array]
+    value: Callable[[Costs, Array], Array]
 
 
-def _target(metrics: model.Metrics, targets: Array) -> Array:
+def _target(metrics: Costs, targets: Array) -> Array:
     """Mean over energy, area and latency of the excess over the target, plus a slope that goes on rewarding beyond it.
 
     ArchGym's distance to a target has either a pole at the target or a floor below it; here better is never punished.
@@ -103,7 +117,7 @@ OBJECTIVES: Mapping[str, Goal] = {
 }
 
 
-def objective_values(metrics: model.Metrics, targets: Array) -> jax.Array:
+def objective_values(metrics: Costs, targets: Array) -> jax.Array:
     """float32[4], every objective, in the order of OBJECTIVES."""
     return jnp.stack([goal.value(metrics, targets) for goal in OBJECTIVES.values()])
 
@@ -136,10 +150,10 @@ def params_of(layers: LayerArrays, *, objective: str, area_budget: str, platform
     value = OBJECTIVES[objective].value(metrics, targets)
     return Params(
         layers=layers,
-        objective=np.int32(tuple(OBJECTIVES).index(objective)),
-        area_budget_mm2=np.float32(AREA_BUDGETS_MM2[area_budget]),
+        objective=np.asarray(tuple(OBJECTIVES).index(objective), np.int32),
+        area_budget_mm2=np.asarray(AREA_BUDGETS_MM2[area_budget], np.float32),
         targets=targets,
-        reference_value=np.float32(value),
+        reference_value=np.asarray(value, np.float32),
     )
 
 

@@ -37,6 +37,8 @@ from ...costmodels.accelerator import bounds, breakdown, model, relaxation
 from ...costmodels.accelerator.platforms import PLATFORMS, Platform, get_platform, technology_rows
 from ...costmodels.accelerator.sizing import (
     AREA_BUDGETS_MM2,
+    BUFFER_KIB,
+    DRAM_WORDS,
     OBJECTIVES,
     REFERENCE_SCALE,
     VALUES,
@@ -48,6 +50,7 @@ from ...costmodels.accelerator.sizing import (
     reference_values,
 )
 from ...costmodels.accelerator.workloads import get_workload, workload_names
+from ...costmodels.arrays import Array
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.one_shot import one_shot_problem
 from ..core.options import Options, choice, file_or_name, texts
@@ -93,7 +96,7 @@ class SizingOptions(Options):
     platform: str = choice("gemmini", tuple(PLATFORMS), "technology and memory conventions")
 
 
-def _hardware(design: jax.Array) -> model.Hardware:
+def _hardware(design: Array) -> model.Hardware:
     return model.Hardware(*SPACE.values(design).values())
 
 
@@ -101,7 +104,7 @@ def _hardware(design: jax.Array) -> model.Hardware:
 def _cost_function(platform: Platform) -> Callable[[Any, Params], Evaluation]:
     """One object for all instances of a platform."""
 
-    def cost(design: jax.Array, params: Params) -> Evaluation:
+    def cost(design: Array, params: Params) -> Evaluation:
         metrics = model.evaluate(_hardware(design), params.layers, platform)
         excess = metrics.area_mm2 / params.area_budget_mm2 - 1.0
         feasible = excess <= 0.0
@@ -112,8 +115,8 @@ def _cost_function(platform: Platform) -> Callable[[Any, Params], Evaluation]:
 
 
 @functools.cache
-def _relaxation_function(platform: Platform) -> Callable[[Sequence[Any], Params], jax.Array]:
-    def relaxed(weights: Sequence[Any], params: Params) -> jax.Array:
+def _relaxation_function(platform: Platform) -> Callable[[Sequence[Any], Params], Array]:
+    def relaxed(weights: Sequence[Any], params: Params) -> Array:
         sizes = [
             jnp.exp(jnp.dot(w, np.log(p.values))) for w, p in zip(weights[:-1], SPACE.parameters[:-1], strict=True)
         ]
@@ -153,8 +156,8 @@ def _bound(problem: Problem) -> Yardstick:
         get_workload(options.workload),
         get_platform(options.platform),
         area_budget_mm2=AREA_BUDGETS_MM2[options.area_budget],
-        words_per_cycle=max(SPACE["dram_width"].values),
-        smallest={f"{name}_kib": min(SPACE[f"{name}_buffer"].values) for name in ("ifmap", "filter", "ofmap")},
+        words_per_cycle=max(DRAM_WORDS),
+        smallest=dict.fromkeys(("ifmap_kib", "filter_kib", "ofmap_kib"), min(BUFFER_KIB)),
     )
     value = float(OBJECTIVES[options.objective].value(_Limits(**limits), params.targets))
     return Yardstick("bound", value, "compulsory work and traffic; run `dsegym bound` for the exact optimum")
@@ -220,10 +223,10 @@ def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _every_objective(designs: jax.Array, params: Params, platform: Platform) -> tuple[jax.Array, jax.Array]:
+def _every_objective(designs: Array, params: Params, platform: Platform) -> tuple[Array, Array]:
     """float32[B, 4], every objective, and bool[B], feasible, of designs int32[B, 7]."""
 
-    def of_one(design: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def of_one(design: Array) -> tuple[Array, Array]:
         metrics = model.evaluate(_hardware(design), params.layers, platform)
         return objective_values(metrics, params.targets), metrics.area_mm2 <= params.area_budget_mm2
 
@@ -241,12 +244,11 @@ def _bounds(options: SizingOptions, progress: Callable[[int, int], None]) -> Seq
     params, tallies = [_params(each) for each in instances], [Tally() for _ in instances]
     for start in range(0, SPACE.size, _CHUNK):
         designs = SPACE.enumerate(start, start + _CHUNK)
-        for place, tally in enumerate(tallies):
-            column = place % len(OBJECTIVES)
-            if column == 0:  # the instances of a budget share their costs
-                costs = _every_objective(designs, params[place], get_platform(options.platform))
-                values, feasible = (np.asarray(each) for each in costs)
-            tally.add(start, values[:, column].astype(np.float64), feasible)
+        for first in range(0, len(instances), len(OBJECTIVES)):  # the instances of a budget share their costs
+            costs = _every_objective(designs, params[first], get_platform(options.platform))
+            values, feasible = (np.asarray(each) for each in costs)
+            for column, tally in enumerate(tallies[first : first + len(OBJECTIVES)]):
+                tally.add(start, values[:, column].astype(np.float64), feasible)
         progress(min(start + _CHUNK, SPACE.size), SPACE.size)
     return [
         {

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import gymnasium
-import jax
 import jax.numpy as jnp
 import numpy as np
+
+from ...costmodels.arrays import Array
 
 __all__ = ["Box", "Discrete", "Feature", "MultiDiscrete", "box_of", "concatenated", "slices_of"]
 
@@ -73,7 +74,7 @@ def slices_of(features: Sequence[Feature]) -> dict[str, slice]:
     return {f.name: slice(end - f.size, end) for f, end in zip(features, ends, strict=True)}
 
 
-def concatenated(features: Sequence[Feature], values: Mapping[str, Any]) -> jax.Array:
+def concatenated(features: Sequence[Feature], values: Mapping[str, Any]) -> Array:
     """float32[sum of sizes]: the observation of {name: values}.
 
     Raises:

@@ -15,6 +15,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 
+from ...costmodels.arrays import Array
 from .evaluation import Evaluation
 from .features import Box, Feature, box_of, concatenated, slices_of
 
@@ -31,13 +32,13 @@ Params = TypeVar("Params")
 class Step(NamedTuple):
     """What one transition of a lane brings; where the episode ended, the lane has started again."""
 
-    observation: jax.Array  # float32[n]
-    reward: jax.Array  # float32[]
-    terminal: jax.Array  # bool[], whether the transition ended an episode
-    action_mask: jax.Array | None  # bool[actions], of what comes next
-    final_observation: jax.Array  # float32[n], of the state that the transition led to
-    final_info: dict[str, jax.Array]  # of the finished episode; without meaning before its end
-    step_info: dict[str, jax.Array]  # of every transition
+    observation: Array  # float32[n]
+    reward: Array  # float32[]
+    terminal: Array  # bool[], whether the transition ended an episode
+    action_mask: Array | None  # bool[actions], of what comes next
+    final_observation: Array  # float32[n], of the state that the transition led to
+    final_info: dict[str, Array]  # of the finished episode; without meaning before its end
+    step_info: dict[str, Array]  # of every transition
 
 
 class FunctionalEnv(Generic[State, Params]):
@@ -47,6 +48,7 @@ class FunctionalEnv(Generic[State, Params]):
     is drawn at `start`, and `advance` is a function of state and action alone.
     """
 
+    features: Sequence[Feature]  # the parts of an observation, in order
     action_space: gymnasium.Space
     horizon: int  # steps in an episode, at most
     # Whether an episode's `design` gives its `objective` when the problem costs it; if not, as where an episode draws
@@ -55,16 +57,11 @@ class FunctionalEnv(Generic[State, Params]):
 
     # What a family writes -----------------------------------------------------------------------------------------
 
-    @property
-    def features(self) -> Sequence[Feature]:
-        """The parts of an observation, in order."""
-        raise NotImplementedError
-
-    def start(self, key: jax.Array, params: Params) -> State:
+    def start(self, key: Array, params: Params) -> State:
         """The state in which an episode begins; all that is random about it comes from the key."""
         raise NotImplementedError
 
-    def advance(self, state: State, action: jax.Array, params: Params) -> State:
+    def advance(self, state: State, action: Array, params: Params) -> State:
         """The state after an action; what an action that is not legal counts as, the family documents."""
         raise NotImplementedError
 
@@ -72,20 +69,20 @@ class FunctionalEnv(Generic[State, Params]):
         """{feature: values}, in the order of `features`."""
         raise NotImplementedError
 
-    def over(self, state: State, params: Params) -> jax.Array:
+    def over(self, state: State, params: Params) -> Array:
         """bool[], whether the episode has ended."""
         raise NotImplementedError
 
-    def reward(self, state: State, next_state: State, params: Params) -> jax.Array:
+    def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32[], of a transition."""
         raise NotImplementedError
 
-    def legal(self, state: State, params: Params) -> jax.Array | None:
+    def legal(self, state: State, params: Params) -> Array | None:
         """bool[actions], True where legal; None when every action always is."""
         del state, params
         return None
 
-    def design(self, state: State, params: Params) -> jax.Array:
+    def design(self, state: State, params: Params) -> Array:
         """int32[n], the design that a finished episode stands for."""
         raise NotImplementedError
 
@@ -93,12 +90,12 @@ class FunctionalEnv(Generic[State, Params]):
         """Costs of a finished episode; what it holds before the end has no meaning."""
         raise NotImplementedError
 
-    def step_info(self, state: State, action: jax.Array, next_state: State, params: Params) -> dict[str, jax.Array]:
+    def step_info(self, state: State, action: Array, next_state: State, params: Params) -> dict[str, Array]:
         """{name: array} of what `info` holds after every step, not only the last."""
         del state, action, next_state, params
         return {}
 
-    def final_info(self, state: State, params: Params) -> dict[str, jax.Array]:
+    def final_info(self, state: State, params: Params) -> dict[str, Array]:
         """What `info` holds of a finished episode: its design, objective and feasibility."""
         evaluation = self.evaluation(state, params)
         return {
@@ -133,22 +130,22 @@ class FunctionalEnv(Generic[State, Params]):
         """{feature: where its numbers stand in an observation}."""
         return slices_of(self.features)
 
-    def observation(self, state: State, params: Params) -> jax.Array:
+    def observation(self, state: State, params: Params) -> Array:
         """float32[n]."""
         return concatenated(self.features, self.observe(state, params))
 
-    def action_mask(self, state: State, params: Params) -> jax.Array | None:
+    def action_mask(self, state: State, params: Params) -> Array | None:
         """bool[actions], True where legal; None where actions are no single choice or all are always legal."""
         return self.legal(state, params)
 
-    def reset(self, key: jax.Array, params: Params) -> tuple[jax.Array, State]:
+    def reset(self, key: Array, params: Params) -> tuple[Array, State]:
         """Starts an episode: the observation and the state, as gymnax has them."""
         state = self.start(key, params)
         return self.observation(state, params), state
 
     def step(
-        self, key: jax.Array, state: State, action: jax.Array, params: Params
-    ) -> tuple[jax.Array, State, jax.Array, jax.Array, dict[str, Any]]:
+        self, key: Array, state: State, action: Array, params: Params
+    ) -> tuple[Array, State, Array, Array, dict[str, Any]]:
         """One transition, as gymnax has it: where it ends the episode, the next one has begun.
 
         Args:
@@ -165,7 +162,7 @@ class FunctionalEnv(Generic[State, Params]):
         info = {**step.step_info, "final_observation": step.final_observation, **step.final_info}
         return step.observation, after, step.reward, step.terminal, info
 
-    def lane_step(self, key: jax.Array, state: State, action: jax.Array, params: Params) -> tuple[State, Step]:
+    def lane_step(self, key: Array, state: State, action: Array, params: Params) -> tuple[State, Step]:
         """The transition that every face and learner is made of: the state of what comes next, and what it brought."""
         moved = self.advance(state, action, params)
         terminal = self.over(moved, params)
@@ -181,7 +178,7 @@ class FunctionalEnv(Generic[State, Params]):
         )
 
 
-def rollout_cost(env: FunctionalEnv[Any, Any], seed: int = 0) -> Callable[[jax.Array, Any], Evaluation]:
+def rollout_cost(env: FunctionalEnv[Any, Any], seed: int = 0) -> Callable[[Array, Any], Evaluation]:
     """The cost function of a sequential family: the design is the script of actions, one a step.
 
     Args:
@@ -192,7 +189,7 @@ def rollout_cost(env: FunctionalEnv[Any, Any], seed: int = 0) -> Callable[[jax.A
         `(int32[horizon], params) -> Evaluation`; steps after the episode's end change nothing.
     """
 
-    def cost(design: jax.Array, params: Any) -> Evaluation:
+    def cost(design: Array, params: Any) -> Evaluation:
         first = env.start(jax.random.fold_in(jax.random.key(seed), 0), params)
         last = play(env, first, lambda state, index: design[index], params)
         return env.evaluation(last, params)
@@ -200,9 +197,7 @@ def rollout_cost(env: FunctionalEnv[Any, Any], seed: int = 0) -> Callable[[jax.A
     return cost
 
 
-def play(
-    env: FunctionalEnv[State, Params], first: State, act: Callable[[State, jax.Array], Any], params: Params
-) -> State:
+def play(env: FunctionalEnv[State, Params], first: State, act: Callable[[State, Array], Any], params: Params) -> State:
     """The final state of an episode.
 
     A batch of episodes takes as many steps as its longest, which may be far fewer than the horizon.
@@ -214,11 +209,11 @@ def play(
         params: of the instance.
     """
 
-    def goes_on(carry: tuple[Any, jax.Array]) -> jax.Array:
+    def goes_on(carry: tuple[Any, Array]) -> Array:
         state, index = carry
         return (index < env.horizon) & ~env.over(state, params)
 
-    def step(carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+    def step(carry: tuple[Any, Array]) -> tuple[Any, Array]:
         state, index = carry
         return env.advance(state, act(state, index), params), index + 1
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...costmodels.arrays import Array
 from .evaluation import Evaluation, Yardstick
 from .features import Discrete, Feature, MultiDiscrete
 from .functional import FunctionalEnv
@@ -26,10 +26,10 @@ __all__ = ["ONE_SHOT_FORMS", "OneShotState", "ParametricEnv", "SequentialEnv", "
 class OneShotState(NamedTuple):
     """Where a one-shot episode stands."""
 
-    design: jax.Array  # int32[n], indices chosen so far, 0 where not yet chosen
-    step: jax.Array  # int32[], parameters chosen so far
-    objective: jax.Array  # float32[], of the finished design; 0 before
-    feasible: jax.Array  # bool[], of the finished design; False before
+    design: Array  # int32[n], indices chosen so far, 0 where not yet chosen
+    step: Array  # int32[], parameters chosen so far
+    objective: Array  # float32[], of the finished design; 0 before
+    feasible: Array  # bool[], of the finished design; False before
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class _OneShotEnv(FunctionalEnv[OneShotState, Any]):
             Feature("index", n, meaning="each parameter's index over its largest index; 0 where not chosen"),
         )
 
-    def start(self, key: jax.Array, params: Any) -> OneShotState:
+    def start(self, key: Array, params: Any) -> OneShotState:
         """No parameter is chosen."""
         del key, params
         return OneShotState(
@@ -70,9 +70,9 @@ class _OneShotEnv(FunctionalEnv[OneShotState, Any]):
         )
 
     @abstractmethod
-    def advance(self, state: OneShotState, action: jax.Array, params: Any) -> OneShotState: ...
+    def advance(self, state: OneShotState, action: Array, params: Any) -> OneShotState: ...
 
-    def _costed(self, design: jax.Array, step: jax.Array, params: Any) -> OneShotState:
+    def _costed(self, design: Array, step: Array, params: Any) -> OneShotState:
         """The state with the design costed if it is complete: once, for the reward and the info alike.
 
         A select, not a `lax.cond`: under `vmap` that would compute both branches anyway, and hand each lane a copy of
@@ -90,23 +90,23 @@ class _OneShotEnv(FunctionalEnv[OneShotState, Any]):
             "index": state.design / np.maximum(np.array(self.cardinalities, np.int32) - 1, 1),
         }
 
-    def over(self, state: OneShotState, params: Any) -> jax.Array:
+    def over(self, state: OneShotState, params: Any) -> Array:
         """Whether every parameter is chosen."""
         del params
         return state.step >= len(self.cardinalities)
 
-    def reward(self, state: OneShotState, next_state: OneShotState, params: Any) -> jax.Array:
+    def reward(self, state: OneShotState, next_state: OneShotState, params: Any) -> Array:
         """float32: log(reference / objective) of the finished design, 0 before."""
         del state
         done = self.over(next_state, params)
         return jnp.where(done, jnp.log(self.reference / jnp.where(done, next_state.objective, 1.0)), 0.0)
 
-    def final_info(self, state: OneShotState, params: Any) -> dict[str, jax.Array]:
+    def final_info(self, state: OneShotState, params: Any) -> dict[str, Array]:
         """The finished episode's design, objective and feasibility."""
         del params
         return {"design": state.design, "objective": state.objective, "feasible": state.feasible}
 
-    def design(self, state: OneShotState, params: Any) -> jax.Array:
+    def design(self, state: OneShotState, params: Any) -> Array:
         """int32[n]."""
         del params
         return state.design
@@ -124,9 +124,9 @@ class ParametricEnv(_OneShotEnv):
     @property
     def action_space(self) -> MultiDiscrete:
         """An index for each parameter."""
-        return MultiDiscrete(np.array(self.cardinalities, np.int32), dtype=np.int32)
+        return MultiDiscrete(np.array(self.cardinalities, np.int32), dtype=np.int32)  # pyright: ignore
 
-    def advance(self, state: OneShotState, action: jax.Array, params: Any) -> OneShotState:
+    def advance(self, state: OneShotState, action: Array, params: Any) -> OneShotState:
         """Sets every parameter; an index that is too large counts as the largest."""
         del state
         counts = np.array(self.cardinalities, np.int32)
@@ -146,20 +146,20 @@ class SequentialEnv(_OneShotEnv):
         """The index of the next parameter."""
         return Discrete(max(self.cardinalities))
 
-    def advance(self, state: OneShotState, action: jax.Array, params: Any) -> OneShotState:
+    def advance(self, state: OneShotState, action: Array, params: Any) -> OneShotState:
         """Sets the next parameter; a masked action counts as the parameter's largest index."""
         value = _clip(action, jnp.asarray(self.cardinalities)[state.step])
         here = jnp.arange(len(self.cardinalities)) == state.step  # a select: scatters are slow on CPUs
         return self._costed(jnp.where(here, value, state.design), state.step + 1, params)
 
-    def legal(self, state: OneShotState, params: Any) -> jax.Array:
+    def legal(self, state: OneShotState, params: Any) -> Array:
         """bool[C]: the values of the next parameter."""
         del params
         step = jnp.minimum(state.step, len(self.cardinalities) - 1)
         return jnp.arange(max(self.cardinalities)) < jnp.asarray(self.cardinalities)[step]
 
 
-def _clip(index: Any, cardinality: Any) -> jax.Array:
+def _clip(index: Any, cardinality: Any) -> Array:
     return jnp.clip(jnp.asarray(index, jnp.int32), 0, cardinality - 1)
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...costmodels.arrays import Array
 from ...costmodels.breakdown import Breakdown
 from .evaluation import Evaluation, Objective, Sweep
 from .functional import FunctionalEnv, play
@@ -54,7 +55,7 @@ class PolicyEnv(FunctionalEnv[State, Params]):
 
     replayable: ClassVar[bool] = False  # what an episode did is no policy
 
-    def decide(self, design: jax.Array, state: State, params: Params) -> jax.Array:
+    def decide(self, design: Array, state: State, params: Params) -> Array:
         """The action that the policy of a design, int32[n], takes."""
         raise NotImplementedError
 
@@ -62,7 +63,7 @@ class PolicyEnv(FunctionalEnv[State, Params]):
         """The family's named tuple of scalars, of a finished episode; costs are means over episodes."""
         raise NotImplementedError
 
-    def objective(self, metrics: Any) -> jax.Array:
+    def objective(self, metrics: Any) -> Array:
         """float32, to be minimised, of one episode's metrics or of their means."""
         raise NotImplementedError
 
@@ -82,7 +83,7 @@ class PolicyEnv(FunctionalEnv[State, Params]):
         metrics = self.metrics(state, params)
         return Evaluation(metrics, self.objective(metrics), jnp.bool_(True))
 
-    def final_info(self, state: State, params: Params) -> dict[str, jax.Array]:
+    def final_info(self, state: State, params: Params) -> dict[str, Array]:
         """The finished episode's objective, and each of its metrics by name."""
         metrics = self.metrics(state, params)
         return {"objective": self.objective(metrics), "feasible": jnp.bool_(True), **metrics._asdict()}
@@ -112,23 +113,21 @@ def _decided(env: PolicyEnv[Any, Any], design: Any, state: Any, params: Any) -> 
     return action, env.advance(state, action, params), env.over(state, params)
 
 
-def play_decisions(
-    env: PolicyEnv[State, Params], decide: Callable[[State, Params], jax.Array], params: Params
-) -> State:
+def play_decisions(env: PolicyEnv[State, Params], decide: Callable[[State, Params], Array], params: Params) -> State:
     """The final states, leaves [E], of the episodes of `params.seeds` under any policy `(state, params) -> action`."""
 
-    def episode(seed: jax.Array) -> Any:
+    def episode(seed: Array) -> Any:
         first = env.start(_episode_key(seed), params)
         return play(env, first, lambda state, index: decide(state, params), params)
 
     return jax.vmap(episode)(jnp.asarray(params.seeds))
 
 
-def _episode_key(seed: Any) -> jax.Array:
+def _episode_key(seed: Any) -> Array:
     return jax.random.fold_in(jax.random.key(seed), 0)
 
 
-def mean_over_episodes(values: jax.Array) -> jax.Array:
+def mean_over_episodes(values: Array) -> Array:
     """float32, the mean of [E], by halves: additions in a fixed order, so that no bit depends on a batch."""
     total, count = values.astype(jnp.float32), values.shape[0]
     while total.shape[0] > 1:
@@ -152,23 +151,23 @@ def policy_cost(env: PolicyEnv[Any, Any]) -> Callable[[Any, Any], Evaluation]:
     program suggest, so that the last bits of a cost would depend on the batch if each batch had a program of its own.
     """
 
-    def of_one(design: jax.Array, params: Any) -> Evaluation:
+    def of_one(design: Array, params: Any) -> Evaluation:
         states = play_decisions(env, functools.partial(env.decide, design), params)
         metrics = jax.tree.map(mean_over_episodes, jax.vmap(lambda state: env.metrics(state, params))(states))
         return Evaluation(metrics, env.objective(metrics), jnp.bool_(True))
 
-    def of_many(designs: jax.Array, params: Any) -> Evaluation:
+    def of_many(designs: Array, params: Any) -> Evaluation:
         count, block = designs.shape[0], designs_at_once()
         blocks = jnp.pad(designs, ((0, -count % block), (0, 0))).reshape(-1, block, designs.shape[1])
         costs = jax.lax.map(lambda each: jax.vmap(of_one, in_axes=(0, None))(each, params), blocks)
         return jax.tree.map(lambda leaf: leaf.reshape(-1)[:count], costs)
 
     @jax.custom_batching.custom_vmap
-    def cost(design: jax.Array, params: Any) -> Evaluation:
+    def cost(design: Array, params: Any) -> Evaluation:
         return jax.tree.map(lambda leaf: leaf[0], of_many(design[None], params))
 
     @cost.def_vmap
-    def _(axis_size: int, in_batched: Any, designs: jax.Array, params: Any) -> tuple[Evaluation, Any]:
+    def _(axis_size: int, in_batched: Any, designs: Array, params: Any) -> tuple[Evaluation, Any]:
         batched = jax.tree.leaves(in_batched[1])
         if any(batched):  # an instance for each design, as where a batch holds many instances
             everything = jax.tree.map(

@@ -15,6 +15,8 @@ from ...costmodels.errors import InvalidDesignError, UnknownNameError
 if TYPE_CHECKING:
     import jax
 
+    from ...costmodels.arrays import Array
+
 __all__ = ["DesignSpace", "Heuristics", "Parameter"]
 
 
@@ -88,7 +90,7 @@ class DesignSpace:
             raise UnknownNameError("parameter", name, self.names)
         return self.parameters[self.names.index(name)]
 
-    def values(self, design: jax.Array, dtype: type | None = None) -> dict[str, jax.Array]:
+    def values(self, design: Array, dtype: type | None = None) -> dict[str, jax.Array]:
         """{name: value} of a design inside `jit`: the one place where a cost function or a policy reads a design.
 
         Args:
@@ -100,9 +102,10 @@ class DesignSpace:
         """
         import jax.numpy as jnp
 
+        indices = jnp.asarray(design)
         found = {}
         for place, parameter in enumerate(self.parameters):
-            index = design[..., place]
+            index = indices[..., place]
             if any(isinstance(value, str) for value in parameter.values):
                 found[parameter.name] = index
             else:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...costmodels.arrays import Array
 from .functional import FunctionalEnv, Step
 
 __all__ = ["Lane", "lane_keys", "reset_lane", "reset_lanes", "step_lane", "step_lanes"]
@@ -20,41 +21,41 @@ __all__ = ["Lane", "lane_keys", "reset_lane", "reset_lanes", "step_lane", "step_
 class Lane(NamedTuple):
     """Where a lane stands."""
 
-    key: jax.Array  # uint32 words, of the episodes to come
+    key: Array  # uint32 words, of the episodes to come
     state: Any  # of the environment
 
 
-def lane_keys(seeds: Any) -> jax.Array:
+def lane_keys(seeds: Any) -> Array:
     """uint32[B, words]: the keys of lanes with these seeds, whole numbers from 0."""
     words = np.array([np.random.SeedSequence(int(seed)).generate_state(1)[0] for seed in seeds], np.uint32)
     return jax.vmap(lambda word: jax.random.key_data(jax.random.key(word)))(words)
 
 
-def _shares(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _shares(key: Array) -> tuple[Array, Array]:
     """The key that stays with the lane, as words, and the one of the next episode."""
-    stays, episode = jax.random.split(jax.random.wrap_key_data(key))
+    stays, episode = jax.random.split(jax.random.wrap_key_data(jnp.asarray(key)))
     return jax.random.key_data(stays), episode
 
 
-def reset_lane(env: FunctionalEnv[Any, Any], key: jax.Array, params: Any) -> tuple[Lane, jax.Array, jax.Array | None]:
+def reset_lane(env: FunctionalEnv[Any, Any], key: Array, params: Any) -> tuple[Lane, Array, Array | None]:
     """The lane at the start of its next episode, the observation float32[n] and the action mask."""
     stays, episode = _shares(key)
     state = env.start(episode, params)
     return Lane(stays, state), env.observation(state, params), env.action_mask(state, params)
 
 
-def step_lane(env: FunctionalEnv[Any, Any], lane: Lane, action: jax.Array, params: Any) -> tuple[Lane, Step]:
+def step_lane(env: FunctionalEnv[Any, Any], lane: Lane, action: Array, params: Any) -> tuple[Lane, Step]:
     """One transition; where it ends the episode, the lane has begun its next one."""
     stays, episode = _shares(lane.key)
     after, step = env.lane_step(episode, lane.state, action, params)
     return Lane(jnp.where(step.terminal, stays, lane.key), after), step
 
 
-def reset_lanes(env: FunctionalEnv[Any, Any], keys: jax.Array, params: Any) -> tuple[Lane, jax.Array, jax.Array | None]:
+def reset_lanes(env: FunctionalEnv[Any, Any], keys: Array, params: Any) -> tuple[Lane, Array, Array | None]:
     """`reset_lane` of B lanes, keys uint32[B, words]; everything it returns has a leading axis B."""
     return jax.vmap(lambda key: reset_lane(env, key, params))(keys)
 
 
-def step_lanes(env: FunctionalEnv[Any, Any], lanes: Lane, actions: jax.Array, params: Any) -> tuple[Lane, Step]:
+def step_lanes(env: FunctionalEnv[Any, Any], lanes: Lane, actions: Array, params: Any) -> tuple[Lane, Step]:
     """`step_lane` of B lanes, actions int32[B, ...]; everything it returns has a leading axis B."""
     return jax.vmap(lambda lane, action: step_lane(env, lane, action, params))(lanes, actions)

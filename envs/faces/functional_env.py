@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 from gymnasium.experimental.functional import FuncEnv
 
+from ...costmodels.arrays import Array
 from ..core.functional import FunctionalEnv
 
 __all__ = ["GymnasiumFunctionalEnv"]
@@ -42,17 +42,17 @@ class GymnasiumFunctionalEnv(FuncEnv):
         del rng
         return self._env.advance(state, action, self._or_own(params))
 
-    def observation(self, state: Any, rng: Any, params: Any = None) -> jax.Array:
+    def observation(self, state: Any, rng: Any, params: Any = None) -> Array:
         """float32[n]."""
         del rng
         return self._env.observation(state, self._or_own(params))
 
-    def reward(self, state: Any, action: Any, next_state: Any, rng: Any, params: Any = None) -> jax.Array:
+    def reward(self, state: Any, action: Any, next_state: Any, rng: Any, params: Any = None) -> Array:
         """float32[]."""
         del action, rng
         return self._env.reward(state, next_state, self._or_own(params))
 
-    def terminal(self, state: Any, rng: Any, params: Any = None) -> jax.Array:
+    def terminal(self, state: Any, rng: Any, params: Any = None) -> Array:
         """bool[]."""
         del rng
         return self._env.over(state, self._or_own(params))

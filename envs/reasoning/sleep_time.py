@@ -37,10 +37,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 
+from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.reasoning.scores import cost_of_pass, e3
 from ...costmodels.reasoning.sleep import bounds, game, model
@@ -114,7 +115,12 @@ class SleepTimeOptions(Options):
         "geometric", ("geometric", "fixed"), "how many queries come: at random, or the mean number in every context"
     )
     predictability: str | float = number(
-        "mixed", _SPREADS, least=0, most=1, words=_SPREADS, summary="of the contexts' queries; a number is that of all"
+        "mixed",
+        tuple(_SPREADS),
+        least=0,
+        most=1,
+        words=_SPREADS,
+        summary="of the queries; a number is that of all",
     )
     hint_noise: float = number(
         0.1,
@@ -149,25 +155,25 @@ class SleepTime(PolicyEnv[State, Params]):
         """Steps of the budget, then of an even share."""
         return Discrete(ACTIONS)
 
-    def start(self, key: jax.Array, params: Params) -> State:
+    def start(self, key: Array, params: Params) -> State:
         """A context, before anything is spent on it."""
         return game.start(key, params)
 
-    def advance(self, state: State, action: jax.Array, params: Params) -> State:
+    def advance(self, state: State, action: Array, params: Params) -> State:
         """Sleeps, or answers a query."""
         return game.advance(state, action, params)
 
-    def over(self, state: State, params: Params) -> jax.Array:
+    def over(self, state: State, params: Params) -> Array:
         """Whether the context's last query is answered."""
         del params
         return state.answered >= state.queries
 
-    def reward(self, state: State, next_state: State, params: Params) -> jax.Array:
+    def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: the growth of the mean accuracy."""
         del params
         return next_state.accuracy - state.accuracy
 
-    def observe(self, state: State, params: Params) -> Mapping[str, jax.Array]:
+    def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
         slept = state.answered >= 0
         waits = slept & (state.answered < state.queries)  # after the last query none does
@@ -183,7 +189,7 @@ class SleepTime(PolicyEnv[State, Params]):
             "sleep_worth": state.hint * model.worth(state.sleep_tokens) / model.SCALE_TOKENS,
         }
 
-    def decide(self, design: jax.Array, state: State, params: Params) -> jax.Array:
+    def decide(self, design: Array, state: State, params: Params) -> Array:
         """The action of the policy in the module's docstring, halves rounded up."""
         chosen = SPACE.values(design, jnp.float32)
         share = chosen["sleep_share"] + chosen["sleep_slope"] * (2.0 * state.hint - 1.0)
@@ -199,7 +205,7 @@ class SleepTime(PolicyEnv[State, Params]):
         """Costs of a finished context."""
         return game.metrics(state, params)
 
-    def objective(self, metrics: Metrics) -> jax.Array:
+    def objective(self, metrics: Metrics) -> Array:
         """float32: the failure."""
         return 1.0 - metrics.accuracy
 
@@ -214,7 +220,7 @@ def _bound(problem: Problem) -> Yardstick:
     return Yardstick("bound", value, "everything known: concave optimisation of each context, with its duality gap")
 
 
-def _derived(metrics: Metrics) -> Mapping[str, float]:
+def _derived(metrics: Any) -> Mapping[str, float]:
     each, tokens = metrics.cost_tokens / metrics.queries, metrics.query_tokens / metrics.queries
     return {
         "cost_tokens_per_query": each,

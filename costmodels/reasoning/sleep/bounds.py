@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...arrays import Array
 from . import game, model
 
 __all__ = ["Allocation", "Hidden", "best_allocation", "hidden_values", "oracle_allocation", "oracle_metrics"]
@@ -19,11 +20,11 @@ __all__ = ["Allocation", "Hidden", "best_allocation", "hidden_values", "oracle_a
 class Hidden(NamedTuple):
     """What contexts hide, NumPy."""
 
-    queries: np.ndarray  # int32[E]
-    predictability: np.ndarray  # float32[E]
-    hint: np.ndarray  # float32[E]
-    difficulty: np.ndarray  # float32[E, MOST_QUERIES]
-    difficulty_hint: np.ndarray  # float32[E, MOST_QUERIES], in doublings
+    queries: Array  # int32[E]
+    predictability: Array  # float32[E]
+    hint: Array  # float32[E]
+    difficulty: Array  # float32[E, MOST_QUERIES]
+    difficulty_hint: Array  # float32[E, MOST_QUERIES], in doublings
 
 
 @jax.jit
@@ -62,7 +63,7 @@ def oracle_metrics(params: game.Params) -> game.Metrics:
     best, price = oracle_allocation(params), float(params.price)
     test = best.test_tokens.sum(1)
     means = (best.accuracy, best.sleep_tokens, test, best.sleep_tokens + price * test, hidden_values(params).queries)
-    return game.Metrics(*(float(np.mean(each)) for each in means))
+    return game.Metrics(*(np.asarray(np.mean(each)) for each in means))
 
 
 class Allocation(NamedTuple):

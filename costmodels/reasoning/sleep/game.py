@@ -112,7 +112,7 @@ def params_of(
         "noise": noise,
         "price": price,
     }
-    return Params(seeds, **{name: np.float32(value) for name, value in numbers.items()})
+    return Params(seeds, **{name: np.asarray(value, np.float32) for name, value in numbers.items()})
 
 
 def start(key: Array, params: Params) -> State:
