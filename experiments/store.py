@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from ..agents.registry import load_agent
 from ..costmodels.errors import CorruptResultError, DsegymError
 from ..envs.core.scenarios import scenario_module
-from .statistics import incumbents
+from .scoring.statistics import incumbents
 from .suite import Suite, Trial
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ..agents.registry import make_agent
 from ..costmodels.errors import BudgetExhausted, TimeLimitReached
 from ..envs.core.problem import Problem, Yardstick
 from ..envs.core.scenarios import make_problem
-from .statistics import incumbents
+from .scoring.statistics import incumbents
 from .store import FORMAT, identity, versions, write_trial
 from .suite import Trial
 

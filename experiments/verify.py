@@ -157,8 +157,8 @@ def _close(claimed: object, value: float) -> bool:
 
 
 def _check_leaderboard(results: Path, whole: list[TrialResult]) -> Iterator[Verdict]:
-    from .leaderboard import build_leaderboard
-    from .leaderboard_text import to_json, to_markdown
+    from .report.text import to_json, to_markdown
+    from .scoring.leaderboard import build_leaderboard
 
     folder = results / "leaderboard"
     written = [(folder / "leaderboard.json", to_json), (folder / "leaderboard.md", to_markdown)]

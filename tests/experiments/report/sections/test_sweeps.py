@@ -11,9 +11,9 @@ import pytest
 from dsegym.costmodels.errors import DsegymError
 from dsegym.envs.core.problem import Evaluation, Objective, Problem, Sweep, Yardstick
 from dsegym.envs.core.spaces import DesignSpace, Parameter
-from dsegym.experiments import sweeps
-from dsegym.experiments.leaderboard import BestDesign, Instance
-from dsegym.experiments.leaderboard import Yardstick as Value
+from dsegym.experiments.report.sections import sweeps
+from dsegym.experiments.scoring.records import BestDesign, Instance
+from dsegym.experiments.scoring.records import Yardstick as Value
 
 SWEEP = Sweep(
     "budget", ("1", "2", "8"), "budget (samples)", "accuracy (fraction)", lambda failure: 1 - failure, ("rule",)

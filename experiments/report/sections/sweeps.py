@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..envs.core.scenarios import make_problem
-from ..envs.faces.raster import PALETTE
-from .leaderboard import Instance, Leaderboard
-from .report import INK, styled_figure, to_fragment
+from ....envs.core.scenarios import make_problem
+from ....envs.faces.raster import PALETTE
+from ...scoring.records import Instance, Leaderboard
+from ..style import INK, styled_figure, to_fragment
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from ..envs.core.problem import Problem, Sweep
+    from ....envs.core.problem import Problem, Sweep
 
 __all__ = ["sweep_figures"]
 

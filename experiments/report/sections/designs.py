@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..costmodels.diagram import Diagram, Rectangle
-from ..envs.core.scenarios import make_problem
-from ..envs.faces.raster import kind_colours
-from .formats import format_quantity
-from .leaderboard import Instance, Leaderboard
-from .report import INK, styled_figure, to_fragment
+from ....costmodels.diagram import Diagram, Rectangle
+from ....envs.core.scenarios import make_problem
+from ....envs.faces.raster import kind_colours
+from ...formats import format_quantity
+from ...scoring.records import Instance, Leaderboard
+from ..style import INK, styled_figure, to_fragment
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from ..envs.core.problem import Problem
+    from ....envs.core.problem import Problem
 
 __all__ = ["diagram_figures"]
 
@@ -28,7 +28,7 @@ _OPACITY = 0.85
 
 
 def diagram_figures(leaderboard: Leaderboard) -> list[tuple[str, str]]:
-    """The section of the page that shows designs as pictures, for `report.write_html`.
+    """The section of the page that shows designs as pictures, for `write_html`.
 
     Args:
         leaderboard: names the instances and the best design of each; their problems are made anew.
