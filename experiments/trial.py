@@ -116,7 +116,7 @@ def _manifest(
         "format": FORMAT,
         "trial_id": identifier,
         "trial": trial.as_dict(),
-        "versions": dict(versions()),
+        "versions": dict(versions(trial.agent)),
         "identity": identity(trial),
         "status": status,
         "message": message,

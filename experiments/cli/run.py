@@ -26,9 +26,9 @@ def run(
     Example: `dsegym run quick --output results/quick`
     """
     from ..runner import run_suite
-    from ..suite import find_suite, load_suite
+    from ..suite import load_suite
 
-    loaded = load_suite(find_suite(suite))
+    loaded = load_suite(suite)
     try:
         with _progress_bar(loaded) as update:
             summary = run_suite(loaded, output, workers=workers, retry_failed=retry_failed, progress=update)

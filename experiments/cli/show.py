@@ -16,15 +16,20 @@ def list_command() -> None:
 
     Example: `dsegym list`
     """
-    from ...agents.registry import agent_names, load_agent
+    from ...agents.registry import agent_names, agent_summary
     from ...envs.core.scenarios import load_scenario, scenario_ids
-    from ..suite import find_suite, load_suite, suite_names
+    from ..suite import count_trials, find_suite, read_suite_file, suite_names
 
     console = terminal()
     console.print(table("Scenarios", [{"id": name, "what": load_scenario(name).summary} for name in scenario_ids()]))
-    console.print(table("Agents", [{"name": name, "what": load_agent(name).summary} for name in agent_names()]))
-    suites = [load_suite(find_suite(name)) for name in suite_names()]
-    console.print(table("Suites", [{"name": s.name, "trials": len(s.trials), "what": s.description} for s in suites]))
+    console.print(table("Agents", [{"name": name, "what": agent_summary(name)} for name in agent_names()]))
+    suites = [read_suite_file(find_suite(name)) for name in suite_names()]
+    console.print(
+        table(
+            "Suites",
+            [{"name": s["name"], "trials": count_trials(s), "what": s.get("description", "")} for s in suites],
+        )
+    )
 
 
 def info(
