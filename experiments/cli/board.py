@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ...costmodels.errors import DsegymError
 from .arguments import JsonOption, ResultsArgument
 from .tables import terminal
 
@@ -25,34 +24,22 @@ def leaderboard(
 
     Example: `dsegym leaderboard results/quick`
     """
-    from ..report.page import write_html
-    from ..report.sections.designs import diagram_figures
-    from ..report.sections.sweeps import sweep_figures
-    from ..report.text import timings_to_rich, to_json, to_markdown, to_rich
-    from ..scoring.leaderboard import build_leaderboard, build_timings
-    from ..store import read_suite, read_trial, trial_directory
+    from ..publish import publish
+    from ..report.text import timings_to_rich, to_json, to_rich
 
-    suite = read_suite(results)
-    found = [trial_directory(results, identifier) for identifier in suite["trials"]]
-    trials = [read_trial(directory) for directory in found if directory.is_dir()]
-    if not trials:
-        raise DsegymError(f"'{results}' holds no finished trial yet.")
-    board = build_leaderboard(trials)
-    target = output or results / "leaderboard"
-    target.mkdir(parents=True, exist_ok=True)
-    (target / "leaderboard.json").write_text(to_json(board), encoding="utf-8")
-    (target / "leaderboard.md").write_text(to_markdown(board), encoding="utf-8")
-    figures = [*sweep_figures(board), *diagram_figures(board)]
-    write_html(board, trials, target / "leaderboard.html", suite=dict(suite), figures=figures)
+    published = publish(results, output)
     if as_json:
-        print(to_json(board), end="")
+        print(to_json(published.leaderboard), end="")
     else:
         console = terminal()
-        console.print(to_rich(board))
-        console.print(timings_to_rich(build_timings(trials)))
-        console.print(f"Pages: {target / 'leaderboard.html'}, leaderboard.md, leaderboard.json", soft_wrap=True)
-    if len(trials) < len(found):
-        terminal(error=True).print(f"warning: {len(found) - len(trials)} of {len(found)} trials have no result yet.")
+        console.print(to_rich(published.leaderboard))
+        console.print(timings_to_rich(published.timings))
+        console.print(
+            f"Pages: {published.folder / 'leaderboard.html'}, leaderboard.md, leaderboard.json", soft_wrap=True
+        )
+    if published.missing:
+        total = published.missing + published.leaderboard.trials
+        terminal(error=True).print(f"warning: {published.missing} of {total} trials have no result yet.")
 
 
 def verify_command(results: ResultsArgument) -> None:
@@ -62,7 +49,7 @@ def verify_command(results: ResultsArgument) -> None:
     """
     from ..verify import verify
 
-    verdicts = list(verify(results))
+    verdicts = verify(results)
     failures = [verdict for verdict in verdicts if verdict.problem]
     for verdict in failures:
         print(f"rejected: {verdict.problem}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..formats import format_gap, format_quantity, format_score
 from ..scoring.leaderboard import build_timings
 from ..scoring.records import Leaderboard, Timings
+from .section import Section
 from .sections.curves import curves_figure, small
 from .sections.improvement import improvement_figure
 from .sections.lottery import lottery_figure
@@ -39,7 +40,7 @@ def write_html(
     path: str | Path,
     *,
     suite: Mapping[str, str] | None = None,
-    figures: Sequence[tuple[str, str]] = (),
+    sections: Sequence[Section] = (),
 ) -> None:
     """Write the page to `path`.
 
@@ -48,8 +49,7 @@ def write_html(
         results: the same trials, for the clock readings and the error messages.
         path: the file to write; its folder exists.
         suite: `name` and `description`, plain text.
-        figures: further figures as (title, HTML fragment); the fragments go into the page as they are and may use the
-            page's `Plotly`.
+        sections: further ones, beside those that every page has.
     """
     import jinja2
     from markupsafe import Markup
@@ -78,7 +78,7 @@ def write_html(
         format_gap=format_gap,
         format_quantity=format_quantity,
         format_score=format_score,
-        figures=[(title, Markup(fragment)) for title, fragment in figures],
+        sections=[Section(title, Markup(fragment)) for title, fragment in sections],
     )
     Path(path).write_text(page, encoding="utf-8")
 

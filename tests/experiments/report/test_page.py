@@ -9,6 +9,7 @@ import pytest
 from leaderboard_cases import BOUND, golden, trial
 
 from dsegym.experiments.report.page import write_html
+from dsegym.experiments.report.section import Section
 from dsegym.experiments.scoring.leaderboard import build_leaderboard
 
 
@@ -43,7 +44,7 @@ def page_of(results, tmp_path, **more):
 
 def test_the_page_loads_nothing_and_its_links_lead_somewhere(tmp_path):
     drawn = [trial("owl", "a", 0, [value], draw=draw) for draw, value in enumerate([2.0, 4.0])]
-    text = page_of([*golden(), *drawn], tmp_path, figures=[("Roofline <1>", "<b id='mine'>figure</b>")])
+    text = page_of([*golden(), *drawn], tmp_path, sections=[Section("Roofline <1>", "<b id='mine'>figure</b>")])
     page = Page(text)
     assert page.loads == []
     assert len(page.ids) == len(set(page.ids))

@@ -16,6 +16,7 @@ from dsegym.costmodels.errors import DsegymError
 from dsegym.envs.core import scenarios
 from dsegym.envs.core.problem import Objective, Problem, Yardstick
 from dsegym.envs.core.spaces import DesignSpace, Parameter
+from dsegym.experiments.report import section
 from dsegym.experiments.report.sections import designs
 from dsegym.experiments.scoring.records import BestDesign, Instance
 from dsegym.experiments.scoring.records import Yardstick as Value
@@ -69,11 +70,12 @@ def instance(name="a", **more):
 
 @pytest.fixture
 def figures(monkeypatch):
-    """`diagram_figures` of instances whose problems are made by a function of the option `which`."""
+    """The section of instances whose problems are made by a function of the option `which`."""
 
     def call(instances, make=lambda which: problem()):
-        monkeypatch.setattr(designs, "make_problem", lambda scenario, which: make(which))
-        return designs.diagram_figures(SimpleNamespace(instances=instances))
+        monkeypatch.setattr(section, "make_problem", lambda scenario, which: make(which))
+        found = designs.section(SimpleNamespace(instances=instances))
+        return [] if found is None else [found]
 
     return call
 
@@ -161,9 +163,9 @@ def test_a_problem_that_cannot_be_made_becomes_a_note(figures):
 
 
 def test_many_problems_that_cannot_be_made_do_not_fill_the_page(figures):
-    count = designs.MOST + 5
+    count = section.MOST + 5
     ((_, fragment),) = figures([instance(f"n{i}") for i in range(count)], lambda which: 1 / 0)
-    assert fragment.count("ZeroDivisionError") == designs.MOST
+    assert fragment.count("ZeroDivisionError") == section.MOST
     assert "And no diagram of 5 more instances." in fragment
     assert "Left the reference" not in fragment
 
@@ -175,10 +177,10 @@ def test_a_design_that_does_not_fit_the_space_becomes_a_note(figures):
 
 
 def test_the_page_draws_the_first_instances_only_and_says_so(figures):
-    several = [instance(f"n{i}") for i in range(designs.MOST + 2)]
+    several = [instance(f"n{i}") for i in range(section.MOST + 2)]
     ((_, fragment),) = figures([*several, instance("other", scenario="toy/Other-v0")])
-    assert len(plots(fragment)) == designs.MOST
-    assert f"The first {designs.MOST} of {designs.MOST + 3} instances are shown." in fragment
+    assert len(plots(fragment)) == section.MOST
+    assert f"The first {section.MOST} of {section.MOST + 3} instances are shown." in fragment
 
 
 # --- The command ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from dsegym.costmodels.errors import DsegymError
 from dsegym.envs.core.problem import Evaluation, Objective, Problem, Sweep, Yardstick
 from dsegym.envs.core.spaces import DesignSpace, Parameter
+from dsegym.experiments.report import section
 from dsegym.experiments.report.sections import sweeps
 from dsegym.experiments.scoring.records import BestDesign, Instance
 from dsegym.experiments.scoring.records import Yardstick as Value
@@ -61,11 +62,13 @@ def instance(budget="2", design=(4,), data="a", **more):
 
 @pytest.fixture
 def figures(monkeypatch):
-    """`sweep_figures` of instances whose problems are made by a function of the options."""
+    """The section of instances whose problems are made by a function of the options."""
 
     def call(instances, make=lambda data, budget: problem(budget)):
-        monkeypatch.setattr(sweeps, "make_problem", lambda scenario, **options: make(**options))
-        return sweeps.sweep_figures(SimpleNamespace(instances=instances))
+        for module in (section, sweeps):
+            monkeypatch.setattr(module, "make_problem", lambda scenario, **options: make(**options))
+        found = sweeps.section(SimpleNamespace(instances=instances))
+        return [] if found is None else [found]
 
     return call
 
@@ -153,6 +156,6 @@ def test_a_problem_that_cannot_be_made_becomes_a_note(figures):
 
 
 def test_the_page_draws_the_first_charts_only_and_says_so(figures):
-    ((_, fragment),) = figures([instance(data=f"n{place}") for place in range(sweeps.MOST + 2)])
-    assert len(plots(fragment)) == sweeps.MOST
-    assert f"The first {sweeps.MOST} of {sweeps.MOST + 2} are shown." in fragment
+    ((_, fragment),) = figures([instance(data=f"n{place}") for place in range(section.MOST + 2)])
+    assert len(plots(fragment)) == section.MOST
+    assert f"The first {section.MOST} of {section.MOST + 2} charts are shown." in fragment
