@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from ...costmodels.errors import DsegymError, UnknownNameError
+from ..formats import format_exact, name_and_unit
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of, pairs_of
-from .tables import LONG, name_and_unit, table, terminal
+from .tables import LONG, table, terminal
 
 __all__ = ["cost"]
 
@@ -106,10 +107,8 @@ def cost(
         outcome = f"Objective {problem.objective.name}: [bold]{_value_text(problem, verdict['value'])}[/bold]"
         if "held_out" in verdict:
             outcome += f"; on the held-out cases: [bold]{_value_text(problem, verdict['held_out'])}[/bold]"
-        console.print(
-            f"{outcome} (reference {problem.reference.name} {problem.reference.value:.6g}, {problem.bound.name} "
-            f"{problem.bound.value:.6g})"
-        )
+        reference, bound = format_exact(problem.reference.value), format_exact(problem.bound.value)
+        console.print(f"{outcome} (reference {problem.reference.name} {reference}, {problem.bound.name} {bound})")
     for note in breakdown.notes:
         console.print(f"Note: {note}")
 
@@ -121,7 +120,7 @@ def _value(result: Any) -> tuple[float | None, bool]:
 
 
 def _value_text(problem: Any, value: float | None) -> str:
-    return "not feasible" if value is None else f"{value:.6g} {problem.objective.unit}"
+    return "not feasible" if value is None else f"{format_exact(value)} {problem.objective.unit}"
 
 
 def _metrics_only(problem: Any, result: Any) -> Any:
@@ -136,8 +135,7 @@ def _totals(totals: Mapping[str, Any]) -> list[Mapping[str, object]]:
     rows = []
     for key, value in totals.items():
         name, unit = name_and_unit(key)
-        exact = f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
-        rows.append({"quantity": name, "value": exact, "unit": unit or "-"})
+        rows.append({"quantity": name, "value": format_exact(value), "unit": unit or "-"})
     return rows
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..formats import format_exact
 from .arguments import OptionsOption, ScenarioArgument, WorkloadOption, options_of
 from .tables import LONG, table, terminal
 
@@ -77,7 +78,7 @@ def info(
         table(
             f"Yardsticks of {problem.name}: {problem.objective.name}, {problem.objective.summary}{cases}",
             [
-                {"yardstick": role, "name": y.name, value: f"{y.value:.6g}", "source": y.source}
+                {"yardstick": role, "name": y.name, value: format_exact(y.value), "source": y.source}
                 | {"design": _design_text(problem, y.design)}
                 for role, y in yardsticks
             ],
@@ -94,7 +95,7 @@ def _values_text(values: Sequence[object]) -> str:
 
 
 def _count_text(count: int) -> str:
-    return f"{count:,}" if count < 10**15 else f"about 1e{len(str(count)) - 1}"
+    return format_exact(count) if count < 10**15 else f"about 1e{len(str(count)) - 1}"
 
 
 def _design_text(problem: Any, design: object) -> str:

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["LONG", "name_and_unit", "table", "terminal"]
+from ..formats import format_number, name_and_unit
+
+__all__ = ["LONG", "table", "terminal"]
 
 LONG = 24  # parameters of a design space that are shown one by one
 
@@ -31,42 +33,11 @@ def table(title: str, rows: Sequence[Mapping[str, object]]) -> Any:
         widest = max(map(len, header.split()))  # so that no word of the heading is broken
         made.add_column(Text(header), justify="right" if numeric else "left", overflow="fold", min_width=widest)
     for row in rows:
-        made.add_row(*(Text(cell(value)) for value in row.values()))
+        made.add_row(*(Text(_cell(value)) for value in row.values()))
     return made
 
 
-# The last word of a quantity's name, where it is a unit.
-_UNITS: Mapping[str, str] = {
-    "s": "s",
-    "us": "us",
-    "js": "J s",
-    "bytes": "B",
-    "j": "J",
-    "mm2": "mm2",
-    "hz": "Hz",
-    "words": "words",
-    "bits": "bits",
-    "tokens": "tokens",
-    "tflop": "TFLOP",
-    "teflop": "TeFLOP",
-}
-_SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def name_and_unit(column: str) -> tuple[str, str]:
-    """A quantity's name taken apart: its words, and its unit or nothing."""
-    stem, _, last = column.rpartition("_")
-    unit = _UNITS.get(last, "") if stem else ""
-    return (stem if unit else column).replace("_", " "), unit
-
-
-def cell(value: object) -> str:
-    """A number in at most five digits: 12,345 or 123.4 M or 1.234e-05; anything else as it is."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int) and abs(value) < 100_000:
-        return f"{value:,}"
-    if isinstance(value, int) or abs(value) >= 100_000:
-        scale, suffix = next(pair for pair in _SUFFIXES if abs(value) >= pair[0])
-        return f"{value / scale:.4g} {suffix}"
-    return f"{value:.4g}"
+def _cell(value: object) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return format_number(value)
+    return str(value)

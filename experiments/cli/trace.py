@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ...costmodels.errors import DsegymError
+from ..formats import format_exact
 from .tables import table, terminal
 
 __all__ = ["trace"]
@@ -41,13 +42,13 @@ def trace(
     program = trace_location(function, inputs or (), name=name or output.stem, donate=donate or ())
     save_program(program, output)
     rows = [
-        {"quantity": "instructions", "value": f"{len(program.instructions):,}"},
-        {"quantity": "buffers", "value": f"{len(program.buffers):,}"},
-        {"quantity": "accesses", "value": f"{len(program.accesses):,}"},
-        {"quantity": "work", "value": f"{program.flops / 1e9:.6g} GFLOP"},
-        {"quantity": "moved", "value": f"{program.bytes_moved / 1e6:.6g} MB"},
-        {"quantity": "parameters", "value": f"{program.parameter_bytes / 1e6:.6g} MB"},
-        {"quantity": "activation peak", "value": f"{program.activation_peak_bytes / 1e6:.6g} MB"},
+        {"quantity": "instructions", "value": format_exact(len(program.instructions))},
+        {"quantity": "buffers", "value": format_exact(len(program.buffers))},
+        {"quantity": "accesses", "value": format_exact(len(program.accesses))},
+        {"quantity": "work", "value": f"{format_exact(program.flops / 1e9)} GFLOP"},
+        {"quantity": "moved", "value": f"{format_exact(program.bytes_moved / 1e6)} MB"},
+        {"quantity": "parameters", "value": f"{format_exact(program.parameter_bytes / 1e6)} MB"},
+        {"quantity": "activation peak", "value": f"{format_exact(program.activation_peak_bytes / 1e6)} MB"},
     ]
     console = terminal()
     console.print(table(f"{program.name}: {output}", rows))
