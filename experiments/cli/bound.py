@@ -47,7 +47,7 @@ def bound(
             if any(all(row[key] == instance[key] for key in instance) for row in rows):
                 continue  # an earlier computation covered it
             task = progress.add_task(", ".join(instance.values()), total=None)
-            rows += family.bounds(
+            rows += family.recompute_bounds(
                 instance, lambda done, total, task=task: progress.update(task, completed=done, total=total)
             )
             progress.remove_task(task)

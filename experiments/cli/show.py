@@ -52,7 +52,12 @@ def info(
         table(
             "Options",
             [
-                {"option": name, "default": entry.default, "what": entry.summary, "values": ", ".join(entry.values())}
+                {
+                    "option": name,
+                    "default": entry.text(entry.default),
+                    "what": entry.summary,
+                    "values": ", ".join(entry.values()),
+                }
                 for name, entry in family.options.items()
             ],
         )
