@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..costmodels.errors import BudgetExhausted, DsegymError, TimeLimitReached, UnknownNameError
-from ..envs.core.problem import Evaluation, Problem
+from ..envs.core.evaluation import Evaluation
+from ..envs.core.problem import Problem
 from ..envs.core.spaces import DesignSpace
 from .base import replayable_forms
 

@@ -144,7 +144,7 @@ def test_a_search_begins_at_its_baseline(with_baseline, start, name):
 
 def test_hill_climbing_begins_at_random_where_it_is_told_to_or_there_is_no_reference_design(with_baseline):
     reference = dataclasses.replace(with_baseline.reference, design=None)
-    bare = dataclasses.replace(with_baseline, reference=reference)
+    bare = dataclasses.replace(with_baseline, reference_rule=lambda problem: reference)
     samples = search(bare, "hill_climb", 1)
     np.testing.assert_array_equal(samples.designs, search(with_baseline, "hill_climb", 1, {"start": ""}).designs)
     assert (samples.designs[0] != with_baseline.reference.design).any()

@@ -232,7 +232,7 @@ def test_a_form_that_is_not_replayable_is_refused_with_what_is_allowed(stochasti
 
 
 def test_a_problem_without_a_replayable_form_is_searched_by_its_designs_only(stochastic, shop):
-    bare = dataclasses.replace(stochastic, forms={"days": lambda problem: shop.Days(problem)})
+    bare = dataclasses.replace(stochastic, forms={"days": lambda problem: shop.Days()})
     referee = Referee(bare, samples=10)
     assert referee.forms == ()
     with pytest.raises(DsegymError, match=r"no form of it, .*; allowed: none\."):
@@ -288,7 +288,8 @@ def test_a_baseline_is_computed_when_first_asked_for_and_once_a_trial(problem):
 
 
 def test_a_reference_without_a_design_is_no_baseline_unless_the_problem_names_one_so(problem):
-    bare = dataclasses.replace(problem, reference=dataclasses.replace(problem.reference, design=None))
+    reference = dataclasses.replace(problem.reference, design=None)
+    bare = dataclasses.replace(problem, reference_rule=lambda problem: reference)
     assert Referee(bare, samples=10).baselines == ()
     assert Referee(with_baselines(bare), samples=10).baselines == ("low",)
     referee = Referee(dataclasses.replace(bare, baselines={bare.reference.name: lambda: LOW}), samples=10)

@@ -16,7 +16,8 @@ from ..style import INK, styled_figure
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from ....envs.core.problem import Problem, Sweep
+    from ....envs.core.evaluation import Sweep
+    from ....envs.core.problem import Problem
 
 __all__ = ["section"]
 

@@ -14,7 +14,9 @@ import pytest
 from dsegym.costmodels.diagram import Diagram, Rectangle
 from dsegym.costmodels.errors import DsegymError
 from dsegym.envs.core import scenarios
-from dsegym.envs.core.problem import Objective, Problem, Yardstick
+from dsegym.envs.core.evaluation import Objective, Yardstick
+from dsegym.envs.core.options import Options
+from dsegym.envs.core.problem import Problem
 from dsegym.envs.core.spaces import DesignSpace, Parameter
 from dsegym.experiments.report import section
 from dsegym.experiments.report.sections import designs
@@ -40,14 +42,14 @@ def plan(design, count=2):
 
 def problem(**more):
     values = {
-        "scenario": "toy/Plan-v0",
-        "options": {},
+        "instance": Options(scenario_id="toy/Plan-v0"),
         "space": DesignSpace((Parameter("x", tuple(range(5))), Parameter("y", tuple(range(5))))),
         "objective": Objective("latency", "s", "of all"),
         "cost": None,
         "params": None,
-        "reference": Yardstick("first-fit", 4.0, "a rule", REFERENCE),
-        "bound": Yardstick("optimum", 1.0, "enumeration"),
+        "reference_rule": lambda problem: Yardstick("first-fit", 4.0, "a rule", REFERENCE),
+        "bound_rule": lambda problem: Yardstick("optimum", 1.0, "enumeration"),
+        "forms": {},
         "diagram": plan,
     }
     return Problem(**{**values, **more})
@@ -135,7 +137,9 @@ def test_hovering_over_a_rectangle_tells_what_it_is(figures):
 def test_without_a_best_or_a_reference_design_the_other_one_is_shown(figures):
     for bare, shown in ((instance(best=None), [REFERENCE]), (instance(), [BEST])):
         reference = Yardstick("first-fit", 4.0, "a rule", REFERENCE if bare.best is None else None)
-        ((_, fragment),) = figures([bare], lambda which, reference=reference: problem(reference=reference))
+        ((_, fragment),) = figures(
+            [bare], lambda which, reference=reference: problem(reference_rule=lambda _: reference)
+        )
         assert [f"plan {list(design)}" in fragment for design in shown] == [True]
         assert fragment.count("plan [") == 1
 

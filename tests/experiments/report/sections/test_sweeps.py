@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from dsegym.costmodels.errors import DsegymError
-from dsegym.envs.core.problem import Evaluation, Objective, Problem, Sweep, Yardstick
+from dsegym.envs.core.evaluation import Evaluation, Objective, Sweep, Yardstick
+from dsegym.envs.core.options import Options, custom
+from dsegym.envs.core.problem import Problem
 from dsegym.envs.core.spaces import DesignSpace, Parameter
 from dsegym.experiments.report import section
 from dsegym.experiments.report.sections import sweeps
@@ -27,17 +29,23 @@ def cost(design, params):
     return Evaluation({"failure": value}, value, value < 1)
 
 
+@dataclasses.dataclass(frozen=True)
+class Budgeted(Options):
+    data: str = custom("a", (), parse=str, also="any word", summary="what is asked")
+    budget: str = custom("2", (), parse=str, also="any word", summary="what may be spent")
+
+
 def problem(budget, **more):
     fields = {
-        "scenario": "toy/Budget-v0",
-        "options": {"data": "a", "budget": budget},
+        "instance": Budgeted(budget=budget, scenario_id="toy/Budget-v0"),
         "space": DesignSpace((Parameter("x", tuple(range(5))),)),
         "objective": Objective("failure", "fraction", "of questions"),
         "cost": cost,
         "params": np.float32(1.0),  # the search's cases: no budget helps there
         "held_out_params": np.float32(budget),
-        "reference": Yardstick("uniform", 0.5 / float(budget), "a rule", (0,)),
-        "bound": Yardstick("oracle", 0.05 / float(budget), "enumeration"),
+        "reference_rule": lambda problem: Yardstick("uniform", 0.5 / float(budget), "a rule", (0,)),
+        "bound_rule": lambda problem: Yardstick("oracle", 0.05 / float(budget), "enumeration"),
+        "forms": {},
         "baselines": {"uniform": lambda: (0,), "rule": lambda: (2,)},
         "sweep": SWEEP,
         "batch_sizes": (1,),
