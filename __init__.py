@@ -34,6 +34,10 @@ if TYPE_CHECKING:
         unregister,
     )
     from .envs.core.spaces import DesignSpace, Heuristics, Parameter
+    from .experiments.publish import publish
+    from .experiments.runner import run_suite
+    from .experiments.suite import load_suite
+    from .experiments.verify import verify
 
 _FACE = {
     "Agent": ".agents.base",
@@ -49,12 +53,16 @@ _FACE = {
     "Scenario": ".envs.core.scenarios",
     "Yardstick": ".envs.core.evaluation",
     "load_scenario": ".envs.core.scenarios",
+    "load_suite": ".experiments.suite",
     "make_functional": ".envs.core.scenarios",
     "make_problem": ".envs.core.scenarios",
     "one_shot_problem": ".envs.core.one_shot",
+    "publish": ".experiments.publish",
     "register": ".envs.core.scenarios",
+    "run_suite": ".experiments.runner",
     "scenario_ids": ".envs.core.scenarios",
     "unregister": ".envs.core.scenarios",
+    "verify": ".experiments.verify",
 }
 
 __version__ = "0.1.0"
@@ -72,12 +80,16 @@ __all__ = [
     "Scenario",
     "Yardstick",
     "load_scenario",
+    "load_suite",
     "make_functional",
     "make_problem",
     "one_shot_problem",
+    "publish",
     "register",
+    "run_suite",
     "scenario_ids",
     "unregister",
+    "verify",
 ]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from ..envs.core.problem import Problem
     from .referee import Referee
 
-__all__ = ["Agent"]
+__all__ = ["NEEDS", "Agent", "replayable_forms"]
 
 
 class Agent(abc.ABC):
@@ -19,11 +20,16 @@ class Agent(abc.ABC):
         name: how suites and leaderboards call it.
         summary: one line for the user: the method, the library, the paper.
         hyperparameters: {field: the values that a random draw chooses from}; the field's default is the agent's own.
+        libraries: distributions that it searches with, beside those that dsegym itself depends on. They must be
+            installed, and their versions are part of its trials' identity: of no other agent's.
+        needs: what a problem must have, names of `NEEDS`; a suite refuses the agent where the problem lacks it.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    libraries: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ()
 
     @abc.abstractmethod
     def search(self, referee: Referee, seed: int) -> None:
@@ -34,3 +40,15 @@ class Agent(abc.ABC):
             referee: the only way to the problem.
             seed: the source of all randomness; the same seed gives the same samples.
         """
+
+
+def replayable_forms(problem: Problem) -> tuple[str, ...]:
+    """The environment forms whose episodes a design replays: those that an agent may play. The first is the default."""
+    return tuple(form for form in problem.forms if problem.functional_env(form).replayable)
+
+
+# What an agent may need of a problem: whether the problem has it.
+NEEDS: Mapping[str, Callable[[Problem], bool]] = {
+    "relaxation": lambda problem: problem.relaxation is not None,
+    "replayable form": lambda problem: bool(replayable_forms(problem)),
+}

@@ -32,6 +32,7 @@ class GeneticAlgorithm(Agent):
 
     name = "genetic_algorithm"
     summary = "genetic algorithm on index vectors (pymoo GA)"
+    libraries = ("pymoo",)
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "population_size": (20, 50, 100, 200),
         "crossover_eta": (3.0, 10.0, 20.0),

@@ -29,6 +29,8 @@ class GradientDescent(Agent):
 
     name = "gradient_descent"
     summary = "Adam on the cost model's smooth relaxation, multi-start (Optax)"
+    libraries = ("optax",)
+    needs = ("relaxation",)
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "starts": (5, 10, 20),
         "steps": (20, 50, 100),

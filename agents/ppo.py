@@ -29,6 +29,8 @@ class ProximalPolicyOptimisation(Agent):
 
     name = "ppo"
     summary = "proximal policy optimisation (stable-baselines3)"
+    libraries = ("stable-baselines3", "torch")
+    needs = ("replayable form",)
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "lanes": (8, 16, 32),
         "steps": (2, 4, 8),

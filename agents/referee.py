@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..costmodels.errors import BudgetExhausted, DsegymError, TimeLimitReached, UnknownNameError
-from ..envs.core.problem import Evaluation, Problem
+from ..envs.core.evaluation import Evaluation
+from ..envs.core.problem import Problem
 from ..envs.core.spaces import DesignSpace
+from .base import replayable_forms
 
 if TYPE_CHECKING:
     from ..envs.faces.gymnasium_env import FunctionalVectorEnv
@@ -47,7 +49,7 @@ class Referee:
     Args:
         problem: the instance.
         samples: the budget.
-        time_limit_s: s, from now; None for no limit. Compilation does not count.
+        time_limit_s: s, from now; None for no limit. Compilation of environments and gradients does not count.
     """
 
     def __init__(self, problem: Problem, samples: int, time_limit_s: float | None = None):
@@ -60,7 +62,7 @@ class Referee:
         self._compile_start: float | None = None
         self._cost_model_s = 0.0
         self._vector_envs: list[FunctionalVectorEnv] = []
-        self._gradient_shapes: set[tuple[int, ...]] = set()
+        self._compiled_rows: set[int] = set()  # numbers of relaxed designs whose gradients are compiled
         self._baselines: dict[str, np.ndarray] = {}  # those computed so far
         self.compile_s = 0.0
 
@@ -95,7 +97,7 @@ class Referee:
         """The environment forms that `vector_env` offers: those whose episodes can be replayed. The first is the
         default.
         """
-        return tuple(form for form in self._problem.forms if self._problem.functional_env(form).replayable)
+        return replayable_forms(self._problem)
 
     @property
     def baselines(self) -> tuple[str, ...]:
@@ -175,11 +177,14 @@ class Referee:
         if self._problem.relaxation is None:
             raise DsegymError(f"{self._problem.scenario} has no smooth relaxation, so no gradients.")
         result = self.evaluate(np.stack([np.argmax(w, axis=1) for w in weights], axis=1))
+        gradients_of = _gradients(self._problem.relaxation)
+        weights = tuple(np.asarray(weight, np.float32) for weight in weights)
+        if len(weights[0]) not in self._compiled_rows:
+            with self._compiling():
+                gradients_of(weights, self._problem.params)[0].block_until_ready()
+            self._compiled_rows.add(len(weights[0]))
         start = time.perf_counter()
-        gradients = _gradients(self._problem.relaxation)(
-            tuple(np.asarray(w, np.float32) for w in weights), self._problem.params
-        )
-        gradients = [np.asarray(gradient) for gradient in gradients]
+        gradients = [np.asarray(gradient) for gradient in gradients_of(weights, self._problem.params)]
         self._cost_model_s += time.perf_counter() - start
         return result, gradients
 

@@ -6,37 +6,76 @@ import dataclasses
 import functools
 import importlib
 from collections.abc import Mapping
-from importlib.metadata import entry_points
-from typing import Any
+from importlib.metadata import PackageNotFoundError, distribution, entry_points
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..costmodels.errors import DsegymError, UnknownNameError
-from .base import Agent
+from .base import NEEDS, Agent
 
-__all__ = ["BUILT_IN", "agent_names", "draw_hyperparameters", "load_agent", "make_agent"]
+if TYPE_CHECKING:
+    from ..envs.core.problem import Problem
 
-# Name: where the class is. Another package joins with an entry point of this name in the group `dsegym.agents`.
-BUILT_IN: Mapping[str, str] = {
-    "random_search": "dsegym.agents.random_search:RandomSearch",
-    "heuristic": "dsegym.agents.heuristic:Heuristic",
-    "hill_climb": "dsegym.agents.hill_climb:HillClimb",
-    "genetic_algorithm": "dsegym.agents.genetic_algorithm:GeneticAlgorithm",
-    "tpe": "dsegym.agents.tpe:TreeParzenEstimator",
-    "ppo": "dsegym.agents.ppo:ProximalPolicyOptimisation",
-    "gradient_descent": "dsegym.agents.gradient_descent:GradientDescent",
+__all__ = [
+    "BUILT_IN",
+    "agent_names",
+    "agent_summary",
+    "check_libraries",
+    "check_needs",
+    "draw_hyperparameters",
+    "load_agent",
+    "make_agent",
+]
+
+
+class _Entry(NamedTuple):
+    """An agent of this package."""
+
+    location: str  # module:Class
+    summary: str  # the class's own, so that a list of the agents imports none of them
+
+
+# Another package's agent joins with an entry point of its name in the group `dsegym.agents`.
+BUILT_IN: Mapping[str, _Entry] = {
+    "random_search": _Entry("dsegym.agents.random_search:RandomSearch", "uniform random designs"),
+    "heuristic": _Entry("dsegym.agents.heuristic:Heuristic", "the design of a baseline, without search"),
+    "hill_climb": _Entry(
+        "dsegym.agents.hill_climb:HillClimb", "local search from a baseline's design (iterated local search)"
+    ),
+    "genetic_algorithm": _Entry(
+        "dsegym.agents.genetic_algorithm:GeneticAlgorithm", "genetic algorithm on index vectors (pymoo GA)"
+    ),
+    "tpe": _Entry(
+        "dsegym.agents.tpe:TreeParzenEstimator",
+        "Bayesian optimisation with tree-structured Parzen estimators (Optuna)",
+    ),
+    "ppo": _Entry("dsegym.agents.ppo:ProximalPolicyOptimisation", "proximal policy optimisation (stable-baselines3)"),
+    "gradient_descent": _Entry(
+        "dsegym.agents.gradient_descent:GradientDescent",
+        "Adam on the cost model's smooth relaxation, multi-start (Optax)",
+    ),
 }
 ENTRY_POINT_GROUP = "dsegym.agents"
 
 
 @functools.cache
 def _locations() -> Mapping[str, str]:
-    return {**{point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}, **BUILT_IN}
+    others = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
+    return {**others, **{name: entry.location for name, entry in BUILT_IN.items()}}
 
 
 def agent_names() -> tuple[str, ...]:
     """Every agent that can be named, the package's own first."""
     return tuple(dict.fromkeys((*BUILT_IN, *_locations())))
+
+
+def agent_summary(name: str) -> str:
+    """One line on an agent; only that of another package is imported for it.
+
+    Raises: as `load_agent`.
+    """
+    return BUILT_IN[name].summary if name in BUILT_IN else load_agent(name).summary
 
 
 def load_agent(name: str) -> type[Agent]:
@@ -85,6 +124,36 @@ def make_agent(name: str, hyperparameters: Mapping[str, Any] | None = None) -> A
             )
         checked[key] = value
     return agent(**checked)
+
+
+def check_libraries(name: str) -> None:
+    """Refuses an agent whose libraries are not installed.
+
+    Raises:
+        DsegymError: names the agent and the library.
+    """
+    for library in load_agent(name).libraries:
+        try:
+            distribution(library)
+        except PackageNotFoundError:
+            raise DsegymError(
+                f"{name} needs the library {library}, which is not installed; those of the shipped agents come with: "
+                "pip install 'dsegym[agents]'."
+            ) from None
+
+
+def check_needs(name: str, problem: Problem) -> None:
+    """Refuses an agent on a problem that lacks what it needs.
+
+    Raises:
+        UnknownNameError: the agent declares a need that `NEEDS` does not list.
+        DsegymError: names the agent, the problem and what is missing.
+    """
+    for need in load_agent(name).needs:
+        if need not in NEEDS:
+            raise UnknownNameError(f"need of {name}", need, NEEDS)
+        if not NEEDS[need](problem):
+            raise DsegymError(f"{name} needs a {need}, and {problem.scenario} has none.")
 
 
 def draw_hyperparameters(name: str, draw: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class TreeParzenEstimator(Agent):
 
     name = "tpe"
     summary = "Bayesian optimisation with tree-structured Parzen estimators (Optuna)"
+    libraries = ("optuna",)
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "startup_samples": (10, 20, 50, 100),
         "candidates": (12, 24, 48),

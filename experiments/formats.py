@@ -6,7 +6,17 @@ import json
 import math
 from typing import Any
 
-__all__ = ["canonical", "format_gap", "format_quantity", "format_score", "plain_text", "rounded"]
+__all__ = [
+    "canonical",
+    "format_exact",
+    "format_gap",
+    "format_number",
+    "format_quantity",
+    "format_score",
+    "name_and_unit",
+    "plain_text",
+    "rounded",
+]
 
 DIGITS = 9  # significant digits in JSON: all that differ are rounding of the sums
 
@@ -38,8 +48,51 @@ def format_gap(percent: float | None) -> str:
     return f"{percent:,.0f} %" if abs(percent) >= 100 else f"{percent:z.2f} %"
 
 
+# The last word of a quantity's name, where it is a unit: the unit as it is written.
+_UNITS = {
+    "s": "s",
+    "us": "us",
+    "js": "J s",
+    "bytes": "B",
+    "j": "J",
+    "mm2": "mm2",
+    "hz": "Hz",
+    "words": "words",
+    "bits": "bits",
+    "tokens": "tokens",
+    "tflop": "TFLOP",
+    "teflop": "TeFLOP",
+}
+
+
+def name_and_unit(quantity: str) -> tuple[str, str]:
+    """A quantity's name taken apart: its words, and its unit or nothing. `area_mm2` is area, in mm2."""
+    stem, _, last = quantity.rpartition("_")
+    unit = _UNITS.get(last, "") if stem else ""
+    return (stem if unit else quantity).replace("_", " "), unit
+
+
+def format_exact(value: float) -> str:
+    """A whole number whole, any other in six digits: to be read once, and to be copied."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+
+
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 _PREFIXABLE = {"s", "J", "W", "Hz", "F"}  # not squares such as m², whose prefix counts twice, nor bytes
+_LONG = 100_000  # from here on a number takes a prefix where it has no unit to take it
+
+
+def _scaled(value: float) -> str:
+    """Four digits, a blank, and the SI prefix that goes with them."""
+    exponent = min(max(3 * math.floor(math.log10(abs(value)) / 3), min(_PREFIXES)), max(_PREFIXES))
+    return f"{value / 10.0**exponent:.4g} {_PREFIXES[exponent]}"
+
+
+def format_number(value: float) -> str:
+    """A number in at most five digits, to be compared with others: 12,345 or 123.4 M or 1.234e-05."""
+    if math.isfinite(value) and abs(value) >= _LONG:
+        return _scaled(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def format_quantity(value: float | None, unit: str) -> str:
@@ -50,5 +103,4 @@ def format_quantity(value: float | None, unit: str) -> str:
         return f"{value:,.0f} B"
     if unit not in _PREFIXABLE or value == 0:
         return f"{value:.5g} {unit}".rstrip()
-    exponent = min(max(3 * math.floor(math.log10(abs(value)) / 3), min(_PREFIXES)), max(_PREFIXES))
-    return f"{value / 10.0**exponent:.4g} {_PREFIXES[exponent]}{unit}"
+    return _scaled(value) + unit

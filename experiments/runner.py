@@ -42,7 +42,7 @@ Progress = Callable[[RunSummary], None]
 
 def run_suite(
     suite: Suite,
-    results: Path,
+    results: str | Path,
     *,
     workers: int | None = None,
     retry_failed: bool = False,
@@ -62,6 +62,7 @@ def run_suite(
         OSError: a result cannot be written (a full disk); what was stored before stays.
         KeyboardInterrupt: workers are stopped first; what was stored before stays.
     """
+    results = Path(results)
     identifiers = write_suite(results, suite)
     summary = RunSummary(total=len(suite.trials))
     waiting = [

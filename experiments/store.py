@@ -8,7 +8,8 @@
 `held_out` is there only where scores are taken on held-out cases: the objective on them of each sample that was the
 best so far when it came, null elsewhere.
 
-A trial's id is a hash of everything that determines its samples: the trial, the package's sources, library versions.
+A trial's id is a hash of everything that determines its samples: the trial, the sources and data of this package and of
+those that its agent and scenario come from, the versions of the libraries that compute, and of the agent's own.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from ..agents.registry import load_agent
 from ..costmodels.errors import CorruptResultError, DsegymError
 from ..envs.core.scenarios import scenario_module
-from .statistics import incumbents
+from .scoring.statistics import incumbents
 from .suite import Suite, Trial
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ __all__ = [
 
 FORMAT = 1
 MANIFEST, TRACE, SUITE = "manifest.json", "trace.parquet", "suite.json"
-# Libraries whose version can change an agent's samples or the costs.
-_LIBRARIES = ("numpy", "scipy", "jax", "jaxlib", "gymnasium", "optuna", "pymoo", "stable-baselines3", "torch", "optax")
+# Libraries whose version can change costs, yardsticks or any agent's samples; an agent's own are its `libraries`.
+_LIBRARIES = ("numpy", "scipy", "jax", "jaxlib", "gymnasium", "ortools")
+_ROOT = Path(__file__).parent.parent
 _LAYERS = ("costmodels", "envs", "agents")
 _MANIFEST_KEYS = {
     "format": int,
@@ -96,38 +98,60 @@ class TrialResult:
 
 
 @functools.cache
-def versions() -> Mapping[str, str]:
-    """Versions of everything that can change a trial's samples, and a hash of the package's own sources."""
+def versions(agent: str | None = None) -> Mapping[str, str]:
+    """Versions of everything that can change a trial's samples, and a hash of this package's sources and data.
+
+    Args:
+        agent: whose libraries count too; None for the core alone.
+    """
     found = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
-    for library in ("dsegym", *_LIBRARIES):
+    own = () if agent is None else load_agent(agent).libraries
+    for library in ("dsegym", *_LIBRARIES, *own):
         with contextlib.suppress(PackageNotFoundError):
             found[library] = version(library)
-    root, digest = Path(__file__).parent.parent, hashlib.sha256()
-    for layer in _LAYERS:
-        for path in sorted((root / layer).rglob("*")):
-            if path.suffix in (".py", ".csv"):
-                digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return {**found, "dsegym_sources": digest.hexdigest()[:16]}
+    return {**found, "dsegym_sources": _own_source()}
+
+
+@functools.cache
+def _own_source() -> str:
+    """A hash of this package's files that can change a trial's samples."""
+    return _hash_of([_ROOT / layer for layer in _LAYERS])
 
 
 @functools.cache
 def _source(module: str) -> str:
-    """A hash of the sources of another package's agent or scenario: its whole package, or its one file."""
+    """A hash of the files of another package's agent or scenario: its whole package, or its one file."""
     root = importlib.import_module(module.partition(".")[0])
     if root.__name__ == __name__.partition(".")[0]:
-        return ""  # this package's own sources are in `versions`
-    folders = [Path(folder) for folder in getattr(root, "__path__", ())]
-    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in (".py", ".csv")]
-    if not folders and root.__file__:
-        files = [Path(root.__file__)]
+        return ""  # this package's own files are in `versions`
+    file = [Path(root.__file__)] if root.__file__ else []
+    return _hash_of([Path(folder) for folder in getattr(root, "__path__", ())] or file)
+
+
+def _hash_of(paths: Iterable[Path]) -> str:
+    """16 hexadecimal digits of the names and contents of files, and of all files below folders."""
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in paths:
+        for file in _files(path):
+            digest.update(file.relative_to(path.parent).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
+def _files(path: Path) -> Iterator[Path]:
+    """The file itself, or all files below a folder, whatever their suffix, in order of name. What is hidden or a cache
+    does not count, nor do results that lie there, which running a trial changes.
+    """
+    if path.is_file():
+        yield path
+    elif path.is_dir() and not (path / SUITE).exists():
+        for entry in sorted(path.iterdir()):
+            hidden = entry.name.startswith(".") or entry.name == "__pycache__" or entry.suffix == ".pyc"
+            if not hidden and not (entry.is_dir() and entry.is_symlink()):  # a link to a folder may lead in a circle
+                yield from _files(entry)
+
+
 def identity(trial: Trial) -> dict[str, Any]:
-    """What determines a trial beside itself and `versions`: hashes of other packages' sources and of users' files."""
+    """What determines a trial beside itself and `versions`: hashes of other packages and of users' files."""
     files = {key: _file_hash(value) for key, value in trial.options.items() if os.path.isfile(value)}
     return {
         "sources": [_source(load_agent(trial.agent).__module__), _source(scenario_module(trial.scenario))],
@@ -137,7 +161,7 @@ def identity(trial: Trial) -> dict[str, Any]:
 
 def trial_id(trial: Trial) -> str:
     """16 hexadecimal digits that identify a trial and everything that determines its samples."""
-    return hashed_id(trial.as_dict(), versions(), identity(trial))
+    return hashed_id(trial.as_dict(), versions(trial.agent), identity(trial))
 
 
 def hashed_id(trial: Mapping[str, Any], found: Mapping[str, str], rest: Mapping[str, Any]) -> str:

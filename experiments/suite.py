@@ -21,17 +21,18 @@ from __future__ import annotations
 
 import importlib.resources
 import itertools
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..agents.registry import draw_hyperparameters, load_agent, make_agent
+from ..agents.registry import check_libraries, check_needs, draw_hyperparameters, load_agent, make_agent
 from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError
 from ..envs.core.scenarios import load_scenario, make_problem
 
-__all__ = ["Suite", "Trial", "find_suite", "load_suite", "suite_names"]
+__all__ = ["Suite", "Trial", "count_trials", "find_suite", "load_suite", "read_suite_file", "suite_names"]
 
 DEFAULT_TIME_LIMIT_S = 600.0
 _MAX_SEED = 2**31 - 1
@@ -105,21 +106,41 @@ def find_suite(name_or_file: str) -> Path:
     return Path(str(importlib.resources.files(__name__.rpartition(".")[0]) / "suites" / f"{name_or_file}.toml"))
 
 
-def load_suite(path: str | Path) -> Suite:
-    """Reads and checks a suite.
+def load_suite(name_or_file: str | Path) -> Suite:
+    """Reads and checks a suite: a text is a shipped suite's name or a path that ends in `.toml`.
 
     Raises:
-        InvalidSuiteError: the file cannot be read, or says something wrong; names the file and the key.
+        UnknownNameError: there is no shipped suite of that name.
+        InvalidSuiteError: the file cannot be read, or says something wrong, or wants an agent whose libraries are not
+            installed, or one that needs what a problem lacks; names the file and the key.
     """
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InvalidSuiteError(f"Cannot read the suite '{path}': {reason}.") from None
+    path = find_suite(name_or_file) if isinstance(name_or_file, str) else name_or_file
+    content = read_suite_file(path)
     try:
         return _parse(content)
     except (DsegymError, ValueError) as error:
         raise InvalidSuiteError(f"The suite '{path}' cannot run: {error}") from None
+
+
+def read_suite_file(path: Path) -> Mapping[str, Any]:
+    """What a suite's file says, unchecked.
+
+    Raises:
+        InvalidSuiteError: it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InvalidSuiteError(f"Cannot read the suite '{path}': {reason}.") from None
+
+
+def count_trials(content: Mapping[str, Any]) -> int:
+    """How many trials a sound suite declares; imports neither its scenarios nor its agents."""
+    instances = sum(
+        math.prod(len(value) for value in table.values() if isinstance(value, list)) for table in content["instances"]
+    )
+    return instances * sum(table.get("draws", 1) for table in content["agents"]) * len(_seeds(content["seeds"]))
 
 
 def _parse(content: Mapping[str, Any]) -> Suite:
@@ -131,6 +152,7 @@ def _parse(content: Mapping[str, Any]) -> Suite:
         raise ValueError(f"time_limit_s = {limit!r} is not a positive number of seconds.")
     instances = [pair for table in _tables("instances", content["instances"]) for pair in _instances(table)]
     agents = [entry for table in _tables("agents", content["agents"]) for entry in _agents(table)]
+    _check_agents({agent for agent, _, _ in agents}, instances)
     trials = [
         Trial(scenario, options, agent, hyperparameters, draw, seed, samples, float(limit))
         for scenario, options in instances
@@ -218,3 +240,17 @@ def _agents(table: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], int | N
         raise ValueError(f"{name} declares no hyperparameters to draw from.")
     draws = range(_whole(f"draws of {name}", table["draws"], 1))
     return [(name, draw_hyperparameters(name, draw), draw) for draw in draws]
+
+
+def _check_agents(names: Iterable[str], instances: Iterable[tuple[str, Mapping[str, str]]]) -> None:
+    """Refuses agents that cannot run here. A scenario's first instance speaks for it: to make all takes too long."""
+    first: dict[str, Mapping[str, str]] = {}
+    for scenario, options in instances:
+        first.setdefault(scenario, options)
+    for name in sorted(names):
+        check_libraries(name)
+    needy = [name for name in sorted(names) if load_agent(name).needs]
+    for scenario, options in first.items() if needy else ():
+        problem = make_problem(scenario, **options)
+        for name in needy:
+            check_needs(name, problem)

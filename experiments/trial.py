@@ -16,9 +16,10 @@ import polars
 from ..agents.referee import Referee, Samples
 from ..agents.registry import make_agent
 from ..costmodels.errors import BudgetExhausted, TimeLimitReached
-from ..envs.core.problem import Problem, Yardstick
+from ..envs.core.evaluation import Yardstick
+from ..envs.core.problem import Problem
 from ..envs.core.scenarios import make_problem
-from .statistics import incumbents
+from .scoring.statistics import incumbents
 from .store import FORMAT, identity, versions, write_trial
 from .suite import Trial
 
@@ -44,6 +45,7 @@ def run_trial(trial: Trial, identifier: str, results: Path) -> dict[str, Any]:
     """
     problem = make_problem(trial.scenario, **trial.options)
     problem.warm_up()
+    _ = problem.reference, problem.bound, problem.as_searched.reference  # made when asked: not on the trial's clock
     start = time.perf_counter()
     agent = make_agent(trial.agent, trial.hyperparameters)
     referee = Referee(problem, trial.samples, trial.time_limit_s)
@@ -116,7 +118,7 @@ def _manifest(
         "format": FORMAT,
         "trial_id": identifier,
         "trial": trial.as_dict(),
-        "versions": dict(versions()),
+        "versions": dict(versions(trial.agent)),
         "identity": identity(trial),
         "status": status,
         "message": message,

@@ -27,7 +27,7 @@ class Verdict:
     problem: str
 
 
-def verify(results: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Iterator[Verdict]:
+def verify(results: str | Path, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Verdict]:
     """Checks every trial of a results directory, and the leaderboard if there is one.
 
     For each trial: the files are whole, the samples respect the budget, every design costs what the trace says
@@ -37,9 +37,10 @@ def verify(results: Path, progress: Callable[[int, int], None] = lambda done, to
     Raises:
         CorruptResultError: the directory holds no results.
     """
-    suite = read_suite(results)
-    identifiers = suite["trials"]
+    results = Path(results)
+    identifiers = read_suite(results)["trials"]
     whole: list[TrialResult] = []
+    verdicts: list[Verdict] = []
     for number, identifier in enumerate(identifiers, start=1):
         directory = trial_directory(results, identifier)
         try:
@@ -48,12 +49,13 @@ def verify(results: Path, progress: Callable[[int, int], None] = lambda done, to
             result = read_trial(directory)
             _check(directory, identifier, result)
             whole.append(result)
-            yield Verdict(str(directory), "")
+            verdicts.append(Verdict(str(directory), ""))
         except DsegymError as error:
-            yield Verdict(str(directory), str(error))
+            verdicts.append(Verdict(str(directory), str(error)))
         progress(number, len(identifiers))
     if len(whole) == len(identifiers):
-        yield from _check_leaderboard(results, whole)
+        verdicts += _check_leaderboard(results, whole)
+    return verdicts
 
 
 def _check(directory: Path, identifier: str, result: TrialResult) -> None:
@@ -157,8 +159,8 @@ def _close(claimed: object, value: float) -> bool:
 
 
 def _check_leaderboard(results: Path, whole: list[TrialResult]) -> Iterator[Verdict]:
-    from .leaderboard import build_leaderboard
-    from .leaderboard_text import to_json, to_markdown
+    from .report.text import to_json, to_markdown
+    from .scoring.leaderboard import build_leaderboard
 
     folder = results / "leaderboard"
     written = [(folder / "leaderboard.json", to_json), (folder / "leaderboard.md", to_markdown)]

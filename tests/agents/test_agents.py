@@ -1,7 +1,9 @@
 """Every agent: spends its budget, obeys its seed, and takes its hyperparameters from the registry."""
 
+import ast
 import contextlib
 import dataclasses
+import inspect
 import sys
 import types
 from dataclasses import dataclass
@@ -142,7 +144,7 @@ def test_a_search_begins_at_its_baseline(with_baseline, start, name):
 
 def test_hill_climbing_begins_at_random_where_it_is_told_to_or_there_is_no_reference_design(with_baseline):
     reference = dataclasses.replace(with_baseline.reference, design=None)
-    bare = dataclasses.replace(with_baseline, reference=reference)
+    bare = dataclasses.replace(with_baseline, reference_rule=lambda problem: reference)
     samples = search(bare, "hill_climb", 1)
     np.testing.assert_array_equal(samples.designs, search(with_baseline, "hill_climb", 1, {"start": ""}).designs)
     assert (samples.designs[0] != with_baseline.reference.design).any()
@@ -205,6 +207,53 @@ def test_a_genetic_algorithm_takes_a_baseline_into_its_first_population(with_bas
     plain = search(with_baseline, "genetic_algorithm", 1)
     np.testing.assert_array_equal(samples.designs[0], LOW)
     np.testing.assert_array_equal(samples.designs[1:50], plain.designs[1:50])
+
+
+# --- Declarations ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", registry.BUILT_IN)
+def test_the_registrys_line_on_an_agent_is_the_agents_own(name):
+    assert registry.agent_summary(name) == registry.load_agent(name).summary
+
+
+@every_agent
+def test_every_library_and_need_that_an_agent_declares_exists(name, problem):
+    registry.check_libraries(name)
+    registry.check_needs(name, problem)  # this instance has all that agents may need
+
+
+@pytest.mark.parametrize("name", registry.BUILT_IN)
+def test_an_agent_declares_every_library_that_it_imports(name):
+    """Beside those that dsegym itself depends on."""
+    agent = registry.load_agent(name)
+    tree = ast.parse(inspect.getsource(sys.modules[agent.__module__]))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
+    roots = {module.partition(".")[0] for module in imported} - set(sys.stdlib_module_names) - {"numpy", "jax"}
+    assert {library.replace("-", "_") for library in agent.libraries} == roots
+
+
+def test_an_agent_without_its_library_is_refused_by_name(other_package, monkeypatch):
+    monkeypatch.setattr(FirstDesign, "libraries", ("no-such-library",))
+    with pytest.raises(DsegymError, match=r"FirstDesign needs the library no-such-library, which is not installed"):
+        registry.check_libraries("other_package:FirstDesign")
+
+
+def test_an_agent_is_refused_where_the_problem_lacks_what_it_needs(problem):
+    bare = dataclasses.replace(problem, relaxation=None)
+    with pytest.raises(DsegymError, match=r"^gradient_descent needs a relaxation, and dsegym/.* has none\.$"):
+        registry.check_needs("gradient_descent", bare)
+    registry.check_needs("ppo", bare)
+    unplayable = dataclasses.replace(problem, forms={})
+    with pytest.raises(DsegymError, match="ppo needs a replayable form"):
+        registry.check_needs("ppo", unplayable)
+
+
+def test_a_need_that_does_not_exist_names_the_nearest(problem, other_package, monkeypatch):
+    monkeypatch.setattr(FirstDesign, "needs", ("relaxations",))
+    with pytest.raises(UnknownNameError, match="Did you mean 'relaxation'"):
+        registry.check_needs("other_package:FirstDesign", problem)
 
 
 # --- Hyperparameters --------------------------------------------------------------------------------------------------

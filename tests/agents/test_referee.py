@@ -1,6 +1,7 @@
 """The referee: every sample counts, whichever door it is spent through, and none is spent beyond the budget."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -231,7 +232,7 @@ def test_a_form_that_is_not_replayable_is_refused_with_what_is_allowed(stochasti
 
 
 def test_a_problem_without_a_replayable_form_is_searched_by_its_designs_only(stochastic, shop):
-    bare = dataclasses.replace(stochastic, forms={"days": lambda problem: shop.Days(problem)})
+    bare = dataclasses.replace(stochastic, forms={"days": lambda problem: shop.Days()})
     referee = Referee(bare, samples=10)
     assert referee.forms == ()
     with pytest.raises(DsegymError, match=r"no form of it, .*; allowed: none\."):
@@ -287,7 +288,8 @@ def test_a_baseline_is_computed_when_first_asked_for_and_once_a_trial(problem):
 
 
 def test_a_reference_without_a_design_is_no_baseline_unless_the_problem_names_one_so(problem):
-    bare = dataclasses.replace(problem, reference=dataclasses.replace(problem.reference, design=None))
+    reference = dataclasses.replace(problem.reference, design=None)
+    bare = dataclasses.replace(problem, reference_rule=lambda problem: reference)
     assert Referee(bare, samples=10).baselines == ()
     assert Referee(with_baselines(bare), samples=10).baselines == ("low",)
     referee = Referee(dataclasses.replace(bare, baselines={bare.reference.name: lambda: LOW}), samples=10)
@@ -337,6 +339,19 @@ def test_gradients_are_those_of_the_smooth_objective(problem):
 
     slope = sum(float(gradient[0] @ along) for gradient, along in zip(gradients, direction, strict=True))
     assert slope == pytest.approx((smooth(1) - smooth(-1)) / (2 * step), rel=0.05)
+
+
+def test_compiling_gradients_spends_none_of_the_trials_time(problem, designs):
+    def slow_to_compile(weights, params):
+        time.sleep(0.5)  # only while it is traced
+        return problem.relaxation(weights, params)
+
+    referee = Referee(dataclasses.replace(problem, relaxation=slow_to_compile), samples=10, time_limit_s=3600)
+    for expected in (0.5, 0.5, 1.0):  # a second batch of two is compiled; one of three is not
+        referee.evaluate_relaxed(one_hot(problem, designs[: 2 if expected < 1 else 3]))
+        assert expected < referee.compile_s
+        assert referee.elapsed_s < 0.5
+    assert referee.cost_model_s < 0.5
 
 
 def test_a_problem_without_a_relaxation_says_so_and_spends_nothing(problem, designs):

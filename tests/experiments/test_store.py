@@ -266,6 +266,107 @@ def test_a_trials_id_changes_with_the_sources_of_another_packages_agent(tmp_path
     sys.modules.pop("visiting_agent")
 
 
+@pytest.fixture
+def copied_sources(tmp_path, monkeypatch):
+    """A copy of the part of this package whose files a trial's id hashes; the ids of this test are made from it."""
+    root = tmp_path / "copy"
+    for layer in store._LAYERS:
+        shutil.copytree(store._ROOT / layer, root / layer, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(store, "_ROOT", root)
+    forget_sources()
+    yield root
+    forget_sources()
+
+
+def forget_sources():
+    """A process reads sources and versions once."""
+    for cached in (store.versions, store._own_source, store._source):
+        cached.cache_clear()
+
+
+SHIPPED_DATA = (".py", ".csv", ".jsonl", ".md")
+
+
+@pytest.mark.parametrize("suffix", SHIPPED_DATA)
+def test_a_trials_id_changes_with_every_kind_of_shipped_file(suffix, copied_sources, tiny_suite):
+    trial = tiny_suite.trials[0]
+    before = trial_id(trial)
+    file = next(path for path in sorted((copied_sources / "costmodels").rglob(f"*{suffix}")) if path.stat().st_size)
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"1", b"2") + b"\n")
+    forget_sources()
+    assert trial_id(trial) != before
+    file.write_bytes(content)
+    forget_sources()
+    assert trial_id(trial) == before
+
+
+def test_the_kinds_of_files_that_are_shipped_are_those_tested():
+    found = {path.suffix for layer in store._LAYERS for path in store._files(store._ROOT / layer)}
+    assert found == set(SHIPPED_DATA)
+
+
+def test_caches_hidden_files_and_results_change_no_id(copied_sources, tiny_suite):
+    before = trial_id(tiny_suite.trials[0])
+    for name in ("__pycache__/model.py", "model.pyc", ".model.py.swp", ".cache/table.csv"):
+        path = copied_sources / "costmodels" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("different", encoding="utf-8")
+    write_suite(copied_sources / "costmodels" / "results", tiny_suite)
+    forget_sources()
+    assert trial_id(tiny_suite.trials[0]) == before
+    (copied_sources / "costmodels" / "table.json").write_text("{}", encoding="utf-8")
+    forget_sources()
+    assert trial_id(tiny_suite.trials[0]) != before
+
+
+def test_a_trials_id_changes_with_the_data_of_another_packages_agent(tmp_path, tiny_suite, monkeypatch):
+    package = tmp_path / "visiting_package"
+    package.mkdir()
+    (package / "__init__.py").write_text(VISITOR, encoding="utf-8")
+    (package / "weights.npz").write_bytes(b"1")
+    monkeypatch.syspath_prepend(tmp_path)
+    trial = dataclasses.replace(tiny_suite.trials[0], agent="visiting_package:Guest")
+    before = trial_id(trial)
+    (package / "weights.npz").write_bytes(b"2")
+    store._source.cache_clear()
+    assert trial_id(trial) != before
+    sys.modules.pop("visiting_package")
+
+
+VISITOR = """from dsegym.agents.random_search import RandomSearch
+
+
+class Guest(RandomSearch):
+    name = "guest"
+    libraries = ("rich",)
+"""
+
+
+@pytest.mark.parametrize(
+    ("library", "changed"),
+    [
+        ("optuna", {"tpe"}),
+        ("rich", {"visiting_agent:Guest"}),
+        ("ortools", {"tpe", "random_search", "visiting_agent:Guest"}),
+    ],
+)
+def test_an_agents_libraries_enter_its_own_trials_ids_and_no_others(
+    library, changed, tmp_path, tiny_suite, monkeypatch
+):
+    (tmp_path / "visiting_agent.py").write_text(VISITOR, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    agents = ("tpe", "random_search", "visiting_agent:Guest")
+    trials = {agent: dataclasses.replace(tiny_suite.trials[0], agent=agent) for agent in agents}
+    before = {agent: trial_id(trial) for agent, trial in trials.items()}
+    installed = store.version
+    monkeypatch.setattr(store, "version", lambda name: "999" if name == library else installed(name))
+    store.versions.cache_clear()
+    assert {agent for agent, trial in trials.items() if trial_id(trial) != before[agent]} == changed
+    store.versions.cache_clear()
+    sys.modules.pop("visiting_agent")
+
+
 def test_ids_are_the_same_in_every_process(tiny_file, tiny_suite):
     script = "import sys; from dsegym.experiments import store, suite; "
     script += "print(*map(store.trial_id, suite.load_suite(sys.argv[1]).trials))"

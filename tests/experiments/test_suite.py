@@ -6,7 +6,15 @@ import re
 import pytest
 
 from dsegym.costmodels.errors import InvalidSuiteError, UnknownNameError
-from dsegym.experiments.suite import DEFAULT_TIME_LIMIT_S, Trial, find_suite, load_suite, suite_names
+from dsegym.experiments.suite import (
+    DEFAULT_TIME_LIMIT_S,
+    Trial,
+    count_trials,
+    find_suite,
+    load_suite,
+    read_suite_file,
+    suite_names,
+)
 
 HEAD = 'name = "s"\nsamples = 10\nseeds = 1\n'
 INSTANCE = '[[instances]]\nscenario = "dsegym/AcceleratorSizing-v0"\nworkload = "alexnet"\n'
@@ -35,6 +43,10 @@ def head(**changes):
 
 # What is wrong: (the suite, patterns that its message matches).
 REFUSED = {
+    "an agent on a problem that lacks what it needs": (
+        HEAD + '[[instances]]\nscenario = "dsegym/MemoryAllocation-v0"\n[[agents]]\nname = "gradient_descent"\n',
+        [r"cannot run: gradient_descent needs a relaxation, and dsegym/MemoryAllocation-v0 has none\.$"],
+    ),
     "not TOML": ("name = [", ["Cannot read the suite"]),
     "empty": ("", ["needs 'name'"]),
     "no name": (head(name=None) + INSTANCE + AGENT, ["needs 'name'"]),
@@ -206,12 +218,26 @@ def test_a_trial_survives_the_way_through_json(text, load):
         assert Trial.from_dict(json.loads(json.dumps(trial.as_dict()))) == trial
 
 
+@pytest.mark.parametrize(
+    ("seeds", "objective", "agents", "count"),
+    [
+        ("1", '"edp"', AGENT, 1),
+        ("[4, 9]", '["edp", "energy"]', AGENT, 2 * 2),
+        ("3", '["edp"]', AGENT + GENETIC + "draws = 5\n", 3 * (1 + 5)),
+    ],
+)
+def test_trials_are_counted_as_they_are_made(seeds, objective, agents, count, tmp_path):
+    path = tmp_path / "suite.toml"
+    path.write_text(head(seeds=seeds) + INSTANCE + f"objective = {objective}\n" + agents, encoding="utf-8")
+    assert len(load_suite(path).trials) == count_trials(read_suite_file(path)) == count
+
+
 @pytest.mark.parametrize("name", suite_names())
 def test_a_shipped_suite_loads_under_its_own_name(name):
-    suite = load_suite(find_suite(name))
+    suite = load_suite(name)
     assert suite.name == name
     assert suite.description
-    assert suite.trials
+    assert len(suite.trials) == count_trials(read_suite_file(find_suite(name))) > 0
 
 
 def test_the_quick_suite_is_at_least_four_agents_four_instances_five_seeds_and_a_thousand_samples():

@@ -157,7 +157,7 @@ TAMPERINGS = {
 
 
 def test_what_was_run_verifies(finished):
-    verdicts = list(verify(finished))
+    verdicts = verify(finished)
     assert [verdict.problem for verdict in verdicts] == [""] * 4
     assert {verdict.subject for verdict in verdicts} == {str(path) for path in (finished / "trials").iterdir()}
 
@@ -229,7 +229,7 @@ def test_every_bad_trial_is_named(results):
 
 def test_a_directory_without_results_is_refused(tmp_path):
     with pytest.raises(CorruptResultError, match="holds no results"):
-        list(verify(tmp_path))
+        verify(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["leaderboard.json", "leaderboard.md"])
@@ -245,7 +245,7 @@ def test_an_edited_leaderboard_is_rejected(name, results, dsegym_command):
 
 def test_progress_counts_the_trials(finished):
     seen = []
-    list(verify(finished, lambda done, total: seen.append((done, total))))
+    verify(finished, lambda done, total: seen.append((done, total)))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 

@@ -12,7 +12,7 @@ from dsegym.costmodels.diagram import Diagram, Rectangle
 from dsegym.costmodels.errors import DsegymError, UnknownNameError
 from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
 from dsegym.envs.faces.raster import HEIGHT, PALETTE, WIDTH, draw, kind_colours
-from dsegym.experiments.report import PALETTE as PAGE_PALETTE
+from dsegym.experiments.report.style import PALETTE as PAGE_PALETTE
 
 SIZING, TOY = "dsegym/AcceleratorSizing-v0", "toy/Staircase-v0"
 WHITE = (255, 255, 255)

@@ -8,63 +8,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..costmodels.diagram import Diagram, Rectangle
-from ..envs.core.scenarios import make_problem
-from ..envs.faces.raster import kind_colours
-from .formats import format_quantity
-from .leaderboard import Instance, Leaderboard
-from .report import INK, styled_figure, to_fragment
+from ....costmodels.diagram import Diagram, Rectangle
+from ....envs.faces.raster import kind_colours
+from ...formats import format_quantity
+from ...scoring.records import Instance, Leaderboard
+from ..section import Section, draw_problems
+from ..style import INK, styled_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from ..envs.core.problem import Problem
+    from ....envs.core.problem import Problem
 
-__all__ = ["diagram_figures"]
+__all__ = ["section"]
 
-MOST = 12  # instances that are drawn: each adds up to 200 kB to the page
-_TITLE = "Best designs drawn"
 _OPACITY = 0.85
 
 
-def diagram_figures(leaderboard: Leaderboard) -> list[tuple[str, str]]:
-    """The section of the page that shows designs as pictures, for `report.write_html`.
+def section(leaderboard: Leaderboard) -> Section | None:
+    """The best design of each instance beside the reference's; None where no instance has a diagram."""
+    charts = draw_problems(leaderboard, "diagram", lambda problem: problem.diagram, _draw)
+    about = "Left the reference's design, right the best that any agent found, on the same axes."
+    return charts.section("Best designs drawn", about, "instances")
 
-    Args:
-        leaderboard: names the instances and the best design of each; their problems are made anew.
 
-    Returns:
-        One (title, HTML fragment), or nothing where no instance has a diagram. An instance whose problem or diagram
-        cannot be made on this machine gets a note in its place.
-    """
-    parts, notes, left_out = [], [], 0
-    drawn: dict[str, bool] = {}  # whether a scenario has diagrams, as its first instance says: making one takes seconds
-    for place, instance in enumerate(leaderboard.instances):
-        if not drawn.get(instance.scenario, True):
-            continue
-        if drawn.get(instance.scenario) and len(parts) == MOST:
-            left_out += 1
-            continue
-        try:
-            problem = make_problem(instance.scenario, **instance.options)
-            drawn[instance.scenario] = problem.diagram is not None
-            panels = _panels(problem, instance) if drawn[instance.scenario] else []
-            if panels and len(parts) == MOST:
-                left_out += 1
-            elif panels:
-                chart = to_fragment(_figure(panels), f"diagram-{place}")
-                parts.append(f"<figure><h3>{html.escape(instance.name)}</h3>\n{chart}</figure>")
-        except Exception as error:  # whatever another package's scenario raises: the leaderboard stands without it
-            reason = html.escape(f"{type(error).__name__}: {' '.join(str(error).split())}")
-            notes.append(f'<p class="quiet">No diagram of {html.escape(instance.name)}: {reason}</p>')
-    if not parts and not notes:
-        return []
-    if len(notes) > MOST:
-        notes[MOST:] = [f'<p class="quiet">And no diagram of {len(notes) - MOST} more instances.</p>']
-    about = "Left the reference's design, right the best that any agent found, on the same axes." if parts else ""
-    if left_out:
-        about += f" The first {MOST} of {MOST + left_out} instances are shown."
-    return [(_TITLE, "\n".join([f"<p>{about}</p>", *parts, *notes]))]
+def _draw(problem: Problem, instance: Instance) -> tuple[str, go.Figure] | None:
+    panels = _panels(problem, instance)
+    return (instance.name, _figure(panels)) if panels else None
 
 
 def _panels(problem: Problem, instance: Instance) -> list[tuple[str, Diagram]]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..costmodels.errors import DsegymError
+from ...costmodels.errors import DsegymError
 
 __all__ = [
     "Estimate",

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .formats import format_gap, format_quantity, format_score, plain_text, rounded
-from .leaderboard import BestOfAll, Instance, Leaderboard, Row, Timings, Yardstick
+from ..formats import format_gap, format_quantity, format_score, plain_text, rounded
+from ..scoring.records import BestOfAll, Instance, Leaderboard, Row, Timings, Yardstick
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsegym.costmodels.errors import DsegymError
-from dsegym.experiments import statistics
+from dsegym.experiments.scoring import statistics
 
 scores = st.floats(-10, 10).map(lambda score: round(score, 3))
 stratum = st.lists(scores, min_size=1, max_size=7)

@@ -9,7 +9,7 @@ import pytest
 
 import dsegym
 from dsegym.costmodels.errors import CorruptResultError
-from dsegym.experiments.leaderboard import build_leaderboard
+from dsegym.experiments.scoring.leaderboard import build_leaderboard
 from dsegym.experiments.store import _file_hash, read_trial, trial_directory, write_suite
 from dsegym.experiments.suite import load_suite
 from dsegym.experiments.trial import run_trial, store_unfinished

@@ -14,17 +14,20 @@ import pytest
 from dsegym.costmodels.diagram import Diagram, Rectangle
 from dsegym.costmodels.errors import DsegymError
 from dsegym.envs.core import scenarios
-from dsegym.envs.core.problem import Objective, Problem, Yardstick
+from dsegym.envs.core.evaluation import Objective, Yardstick
+from dsegym.envs.core.options import Options
+from dsegym.envs.core.problem import Problem
 from dsegym.envs.core.spaces import DesignSpace, Parameter
-from dsegym.experiments import diagrams
-from dsegym.experiments.leaderboard import BestDesign, Instance
-from dsegym.experiments.leaderboard import Yardstick as Value
+from dsegym.experiments.report import section
+from dsegym.experiments.report.sections import designs
+from dsegym.experiments.scoring.records import BestDesign, Instance
+from dsegym.experiments.scoring.records import Yardstick as Value
 from dsegym.experiments.store import write_suite
 from dsegym.experiments.suite import load_suite
 from dsegym.experiments.trial import run_trial
 
 REFERENCE, BEST = (3, 1), (1, 2)
-STAIRCASE = Path(__file__).resolve().parents[1] / "envs" / "staircase.py"
+STAIRCASE = Path(__file__).resolve().parents[3] / "envs" / "staircase.py"
 
 
 def plan(design, count=2):
@@ -39,14 +42,14 @@ def plan(design, count=2):
 
 def problem(**more):
     values = {
-        "scenario": "toy/Plan-v0",
-        "options": {},
+        "instance": Options(scenario_id="toy/Plan-v0"),
         "space": DesignSpace((Parameter("x", tuple(range(5))), Parameter("y", tuple(range(5))))),
         "objective": Objective("latency", "s", "of all"),
         "cost": None,
         "params": None,
-        "reference": Yardstick("first-fit", 4.0, "a rule", REFERENCE),
-        "bound": Yardstick("optimum", 1.0, "enumeration"),
+        "reference_rule": lambda problem: Yardstick("first-fit", 4.0, "a rule", REFERENCE),
+        "bound_rule": lambda problem: Yardstick("optimum", 1.0, "enumeration"),
+        "forms": {},
         "diagram": plan,
     }
     return Problem(**{**values, **more})
@@ -69,11 +72,12 @@ def instance(name="a", **more):
 
 @pytest.fixture
 def figures(monkeypatch):
-    """`diagram_figures` of instances whose problems are made by a function of the option `which`."""
+    """The section of instances whose problems are made by a function of the option `which`."""
 
     def call(instances, make=lambda which: problem()):
-        monkeypatch.setattr(diagrams, "make_problem", lambda scenario, which: make(which))
-        return diagrams.diagram_figures(SimpleNamespace(instances=instances))
+        monkeypatch.setattr(section, "make_problem", lambda scenario, which: make(which))
+        found = designs.section(SimpleNamespace(instances=instances))
+        return [] if found is None else [found]
 
     return call
 
@@ -131,10 +135,12 @@ def test_hovering_over_a_rectangle_tells_what_it_is(figures):
 
 
 def test_without_a_best_or_a_reference_design_the_other_one_is_shown(figures):
-    for bare, designs in ((instance(best=None), [REFERENCE]), (instance(), [BEST])):
+    for bare, shown in ((instance(best=None), [REFERENCE]), (instance(), [BEST])):
         reference = Yardstick("first-fit", 4.0, "a rule", REFERENCE if bare.best is None else None)
-        ((_, fragment),) = figures([bare], lambda which, reference=reference: problem(reference=reference))
-        assert [f"plan {list(design)}" in fragment for design in designs] == [True]
+        ((_, fragment),) = figures(
+            [bare], lambda which, reference=reference: problem(reference_rule=lambda _: reference)
+        )
+        assert [f"plan {list(design)}" in fragment for design in shown] == [True]
         assert fragment.count("plan [") == 1
 
 
@@ -161,9 +167,9 @@ def test_a_problem_that_cannot_be_made_becomes_a_note(figures):
 
 
 def test_many_problems_that_cannot_be_made_do_not_fill_the_page(figures):
-    count = diagrams.MOST + 5
+    count = section.MOST + 5
     ((_, fragment),) = figures([instance(f"n{i}") for i in range(count)], lambda which: 1 / 0)
-    assert fragment.count("ZeroDivisionError") == diagrams.MOST
+    assert fragment.count("ZeroDivisionError") == section.MOST
     assert "And no diagram of 5 more instances." in fragment
     assert "Left the reference" not in fragment
 
@@ -175,10 +181,10 @@ def test_a_design_that_does_not_fit_the_space_becomes_a_note(figures):
 
 
 def test_the_page_draws_the_first_instances_only_and_says_so(figures):
-    several = [instance(f"n{i}") for i in range(diagrams.MOST + 2)]
+    several = [instance(f"n{i}") for i in range(section.MOST + 2)]
     ((_, fragment),) = figures([*several, instance("other", scenario="toy/Other-v0")])
-    assert len(plots(fragment)) == diagrams.MOST
-    assert f"The first {diagrams.MOST} of {diagrams.MOST + 3} instances are shown." in fragment
+    assert len(plots(fragment)) == section.MOST
+    assert f"The first {section.MOST} of {section.MOST + 3} instances are shown." in fragment
 
 
 # --- The command ------------------------------------------------------------------------------------------------------
@@ -243,5 +249,5 @@ def test_a_leaderboard_of_a_scenario_without_diagrams_has_no_such_section(result
 def test_a_design_is_given_to_the_diagram_as_int32():
     seen = []
     made = problem(diagram=lambda design: seen.append(design) or plan(design))
-    diagrams._panels(made, instance())
+    designs._panels(made, instance())
     assert [(design.dtype, design.tolist()) for design in seen] == [(np.int32, [3, 1]), (np.int32, [1, 2])]

@@ -70,6 +70,14 @@ def test_list_names_every_scenario_agent_and_suite(succeed):
             assert name in out
 
 
+def test_list_imports_no_agent():
+    script = "import sys; sys.argv = ['dsegym', 'list']\nfrom dsegym.experiments import cli\n"
+    script += "try:\n    cli.main()\nexcept SystemExit as end:\n    assert not end.code\n"
+    script += "print(sorted(name for name in sys.modules if name.startswith('dsegym.agents.')))"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "['dsegym.agents.base', 'dsegym.agents.registry']"
+
+
 def test_info_shows_options_parameters_and_yardsticks(succeed):
     out = succeed("info", *ALEXNET, "--option", "objective=edp")
     problem = dsegym.make_problem(SIZING, workload="alexnet", objective="edp")

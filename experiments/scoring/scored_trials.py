@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..costmodels.errors import DsegymError
+from ...costmodels.errors import DsegymError
+from ..formats import canonical
 from . import statistics
-from .formats import canonical
 
 if TYPE_CHECKING:
-    from .store import TrialResult
+    from ..store import TrialResult
 
 __all__ = ["REACHED", "ScoredTrial", "by_entrant", "read_trials"]
 

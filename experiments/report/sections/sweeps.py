@@ -7,19 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..envs.core.scenarios import make_problem
-from ..envs.faces.raster import PALETTE
-from .leaderboard import Instance, Leaderboard
-from .report import INK, styled_figure, to_fragment
+from ....envs.core.scenarios import make_problem
+from ....envs.faces.raster import PALETTE
+from ...scoring.records import Instance, Leaderboard
+from ..section import Section, draw_problems
+from ..style import INK, styled_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from ..envs.core.problem import Problem, Sweep
+    from ....envs.core.evaluation import Sweep
+    from ....envs.core.problem import Problem
 
-__all__ = ["sweep_figures"]
+__all__ = ["section"]
 
-MOST = 12  # charts
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
@@ -32,57 +33,35 @@ class _Line:
     own: int | None = None  # the place of the value for which the design was searched
 
 
-def sweep_figures(leaderboard: Leaderboard) -> list[tuple[str, str]]:
-    """The section of the page that shows what designs and yardsticks are worth as an option changes.
+def section(leaderboard: Leaderboard) -> Section | None:
+    """What designs and yardsticks are worth as an option changes; None where no instance has a sweep.
 
     Instances that differ in that option only share a chart. Designs are costed anew on the held-out cases.
-
-    Args:
-        leaderboard: names the instances and the best design of each; their problems are made anew.
-
-    Returns:
-        One (title, HTML fragment), or nothing where no instance has a sweep. An instance whose problems cannot be made
-        on this machine gets a note in its place.
     """
-    parts, notes, left_out, titles = [], [], 0, []
-    swept: dict[str, bool] = {}  # whether a scenario has sweeps, as its first instance says: making one takes seconds
-    done: set[tuple[object, ...]] = set()
-    for place, instance in enumerate(leaderboard.instances):
-        if not swept.get(instance.scenario, True):
-            continue
-        try:
-            problem = make_problem(instance.scenario, **instance.options)
-            swept[instance.scenario] = problem.sweep is not None
-            if problem.sweep is None:
-                continue
-            group = _group(instance, problem.sweep.option)
-            if group in done:
-                continue
-            done.add(group)
-            if len(parts) == MOST:
-                left_out += 1
-                continue
-            kin = [other for other in leaderboard.instances if _group(other, problem.sweep.option) == group]
-            figure = _figure(problem.sweep, _lines(problem.sweep, problem.options, kin, instance.scenario))
-            title = ", ".join(f"{key}={value}" for key, value in group[1:])  # type: ignore[misc]
-            heading = f"{instance.scenario} ({title})" if title else instance.scenario
-            parts.append(f"<figure><h3>{html.escape(heading)}</h3>\n{to_fragment(figure, f'sweep-{place}')}</figure>")
-            titles.append(f"{problem.sweep.y_label.partition(' (')[0]} against {problem.sweep.option}".capitalize())
-        except Exception as error:  # whatever another package's scenario raises: the leaderboard stands without it
-            reason = html.escape(f"{type(error).__name__}: {' '.join(str(error).split())}")
-            notes.append(f'<p class="quiet">No sweep of {html.escape(instance.name)}: {reason}</p>')
-    if not parts and not notes:
-        return []
+    titles: set[str] = set()
+
+    def draw(problem: Problem, instance: Instance) -> tuple[str, go.Figure]:
+        sweep = problem.sweep
+        assert sweep is not None
+        group = _group(instance, sweep.option)
+        kin = [other for other in leaderboard.instances if _group(other, sweep.option) == group]
+        figure = _figure(sweep, _lines(sweep, problem.options, kin, instance.scenario))
+        titles.add(f"{sweep.y_label.partition(' (')[0]} against {sweep.option}".capitalize())
+        rest = ", ".join(f"{key}={value}" for key, value in group[1:])
+        return (f"{instance.scenario} ({rest})" if rest else instance.scenario), figure
+
+    charts = draw_problems(
+        leaderboard,
+        "sweep",
+        lambda problem: problem.sweep,
+        draw,
+        lambda sweep, instance: _group(instance, sweep.option),
+    )
     about = (
         "Each line is one policy or yardstick, costed on the held-out cases as the option changes and nothing else; a "
         "ring marks the value for which a design was searched. Where it would break a constraint, it has no point."
-        if parts
-        else ""
     )
-    if left_out:
-        about += f" The first {MOST} of {MOST + left_out} are shown."
-    title = titles[0] if len(set(titles)) == 1 else "Results against a budget"
-    return [(title, "\n".join([f"<p>{about}</p>", *parts, *notes[:MOST]]))]
+    return charts.section(titles.pop() if len(titles) == 1 else "Results against a budget", about, "charts")
 
 
 def _group(instance: Instance, option: str) -> tuple[Any, ...]:

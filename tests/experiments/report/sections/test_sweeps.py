@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from dsegym.costmodels.errors import DsegymError
-from dsegym.envs.core.problem import Evaluation, Objective, Problem, Sweep, Yardstick
+from dsegym.envs.core.evaluation import Evaluation, Objective, Sweep, Yardstick
+from dsegym.envs.core.options import Options, custom
+from dsegym.envs.core.problem import Problem
 from dsegym.envs.core.spaces import DesignSpace, Parameter
-from dsegym.experiments import sweeps
-from dsegym.experiments.leaderboard import BestDesign, Instance
-from dsegym.experiments.leaderboard import Yardstick as Value
+from dsegym.experiments.report import section
+from dsegym.experiments.report.sections import sweeps
+from dsegym.experiments.scoring.records import BestDesign, Instance
+from dsegym.experiments.scoring.records import Yardstick as Value
 
 SWEEP = Sweep(
     "budget", ("1", "2", "8"), "budget (samples)", "accuracy (fraction)", lambda failure: 1 - failure, ("rule",)
@@ -26,17 +29,23 @@ def cost(design, params):
     return Evaluation({"failure": value}, value, value < 1)
 
 
+@dataclasses.dataclass(frozen=True)
+class Budgeted(Options):
+    data: str = custom("a", (), parse=str, also="any word", summary="what is asked")
+    budget: str = custom("2", (), parse=str, also="any word", summary="what may be spent")
+
+
 def problem(budget, **more):
     fields = {
-        "scenario": "toy/Budget-v0",
-        "options": {"data": "a", "budget": budget},
+        "instance": Budgeted(budget=budget, scenario_id="toy/Budget-v0"),
         "space": DesignSpace((Parameter("x", tuple(range(5))),)),
         "objective": Objective("failure", "fraction", "of questions"),
         "cost": cost,
         "params": np.float32(1.0),  # the search's cases: no budget helps there
         "held_out_params": np.float32(budget),
-        "reference": Yardstick("uniform", 0.5 / float(budget), "a rule", (0,)),
-        "bound": Yardstick("oracle", 0.05 / float(budget), "enumeration"),
+        "reference_rule": lambda problem: Yardstick("uniform", 0.5 / float(budget), "a rule", (0,)),
+        "bound_rule": lambda problem: Yardstick("oracle", 0.05 / float(budget), "enumeration"),
+        "forms": {},
         "baselines": {"uniform": lambda: (0,), "rule": lambda: (2,)},
         "sweep": SWEEP,
         "batch_sizes": (1,),
@@ -61,11 +70,13 @@ def instance(budget="2", design=(4,), data="a", **more):
 
 @pytest.fixture
 def figures(monkeypatch):
-    """`sweep_figures` of instances whose problems are made by a function of the options."""
+    """The section of instances whose problems are made by a function of the options."""
 
     def call(instances, make=lambda data, budget: problem(budget)):
-        monkeypatch.setattr(sweeps, "make_problem", lambda scenario, **options: make(**options))
-        return sweeps.sweep_figures(SimpleNamespace(instances=instances))
+        for module in (section, sweeps):
+            monkeypatch.setattr(module, "make_problem", lambda scenario, **options: make(**options))
+        found = sweeps.section(SimpleNamespace(instances=instances))
+        return [] if found is None else [found]
 
     return call
 
@@ -153,6 +164,6 @@ def test_a_problem_that_cannot_be_made_becomes_a_note(figures):
 
 
 def test_the_page_draws_the_first_charts_only_and_says_so(figures):
-    ((_, fragment),) = figures([instance(data=f"n{place}") for place in range(sweeps.MOST + 2)])
-    assert len(plots(fragment)) == sweeps.MOST
-    assert f"The first {sweeps.MOST} of {sweeps.MOST + 2} are shown." in fragment
+    ((_, fragment),) = figures([instance(data=f"n{place}") for place in range(section.MOST + 2)])
+    assert len(plots(fragment)) == section.MOST
+    assert f"The first {section.MOST} of {section.MOST + 2} charts are shown." in fragment

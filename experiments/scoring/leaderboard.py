@@ -2,7 +2,7 @@
 
 `build_leaderboard` reads only what the seeds determine (traces, yardsticks, designs), so that the same traces give the
 same bytes from `to_json` and `to_markdown` in whatever order and at whatever speed the trials ran. Clock readings and
-error messages stay outside: `build_timings` holds the seconds, and `report.write_html` shows both.
+error messages stay outside: `build_timings` holds the seconds, and the page (`report/page.py`) shows both.
 
 A *trial result* is any object with `manifest`, the trial's manifest as a dict, and `trace`, a polars data frame with
 the columns `sample`, `objective`, `feasible`, `elapsed_s` and `design`, one row a sample; and `held_out` where scores
@@ -18,209 +18,41 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..formats import rounded
 from . import statistics
-from .formats import format_quantity, rounded
+from .notes import notes
+from .records import (
+    BestDesign,
+    BestOfAll,
+    Curve,
+    Draw,
+    Failure,
+    Improvement,
+    Instance,
+    InstanceScore,
+    Leaderboard,
+    Lottery,
+    Row,
+    TimingRow,
+    Timings,
+    Yardstick,
+)
 from .scored_trials import REACHED, ScoredTrial, by_entrant, read_trials
 
 if TYPE_CHECKING:
-    from .store import TrialResult
+    from ..store import TrialResult
 
-__all__ = [
-    "Leaderboard",
-    "Timings",
-    "build_leaderboard",
-    "build_timings",
-]
+__all__ = ["build_leaderboard", "build_timings"]
 
 BOOTSTRAP_SEED = 20210830  # fixed, so that intervals are a function of the traces; the day Agarwal et al. appeared
 CURVE_RESAMPLES = 500  # a curve has a band of two percentiles at each grid point; 500 draw it smoothly enough
 GRID_POINTS = 64  # about 20 points for each factor of ten of a 1000-sample budget
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """The reference or the bound of an instance."""
-
-    name: str  # the baseline's name, or the kind of bound: "optimum", "bound", "best known"
-    value: float  # in the objective's unit
-    source: str
-
-
-@dataclass(frozen=True)
-class InstanceScore:
-    """How one entrant did on one instance."""
-
-    agent: str
-    trials: int
-    mean_score: float
-    best_value: float | None  # of the best design, objective's unit; None where no trial found a feasible design
-    gap_percent: float | None  # of this value to the bound
-
-
-@dataclass(frozen=True)
-class BestDesign:
-    """The best design that any trial found for an instance, by the objective that the searches saw."""
-
-    agent: str
-    draw: int | None
-    seed: int
-    trial_id: str
-    sample: int  # the sample that found it, from 1
-    value: float  # objective's unit; on the held-out cases where there are any
-    score: float
-    gap_percent: float
-    design: tuple[int, ...]  # indices into the parameters' value lists
-    decoded: dict[str, Any]  # parameter to value, in words with its unit
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One instance: what it is, its yardsticks, and what everyone achieved."""
-
-    name: str  # short, unique within this leaderboard
-    scenario: str
-    options: dict[str, Any]
-    objective: str
-    unit: str
-    reference: Yardstick
-    bound: Yardstick
-    scores: tuple[InstanceScore, ...]  # in the ranking's order
-    best: BestDesign | None  # of all agents; None where nobody found a feasible design
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the ranking."""
-
-    rank: int  # from 1; equal scores share a rank
-    agent: str
-    drawn: bool  # ranked on drawn hyperparameters, for want of fixed ones
-    trials: int
-    score: float  # interquartile mean over instances and seeds
-    low: float  # ends of its 95 % stratified bootstrap interval
-    high: float
-    with_reference: float  # the same mean with the better of the reference and the agent in every trial
-    median_gap_percent: float | None  # None: half of the trials or more found nothing feasible
-    reached: int  # trials whose best value is the bound
-    samples_to_near: int | None  # median samples to within 1 % of the bound; None: fewer than half got there
-    finished: int
-    failed: int
-    timed_out: int
-
-
-@dataclass(frozen=True)
-class BestOfAll:
-    """The best of all agents on each instance, scored as if one agent had found it all."""
-
-    score: float  # interquartile mean over instances
-    with_reference: float  # the same with the reference where that is better
-    median_gap_percent: float | None
-    reached: int
-    instances: int
-
-
-@dataclass(frozen=True)
-class Improvement:
-    """The probability that agent `x` scores higher than agent `y`."""
-
-    x: str
-    y: str
-    probability: float
-    low: float
-    high: float
-    instances: int  # how many both ran on
-
-
-@dataclass(frozen=True)
-class Draw:
-    """One ticket of the hyperparameter lottery."""
-
-    draw: int
-    hyperparameters: dict[str, Any]
-    trials: int
-    score: float  # interquartile mean over instances and seeds
-
-
-@dataclass(frozen=True)
-class Lottery:
-    """How much an agent's score depends on its hyperparameters."""
-
-    agent: str
-    low: float  # the lowest, median and highest of the draws' scores
-    median: float
-    high: float
-    draws: tuple[Draw, ...]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Interquartile mean score of the best design so far, at each point of a grid kept beside the curves.
-
-    It may fall again where scores are taken on held-out cases: what looked best there was not.
-    """
-
-    agent: str
-    instance: str | None  # None: over all instances
-    score: tuple[float, ...]  # [G]
-    low: tuple[float, ...]  # [G], ends of the 95 % bootstrap interval
-    high: tuple[float, ...]  # [G]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A trial that did not finish."""
-
-    agent: str
-    draw: int | None
-    instance: str
-    seed: int
-    status: str  # "failed" or "timed_out"
-    trial_id: str
-
-
-@dataclass(frozen=True)
-class Leaderboard:
-    """All that the seeds determine."""
-
-    rows: tuple[Row, ...]  # by score, then by name
-    best_of_all: BestOfAll
-    instances: tuple[Instance, ...]  # by name
-    improvement: tuple[Improvement, ...]  # all ordered pairs that share an instance
-    lottery: tuple[Lottery, ...]  # by agent
-    sample_grid: tuple[int, ...]  # [G]
-    curves: tuple[Curve, ...]
-    failures: tuple[Failure, ...]
-    trials: int
-    budgets: tuple[int, ...]  # the sample budgets that occur
-    versions: dict[str, tuple[str, ...]]  # package to the versions that occur
-    notes: tuple[str, ...]  # how to read the numbers, and what to beware of
-
-
-@dataclass(frozen=True)
-class TimingRow:
-    """Median seconds of one entrant's trials, by who spent them."""
-
-    agent: str
-    trials: int
-    agent_s: float
-    cost_model_s: float
-    overhead_s: float
-    total_s: float
-
-
-@dataclass(frozen=True)
-class Timings:
-    """All that the clock determines: different on every run and machine."""
-
-    rows: tuple[TimingRow, ...]  # by agent
-    seconds_grid: tuple[float, ...]  # [G]
-    curves: tuple[Curve, ...]  # over all instances
 
 
 def build_leaderboard(results: Iterable[TrialResult]) -> Leaderboard:
@@ -258,7 +90,7 @@ def build_leaderboard(results: Iterable[TrialResult]) -> Leaderboard:
         trials=len(trials),
         budgets=tuple(sorted({trial.budget for trial in trials})),
         versions=_versions(trials),
-        notes=_notes(trials, ranking, ranked, instances),
+        notes=notes(trials, ranking, ranked, instances),
     )
 
 
@@ -482,74 +314,3 @@ def _versions(trials: Sequence[ScoredTrial]) -> dict[str, tuple[str, ...]]:
         for package, version in trial.manifest["versions"].items():
             found[package].add(str(version))
     return {package: tuple(sorted(found[package])) for package in sorted(found)}
-
-
-_HOW_TO_READ = (
-    (
-        "Score = (reference − value) / (reference − bound): 0 is the reference, 1 is the bound. A score may be "
-        "negative: worse than the reference."
-    ),
-    (
-        "A trial that found no feasible design, or failed before it could, scores 0, as if it had fallen back on the "
-        "reference."
-    ),
-    (
-        "The ranking is by the interquartile mean (IQM) over instances and seeds. Intervals are 95 % stratified "
-        "bootstrap intervals: they say what other seeds would change, not what other instances would."
-    ),
-    (
-        "With reference is the same mean where every trial takes the better of the reference and the agent's best "
-        "design, as who puts a design into production would: a score below 0 counts as 0."
-    ),
-    (
-        "A trial reached the bound if its best value lies within a relative 1e-6 of it. Samples to 1 % is the median "
-        "over trials of the samples spent until within 1 % of the bound, '-' where fewer than half of the trials got "
-        "there."
-    ),
-)
-
-
-_HELD_OUT = (
-    "Reference and bound are values on these cases too. The value of a trial is the held-out value of the design that "
-    "its search found best, so that a curve may fall again, and samples to 1 % are those after which it stays there. "
-    "Best designs are chosen by what the searches saw, never by the held-out value. A design that breaks a constraint "
-    "on the held-out cases scores its penalty."
-)
-
-
-def _notes(
-    trials: Sequence[ScoredTrial],
-    ranking: Sequence[Row],
-    ranked: Mapping[str, Sequence[ScoredTrial]],
-    instances: Sequence[Instance],
-) -> tuple[str, ...]:
-    notes: list[str] = list(_HOW_TO_READ)
-    held_out = sorted({trial.instance for trial in trials if trial.held_out})
-    if held_out:
-        which = "all instances" if len(held_out) == len(instances) else ", ".join(held_out)
-        notes.append(f"Scored on held-out cases, which no search saw: {which}. {_HELD_OUT}")
-    late = sum(trial.status == "timed_out" for trial in trials)
-    if late:
-        notes.append(f"Trials stopped at their time limit: {late}. Their scores depend on the speed of the machine.")
-    budgets = sorted({trial.budget for trial in trials})
-    if len(budgets) > 1:
-        notes.append(f"The trials have different sample budgets: {', '.join(map(str, budgets))}.")
-    for row in ranking:
-        if row.drawn:
-            notes.append(f"{row.agent} ran with drawn hyperparameters only and is ranked on all its draws together.")
-        covered = len(_strata(ranked[row.agent]))
-        if covered < len(instances):
-            notes.append(
-                f"{row.agent} ran on {covered} of {len(instances)} instances: its overall score does not compare with "
-                "that of agents which ran on others."
-            )
-    for instance in instances:
-        best, bound = instance.best, instance.bound
-        if best and best.value < bound.value * (1 - REACHED):
-            known = bound.name == "best known"
-            notes.append(
-                f"{best.agent} found {format_quantity(best.value, instance.unit)} on {instance.name}, below the "
-                f"{bound.name} of {format_quantity(bound.value, instance.unit)}: "
-                + ("a new best known value." if known else "the bound or the cost model is wrong.")
-            )
-    return tuple(notes)

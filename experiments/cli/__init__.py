@@ -1,0 +1,51 @@
+"""The command line: `dsegym list | info | cost | bound | run | leaderboard | verify | trace`.
+
+Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from . import board, bound, cost, run, show, trace
+from .failures import failure_of
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    help="Design-space exploration of computer systems: environments, agents, a fair competition.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+for _name, _command in (
+    ("list", show.list_command),
+    ("info", show.info),
+    ("cost", cost.cost),
+    ("bound", bound.bound),
+    ("run", run.run),
+    ("leaderboard", board.leaderboard),
+    ("trace", trace.trace),
+    ("verify", board.verify_command),
+):
+    app.command(_name)(_command)
+
+
+def main() -> None:
+    """The entry point. Exit codes: 0 done, 1 something failed, 2 a wrong request, 130 interrupted."""
+    try:
+        app(standalone_mode=True)
+    except BrokenPipeError:
+        raise SystemExit(1) from None
+    except SystemExit as end:
+        if end.code == 130:  # typer has met Ctrl-C, and says nothing
+            print(f"dsegym: {failure_of(KeyboardInterrupt())}", file=sys.stderr)
+        raise
+    except BaseException as error:
+        failure = failure_of(error)
+        print(f"dsegym: {failure}", file=sys.stderr)
+        raise SystemExit(failure.code) from None

@@ -1,0 +1,53 @@
+"""What several commands take, and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...costmodels.errors import DsegymError
+
+__all__ = [
+    "JsonOption",
+    "OptionsOption",
+    "ResultsArgument",
+    "ScenarioArgument",
+    "WorkloadOption",
+    "options_of",
+    "pairs_of",
+]
+
+ScenarioArgument = Annotated[str, typer.Argument(help="A scenario's id, dsegym/AcceleratorSizing-v0 say.")]
+OptionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of the scenario; see `dsegym info`."),
+]
+WorkloadOption = Annotated[
+    str | None, typer.Option(help="Short for --option workload=...: a shipped workload or a file.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+ResultsArgument = Annotated[Path, typer.Argument(help="A results directory, as `dsegym run` makes it.")]
+
+
+def pairs_of(items: Sequence[str], what: str) -> dict[str, str]:
+    """Items of the form name=value as a dict; `what` names one of them in the error."""
+    pairs = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name or not value:
+            raise DsegymError(f"'{item}' is not {what} of the form name=value.")
+        if name in pairs:
+            raise DsegymError(f"{name} is given twice.")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def options_of(options: Sequence[str] | None, workload: str | None) -> dict[str, str]:
+    """A scenario's options, as --option and --workload give them."""
+    pairs = pairs_of(options or (), "an option")
+    if workload is not None:
+        pairs["workload"] = workload
+    return pairs

@@ -1,0 +1,77 @@
+"""`dsegym bound`: the exact optimum of an instance, or the best bound there is."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...costmodels.errors import DsegymError
+from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
+from .tables import table, terminal
+
+__all__ = ["bound"]
+
+
+def bound(
+    scenario: ScenarioArgument,
+    option: OptionsOption = None,
+    workload: WorkloadOption = None,
+    store: Annotated[
+        bool,
+        typer.Option("--store", help="For maintainers: recompute every core instance into the package's own table."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute the exact optimum (or the best bound there is) of an instance, and of those that share its computation.
+
+    Example: `dsegym bound dsegym/AcceleratorSizing-v0 --workload resnet18`
+    """
+    from rich.progress import Progress
+
+    from ...envs.core.scenarios import load_scenario
+
+    family = load_scenario(scenario)
+    if family.bounds is None or family.stored_bounds is None:
+        raise DsegymError(f"{scenario} has no bounds to compute.")
+    resolved = family.resolve(options_of(option, workload))
+    instances = family.core_instances() if store else [resolved]
+    rows: list[Mapping[str, Any]] = []
+    with Progress(console=terminal(error=True), transient=True) as progress:
+        for instance in instances:
+            if any(all(row[key] == instance[key] for key in instance) for row in rows):
+                continue  # an earlier computation covered it
+            task = progress.add_task(", ".join(instance.values()), total=None)
+            rows += family.recompute_bounds(
+                instance, lambda done, total, task=task: progress.update(task, completed=done, total=total)
+            )
+            progress.remove_task(task)
+    if store:
+        path = Path(__file__).parents[2] / family.stored_bounds
+        path.write_text(_stored_text(scenario, rows), encoding="utf-8")
+        print(f"Wrote {len(rows)} instances to {family.stored_bounds}.")
+    elif as_json:
+        print(json.dumps([dict(row) for row in rows], indent=1))
+    else:
+        asked = [row for row in rows if all(row[key] == value for key, value in resolved.items())]
+        for row in asked:
+            terminal().print(table("This instance", [{"quantity": k, "value": v} for k, v in row.items()]))
+        terminal().print(table("All instances of this computation", rows))
+
+
+def _stored_text(scenario: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    from ..store import versions
+
+    stamp = ", ".join(f"{name} {versions()[name]}" for name in ("dsegym", "jax", "numpy", "python"))
+    text = io.StringIO()
+    text.write(f"# Bounds of the core instances of {scenario}.\n")
+    text.write(f"# Made by: dsegym bound {scenario} --store ({stamp}).\n")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

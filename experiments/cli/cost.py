@@ -1,0 +1,147 @@
+"""`dsegym cost`: what one design costs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from ...costmodels.errors import DsegymError, UnknownNameError
+from ..formats import format_exact, name_and_unit
+from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of, pairs_of
+from .tables import LONG, table, terminal
+
+__all__ = ["cost"]
+
+
+def cost(
+    scenario: ScenarioArgument,
+    design: Annotated[
+        str, typer.Option(metavar="NAME=VALUE,...", help="The design. What is left out is taken from the reference.")
+    ] = "",
+    baseline: Annotated[
+        str, typer.Option(help="Take what is left out from this heuristic's design instead.", show_default=False)
+    ] = "",
+    option: OptionsOption = None,
+    workload: WorkloadOption = None,
+    any_value: Annotated[
+        bool,
+        typer.Option(
+            "--any-value", help="Allow values outside the design space (any whole number that the model holds)."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Cost one design: totals and the breakdown by part, with units.
+
+    Example: `dsegym cost dsegym/AcceleratorSizing-v0 --workload resnet50 --design rows=64,columns=64,dataflow=os`
+    """
+    from ...envs.core.scenarios import make_problem
+
+    problem = make_problem(scenario, **options_of(option, workload))
+    given = pairs_of([item for item in design.split(",") if item.strip()], "a part of the design")
+    unknown = [name for name in given if name not in problem.space.names]
+    if unknown:
+        raise UnknownNameError("parameter", unknown[0], problem.space.names)
+    start = problem.reference.design
+    if baseline:
+        if baseline not in problem.baselines:
+            raise UnknownNameError("baseline", baseline, problem.baselines)
+        start = problem.baselines[baseline]()
+    defaults = problem.decode(start) if start else {}
+    values = {**defaults, **given}
+    verdict: dict[str, Any] = {}
+    if any_value:
+        in_space = _encodes(problem, values)
+    else:
+        problem.space.encode(values)
+        in_space = True
+    if problem.breakdown is None and not in_space:
+        raise DsegymError(f"{scenario} costs designs of its space only.")
+    result = problem.evaluate(problem.space.encode(values)) if in_space else None
+    breakdown = problem.breakdown(values) if problem.breakdown else _metrics_only(problem, result)
+    if result is not None:
+        value, feasible = _value(result)
+        verdict = {
+            "objective": problem.objective.name,
+            "unit": problem.objective.unit,
+            "value": value,
+            "feasible": feasible,
+        }
+        if problem.held_out_params is not None:
+            value, feasible = _value(problem.evaluate_held_out(problem.space.encode(values)))
+            verdict |= {"held_out": value, "held_out_feasible": feasible}
+        verdict |= {  # values on the held-out cases where there are any
+            "reference": problem.reference.value,
+            problem.bound.name: problem.bound.value,
+        }
+    described = {p.name: p.text(values[p.name]) for p in problem.space.parameters}
+    if as_json:
+        content = {
+            "scenario": problem.scenario,
+            "options": dict(problem.options),
+            "design": described,
+            "totals": dict(breakdown.totals),
+            "verdict": verdict,
+            "parts": [dict(row) for row in breakdown.rows],
+            "notes": list(breakdown.notes),
+        }
+        print(json.dumps(content, indent=1, allow_nan=False))
+        return
+    console = terminal()
+    taken = [name for name in problem.space.names if name not in given]
+    console.print(f"[bold]{problem.scenario}: {problem.name}[/bold]")
+    shown = dict(list(described.items())[:LONG])
+    more = f", ... ({len(described)} in all)" if len(described) > LONG else ""
+    console.print(", ".join(f"{name}={text}" for name, text in shown.items()) + more, markup=False)
+    if taken:
+        origin = f"the baseline {baseline}" if baseline else f"the reference {problem.reference.name}"
+        which = ", ".join(taken) if len(taken) <= LONG else f"{len(taken)} parameters"
+        console.print(f"(from {origin}: {which})", markup=False)
+    if breakdown.rows:
+        console.print(table("Parts", breakdown.rows))
+    console.print(table("Totals", _totals(breakdown.totals)))
+    if verdict:
+        outcome = f"Objective {problem.objective.name}: [bold]{_value_text(problem, verdict['value'])}[/bold]"
+        if "held_out" in verdict:
+            outcome += f"; on the held-out cases: [bold]{_value_text(problem, verdict['held_out'])}[/bold]"
+        reference, bound = format_exact(problem.reference.value), format_exact(problem.bound.value)
+        console.print(f"{outcome} (reference {problem.reference.name} {reference}, {problem.bound.name} {bound})")
+    for note in breakdown.notes:
+        console.print(f"Note: {note}")
+
+
+def _value(result: Any) -> tuple[float | None, bool]:
+    """The objective of the one design, None where it is not feasible; and whether it is."""
+    feasible = bool(result.feasible[0])
+    return (float(result.objective[0]) if feasible else None), feasible
+
+
+def _value_text(problem: Any, value: float | None) -> str:
+    return "not feasible" if value is None else f"{format_exact(value)} {problem.objective.unit}"
+
+
+def _metrics_only(problem: Any, result: Any) -> Any:
+    """What a family without a breakdown has to show: the metrics of the one design."""
+    from ...costmodels.breakdown import Breakdown
+
+    metrics = {name: getattr(result.metrics, name)[0].item() for name in result.metrics._fields}
+    return Breakdown(metrics, (), problem.notes)
+
+
+def _totals(totals: Mapping[str, Any]) -> list[Mapping[str, object]]:
+    rows = []
+    for key, value in totals.items():
+        name, unit = name_and_unit(key)
+        rows.append({"quantity": name, "value": format_exact(value), "unit": unit or "-"})
+    return rows
+
+
+def _encodes(problem: Any, values: Mapping[str, object]) -> bool:
+    try:
+        problem.space.encode(values)
+    except DsegymError:
+        return False
+    return True

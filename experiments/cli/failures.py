@@ -1,0 +1,32 @@
+"""How a command ends that cannot do what it was asked: one sentence and an exit code."""
+
+from __future__ import annotations
+
+from ...costmodels.errors import DsegymError
+
+__all__ = ["Stop", "failure_of"]
+
+
+class Stop(Exception):
+    """Ends the command with one sentence and an exit code."""
+
+    def __init__(self, message: str, code: int):
+        super().__init__(message)
+        self.code = code
+
+
+def failure_of(error: BaseException) -> Stop:
+    """What the user reads of an error, ours or the system's, in one sentence; anything else is a bug and is raised."""
+    match error:
+        case Stop():
+            return error
+        case DsegymError():
+            return Stop(str(error), 2)
+        case KeyboardInterrupt():
+            return Stop("Interrupted.", 130)
+        case ImportError():
+            return Stop(f"{error}. The agents' libraries come with: pip install 'dsegym[agents]'.", 1)
+        case OSError():
+            place = f" '{error.filename}'" if error.filename else ""
+            return Stop(f"The system refused{place}: {error.strerror or error}. What was finished is kept.", 1)
+    raise error

@@ -1,0 +1,81 @@
+"""`dsegym run`: a suite's trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .failures import Stop
+from .tables import terminal
+
+__all__ = ["run"]
+
+
+def run(
+    suite: Annotated[str, typer.Argument(help="A shipped suite's name, or the path of a .toml file.")],
+    output: Annotated[Path, typer.Option("--output", help="The results directory; a run that was cut short resumes.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as processors when left out.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run failed and timed-out trials again.")
+    ] = False,
+) -> None:
+    """Run a suite's trials; what is already there is kept.
+
+    Example: `dsegym run quick --output results/quick`
+    """
+    from ..runner import run_suite
+    from ..suite import load_suite
+
+    loaded = load_suite(suite)
+    try:
+        with _progress_bar(loaded) as update:
+            summary = run_suite(loaded, output, workers=workers, retry_failed=retry_failed, progress=update)
+    except KeyboardInterrupt:
+        message = f"Interrupted. Finished trials are kept in '{output}'; run the same command again to resume."
+        raise Stop(message, 130) from None
+    done = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items())) or "nothing to do"
+    terminal().print(
+        f"{loaded.name}: {summary.total} trials, {summary.resumed} already there, {done}. Results: {output}"
+    )
+    for problem in summary.problems:
+        terminal(error=True).print(f"warning: {problem}", markup=False)
+    if summary.problems:
+        raise typer.Exit(1)
+
+
+def _progress_bar(suite: Any) -> Any:
+    import contextlib
+
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    @contextlib.contextmanager
+    def bar():
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=terminal(error=True)) as progress:
+            task = progress.add_task(suite.name, total=len(suite.trials))
+
+            def update(summary: Any) -> None:
+                trouble = sum(count for status, count in summary.statuses.items() if status != "finished")
+                label = f"{suite.name} ({trouble} failed)" if trouble else suite.name
+                done = summary.resumed + sum(summary.statuses.values())
+                progress.update(task, completed=done, description=label, refresh=True)
+
+            yield update
+
+    return bar()

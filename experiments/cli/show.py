@@ -1,0 +1,111 @@
+"""`dsegym list` and `dsegym info`: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..formats import format_exact
+from .arguments import OptionsOption, ScenarioArgument, WorkloadOption, options_of
+from .tables import LONG, table, terminal
+
+__all__ = ["info", "list_command"]
+
+
+def list_command() -> None:
+    """List scenarios, agents and suites.
+
+    Example: `dsegym list`
+    """
+    from ...agents.registry import agent_names, agent_summary
+    from ...envs.core.scenarios import load_scenario, scenario_ids
+    from ..suite import count_trials, find_suite, read_suite_file, suite_names
+
+    console = terminal()
+    console.print(table("Scenarios", [{"id": name, "what": load_scenario(name).summary} for name in scenario_ids()]))
+    console.print(table("Agents", [{"name": name, "what": agent_summary(name)} for name in agent_names()]))
+    suites = [read_suite_file(find_suite(name)) for name in suite_names()]
+    console.print(
+        table(
+            "Suites",
+            [{"name": s["name"], "trials": count_trials(s), "what": s.get("description", "")} for s in suites],
+        )
+    )
+
+
+def info(
+    scenario: ScenarioArgument,
+    option: OptionsOption = None,
+    workload: WorkloadOption = None,
+) -> None:
+    """Show a scenario: its options, its design space, and one instance's reference and bound.
+
+    Example: `dsegym info dsegym/AcceleratorSizing-v0 --option objective=edp`
+    """
+    from ...envs.core.scenarios import load_scenario, make_problem
+
+    family = load_scenario(scenario)
+    problem = make_problem(scenario, **options_of(option, workload))
+    console = terminal()
+    console.print(f"[bold]{scenario}[/bold]: {family.summary}\n")
+    console.print(
+        table(
+            "Options",
+            [
+                {
+                    "option": name,
+                    "default": entry.text(entry.default),
+                    "what": entry.summary,
+                    "values": ", ".join(entry.values()),
+                }
+                for name, entry in family.options.items()
+            ],
+        )
+    )
+    parameters = problem.space.parameters
+    console.print(
+        table(
+            f"Design space: {_count_text(problem.space.size)} designs",
+            [
+                {"parameter": p.name, "values": _values_text(p.values), "unit": p.unit or "-", "what": p.summary}
+                for p in parameters[:LONG]
+            ],
+        )
+    )
+    if len(parameters) > LONG:
+        console.print(f"... and {len(parameters) - LONG} parameters more.\n")
+    for title, rows in family.facts():
+        console.print(table(title, rows))
+    value = f"value [{problem.objective.unit}]" if problem.objective.unit else "value"
+    yardsticks = [("reference", problem.reference), ("bound", problem.bound)]
+    cases = "" if problem.held_out_params is None else ", on the held-out cases"
+    console.print(
+        table(
+            f"Yardsticks of {problem.name}: {problem.objective.name}, {problem.objective.summary}{cases}",
+            [
+                {"yardstick": role, "name": y.name, value: format_exact(y.value), "source": y.source}
+                | {"design": _design_text(problem, y.design)}
+                for role, y in yardsticks
+            ],
+        )
+    )
+    console.print(f"Environment forms: {', '.join(problem.forms)} (the first is the default)")
+    for note in problem.notes:
+        console.print(f"Note: {note}")
+
+
+def _values_text(values: Sequence[object]) -> str:
+    shown = [*values[:3], "...", values[-1]] if len(values) > LONG else values
+    return ", ".join(map(str, shown))
+
+
+def _count_text(count: int) -> str:
+    return format_exact(count) if count < 10**15 else f"about 1e{len(str(count)) - 1}"
+
+
+def _design_text(problem: Any, design: object) -> str:
+    if design is None:
+        return "-"
+    if len(problem.space) > LONG:
+        return f"{len(problem.space)} parameters"
+    return ",".join(f"{name}={value}" for name, value in problem.decode(design).items())

@@ -1,0 +1,99 @@
+"""A section of the page, and the loop that draws problems for it, never at the page's expense."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from ...envs.core.scenarios import make_problem
+from ..scoring.records import Instance, Leaderboard
+from .style import to_fragment
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from ...envs.core.problem import Problem
+
+__all__ = ["MOST", "Charts", "Section", "draw_problems"]
+
+MOST = 12  # charts of a section: each adds up to 200 kB to the page
+
+Offer = TypeVar("Offer")
+
+
+class Section(NamedTuple):
+    """A part of the page with a heading of its own."""
+
+    title: str
+    html: str  # goes into the page as it is, and may use the page's `Plotly`
+
+
+class Charts(NamedTuple):
+    """What `draw_problems` drew, as HTML."""
+
+    drawn: list[str]
+    notes: list[str]  # one for each that could not be drawn
+    left_out: int
+
+    def section(self, title: str, about: str, what: str) -> Section | None:
+        """The charts under a title, with a sentence about them; None where there is neither a chart nor a note.
+
+        Args:
+            title, about: plain text.
+            what: the word for what is counted where not all are shown.
+        """
+        if not self.drawn and not self.notes:
+            return None
+        text = about if self.drawn else ""
+        if self.left_out:
+            text += f" The first {MOST} of {MOST + self.left_out} {what} are shown."
+        return Section(title, "\n".join([f"<p>{text}</p>", *self.drawn, *self.notes]))
+
+
+def draw_problems(
+    leaderboard: Leaderboard,
+    what: str,
+    offer: Callable[[Problem], Offer | None],
+    draw: Callable[[Problem, Instance], tuple[str, go.Figure] | None],
+    key: Callable[[Offer, Instance], Hashable] = lambda offer, instance: instance.name,
+) -> Charts:
+    """Draws the leaderboard's instances, whose problems are made anew for it.
+
+    An instance whose problem or chart cannot be made on this machine gets a note in its place.
+
+    Args:
+        leaderboard: names the instances.
+        what: the word for a chart, "diagram" say.
+        offer: what a problem has to be drawn, None where it has nothing. The first problem of a scenario speaks for all
+            of them: making one takes seconds.
+        draw: (heading, figure) of an instance, or None where there is nothing to show after all.
+        key: equal for the instances that share a chart; the first of them is drawn.
+    """
+    drawn, notes, left_out = [], [], 0
+    offers: dict[str, Offer | None] = {}
+    seen: set[Hashable] = set()
+    for place, instance in enumerate(leaderboard.instances):
+        try:
+            problem = None
+            if instance.scenario not in offers:
+                problem = make_problem(instance.scenario, **instance.options)
+                offers[instance.scenario] = offer(problem)
+            offered = offers[instance.scenario]
+            if offered is None or (shared := key(offered, instance)) in seen:
+                continue
+            seen.add(shared)
+            if len(drawn) == MOST:
+                left_out += 1
+                continue
+            found = draw(problem or make_problem(instance.scenario, **instance.options), instance)
+            if found is not None:
+                heading, figure = found
+                chart = to_fragment(figure, f"{what}-{place}")
+                drawn.append(f"<figure><h3>{html.escape(heading)}</h3>\n{chart}</figure>")
+        except Exception as error:  # whatever another package's scenario raises: the leaderboard stands without it
+            reason = html.escape(f"{type(error).__name__}: {' '.join(str(error).split())}")
+            notes.append(f'<p class="quiet">No {what} of {html.escape(instance.name)}: {reason}</p>')
+    if len(notes) > MOST:
+        notes[MOST:] = [f'<p class="quiet">And no {what} of {len(notes) - MOST} more instances.</p>']
+    return Charts(drawn, notes, left_out)

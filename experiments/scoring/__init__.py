@@ -1,0 +1,1 @@
+"""Scoring: from stored trials to the leaderboard's numbers."""

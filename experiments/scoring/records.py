@@ -1,0 +1,203 @@
+"""What a leaderboard says, as records; every field is a plain value, so that JSON holds it as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "BestDesign",
+    "BestOfAll",
+    "Curve",
+    "Draw",
+    "Failure",
+    "Improvement",
+    "Instance",
+    "InstanceScore",
+    "Leaderboard",
+    "Lottery",
+    "Row",
+    "TimingRow",
+    "Timings",
+    "Yardstick",
+]
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """The reference or the bound of an instance."""
+
+    name: str  # the baseline's name, or the kind of bound: "optimum", "bound", "best known"
+    value: float  # in the objective's unit
+    source: str
+
+
+@dataclass(frozen=True)
+class InstanceScore:
+    """How one entrant did on one instance."""
+
+    agent: str
+    trials: int
+    mean_score: float
+    best_value: float | None  # of the best design, objective's unit; None where no trial found a feasible design
+    gap_percent: float | None  # of this value to the bound
+
+
+@dataclass(frozen=True)
+class BestDesign:
+    """The best design that any trial found for an instance, by the objective that the searches saw."""
+
+    agent: str
+    draw: int | None
+    seed: int
+    trial_id: str
+    sample: int  # the sample that found it, from 1
+    value: float  # objective's unit; on the held-out cases where there are any
+    score: float
+    gap_percent: float
+    design: tuple[int, ...]  # indices into the parameters' value lists
+    decoded: dict[str, Any]  # parameter to value, in words with its unit
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance: what it is, its yardsticks, and what everyone achieved."""
+
+    name: str  # short, unique within this leaderboard
+    scenario: str
+    options: dict[str, Any]
+    objective: str
+    unit: str
+    reference: Yardstick
+    bound: Yardstick
+    scores: tuple[InstanceScore, ...]  # in the ranking's order
+    best: BestDesign | None  # of all agents; None where nobody found a feasible design
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the ranking."""
+
+    rank: int  # from 1; equal scores share a rank
+    agent: str
+    drawn: bool  # ranked on drawn hyperparameters, for want of fixed ones
+    trials: int
+    score: float  # interquartile mean over instances and seeds
+    low: float  # ends of its 95 % stratified bootstrap interval
+    high: float
+    with_reference: float  # the same mean with the better of the reference and the agent in every trial
+    median_gap_percent: float | None  # None: half of the trials or more found nothing feasible
+    reached: int  # trials whose best value is the bound
+    samples_to_near: int | None  # median samples to within 1 % of the bound; None: fewer than half got there
+    finished: int
+    failed: int
+    timed_out: int
+
+
+@dataclass(frozen=True)
+class BestOfAll:
+    """The best of all agents on each instance, scored as if one agent had found it all."""
+
+    score: float  # interquartile mean over instances
+    with_reference: float  # the same with the reference where that is better
+    median_gap_percent: float | None
+    reached: int
+    instances: int
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """The probability that agent `x` scores higher than agent `y`."""
+
+    x: str
+    y: str
+    probability: float
+    low: float
+    high: float
+    instances: int  # how many both ran on
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One ticket of the hyperparameter lottery."""
+
+    draw: int
+    hyperparameters: dict[str, Any]
+    trials: int
+    score: float  # interquartile mean over instances and seeds
+
+
+@dataclass(frozen=True)
+class Lottery:
+    """How much an agent's score depends on its hyperparameters."""
+
+    agent: str
+    low: float  # the lowest, median and highest of the draws' scores
+    median: float
+    high: float
+    draws: tuple[Draw, ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Interquartile mean score of the best design so far, at each point of a grid kept beside the curves.
+
+    It may fall again where scores are taken on held-out cases: what looked best there was not.
+    """
+
+    agent: str
+    instance: str | None  # None: over all instances
+    score: tuple[float, ...]  # [G]
+    low: tuple[float, ...]  # [G], ends of the 95 % bootstrap interval
+    high: tuple[float, ...]  # [G]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial that did not finish."""
+
+    agent: str
+    draw: int | None
+    instance: str
+    seed: int
+    status: str  # "failed" or "timed_out"
+    trial_id: str
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All that the seeds determine."""
+
+    rows: tuple[Row, ...]  # by score, then by name
+    best_of_all: BestOfAll
+    instances: tuple[Instance, ...]  # by name
+    improvement: tuple[Improvement, ...]  # all ordered pairs that share an instance
+    lottery: tuple[Lottery, ...]  # by agent
+    sample_grid: tuple[int, ...]  # [G]
+    curves: tuple[Curve, ...]
+    failures: tuple[Failure, ...]
+    trials: int
+    budgets: tuple[int, ...]  # the sample budgets that occur
+    versions: dict[str, tuple[str, ...]]  # package to the versions that occur
+    notes: tuple[str, ...]  # how to read the numbers, and what to beware of
+
+
+@dataclass(frozen=True)
+class TimingRow:
+    """Median seconds of one entrant's trials, by who spent them."""
+
+    agent: str
+    trials: int
+    agent_s: float
+    cost_model_s: float
+    overhead_s: float
+    total_s: float
+
+
+@dataclass(frozen=True)
+class Timings:
+    """All that the clock determines: different on every run and machine."""
+
+    rows: tuple[TimingRow, ...]  # by agent
+    seconds_grid: tuple[float, ...]  # [G]
+    curves: tuple[Curve, ...]  # over all instances

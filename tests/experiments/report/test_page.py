@@ -1,0 +1,88 @@
+"""The page: whole in itself, and safe whatever the trials say."""
+
+import math
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from leaderboard_cases import BOUND, golden, trial
+
+from dsegym.experiments.report.page import write_html
+from dsegym.experiments.report.section import Section
+from dsegym.experiments.scoring.leaderboard import build_leaderboard
+
+
+class Page(HTMLParser):
+    """What a browser would load, link to and show."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.loads, self.links, self.ids, self.shown, self._hidden = ([], [], [], [], False)
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self._hidden = tag in ("script", "style")
+        self.loads += [attrs["src"]] if "src" in attrs else []
+        self.links += [attrs["href"]] if "href" in attrs else []
+        self.ids += [attrs["id"]] if "id" in attrs else []
+
+    def handle_endtag(self, tag):
+        self._hidden = False
+
+    def handle_data(self, data):
+        if not self._hidden:
+            self.shown.append(data)
+
+
+def page_of(results, tmp_path, **more):
+    path = tmp_path / "page.html"
+    write_html(build_leaderboard(results), results, path, **more)
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_page_loads_nothing_and_its_links_lead_somewhere(tmp_path):
+    drawn = [trial("owl", "a", 0, [value], draw=draw) for draw, value in enumerate([2.0, 4.0])]
+    text = page_of([*golden(), *drawn], tmp_path, sections=[Section("Roofline <1>", "<b id='mine'>figure</b>")])
+    page = Page(text)
+    assert page.loads == []
+    assert len(page.ids) == len(set(page.ids))
+    for link in page.links:
+        assert link == "data:," or link.removeprefix("#") in page.ids
+    assert {"ranking", "anytime", "improvement", "instances", "designs", "lottery", "time", "failures", "mine"} < set(
+        page.ids
+    )
+    shown = " ".join(page.shown)
+    assert "Roofline <1>" in shown
+    assert "after 1.5 s: <b>gone</b>" in shown
+    assert "dsegym verify DIR" in shown
+
+
+def test_the_page_escapes_whatever_the_trials_say(tmp_path):
+    evil = "</script><img src=x onerror=alert(1)>"
+    results = [trial(evil, evil, 0, [3.0]), trial("owl", "b", 0, [3.0])]
+    results[0].manifest["best"]["decoded"] = {evil: evil}
+    results[0].manifest["objective"] = {"name": evil, "unit": evil}
+    text = page_of(results, tmp_path, suite={"name": evil, "description": evil})
+    assert "<img src=x" not in text
+    assert Page(text).loads == []
+    assert evil in " ".join(Page(text).shown)
+
+
+def test_the_page_is_the_same_for_the_same_results(tmp_path):
+    assert page_of(golden(), tmp_path) == page_of(golden()[::-1], tmp_path)
+
+
+@pytest.mark.parametrize("objective", [[], [5.0], [BOUND], [1e9], [math.nan]])
+def test_a_page_can_be_made_of_a_single_trial(objective, tmp_path):
+    assert "Ranking" in page_of([trial("ant", "a", 0, objective, budget=1)], tmp_path)
+
+
+def test_importing_the_leaderboard_and_the_report_loads_nothing_heavy():
+    code = (
+        "import sys, dsegym.experiments.scoring.leaderboard, dsegym.experiments.report.page; "
+        "print(sorted({'plotly', 'rich', 'jinja2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
