@@ -56,7 +56,9 @@ def info(
                     "option": name,
                     "default": entry.text(entry.default),
                     "what": entry.summary,
-                    "values": ", ".join(entry.values()),
+                    "values": ", ".join(
+                        [*dict.fromkeys((*entry.values(), *entry.words)), *([entry.also] if entry.also else [])]
+                    ),
                 }
                 for name, entry in family.options.items()
             ],
@@ -86,6 +88,16 @@ def info(
                 {"yardstick": role, "name": y.name, value: format_exact(y.value), "source": y.source}
                 | {"design": _design_text(problem, y.design)}
                 for role, y in yardsticks
+            ],
+        )
+    )
+    form, env = next(iter(problem.forms)), problem.functional_env()
+    console.print(
+        table(
+            f"Observation of the form {form}: float32{list(env.observation_space.shape)}",
+            [
+                {"feature": f.name, "shape": str(list(f.shape)), "from": f.low, "to": f.high, "what": f.meaning}
+                for f in env.features
             ],
         )
     )
