@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ..arrays import Array
 from . import model
-from .instance import AllocationInstance
+from .instance import AllocationInstance, BufferArrays
 
 __all__ = ["RULES", "Rule", "design_of_offsets", "place", "ranks_of_order", "rule_offsets", "rule_order"]
 
@@ -65,7 +66,7 @@ def rule_order(instance: AllocationInstance, rule: str) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _pack(order, buffers, placement):
+def _pack(order: Array, buffers: BufferArrays, placement: str) -> tuple[jax.Array, ...]:
     return model.pack(order, buffers, placement)
 
 

@@ -16,13 +16,14 @@ shift by one buffer moves whole rows; `jax.vmap` of `pack` becomes lanes (`custo
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..arrays import Array
 from .instance import BufferArrays
 
 __all__ = [
@@ -45,10 +46,10 @@ _LANES = 64  # packed side by side
 class Placed(NamedTuple):
     """The placed buffers by ascending address; all int32[n, B]. Unused rows come last and overlap nothing."""
 
-    offset: Any  # units
-    end: Any  # units
-    lower: Any  # number of a time
-    upper: Any
+    offset: Array  # units
+    end: Array  # units
+    lower: Array  # number of a time
+    upper: Array
 
 
 def nothing_placed(count: int, lanes: int) -> Placed:
@@ -58,12 +59,12 @@ def nothing_placed(count: int, lanes: int) -> Placed:
     return Placed(above, jnp.zeros(shape, jnp.int32), above, jnp.full(shape, -1, jnp.int32))
 
 
-def _shifted(rows: Any, first: int) -> Any:
+def _shifted(rows: Array, first: int) -> jax.Array:
     """Every row one place later."""
     return jnp.concatenate([jnp.full((1, *rows.shape[1:]), first, rows.dtype), rows[:-1]])
 
 
-def _running_maximum(rows: Any) -> Any:
+def _running_maximum(rows: Array) -> jax.Array:
     """The elementwise maximum of each row and all rows before it; int32[n, B], not negative.
 
     Within blocks of eight rows one row after another, over the blocks by doubling strides: a quarter of the time of
@@ -83,7 +84,7 @@ def _running_maximum(rows: Any) -> Any:
     return jnp.stack([jnp.maximum(row, before) for row in within], 1).reshape(blocks * _BLOCK, lanes)[:count]
 
 
-def _gaps(placed: Placed, lower: Any, upper: Any) -> tuple[Any, Any, Any]:
+def _gaps(placed: Placed, lower: Array, upper: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """What lies below each placed buffer that overlaps a lifetime, int32[B] each.
 
     Returns:
@@ -97,35 +98,38 @@ def _gaps(placed: Placed, lower: Any, upper: Any) -> tuple[Any, Any, Any]:
     return start, jnp.where(overlaps, placed.offset - start, -1), highest[-1]
 
 
-def lowest_gap(placed: Placed, lower: Any, upper: Any, size: Any) -> Any:
+def lowest_gap(placed: Placed, lower: Array, upper: Array, size: Array) -> jax.Array:
     """First fit: the lowest free address of buffers, int32[B] units, from int32[B] each."""
     start, room, top = _gaps(placed, lower, upper)
     return jnp.min(jnp.where(room >= size, start, top), axis=0)
 
 
-def tightest_gap(placed: Placed, lower: Any, upper: Any, size: Any) -> Any:
+def tightest_gap(placed: Placed, lower: Array, upper: Array, size: Array) -> jax.Array:
     """Best fit: the start of the smallest gap that holds the buffer, the lowest of equal ones; else the top."""
     start, room, top = _gaps(placed, lower, upper)
     tightest = jnp.min(jnp.where(room >= size, room, _ABOVE), axis=0)
     return jnp.min(jnp.where(room == tightest, start, top), axis=0)
 
 
-PLACEMENTS: Mapping[str, Any] = {"first_fit": lowest_gap, "best_fit": tightest_gap}
+PLACEMENTS: Mapping[str, Callable[[Placed, Array, Array, Array], jax.Array]] = {
+    "first_fit": lowest_gap,
+    "best_fit": tightest_gap,
+}
 
 
-def insert(placed: Placed, offset: Any, lower: Any, upper: Any, size: Any) -> Placed:
+def insert(placed: Placed, offset: Array, lower: Array, upper: Array, size: Array) -> Placed:
     """The placed buffers with one more in each lane, int32[B] each."""
     rows = jnp.arange(placed.offset.shape[0])[:, None]
     position = jnp.sum(placed.offset < offset, axis=0)
     before, here = rows < position, rows == position
 
-    def put(values: Any, value: Any) -> Any:
+    def put(values: Array, value: Array) -> jax.Array:
         return jnp.where(before, values, jnp.where(here, value, _shifted(values, 0)))
 
     return Placed(*map(put, placed, (offset, offset + size, lower, upper)))
 
 
-def order_of(ranks: Any, tie_order: Any) -> Any:
+def order_of(ranks: Array, tie_order: Array) -> jax.Array:
     """The buffers by ascending rank, of equal ranks those that stand first in `tie_order` first.
 
     Args:
@@ -140,12 +144,14 @@ def order_of(ranks: Any, tie_order: Any) -> Any:
     return tie_order[keys % count]  # sorting keys takes a third of the time of sorting indices
 
 
-def _pack_lanes(orders: Any, buffers: BufferArrays, placement: str, with_offsets: bool) -> tuple[Any, ...]:
+def _pack_lanes(orders: Array, buffers: BufferArrays, placement: str, with_offsets: bool) -> tuple[jax.Array, ...]:
     """For orders int32[B, n]: peaks int32[B], and if asked for offsets int32[B, n]."""
     lanes, count = orders.shape
     find = PLACEMENTS[placement]
 
-    def step(carry: Any, buffer: BufferArrays) -> tuple[Any, Any]:
+    def step(
+        carry: tuple[Placed, jax.Array], buffer: BufferArrays
+    ) -> tuple[tuple[Placed, jax.Array], jax.Array | None]:
         placed, peak = carry
         offset = find(placed, *buffer)
         after = insert(placed, offset, *buffer), jnp.maximum(peak, offset + buffer.size)
@@ -154,12 +160,12 @@ def _pack_lanes(orders: Any, buffers: BufferArrays, placement: str, with_offsets
     first = (nothing_placed(count, lanes), jnp.zeros(lanes, jnp.int32))
     sequence = BufferArrays(*(jnp.asarray(values)[orders.T] for values in buffers))
     (_, peak), offsets = jax.lax.scan(step, first, sequence)
-    if not with_offsets:
+    if offsets is None:
         return (peak,)
     return peak, jnp.zeros_like(orders).at[jnp.arange(lanes)[:, None], orders].set(offsets.T)
 
 
-def _pack_chunks(orders: Any, buffers: BufferArrays, placement: str, with_offsets: bool) -> tuple[Any, ...]:
+def _pack_chunks(orders: Array, buffers: BufferArrays, placement: str, with_offsets: bool) -> tuple[jax.Array, ...]:
     """As `_pack_lanes`, so many lanes at a time that the placed buffers stay in a processor's cache."""
     lanes, count = orders.shape
     if lanes <= _LANES:
@@ -171,17 +177,19 @@ def _pack_chunks(orders: Any, buffers: BufferArrays, placement: str, with_offset
 
 
 @functools.cache
-def _pack_function(placement: str, with_offsets: bool) -> Any:
+def _pack_function(placement: str, with_offsets: bool) -> Callable[[Array, BufferArrays], tuple[jax.Array, ...]]:
     """`order, buffers -> (peak,)` or `(peak, offsets)`, which `jax.vmap` turns into lanes."""
     outputs = (True,) * (1 + with_offsets)
 
     @jax.custom_batching.custom_vmap
-    def one(order: Any, buffers: BufferArrays) -> tuple[Any, ...]:
+    def one(order: Array, buffers: BufferArrays) -> tuple[jax.Array, ...]:
         return tuple(part[0] for part in _pack_lanes(order[None], buffers, placement, with_offsets))
 
     @one.def_vmap
-    def many(axis_size: int, batched: Any, orders: Any, buffers: BufferArrays) -> tuple[Any, Any]:
-        def spread(values: Any, is_batched: bool) -> Any:
+    def many(
+        axis_size: int, batched: tuple[bool, BufferArrays], orders: Array, buffers: BufferArrays
+    ) -> tuple[tuple[jax.Array, ...], tuple[bool, ...]]:
+        def spread(values: Array, is_batched: bool) -> Array:
             return values if is_batched else jnp.broadcast_to(values, (axis_size, *values.shape))
 
         orders_batched, buffers_batched = batched
@@ -194,12 +202,12 @@ def _pack_function(placement: str, with_offsets: bool) -> Any:
     return one
 
 
-def peak_of(order: Any, buffers: BufferArrays, placement: str = "first_fit") -> Any:
+def peak_of(order: Array, buffers: BufferArrays, placement: str = "first_fit") -> jax.Array:
     """As `pack`, the peak only, which is quicker."""
     return _pack_function(placement, False)(order, buffers)[0]
 
 
-def pack(order: Any, buffers: BufferArrays, placement: str = "first_fit") -> tuple[Any, Any]:
+def pack(order: Array, buffers: BufferArrays, placement: str = "first_fit") -> tuple[jax.Array, ...]:
     """Places the buffers one after another.
 
     Args:

@@ -437,7 +437,7 @@ def exact(discrete: DiscreteProgram, *, time_limit_s: float = 60.0, workers: int
 
     kept = [flag(use.keepable) for use in uses]
     fetched = [flag(use.copyable and not use.is_output) for use in uses]
-    written = [flag(use.is_output and use.movable and a.predecessor[use.buffer] == NONE) for use in uses]
+    written = [flag(use.is_output and use.movable and bool(a.predecessor[use.buffer] == NONE)) for use in uses]
     served: list[Any] = []
     for columns in zip(kept, fetched, written, strict=True):
         served.append(sum((x for x in columns if x is not None), start=0))

@@ -10,10 +10,11 @@ Letters: T instructions, B buffers, R accesses (decisions).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ..arrays import Array
 from ..errors import DsegymError
 from .platforms import Platform
 from .program import Program
@@ -29,29 +30,29 @@ class Arrays(NamedTuple):
     """An instance as the simulator takes it; every array int32 unless it says otherwise."""
 
     # Per instruction, [T].
-    compute: Any  # ticks of arithmetic
-    slow_bound: Any  # ticks of memory access if all accesses are to slow memory
+    compute: Array  # ticks of arithmetic
+    slow_bound: Array  # ticks of memory access if all accesses are to slow memory
     # Per access, [R], in the order of the game: by instruction, operands before outputs.
-    instruction: Any
-    buffer: Any
-    is_output: Any  # bool
-    slow: Any  # ticks of this access from or to slow memory
-    fast: Any  # ticks from or to fast memory
-    next_use: Any  # the next instruction that needs the buffer, or NONE; a buffer that another one overwrites in place
-    # is needed until then
-    last_access: Any  # bool: no later access needs the buffer
-    copy_allowed: Any  # bool: False for all but the first access of an alias group
+    instruction: Array
+    buffer: Array
+    is_output: Array  # bool
+    slow: Array  # ticks of this access from or to slow memory
+    fast: Array  # ticks from or to fast memory
+    next_use: Array  # the next instruction that needs the buffer, or NONE; a buffer that another one overwrites in
+    # place is needed until then
+    last_access: Array  # bool: no later access needs the buffer
+    copy_allowed: Array  # bool: False for all but the first access of an alias group
     # Per buffer, [B].
-    granules: Any  # size
-    copy: Any  # ticks of a copy between the memories
-    live_out: Any  # bool: must be in slow memory at the end
-    in_slow: Any  # bool: in slow memory at the start (parameters)
-    predecessor: Any  # the buffer that this one is written in place of, or NONE
-    first_use: Any  # instruction of the first access
-    resident_offset: Any  # granules: where the buffer lies in fast memory at the start, or NONE
+    granules: Array  # size
+    copy: Array  # ticks of a copy between the memories
+    live_out: Array  # bool: must be in slow memory at the end
+    in_slow: Array  # bool: in slow memory at the start (parameters)
+    predecessor: Array  # the buffer that this one is written in place of, or NONE
+    first_use: Array  # instruction of the first access
+    resident_offset: Array  # granules: where the buffer lies in fast memory at the start, or NONE
     # Scalars.
-    capacity: Any  # granules of fast memory, at most GRANULES
-    stalls_allowed: Any  # bool: bandwidth `charged` (True) or `idle` (False)
+    capacity: Array  # granules of fast memory, at most GRANULES
+    stalls_allowed: Array  # bool: bandwidth `charged` (True) or `idle` (False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +144,8 @@ def discretise(
         predecessor=predecessor,
         first_use=first_use,
         resident_offset=np.full(len(buffers), NONE, np.int32),
-        capacity=np.int32(capacity // granule),
-        stalls_allowed=np.bool_(bandwidth == "charged"),
+        capacity=np.array(capacity // granule, np.int32),
+        stalls_allowed=np.array(bandwidth == "charged"),
     )
     return DiscreteProgram(
         program=program,

@@ -6,15 +6,16 @@ Each makes a plan, int32[R] of actions, for `simulator.play`. The heuristic like
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..arrays import Array
 from . import msa, simulator
 from .discrete import NONE, Arrays, DiscreteProgram
-from .simulator import COPY, DROP, NO_COPY
+from .simulator import COPY, DROP, NO_COPY, Access, Place, State
 
 __all__ = ["HEURISTICS", "View", "decide", "heuristic_plan", "msa_like"]
 
@@ -22,13 +23,13 @@ __all__ = ["HEURISTICS", "View", "decide", "heuristic_plan", "msa_like"]
 class View(NamedTuple):
     """What a rule sees of the next decision. Scalars; times in ticks."""
 
-    mask: Any  # bool[3], the legal actions
-    is_output: Any
-    gain: Any  # time saved now by serving the access from fast memory
-    stall: Any  # that a Copy would cost
-    uses_left: Any  # accesses of the buffer after this one
-    next_use: Any  # of the buffer, or NONE
-    victim_use: Any  # the soonest next use of the buffers that would lose their place; a large number if none would
+    mask: Array  # bool[3], the legal actions
+    is_output: Array
+    gain: Array  # time saved now by serving the access from fast memory
+    stall: Array  # that a Copy would cost
+    uses_left: Array  # accesses of the buffer after this one
+    next_use: Array  # of the buffer, or NONE
+    victim_use: Array  # the soonest next use of the buffers that would lose their place; a large number if none would
 
 
 Rule = Callable[[View, int], int]  # (view, buffer) -> action
@@ -36,7 +37,7 @@ Rule = Callable[[View, int], int]  # (view, buffer) -> action
 _NEVER = 2**30
 
 
-def _view(arrays: Arrays, state: Any, access: Any, place: Any) -> View:
+def _view(arrays: Arrays, state: State, access: Access, place: Place) -> View:
     prefix, t = state.prefix, access.instruction
     memory = jnp.where(access.is_first, access.slow_bound, state.memory)
     faster = memory - (access.slow - access.fast)
@@ -57,7 +58,7 @@ def _view(arrays: Arrays, state: Any, access: Any, place: Any) -> View:
 
 
 @jax.jit
-def _begin(arrays: Arrays, table: Any) -> tuple[Any, Any, View]:
+def _begin(arrays: Arrays, table: Access) -> tuple[State, Place, View]:
     state = simulator.initial(arrays)
     access = simulator.access_at(table, 0)
     place = simulator.locate(arrays, state, access)
@@ -65,7 +66,9 @@ def _begin(arrays: Arrays, table: Any) -> tuple[Any, Any, View]:
 
 
 @jax.jit
-def _advance(arrays: Arrays, table: Any, state: Any, place: Any, number: Any, action: Any):
+def _advance(
+    arrays: Arrays, table: Access, state: State, place: Place, number: Array, action: Array
+) -> tuple[State, Place, View, Array]:
     state, record = simulator.step(arrays, state, simulator.access_at(table, number), place, action)
     access = simulator.access_at(table, jnp.minimum(number + 1, arrays.buffer.shape[0] - 1))
     place = simulator.locate(arrays, state, access)
@@ -80,7 +83,9 @@ def decide(discrete: DiscreteProgram, rule: Rule) -> np.ndarray:
     plan = np.zeros(len(arrays.buffer), np.int32)
     for number, buffer in enumerate(arrays.buffer):
         action = rule(View(*map(np.asarray, view)), int(buffer))
-        state, place, view, executed = _advance(arrays, table, state, place, np.int32(number), np.int32(action))
+        state, place, view, executed = _advance(
+            arrays, table, state, place, np.array(number, np.int32), np.array(action, np.int32)
+        )
         plan[number] = int(executed)
     return plan
 
@@ -146,14 +151,14 @@ def _pin_scores(discrete: DiscreteProgram) -> Mapping[str, np.ndarray]:
 
 
 @jax.jit
-def _msa_plan(arrays: Arrays, profile: msa.Profile, knobs: msa.Knobs) -> Any:
+def _msa_plan(arrays: Arrays, profile: msa.Profile, knobs: msa.Knobs[Array]) -> jax.Array:
     return msa.plan(arrays, profile, knobs)
 
 
-def msa_like(discrete: DiscreteProgram, knobs: msa.Knobs = msa.DEFAULTS) -> np.ndarray:
+def msa_like(discrete: DiscreteProgram, knobs: msa.Knobs[float] = msa.DEFAULTS) -> np.ndarray:
     """The plan of the heuristic like XLA's, int32[R]."""
     sizes = [buffer.bytes for buffer in discrete.program.buffers]
-    values = msa.Knobs(*(np.float32(knob) for knob in knobs))
+    values = msa.Knobs(*(np.array(knob, np.float32) for knob in knobs))
     return np.asarray(_msa_plan(discrete.arrays, msa.profile(discrete.arrays, sizes), values))
 
 

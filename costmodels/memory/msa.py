@@ -10,31 +10,36 @@ cross-program prefetch, while loops' nesting. Offsets are not planned either: ca
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..arrays import Array
 from .discrete import NONE, Arrays
 from .simulator import COPY, DROP, NO_COPY
 
 __all__ = ["DEFAULTS", "KNOBS", "Knobs", "Profile", "plan", "profile"]
 
 
-class Knobs(NamedTuple):
-    """What can be tuned; float32 scalars."""
+Value = TypeVar("Value", covariant=True)
 
-    size_exponent: Any  # of the size in benefit / size^exponent; XLA: 0.5, or 0
-    min_overlap: Any  # a prefetch window lasts at least this many times its copy, less the time saved; XLA's tests: 0.8
-    preferred_overlap: Any  # and this many times by preference; XLA's tests: 1.5
-    max_overlap: Any  # a window, in times of copying the whole fast memory; XLA's tests: 10
-    slack: Any  # share of the capacity left free, for fragmentation; ours
-    use_to_copy: Any  # least time saved at a use over its copy's; XLA: 0, or 0.5 by a flag
+
+class Knobs(NamedTuple, Generic[Value]):
+    """What can be tuned; float32 scalars for `plan`."""
+
+    size_exponent: Value  # of the size in benefit / size^exponent; XLA: 0.5, or 0
+    min_overlap: Value  # a prefetch window lasts at least so many times its copy, less the time saved; XLA's tests: 0.8
+    preferred_overlap: Value  # and this many times by preference; XLA's tests: 1.5
+    max_overlap: Value  # a window, in times of copying the whole fast memory; XLA's tests: 10
+    slack: Value  # share of the capacity left free, for fragmentation; ours
+    use_to_copy: Value  # least time saved at a use over its copy's; XLA: 0, or 0.5 by a flag
 
 
 # What a tuner chooses from, and the defaults (of XLA's tests, but for the slack, which is ours).
-KNOBS: Knobs = Knobs(
+KNOBS: Knobs[tuple[float, ...]] = Knobs(
     size_exponent=(0.0, 0.25, 0.5, 0.75, 1.0),
     min_overlap=(0.8, 1.25, 1.5, 2.0, 3.0, 4.0),
     preferred_overlap=(0.5, 1.0, 1.5, 2.0, 4.0, 8.0),
@@ -48,14 +53,14 @@ DEFAULTS = Knobs(0.5, 0.8, 1.5, 10.0, 0.1, 0.0)
 class Profile(NamedTuple):
     """What the heuristic knows of an instance beyond its arrays."""
 
-    benefit: Any  # float32[B], ticks
-    bytes: Any  # float32[B]
-    previous: Any  # int32[R], the instruction of the buffer's access before, or NONE
-    write: Any  # int32[B], the access that writes the buffer, or R for a parameter
-    saved: Any  # int32[R], ticks that the access alone saves
+    benefit: Array  # float32[B], ticks
+    bytes: Array  # float32[B]
+    previous: Array  # int32[R], the instruction of the buffer's access before, or NONE
+    write: Array  # int32[B], the access that writes the buffer, or R for a parameter
+    saved: Array  # int32[R], ticks that the access alone saves
 
 
-def profile(arrays: Arrays, sizes: Any) -> Profile:
+def profile(arrays: Arrays, sizes: Sequence[int] | np.ndarray) -> Profile:
     """The benefit of every buffer, in NumPy.
 
     Args:
@@ -92,14 +97,14 @@ def profile(arrays: Arrays, sizes: Any) -> Profile:
 
 
 class _Carry(NamedTuple):
-    load: Any  # int32[T], granules of fast memory that the plan takes
-    resource: Any  # int32[T + 1], prefix sum of ticks left for copies
-    actions: Any  # int32[R + 1]; the last one is nobody's
-    is_fast: Any  # bool, whether the buffer's access before was served from fast memory
-    saved_once: Any  # bool, whether slow memory holds the buffer
+    load: Array  # int32[T], granules of fast memory that the plan takes
+    resource: Array  # int32[T + 1], prefix sum of ticks left for copies
+    actions: jax.Array  # int32[R + 1]; the last one is nobody's
+    is_fast: Array  # bool, whether the buffer's access before was served from fast memory
+    saved_once: Array  # bool, whether slow memory holds the buffer
 
 
-def plan(arrays: Arrays, profile: Profile, knobs: Knobs) -> Any:
+def plan(arrays: Arrays, profile: Profile, knobs: Knobs[Array]) -> jax.Array:
     """The heuristic's mapping, int32[R] of actions. Pure JAX."""
     count, length = arrays.buffer.shape[0], arrays.compute.shape[0]
     instruction = jnp.arange(length)
@@ -113,7 +118,7 @@ def plan(arrays: Arrays, profile: Profile, knobs: Knobs) -> Any:
     rank = jnp.argsort(jnp.argsort(-score))
     order = jnp.argsort(rank[arrays.buffer] * count + jnp.arange(count))
 
-    def body(carry: _Carry, r: Any) -> tuple[_Carry, None]:
+    def body(carry: _Carry, r: Array) -> tuple[_Carry, None]:
         t, b, before = arrays.instruction[r], arrays.buffer[r], profile.previous[r]
         is_output, size, copy = arrays.is_output[r], arrays.granules[b], arrays.copy[b]
         in_place = is_output & (arrays.predecessor[b] != NONE)

@@ -13,12 +13,13 @@ Letters: T instructions, B buffers, R accesses, K granules (`discrete.GRANULES`)
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..arrays import Array
 from .discrete import GRANULES, NONE, Arrays
 
 __all__ = [
@@ -57,60 +58,60 @@ _CELLS = np.array([int(f"{place:0{_BITS}b}"[::-1], 2) for place in range(GRANULE
 class Access(NamedTuple):
     """One decision with everything static about it: int32 or bool scalars (arrays [R] from `accesses`)."""
 
-    instruction: Any
-    buffer: Any
-    is_output: Any
-    slow: Any  # ticks
-    fast: Any  # ticks
-    next_use: Any
-    last_access: Any
-    copy_allowed: Any
-    is_first: Any  # of its instruction
-    compute: Any  # ticks, of its instruction
-    slow_bound: Any  # ticks, of its instruction
-    granules: Any  # of its buffer
-    copy: Any  # ticks, of its buffer
-    live_out: Any
-    predecessor: Any
-    number: Any  # of the decision
+    instruction: Array
+    buffer: Array
+    is_output: Array
+    slow: Array  # ticks
+    fast: Array  # ticks
+    next_use: Array
+    last_access: Array
+    copy_allowed: Array
+    is_first: Array  # of its instruction
+    compute: Array  # ticks, of its instruction
+    slow_bound: Array  # ticks, of its instruction
+    granules: Array  # of its buffer
+    copy: Array  # ticks, of its buffer
+    live_out: Array
+    predecessor: Array
+    number: Array  # of the decision
 
 
 class State(NamedTuple):
     """Where a game stands, after the decisions so far. int32."""
 
-    cells: Any  # [K] in the order of _CELLS, see the module's docstring
-    prefix: Any  # [T + 1], P: idle ticks of all instructions before
-    offset: Any  # [B], granules; NONE where not resident
-    last: Any  # [B], the instruction until which a resident buffer's granules are taken
-    slow_from: Any  # [B], from when slow memory holds the buffer; NONE where it does not
-    memory: Any  # [], ticks of memory access of the current instruction
-    latency: Any  # [], ticks
-    stall: Any  # [], ticks, part of the latency
-    illegal: Any  # [], actions that counted as Drop
+    cells: Array  # [K] in the order of _CELLS, see the module's docstring
+    prefix: Array  # [T + 1], P: idle ticks of all instructions before
+    offset: Array  # [B], granules; NONE where not resident
+    last: Array  # [B], the instruction until which a resident buffer's granules are taken
+    slow_from: Array  # [B], from when slow memory holds the buffer; NONE where it does not
+    memory: Array  # [], ticks of memory access of the current instruction
+    latency: Array  # [], ticks
+    stall: Array  # [], ticks, part of the latency
+    illegal: Array  # [], actions that counted as Drop
 
 
 class Place(NamedTuple):
     """Where the next access could go, and what it may do."""
 
-    found: Any  # bool
-    offset: Any  # granules
-    start: Any  # instruction from which the granules are taken
-    evicts: Any  # bool: it may take granules of resident buffers
-    mask: Any  # bool[3], the legal actions
+    found: Array  # bool
+    offset: Array  # granules
+    start: Array  # instruction from which the granules are taken
+    evicts: Array  # bool: it may take granules of resident buffers
+    mask: Array  # bool[3], the legal actions
 
 
 class Record(NamedTuple):
     """What one step did, for diagrams and tests. int32 scalars (arrays [R] from `replay`)."""
 
-    action: Any  # as carried out
-    offset: Any  # granules; NONE where served from slow memory
-    start: Any  # instruction from which the granules are taken
-    until: Any  # instruction until which they are taken
-    stall: Any  # ticks
-    copied_in: Any  # bool
-    copied_out: Any  # bool: a write-back
-    evicted: Any  # int32, buffers that were copied back because another one took their place, or on their Drop
-    reward: Any  # ticks of latency saved
+    action: Array  # as carried out
+    offset: Array  # granules; NONE where served from slow memory
+    start: Array  # instruction from which the granules are taken
+    until: Array  # instruction until which they are taken
+    stall: Array  # ticks
+    copied_in: Array  # bool
+    copied_out: Array  # bool: a write-back
+    evicted: Array  # int32, buffers that were copied back because another one took their place, or on their Drop
+    reward: Array  # ticks of latency saved
 
 
 def accesses(arrays: Arrays) -> Access:
@@ -136,7 +137,7 @@ def accesses(arrays: Arrays) -> Access:
     )
 
 
-def access_at(table: Access, number: Any) -> Access:
+def access_at(table: Access, number: Array | int) -> Access:
     """One decision of all."""
     return jax.tree.map(lambda column: column[number], table)
 
@@ -191,34 +192,34 @@ def locate(arrays: Arrays, state: State, access: Access) -> Place:
     return Place(found, offset, start, attempt == 2, jnp.stack([jnp.bool_(True), stay, copy]))
 
 
-def write_back_idle(prefix: Any, access: Access) -> Any:
+def write_back_idle(prefix: Array, access: Access) -> jax.Array:
     """Idle ticks between an access and the buffer's next use."""
     after = access.instruction + 1
     end = jnp.where(access.next_use >= 0, jnp.maximum(access.next_use, after), prefix.shape[0] - 1)
     return prefix[end] - prefix[after]
 
 
-def soonest_reserved(state: State, access: Access, place: Place) -> Any:
+def soonest_reserved(state: State, access: Access, place: Place) -> jax.Array:
     """The soonest next use of the buffers whose granules a place takes; a large number if it takes nobody's."""
     chosen = (place.offset <= _CELLS) & (place.offset + access.granules > _CELLS)
     owner_use = state.cells // _RESERVED - 1
     return jnp.min(jnp.where(chosen & (owner_use >= 0), owner_use, _NEVER))
 
 
-def granules_until(state: State) -> tuple[Any, Any]:
+def granules_until(state: State) -> tuple[Array, Array]:
     """Per granule in the order of addresses: `busy_until`, and the owner's next use or NONE. int32[K]."""
     cells = state.cells[_CELLS]  # bit reversal is its own inverse
     return (cells & _BUSY) - 1, cells // _RESERVED - 1
 
 
-def occupancy(state: State, arrays: Arrays, instruction: Any) -> tuple[Any, Any]:
+def occupancy(state: State, arrays: Arrays, instruction: Array) -> tuple[Array, Array]:
     """Shares of fast memory taken at an instruction, and reserved. float32."""
     beyond = GRANULES - arrays.capacity
     taken = jnp.sum((state.cells & _BUSY) > instruction) - beyond
     return taken / arrays.capacity, jnp.sum(state.cells >= _RESERVED) / arrays.capacity
 
 
-def _best_fit(blocked: Any, granules: Any) -> tuple[Any, Any]:
+def _best_fit(blocked: Array, granules: Array) -> tuple[jax.Array, jax.Array]:
     """Per row of bool[..., K], the shortest maximal run of free cells that is long enough, the lowest of equals.
 
     A reduction over segments of the row, pairwise: of each, the free cells at its lower and upper end, and the best run
@@ -251,7 +252,7 @@ def _best_fit(blocked: Any, granules: Any) -> tuple[Any, Any]:
     return best < _NEVER, best % GRANULES
 
 
-def step(arrays: Arrays, state: State, access: Access, place: Place, action: Any) -> tuple[State, Record]:
+def step(arrays: Arrays, state: State, access: Access, place: Place, action: Array) -> tuple[State, Record]:
     """Carries out one decision.
 
     Args:
@@ -350,7 +351,7 @@ def step(arrays: Arrays, state: State, access: Access, place: Place, action: Any
     return after, record
 
 
-def play(arrays: Arrays, plan: Any) -> State:
+def play(arrays: Arrays, plan: Array) -> State:
     """Plays a whole mapping.
 
     Args:
@@ -360,13 +361,13 @@ def play(arrays: Arrays, plan: Any) -> State:
     return _scan(arrays, plan)[0]
 
 
-def replay(arrays: Arrays, plan: Any) -> tuple[State, Record]:
+def replay(arrays: Arrays, plan: Array) -> tuple[State, Record]:
     """As `play`, with what every step did: arrays [R]."""
     return _scan(arrays, plan)
 
 
-def _scan(arrays: Arrays, plan: Any) -> tuple[State, Record]:
-    def body(state, decision):
+def _scan(arrays: Arrays, plan: Array) -> tuple[State, Record]:
+    def body(state: State, decision: tuple[Access, Array]) -> tuple[State, Record]:
         access, action = decision
         return step(arrays, state, access, locate(arrays, state, access), action)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax
 import numpy as np
 
+from ..arrays import Array
 from ..diagram import Diagram, Rectangle
 from . import simulator
-from .discrete import NONE, DiscreteProgram
+from .discrete import NONE, Arrays, DiscreteProgram
 
 __all__ = ["Stay", "draw", "stays"]
 
@@ -32,7 +33,7 @@ class Stay:
 
 
 @functools.cache
-def _replay() -> Any:
+def _replay() -> Callable[[Arrays, Array], tuple[simulator.State, simulator.Record]]:
     return jax.jit(simulator.replay)
 
 

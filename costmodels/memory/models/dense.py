@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from .shapes import Shipped, floats, integers
+from .shapes import Shipped, Tree, floats, integers
 
 __all__ = ["PROGRAMS"]
 
 
-def mlp_forward(weights: list[Any], x: Any) -> Any:
+def mlp_forward(weights: list[Tree], x: jax.Array) -> jax.Array:
     """Dense layers with ReLU between them; `weights` holds a pair (matrix, bias) per layer."""
     for k, (matrix, bias) in enumerate(weights):
         x = x @ matrix + bias
@@ -23,41 +23,41 @@ def mlp_forward(weights: list[Any], x: Any) -> Any:
     return x
 
 
-def cross_entropy(logits: Any, labels: Any) -> Any:
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Mean over the batch; labels int32[B]."""
     one_hot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     return -jnp.mean(jnp.sum(jax.nn.log_softmax(logits) * one_hot, axis=-1))
 
 
-def momentum_step(loss: Any, weights: Any, momentum: Any, *data: Any) -> tuple[Any, Any]:
+def momentum_step(loss: Callable[..., jax.Array], weights: Tree, momentum: Tree, *data: jax.Array) -> tuple[Tree, Tree]:
     """One step of gradient descent with momentum: the new weights and the new momentum."""
     gradient = jax.grad(loss)(weights, *data)
     momentum = jax.tree.map(lambda m, g: 0.9 * m + g, momentum, gradient)
     return jax.tree.map(lambda w, m: w - 0.01 * m, weights, momentum), momentum
 
 
-def mlp_train(weights: list[Any], momentum: list[Any], x: Any, labels: Any) -> tuple[Any, Any]:
+def mlp_train(weights: list[Tree], momentum: list[Tree], x: jax.Array, labels: jax.Array) -> tuple[Tree, Tree]:
     """A training step of the perceptron."""
     return momentum_step(lambda w, x, y: cross_entropy(mlp_forward(w, x), y), weights, momentum, x, labels)
 
 
-def layer_norm(x: Any, scale: Any, bias: Any) -> Any:
+def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
     """Over the last axis."""
     mean = jnp.mean(x, axis=-1, keepdims=True)
     variance = jnp.mean(jnp.square(x), axis=-1, keepdims=True) - jnp.square(mean)
     return (x - mean) * jax.lax.rsqrt(variance + 1e-5) * scale + bias
 
 
-def rms_norm(x: Any, scale: Any) -> Any:
+def rms_norm(x: jax.Array, scale: jax.Array) -> jax.Array:
     """Over the last axis."""
     return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-5) * scale
 
 
-def attention(q: Any, k: Any, v: Any, heads: int, bias: Any = None) -> Any:
+def attention(q: jax.Array, k: jax.Array, v: jax.Array, heads: int, bias: jax.Array | None = None) -> jax.Array:
     """Softmax attention of [B, T, d] tensors; `bias` is added to the scores [B, heads, T, T]."""
     batch, length, width = q.shape
 
-    def split(x: Any) -> Any:
+    def split(x: jax.Array) -> jax.Array:
         return x.reshape(batch, -1, heads, width // heads).transpose(0, 2, 1, 3)
 
     scores = split(q) @ split(k).transpose(0, 1, 3, 2) * (1.0 / math.sqrt(width // heads))
@@ -65,7 +65,7 @@ def attention(q: Any, k: Any, v: Any, heads: int, bias: Any = None) -> Any:
     return (weights @ split(v)).transpose(0, 2, 1, 3).reshape(batch, length, width)
 
 
-def transformer_forward(blocks: list[Any], x: Any, heads: int = 4) -> Any:
+def transformer_forward(blocks: list[Tree], x: jax.Array, heads: int = 4) -> jax.Array:
     """Pre-norm transformer blocks on embedded tokens [B, T, d]."""
     for p in blocks:
         y = layer_norm(x, p["scale1"], p["bias1"])
@@ -75,13 +75,13 @@ def transformer_forward(blocks: list[Any], x: Any, heads: int = 4) -> Any:
     return x
 
 
-def transformer_train(blocks: list[Any], x: Any, target: Any) -> Any:
+def transformer_train(blocks: list[Tree], x: jax.Array, target: jax.Array) -> list[Tree]:
     """A step of gradient descent towards target outputs."""
     gradient = jax.grad(lambda p: jnp.mean(jnp.square(transformer_forward(p, x) - target)))(blocks)
     return jax.tree.map(lambda w, g: w - 0.01 * g, blocks, gradient)
 
 
-def bert_layer(p: dict[str, Any], x: Any, mask: Any) -> Any:
+def bert_layer(p: dict[str, Tree], x: jax.Array, mask: jax.Array) -> jax.Array:
     """A post-norm encoder layer with biases and a padding mask, bool[B, T]."""
     bias = jnp.where(mask[:, None, None, :], 0.0, -1e4).astype(x.dtype)
     q, k, v = (x @ p[name] + p[f"{name}_bias"] for name in "qkv")
@@ -90,7 +90,7 @@ def bert_layer(p: dict[str, Any], x: Any, mask: Any) -> Any:
     return layer_norm(x + y, p["scale2"], p["bias2"])
 
 
-def vision_transformer(p: dict[str, Any], images: Any) -> Any:
+def vision_transformer(p: dict[str, Tree], images: jax.Array) -> jax.Array:
     """Patches of 16 pixels, a class token, pre-norm blocks, a linear classifier."""
     patches = jax.lax.conv_general_dilated(
         images, p["patch"], (16, 16), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -102,20 +102,20 @@ def vision_transformer(p: dict[str, Any], images: Any) -> Any:
     return x[:, 0] @ p["head"]
 
 
-def llama_mlp(p: dict[str, Any], x: Any) -> Any:
+def llama_mlp(p: dict[str, Tree], x: jax.Array) -> jax.Array:
     """RMS norm, SwiGLU and residual."""
     y = rms_norm(x, p["scale"])
     return x + (jax.nn.silu(y @ p["gate"]) * (y @ p["up"])) @ p["down"]
 
 
-def rotate(x: Any, cosine: Any, sine: Any) -> Any:
+def rotate(x: jax.Array, cosine: jax.Array, sine: jax.Array) -> jax.Array:
     """Rotary position embedding of [B, T, heads, d]; tables [T, d / 2]."""
     first, second = jnp.split(x, 2, axis=-1)
     cosine, sine = cosine[None, :, None, :], sine[None, :, None, :]
     return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
 
 
-def llama_block(p: dict[str, Any], x: Any, cosine: Any, sine: Any) -> Any:
+def llama_block(p: dict[str, Tree], x: jax.Array, cosine: jax.Array, sine: jax.Array) -> jax.Array:
     """Causal attention of 16 query heads on 4 key heads with rotary embedding, then SwiGLU."""
     batch, length, width = x.shape
     size = p["k"].shape[1] // 4
@@ -130,7 +130,7 @@ def llama_block(p: dict[str, Any], x: Any, cosine: Any, sine: Any) -> Any:
     return llama_mlp(p["mlp"], x + mixed @ p["o"])
 
 
-def mlp_mixer(blocks: list[Any], x: Any) -> Any:
+def mlp_mixer(blocks: list[Tree], x: jax.Array) -> jax.Array:
     """Mixer blocks on [B, patches, d]: a perceptron across patches, then one across channels."""
     for p in blocks:
         y = layer_norm(x, p["scale1"], p["bias1"]).transpose(0, 2, 1)
@@ -140,7 +140,7 @@ def mlp_mixer(blocks: list[Any], x: Any) -> Any:
     return x
 
 
-def moe_block(p: dict[str, Any], x: Any) -> Any:
+def moe_block(p: dict[str, Tree], x: jax.Array) -> jax.Array:
     """Mixture of 8 experts, 2 per token, dispatched by one-hot matrices with a capacity (as in GShard)."""
     tokens = x.shape[0]
     experts = p["router"].shape[1]
@@ -160,7 +160,7 @@ def moe_block(p: dict[str, Any], x: Any) -> Any:
     return x + jnp.einsum("tec,ecd->td", combine, outputs)
 
 
-def strassen(a: Any, b: Any, levels: int = 2) -> Any:
+def strassen(a: jax.Array, b: jax.Array, levels: int = 2) -> jax.Array:
     """Matrix product by 7 instead of 8 products per level."""
     if levels == 0:
         return a @ b
@@ -179,23 +179,23 @@ def strassen(a: Any, b: Any, levels: int = 2) -> Any:
     return jnp.concatenate([upper, lower], axis=0)
 
 
-def attention_tiny(q: Any, k: Any, v: Any) -> Any:
+def attention_tiny(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
     """Softmax attention of one head."""
     return jax.nn.softmax(q @ k.T * 0.125) @ v
 
 
-def residual_tiny(weights: list[Any], x: Any) -> Any:
+def residual_tiny(weights: list[Tree], x: jax.Array) -> jax.Array:
     """Residual perceptron blocks."""
     for up, down in weights:
         x = x + jax.nn.relu(x @ up) @ down
     return x
 
 
-def _layers(*widths: int) -> list[Any]:
+def _layers(*widths: int) -> list[Tree]:
     return [(floats(a, b), floats(b)) for a, b in itertools.pairwise(widths)]
 
 
-def _block(width: int, factor: int = 4, biases: bool = False) -> dict[str, Any]:
+def _block(width: int, factor: int = 4, biases: bool = False) -> dict[str, Tree]:
     block = {name: floats(width) for name in ("scale1", "bias1", "scale2", "bias2", "down_bias")}
     block |= {name: floats(width, width) for name in "qkvo"}
     block |= {f"{name}_bias": floats(width) for name in "qkvo" if biases}
@@ -203,7 +203,7 @@ def _block(width: int, factor: int = 4, biases: bool = False) -> dict[str, Any]:
     return block | {"up": floats(width, hidden), "up_bias": floats(hidden), "down": floats(hidden, width)}
 
 
-def _swiglu(width: int, hidden: int) -> dict[str, Any]:
+def _swiglu(width: int, hidden: int) -> dict[str, Tree]:
     return {
         "scale": floats(width),
         "gate": floats(width, hidden),

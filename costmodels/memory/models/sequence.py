@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from .dense import cross_entropy, mlp_forward, rms_norm
-from .shapes import Shipped, floats, integers
+from .shapes import Shipped, Tree, floats, integers
 
 __all__ = ["PROGRAMS"]
 
 
-def recurrent_scan(weights: Any, x: Any) -> Any:
+def recurrent_scan(weights: Tree, x: jax.Array) -> jax.Array:
     """Residual layers of stacked weights [layers, d, d], by `scan`."""
     return lax.scan(lambda h, w: (h + jnp.tanh(h @ w), None), x, weights)[0]
 
 
-def lstm(p: dict[str, Any], sequence: Any) -> Any:
+def lstm(p: dict[str, Tree], sequence: jax.Array) -> jax.Array:
     """Hidden states [T, B, d] of a sequence [T, B, d]."""
     size = p["recurrent"].shape[0]
 
-    def step(state: Any, x: Any) -> Any:
+    def step(state: Tree, x: jax.Array) -> tuple[Tree, Tree]:
         h, c = state
         gates = x @ p["input"] + h @ p["recurrent"] + p["bias"]
         i, f, g, o = (gates[:, k * size : (k + 1) * size] for k in range(4))
@@ -36,16 +35,18 @@ def lstm(p: dict[str, Any], sequence: Any) -> Any:
     return lax.scan(step, (zero, zero), sequence)[1]
 
 
-def lstm_train(p: dict[str, Any], sequence: Any, labels: Any) -> Any:
+def lstm_train(p: dict[str, Tree], sequence: jax.Array, labels: jax.Array) -> dict[str, Tree]:
     """A step of gradient descent through time: the last hidden state classifies the sequence."""
 
-    def loss(p: Any) -> Any:
+    def loss(p: dict[str, Tree]) -> jax.Array:
         return cross_entropy(lstm(p["cell"], sequence)[-1] @ p["head"], labels)
 
     return jax.tree.map(lambda w, g: w - 0.01 * g, p, jax.grad(loss)(p))
 
 
-def gqa_decode(layers: list[Any], caches: list[Any], x: Any, position: Any) -> Any:
+def gqa_decode(
+    layers: list[Tree], caches: list[Tree], x: jax.Array, position: jax.Array
+) -> tuple[jax.Array, list[Tree]]:
     """One token [B, d] through decoder layers of 16 query and 4 key heads; the caches are updated in place."""
     updated = []
     for p, (keys, values) in zip(layers, caches, strict=True):
@@ -65,10 +66,10 @@ def gqa_decode(layers: list[Any], caches: list[Any], x: Any, position: Any) -> A
     return x, updated
 
 
-def blocked_attention(q: Any, k: Any, v: Any) -> Any:
+def blocked_attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
     """Attention over blocks of keys with a running maximum and sum; q [heads, T, d], k and v [blocks, heads, T, d]."""
 
-    def step(state: Any, block: Any) -> Any:
+    def step(state: Tree, block: Tree) -> tuple[Tree, None]:
         total, peak, mass = state
         keys, values = block
         scores = jnp.einsum("htd,hsd->hts", q, keys) * (1.0 / math.sqrt(q.shape[-1]))
@@ -83,7 +84,7 @@ def blocked_attention(q: Any, k: Any, v: Any) -> Any:
     return total / mass[..., None]
 
 
-def state_space(p: dict[str, Any], x: Any) -> Any:
+def state_space(p: dict[str, Tree], x: jax.Array) -> jax.Array:
     """A selective state-space layer as in Mamba, its recurrence by `associative_scan`; x [B, T, d]."""
     inner = p["decay"].shape[0]
     y = x @ p["inwards"]
@@ -93,7 +94,7 @@ def state_space(p: dict[str, Any], x: Any) -> Any:
     a = jnp.exp(-step[..., None] * p["decay"])
     b = (step * u)[..., None] * drive[..., None, :]
 
-    def combine(left: Any, right: Any) -> Any:
+    def combine(left: Tree, right: Tree) -> Tree:
         return left[0] * right[0], right[0] * left[1] + right[1]
 
     states = lax.associative_scan(combine, (a, b), axis=1)[1]
@@ -101,7 +102,9 @@ def state_space(p: dict[str, Any], x: Any) -> Any:
     return x + (y * jax.nn.silu(gate)) @ p["outwards"]
 
 
-def graph_convolution(weights: list[Any], nodes: Any, senders: Any, receivers: Any, degrees: Any) -> Any:
+def graph_convolution(
+    weights: list[Tree], nodes: jax.Array, senders: jax.Array, receivers: jax.Array, degrees: jax.Array
+) -> jax.Array:
     """Layers that send node features along edges and sum what arrives."""
     for matrix, bias in weights:
         messages = (nodes @ matrix)[senders]
@@ -110,7 +113,7 @@ def graph_convolution(weights: list[Any], nodes: Any, senders: Any, receivers: A
     return nodes
 
 
-def recommender(p: dict[str, Any], dense: Any, sparse: Any) -> Any:
+def recommender(p: dict[str, Tree], dense: jax.Array, sparse: jax.Array) -> jax.Array:
     """Embeddings of 8 categories and of dense features, their products, a perceptron (as in DLRM)."""
     vectors = [mlp_forward(p["bottom"], dense)]
     vectors += [jnp.take(table, sparse[:, k], axis=0, mode="clip") for k, table in enumerate(p["tables"])]
@@ -120,7 +123,7 @@ def recommender(p: dict[str, Any], dense: Any, sparse: Any) -> Any:
     return mlp_forward(p["top"], features)[:, 0]
 
 
-def adam_step(weights: list[Any], first: list[Any], second: list[Any], gradient: list[Any]) -> Any:
+def adam_step(weights: list[Tree], first: list[Tree], second: list[Tree], gradient: list[Tree]) -> Tree:
     """An update of the Adam optimiser, in place."""
     first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradient)
     second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * jnp.square(g), second, gradient)
@@ -128,7 +131,7 @@ def adam_step(weights: list[Any], first: list[Any], second: list[Any], gradient:
     return weights, first, second
 
 
-def _decoder(width: int, keys: int, hidden: int) -> dict[str, Any]:
+def _decoder(width: int, keys: int, hidden: int) -> dict[str, Tree]:
     return {
         "norm1": floats(width),
         "norm2": floats(width),

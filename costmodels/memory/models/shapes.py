@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Shipped", "floats", "integers"]
+__all__ = ["Shipped", "Tree", "floats", "integers"]
+
+Tree: TypeAlias = Any  # a tree of traced arrays, or of their shapes: weights by name, a list of blocks, ...
 
 
 @dataclass(frozen=True)
 class Shipped:
     """A function with the shapes that it is traced with."""
 
-    function: Callable[..., Any]
-    args: tuple[Any, ...]  # trees of jax.ShapeDtypeStruct
+    function: Callable[..., Tree]
+    args: tuple[Tree, ...]  # trees of jax.ShapeDtypeStruct
     summary: str
     donate: tuple[int, ...] = ()  # positions of the arguments that it updates in place
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from .dense import attention, cross_entropy
-from .shapes import Shipped, floats, integers
+from .shapes import Shipped, Tree, floats, integers
 
 __all__ = ["PROGRAMS"]
 
 
-def convolution(x: Any, kernel: Any, stride: int = 1, groups: int = 1) -> Any:
+def convolution(x: jax.Array, kernel: jax.Array, stride: int = 1, groups: int = 1) -> jax.Array:
     """Same padding; x [B, H, W, C], kernel [h, w, C / groups, K]."""
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups
     )
 
 
-def batch_norm(x: Any, p: dict[str, Any], training: bool) -> Any:
+def batch_norm(x: jax.Array, p: dict[str, Tree], training: bool) -> jax.Array:
     """With the batch's own statistics in training, else with stored ones."""
     if training:
         mean = jnp.mean(x, axis=(0, 1, 2))
@@ -31,16 +30,16 @@ def batch_norm(x: Any, p: dict[str, Any], training: bool) -> Any:
     return (x - mean) * jax.lax.rsqrt(variance + 1e-5) * p["scale"] + p["bias"]
 
 
-def _normalised(x: Any, p: dict[str, Any], training: bool, stride: int = 1) -> Any:
+def _normalised(x: jax.Array, p: dict[str, Tree], training: bool, stride: int = 1) -> jax.Array:
     return batch_norm(convolution(x, p["kernel"], stride), p, training)
 
 
-def max_pool(x: Any, window: int = 3, stride: int = 2) -> Any:
+def max_pool(x: jax.Array, window: int = 3, stride: int = 2) -> jax.Array:
     """Same padding."""
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, window, window, 1), (1, stride, stride, 1), "SAME")
 
 
-def resnet_forward(p: dict[str, Any], images: Any, training: bool = False) -> Any:
+def resnet_forward(p: dict[str, Tree], images: jax.Array, training: bool = False) -> jax.Array:
     """Stem, bottleneck blocks, global mean, linear classifier. The first block of a stage but the first halves."""
     x = max_pool(jax.nn.relu(_normalised(images, p["stem"], training, 2)))
     for stage, blocks in enumerate(p["stages"]):
@@ -55,13 +54,13 @@ def resnet_forward(p: dict[str, Any], images: Any, training: bool = False) -> An
     return jnp.mean(x, axis=(1, 2)) @ p["head"] + p["head_bias"]
 
 
-def resnet_train(p: dict[str, Any], images: Any, labels: Any) -> Any:
+def resnet_train(p: dict[str, Tree], images: jax.Array, labels: jax.Array) -> dict[str, Tree]:
     """A step of gradient descent; the moving averages of the statistics are left out."""
     gradient = jax.grad(lambda p: cross_entropy(resnet_forward(p, images, training=True), labels))(p)
     return jax.tree.map(lambda w, g: w - 0.01 * g, p, gradient)
 
 
-def mobilenet_block(blocks: list[Any], x: Any) -> Any:
+def mobilenet_block(blocks: list[Tree], x: jax.Array) -> jax.Array:
     """Inverted residuals: expand, depthwise, project; inference, batch norm folded into a bias."""
     for p in blocks:
         y = jax.nn.relu6(convolution(x, p["expand"]) + p["expand_bias"])
@@ -70,7 +69,7 @@ def mobilenet_block(blocks: list[Any], x: Any) -> Any:
     return x
 
 
-def group_norm(x: Any, scale: Any, bias: Any, groups: int = 8) -> Any:
+def group_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, groups: int = 8) -> jax.Array:
     """Over pixels and the channels of a group."""
     batch, height, width, channels = x.shape
     y = x.reshape(batch, height * width, groups, channels // groups)
@@ -80,7 +79,7 @@ def group_norm(x: Any, scale: Any, bias: Any, groups: int = 8) -> Any:
     return y.reshape(x.shape) * scale + bias
 
 
-def residual_block(p: dict[str, Any], x: Any, condition: Any = None) -> Any:
+def residual_block(p: dict[str, Tree], x: jax.Array, condition: jax.Array | None = None) -> jax.Array:
     """Norm, SiLU, convolution, twice; `condition` [B, d] is added in between."""
     y = convolution(jax.nn.silu(group_norm(x, p["scale1"], p["bias1"])), p["first"])
     if condition is not None:
@@ -89,14 +88,14 @@ def residual_block(p: dict[str, Any], x: Any, condition: Any = None) -> Any:
     return y + (convolution(x, p["project"]) if "project" in p else x)
 
 
-def enlarge(x: Any) -> Any:
+def enlarge(x: jax.Array) -> jax.Array:
     """Every pixel as two by two."""
     batch, height, width, channels = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
     return x.reshape(batch, 2 * height, 2 * width, channels)
 
 
-def unet_block(p: dict[str, Any], x: Any, condition: Any = None) -> Any:
+def unet_block(p: dict[str, Tree], x: jax.Array, condition: jax.Array | None = None) -> jax.Array:
     """A U: two levels down, attention at the bottom, two levels up with the skipped tensors."""
     skipped = []
     for block, down in zip(p["down"], p["shrink"], strict=True):
@@ -113,7 +112,9 @@ def unet_block(p: dict[str, Any], x: Any, condition: Any = None) -> Any:
     return x
 
 
-def diffusion_step(p: dict[str, Any], x: Any, time: Any, noise_now: Any, noise_next: Any) -> Any:
+def diffusion_step(
+    p: dict[str, Tree], x: jax.Array, time: jax.Array, noise_now: jax.Array, noise_next: jax.Array
+) -> jax.Array:
     """A DDIM step: the noise that a U-Net predicts from image and time embedding, taken out of the image."""
     frequencies = jnp.exp(jnp.linspace(0.0, -9.0, 32, dtype=x.dtype))
     angles = time[:, None] * frequencies
@@ -124,12 +125,12 @@ def diffusion_step(p: dict[str, Any], x: Any, time: Any, noise_now: Any, noise_n
     return jnp.sqrt(noise_next) * clean + jnp.sqrt(1 - noise_next) * noise
 
 
-def _unit(size: int, inputs: int, outputs: int, training: bool) -> dict[str, Any]:
+def _unit(size: int, inputs: int, outputs: int, training: bool) -> dict[str, Tree]:
     names = ("scale", "bias") if training else ("scale", "bias", "mean", "variance")
     return {"kernel": floats(size, size, inputs, outputs)} | {name: floats(outputs) for name in names}
 
 
-def _resnet(stages: Sequence[int], training: bool = False) -> dict[str, Any]:
+def _resnet(stages: Sequence[int], training: bool = False) -> dict[str, Tree]:
     width, blocks = 64, []
     for stage, count in enumerate(stages):
         inner, outer = 64 * 2**stage, 256 * 2**stage
@@ -146,7 +147,7 @@ def _resnet(stages: Sequence[int], training: bool = False) -> dict[str, Any]:
     return {"stem": _unit(7, 3, 64, training), "stages": blocks} | head
 
 
-def _inverted(width: int, factor: int = 6) -> dict[str, Any]:
+def _inverted(width: int, factor: int = 6) -> dict[str, Tree]:
     hidden = factor * width
     return {
         "expand": floats(1, 1, width, hidden),
@@ -158,14 +159,14 @@ def _inverted(width: int, factor: int = 6) -> dict[str, Any]:
     }
 
 
-def _residual(inputs: int, outputs: int, condition: int = 0) -> dict[str, Any]:
+def _residual(inputs: int, outputs: int, condition: int = 0) -> dict[str, Tree]:
     block = {"scale1": floats(inputs), "bias1": floats(inputs), "scale2": floats(outputs), "bias2": floats(outputs)}
     block |= {"first": floats(3, 3, inputs, outputs), "second": floats(3, 3, outputs, outputs)}
     block |= {"project": floats(1, 1, inputs, outputs)} if inputs != outputs else {}
     return block | ({"condition": floats(condition, outputs)} if condition else {})
 
 
-def _unet(condition: int = 0) -> dict[str, Any]:
+def _unet(condition: int = 0) -> dict[str, Tree]:
     return {
         "down": [_residual(64, 64, condition), _residual(128, 128, condition)],
         "shrink": [floats(3, 3, 64, 128), floats(3, 3, 128, 256)],
