@@ -515,7 +515,7 @@ def _bounds(options: Mapping[str, str], progress: Callable[[int, int], None] = l
         reference's latency and its plan, a digit an access.
     """
     from ...costmodels.memory.heuristics import HEURISTICS, heuristic_plan
-    from ...costmodels.memory.yardsticks import best_bound
+    from ...costmodels.memory.bounds import best_bound
 
     key = tuple(options[name] for name in _INSTANCE_KEYS)
     discrete = discrete_program(*key)

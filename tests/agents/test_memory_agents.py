@@ -45,11 +45,11 @@ def test_search_reaches_the_proven_optimum_of_a_small_program(program):
 @pytest.mark.parametrize("program", SMALL)
 def test_cp_sat_proves_the_optimum_of_a_small_program(program):
     pytest.importorskip("ortools")
-    from dsegym.costmodels.memory.bounds import exact
+    from dsegym.costmodels.memory.bounds import best_plan
     from dsegym.envs.memory.mapping import discrete_program
 
     problem = dsegym.make_problem(MAPPING, program=program, capacity="0.5")
-    found = exact(discrete_program(program, "tpu_v4i", "0.5", "charged"), time_limit_s=30)
+    found = best_plan(discrete_program(program, "tpu_v4i", "0.5", "charged"), time_limit_s=30)
     assert found.optimal
     played = problem.evaluate(np.asarray(found.plan, np.int32)).objective[0]
     assert played == pytest.approx(problem.bound.value, rel=TOLERANCE)

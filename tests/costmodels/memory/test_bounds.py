@@ -14,11 +14,11 @@ import pytest
 pytest.importorskip("ortools")
 
 from dsegym.costmodels.errors import DsegymError
-from dsegym.costmodels.memory.bounds import exact, lower_bound
+from dsegym.costmodels.memory.bounds import best_plan, lower_bound
 from dsegym.costmodels.memory.discrete import NONE, discretise
 
 METHODS = ("linear", "binary")
-PROOF = 2e-6  # relative: what `exact` may leave unproven
+PROOF = 2e-6  # relative: what `best_plan` may leave unproven
 ROUNDING = 1e-9  # relative: values are floats, latencies integers
 
 
@@ -59,7 +59,7 @@ def tiny_cases(count, accesses):
 
 def all_bounds(discrete):
     values = [lower_bound(discrete, method=method).value_ticks for method in METHODS]
-    return [*values, exact(discrete, time_limit_s=20.0).value_ticks]
+    return [*values, best_plan(discrete, time_limit_s=20.0).value_ticks]
 
 
 def test_the_optimum_worked_by_hand():
@@ -73,7 +73,7 @@ def test_the_optimum_worked_by_hand():
     assert optimum(discrete) * discrete.tick_s == pytest.approx(1.224)
     for method in METHODS:
         assert lower_bound(discrete, method=method).value_ticks * discrete.tick_s == pytest.approx(1.224, rel=1e-5)
-    best = exact(discrete)
+    best = best_plan(discrete)
     assert best.optimal
     assert latency(discrete, best.plan) == optimum(discrete) == pytest.approx(best.value_ticks, rel=PROOF)
 
@@ -94,7 +94,7 @@ def test_random_plans_are_never_below_a_bound():
     for seed in range(30):
         rng = np.random.default_rng(seed)
         discrete = cases.random_case(rng, int(rng.integers(3, 11)))
-        found = exact(discrete, time_limit_s=10.0)
+        found = best_plan(discrete, time_limit_s=10.0)
         least = min(latency(discrete, cases.random_plan(rng, discrete)) for _ in range(20))
         least = min(least, latency(discrete, found.plan), discrete.all_slow_ticks)
         linear, binary = (lower_bound(discrete, method=method).value_ticks for method in METHODS)
@@ -140,7 +140,7 @@ def test_a_result_in_place_shares_the_granules_of_its_predecessor():
     )
     discrete = discretise(program, cases.PLATFORM)
     assert discrete.arrays.resident_offset.tolist() == [NONE, NONE]
-    best = exact(discrete)
+    best = best_plan(discrete)
     assert latency(discrete, best.plan) == discrete.all_fast_ticks
     assert best.value_ticks == pytest.approx(discrete.all_fast_ticks, rel=PROOF)
 

@@ -1,4 +1,13 @@
-"""The best bound provable for an instance in a little time: the linear relaxation, the binary one, exact search."""
+"""Proven lower bounds on the latency of every plan of the memory-mapping game, and optima of small programs.
+
+`lower_bound` is a linear program (or its binary version), `best_plan` a scheduling model; `best_bound` takes what they
+prove in a little time. Both are relaxations: every plan under the rules of `docs/memory_mapping.md` is a solution that
+costs no more than the plan's latency. What they keep of the rules: which access is served from where, what fast memory
+holds at every instruction, and that slow memory's bandwidth is sold once, within the window of each copy. What they
+leave out: where in fast memory a buffer lies (`best_plan` keeps that), and that the rules place copies greedily.
+
+OR-Tools is an optional dependency and imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +15,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .bounds import exact, lower_bound
-from .discrete import DiscreteProgram
+from ..discrete import DiscreteProgram
+from .exact import BestPlan, best_plan
+from .relaxation import Bound, lower_bound
 
-__all__ = ["best_bound"]
+__all__ = ["BestPlan", "Bound", "best_bound", "best_plan", "lower_bound"]
 
 EXACT_ACCESSES = 40  # programs up to here are searched exactly
 EXACT_S = 60.0  # of search
@@ -39,7 +49,7 @@ def best_bound(
         if binary.value_ticks > value * (1 + OPTIMAL):
             value, method = binary.value_ticks, "binary relaxation"
     if len(discrete.arrays.buffer) <= EXACT_ACCESSES and best > value * (1 + OPTIMAL):
-        found = exact(discrete, time_limit_s=EXACT_S)
+        found = best_plan(discrete, time_limit_s=EXACT_S)
         best = min(best, latency(np.asarray(found.plan, np.int32)))
         if found.value_ticks > value:
             value, method = float(found.value_ticks), "CP-SAT"
