@@ -30,11 +30,8 @@ class BestPlan:
     """A lower bound from the scheduling model, and the plan of its best solution."""
 
     value_ticks: int  # no plan is faster
-    model_ticks: int  # the best solution's latency in the model; the plan's own latency may be more
-    optimal: bool  # whether the two are equal, to 2e-6. If the plan's latency is, too, the plan is optimal
+    optimal: bool  # whether the plan's latency in the model is that, to 2e-6; if its own latency is, too, it is optimal
     plan: np.ndarray  # int8[R], 0 Drop, 1 NoCopy, 2 Copy
-    status: str
-    solve_s: float
 
 
 def best_plan(discrete: DiscreteProgram, *, time_limit_s: float = 60.0, workers: int = 2) -> BestPlan:
@@ -55,15 +52,11 @@ def best_plan(discrete: DiscreteProgram, *, time_limit_s: float = 60.0, workers:
     solver.parameters.relative_gap_limit = 2 * SOLVER_TOLERANCE  # the last ticks are the hardest to prove
     solver.parameters.max_time_in_seconds = max(0.1, time_limit_s - (time.perf_counter() - started))
     status = solver.solve(model.sat)
-    plan, model_ticks = np.zeros(len(model.uses), np.int8), discrete.all_slow_ticks
-    if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        plan, model_ticks = model.plan(solver), round(solver.objective_value) * model.unit
+    found = status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+    plan = model.plan(solver) if found else np.zeros(len(model.uses), np.int8)
     bound = math.ceil(solver.best_objective_bound - 1e-6) * model.unit
     value = max(math.ceil(relaxed.value_ticks * (1.0 - 1e-12)), bound)
-    optimal = status == cp_model.OPTIMAL
-    return BestPlan(
-        value, model_ticks, optimal, plan, "optimal" if optimal else "time limit", time.perf_counter() - started
-    )
+    return BestPlan(value, status == cp_model.OPTIMAL, plan)
 
 
 class _Model:

@@ -35,9 +35,7 @@ class Bound:
     """A lower bound on the latency of every plan."""
 
     value_ticks: float
-    method: Literal["linear", "binary"]
     status: str  # "optimal": of the relaxation; "time limit": a weaker bound, as valid; "trivial": of no solver
-    solve_s: float
 
 
 class _LinearProgram:
@@ -317,4 +315,4 @@ def lower_bound(
             if answer in (solver.optimal, solver.feasible, solver.limited) and math.isfinite(bound):
                 best = max(best, bound * (1.0 - SOLVER_TOLERANCE))
             status = "optimal" if answer == solver.optimal else "time limit"
-    return Bound(best, method, status, time.perf_counter() - started)
+    return Bound(best, status)
