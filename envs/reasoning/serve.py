@@ -26,9 +26,9 @@ import numpy as np
 
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.errors import DsegymError
-from ...costmodels.reasoning import serving
-from ...costmodels.reasoning.kinetics import ATTENTIONS, Attention, Hardware, hardware
 from ...costmodels.reasoning.scores import cost_of_pass
+from ...costmodels.reasoning.serving import model as serving
+from ...costmodels.reasoning.serving.kinetics import ATTENTIONS, Attention, Hardware, hardware
 from ..core.problem import Evaluation, Objective, Problem, Sweep, Yardstick, one_shot_problem
 from ..core.scenarios import Option, Scenario, number_between
 from ..core.spaces import DesignSpace, Parameter

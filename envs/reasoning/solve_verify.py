@@ -40,8 +40,8 @@ from ...costmodels.reasoning.best_of_n import belief_grid
 from ...costmodels.reasoning.laws import BetaFit
 from ...costmodels.reasoning.luck import normal, uniform
 from ...costmodels.reasoning.outcomes import human_eval
-from ...costmodels.reasoning.solve_verify import ANSWERS, PRESET, PRIOR, wrong_answer_weights
 from ...costmodels.reasoning.splits import split_indices
+from ...costmodels.reasoning.verify.model import ANSWERS, PRESET, PRIOR, wrong_answer_weights
 from ..core.functional import ONE_SHOT_FORMS
 from ..core.policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, policy_diagram, seeds_of
 from ..core.problem import Objective, Problem, Sweep, Yardstick, one_shot_problem

@@ -36,8 +36,9 @@ import numpy as np
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.diagram import Diagram
 from ...costmodels.errors import DsegymError
-from ...costmodels.reasoning import tree_policies, trees
 from ...costmodels.reasoning.luck import normal, uniform
+from ...costmodels.reasoning.tree import policies as tree_policies
+from ...costmodels.reasoning.tree import trees
 from ..core.functional import ONE_SHOT_FORMS
 from ..core.policies import HELD_OUT, SEARCH, PolicyEnv, play, policy_cost, policy_diagram, seeds_of
 from ..core.problem import Objective, Problem, Sweep, Yardstick, one_shot_problem

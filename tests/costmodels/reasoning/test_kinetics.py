@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsegym.costmodels.errors import DsegymError, UnknownNameError
-from dsegym.costmodels.reasoning.kinetics import (
+from dsegym.costmodels.reasoning.serving.kinetics import (
     ATTENTIONS,
     Attention,
     Model,
@@ -17,7 +17,7 @@ from dsegym.costmodels.reasoning.kinetics import (
     models,
     same_in_the_papers_symbols,
 )
-from dsegym.costmodels.reasoning.runtime import PROMPTS, idealised_runtime_s, runtime_fits
+from dsegym.costmodels.reasoning.serving.runtime import PROMPTS, idealised_runtime_s, runtime_fits
 
 B200 = hardware()["b200"]
 PROMPT = 256

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsegym.costmodels.errors import UnknownNameError
-from dsegym.costmodels.reasoning import serving
-from dsegym.costmodels.reasoning.kinetics import ATTENTIONS, Attention, hardware
 from dsegym.costmodels.reasoning.outcomes import gsm8k_models, gsm8k_verifier
+from dsegym.costmodels.reasoning.serving import model as serving
+from dsegym.costmodels.reasoning.serving.kinetics import ATTENTIONS, Attention, hardware
 
 PUBLISHED = {  # pass@1, percent; None: not measured
     "aime24": (11.5, 45.9, 71.7, 75.2, 79.6, 82.1),

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsegym.costmodels.errors import DsegymError
-from dsegym.costmodels.reasoning import selection, solve_verify
 from dsegym.costmodels.reasoning.laws import pass_at
 from dsegym.costmodels.reasoning.outcomes import human_eval
+from dsegym.costmodels.reasoning.verify import model as solve_verify
+from dsegym.costmodels.reasoning.verify import selection
 
 # (S, V): measured on the same outcomes by the project's reference notes (section 7c); V tests of a problem at random.
 VERDICTS = {

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dsegym
-from dsegym.costmodels.reasoning import game24, tree_policies, trees
 from dsegym.costmodels.reasoning.outcomes import game24_nodes, load_outcomes
 from dsegym.costmodels.reasoning.splits import split_of
+from dsegym.costmodels.reasoning.tree import game24, policies, trees
 
 # Beam over the recorded nodes: share of puzzles with a 24 kept that legal moves lead to. The first as an independent
 # examination of the log found it, the second by the oracle.
@@ -178,8 +178,8 @@ def arrays(tree):
     return np.float32(weights), np.int32(paths), np.int32(clusters), np.array(there), np.int32(depth)
 
 
-jitted_ets = jax.jit(tree_policies.ets)
-jitted_cache = jax.jit(tree_policies.cache_nodes)
+jitted_ets = jax.jit(policies.ets)
+jitted_cache = jax.jit(policies.cache_nodes)
 
 
 @settings(max_examples=60, deadline=None)
@@ -198,9 +198,7 @@ def test_greedy_ets_stays_near_the_best_set_of_leaves_and_never_above_it(tree, s
     assert chosen.any()
     assert not (chosen & ~there).any()
     found = oracle.ets_value(tree[0], tree[1], tree[2], tree[3], chosen.tolist(), tree[4], share, spread)
-    ours = float(
-        tree_policies.ets_objective(weights, paths, clusters, there, chosen, depth, share=share, spread=spread)
-    )
+    ours = float(policies.ets_objective(weights, paths, clusters, there, chosen, depth, share=share, spread=spread))
     assert ours == pytest.approx(found, abs=1e-5)
     best = oracle.best_ets(*tree, share, spread)
     assert found <= best + 1e-6
@@ -229,7 +227,7 @@ def test_without_spread_ets_keeps_what_is_worth_more_than_it_adds_to_the_cache()
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from([0, 1, 2, 4, 8, 64]), min_size=8, max_size=8), st.integers(1, 32))
 def test_continuations_follow_rebases_rule_and_add_up(levels, width):
-    parents, numbers = jax.jit(tree_policies.continuations, static_argnums=1)(np.float32(levels), width)
+    parents, numbers = jax.jit(policies.continuations, static_argnums=1)(np.float32(levels), width)
     if any(levels):
         shares = oracle.shares([float(level) for level in levels], width)
         assert sum(shares) == width
@@ -243,11 +241,11 @@ def test_continuations_follow_rebases_rule_and_add_up(levels, width):
 def test_beam_keeps_the_best_dvts_the_best_of_each_subtree_and_rebase_weighs_by_value():
     value, there = np.float32([0.9, 0.8, 0.7, 0.9, 0.1]), np.array([1, 1, 1, 1, 0], bool)
     subtree = np.int32([0, 0, 1, 1, 2])
-    np.testing.assert_array_equal(np.asarray(tree_policies.beam(value, there, 2)) > 0, [1, 0, 0, 1, 0])
-    np.testing.assert_array_equal(np.asarray(tree_policies.dvts(value, there, subtree, 4)) > 0, [1, 0, 0, 1, 0])
-    np.testing.assert_array_equal(np.asarray(tree_policies.dvts(value, there, subtree, 1)) > 0, [1, 0, 0, 0, 0])
+    np.testing.assert_array_equal(np.asarray(policies.beam(value, there, 2)) > 0, [1, 0, 0, 1, 0])
+    np.testing.assert_array_equal(np.asarray(policies.dvts(value, there, subtree, 4)) > 0, [1, 0, 0, 1, 0])
+    np.testing.assert_array_equal(np.asarray(policies.dvts(value, there, subtree, 1)) > 0, [1, 0, 0, 0, 0])
     expected = np.where(there, np.exp((value - 0.9) / 0.2), 0)
-    np.testing.assert_allclose(np.asarray(tree_policies.rebase(value, there, 0.2)), expected, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(policies.rebase(value, there, 0.2)), expected, rtol=1e-5)
 
 
 # --- What rules reach -------------------------------------------------------------------------------------------------

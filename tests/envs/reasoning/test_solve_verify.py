@@ -14,7 +14,7 @@ from stable_baselines3.common.env_checker import check_env as stable_baselines3_
 import dsegym
 from dsegym.costmodels.errors import DsegymError
 from dsegym.costmodels.reasoning.laws import pass_at
-from dsegym.costmodels.reasoning.solve_verify import Verifier
+from dsegym.costmodels.reasoning.verify.model import Verifier
 from dsegym.envs.core.policies import policy_cost, seeds_of
 from dsegym.envs.reasoning import solve_verify
 from dsegym.envs.reasoning.solve_verify import ANSWER, VERIFY, Rules, SolveVerify, core_instances

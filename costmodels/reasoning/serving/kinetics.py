@@ -27,7 +27,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .tables import rows
+from ..tables import rows
 
 __all__ = [
     "ATTENTIONS",

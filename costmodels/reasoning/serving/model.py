@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..errors import UnknownNameError
+from ...errors import UnknownNameError
+from ..tables import rows
 from .kinetics import ATTENTIONS, Attention, Model, cost, models
-from .tables import rows
 
 __all__ = [
     "PROMPT_TOKENS",

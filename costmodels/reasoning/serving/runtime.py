@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import DsegymError, UnknownNameError
-from .tables import rows
+from ...errors import DsegymError, UnknownNameError
+from ..tables import rows
 
 __all__ = ["PROMPTS", "RuntimeFit", "idealised_runtime_s", "runtime_fits"]
 

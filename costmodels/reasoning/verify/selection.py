@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..errors import DsegymError
-from .outcomes import UnitTests
+from ...errors import DsegymError
+from ..outcomes import UnitTests
 
 __all__ = [
     "SELECTORS",

@@ -20,10 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..luck import normal, uniform
+from ..outcomes import game24_nodes
+from ..splits import split_indices
 from .game24 import FIRST_MOVES, SECOND_MOVES, all_hands
-from .luck import normal, uniform
-from .outcomes import game24_nodes
-from .splits import split_indices
 
 __all__ = ["DEPTHS", "LOG_BREADTH", "Hands24", "Log", "Nodes", "game24_children", "hands", "log", "steps_children"]
 

@@ -1,0 +1,1 @@
+"""A cascade of models over recorded answers: run one, look at its answer's length, stop or go on."""

@@ -1,0 +1,1 @@
+"""Solving and verifying: samples, verdicts on them, and the answer that is chosen."""
