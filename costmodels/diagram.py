@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Diagram", "Rectangle"]
+__all__ = ["Diagram", "Rectangle", "in_row", "row_ticks"]
+
+_INSET = 0.1  # of a row, above and below what lies in it
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,13 @@ class Diagram:
     rectangles: Sequence[Rectangle]
     limit: tuple[float, str] | None = None
     y_ticks: Sequence[tuple[float, str]] = ()
+
+
+def row_ticks(names: Sequence[str]) -> tuple[tuple[float, str], ...]:
+    """The marks of a y axis of rows, each 1 high, from below."""
+    return tuple((place + 0.5, name) for place, name in enumerate(names))
+
+
+def in_row(row: int, start: float, end: float, kind: str, label: str) -> Rectangle:
+    """A rectangle that fills a row from `start` to `end`, with a margin above and below."""
+    return Rectangle(start, row + _INSET, end - start, 1 - 2 * _INSET, kind, label)

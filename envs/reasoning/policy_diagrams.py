@@ -14,7 +14,7 @@ import numpy as np
 
 from ...costmodels.diagram import Diagram, Rectangle
 
-__all__ = ["draw_batch", "draw_cascade", "draw_plan", "draw_problem", "draw_tree"]
+__all__ = ["draw_batch", "draw_cascade", "draw_plan", "draw_problem"]
 
 _INSET = 0.1  # of a row, above and below what lies in it
 
@@ -94,35 +94,6 @@ def draw_problem(states: Sequence[Any], *, budget: float) -> Diagram:
         y_range=(0.0, float(max(len(rows), 1))),
         rectangles=found,
         y_ticks=_rows([str(place + 1) for place in range(max(len(rows), 1))]),
-    )
-
-
-def draw_tree(states: Sequence[Any], kept: Sequence[np.ndarray], *, depth: int) -> Diagram:
-    """A search's leaves, a column for each depth; states of `TreeSearch`.
-
-    Args:
-        states: of the episode so far.
-        kept: bool[K] for each action: the leaves that went on.
-        depth: of the tree.
-    """
-    found = []
-    for place, state in enumerate(states):
-        if int(state.depth) > depth:
-            break
-        for slot in np.flatnonzero(state.nodes.there):
-            fate = "" if place >= len(kept) else "kept, " if kept[place][slot] else "dropped, "
-            kind = fate + ("can be right" if state.nodes.good[slot] else "wrong")
-            label = f"{kind}: value {float(state.nodes.value[slot]):.2f}"
-            found.append(_in_row(int(slot), int(state.depth) - 0.9, int(state.depth) - 0.1, kind, label))
-    last, slots = states[-1], len(states[-1].nodes.there)
-    outcome = ("solved" if last.success else "not solved") if int(last.depth) > depth else f"at depth {int(last.depth)}"
-    return Diagram(
-        title=f"a search: {outcome}, {float(last.cache):.0f} nodes of cache summed over depths",
-        x_label="depth",
-        y_label="leaf",
-        x_range=(0.0, float(depth)),
-        y_range=(0.0, float(slots)),
-        rectangles=found,
     )
 
 

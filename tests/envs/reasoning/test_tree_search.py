@@ -14,7 +14,8 @@ import dsegym
 from dsegym.costmodels.errors import DsegymError
 from dsegym.costmodels.reasoning.outcomes import game24_nodes
 from dsegym.costmodels.reasoning.splits import split_of
-from dsegym.envs.reasoning.tree_search import core_instances, unpacked
+from dsegym.costmodels.reasoning.tree.game import unpacked
+from dsegym.envs.reasoning.tree_search import HEURISTICS, SCENARIO, SPACE
 
 ID = "dsegym/TreeSearch-v0"
 KINDS = {
@@ -34,8 +35,8 @@ def jitted(problem):
     return (
         env,
         params,
-        jax.jit(lambda key: env.initial(key, params)),
-        jax.jit(lambda state, action: env.transition(state, action, None, params)),
+        jax.jit(lambda key: env.start(key, params)),
+        jax.jit(lambda state, action: env.advance(state, action, params)),
     )
 
 
@@ -45,7 +46,7 @@ def test_caches_widths_and_answers_of_an_episode_are_those_of_plain_python(kind,
     problem, generator = problem_of(kind), np.random.default_rng(seed)
     env, params, initial, step = jitted(problem)
     state, cache = initial(jax.random.key(seed)), 0
-    while not bool(env.terminal(state, None, params)):
+    while not bool(env.over(state, params)):
         there = np.asarray(state.nodes.there)
         action = generator.integers(0, 8, len(there)) * (generator.random(len(there)) < 0.5)
         if there.any() and not (action * there).any():
@@ -53,7 +54,7 @@ def test_caches_widths_and_answers_of_an_episode_are_those_of_plain_python(kind,
         kept = (action > 0) & there
         if kind == "log":
             kept &= np.cumsum(kept) <= 3
-        depth, paths = int(state.depth), np.asarray(unpacked(state.path, env.horizon)).tolist()
+        depth, paths = int(state.depth), np.asarray(unpacked(env.rules, state.path)).tolist()
         cache += oracle.cache_nodes(paths, kept.tolist(), depth)
         moved = step(state, action)
         assert float(moved.cache) == cache
@@ -67,28 +68,29 @@ def test_caches_widths_and_answers_of_an_episode_are_those_of_plain_python(kind,
                 [2.0 ** (level - 7) if keep else 0.0 for level, keep in zip(action, kept, strict=True)], len(there)
             )
             parents = np.repeat(np.arange(len(there)), shares)
-            above = np.asarray(unpacked(moved.path, env.horizon))[:, :depth]
+            above = np.asarray(unpacked(env.rules, moved.path))[:, :depth]
             np.testing.assert_array_equal(above, np.array(paths)[parents, :depth])
         state = moved
     total = 1 - float(env.evaluation(state, params).objective)
-    assert total == pytest.approx(bool(state.success) - float(params.price) * cache / env.most_cache, abs=1e-5)
+    assert total == pytest.approx(bool(state.success) - float(params.price) * cache / env.rules.most_cache, abs=1e-5)
 
 
 @pytest.mark.parametrize("breadth", [1, 3, 5])
 def test_beams_over_the_log_solve_the_puzzles_that_a_plain_replay_solves(breadth):
     problem = dsegym.make_problem(ID, tree="game24_log", width="5", price="0")
-    env, params, _, step = jitted(problem)
+    env, params = problem.functional_env("decisions"), problem.params
     design = np.array(problem.baselines[f"beam_{breadth}"]())
+    start, step = jax.jit(env.start), jax.jit(env.advance)
     decide = jax.jit(lambda state: env.decide(design, state, params))
-    base = env.initial(jax.random.key(0), params)
-    start = jax.jit(lambda row: env._recorded(base._replace(puzzle=row), np.ones(16, bool), np.int32(1), params))
     table = game24_nodes()
     train = [puzzle for puzzle in range(900, 1000) if split_of("game24_log", puzzle) == "train"]
     assert len(train) == int(params.table.count)
     for row, puzzle in enumerate(train):
-        state = start(np.int32(row))
+        columns = {name: getattr(params.table, name)[row : row + 1] for name in ("there", "parent", "good", "value")}
+        alone = params._replace(table=params.table._replace(count=np.int32(1), **columns))
+        state = start(jax.random.key(0), alone)
         for _ in range(3):
-            state = step(state, decide(state))
+            state = step(state, decide(state), alone)
         assert bool(state.success) == oracle.replay_beam(table, puzzle, breadth), puzzle
         assert int(state.illegal) == 0
 
@@ -102,10 +104,10 @@ def test_a_policy_played_step_by_step_costs_what_the_cost_function_says(kind, ru
     decide = jax.jit(lambda state: env.decide(design, state, params))
     for seed in params.seeds[:4]:
         state, total = initial(jax.random.fold_in(jax.random.key(seed), 0)), 0.0
-        while not bool(env.terminal(state, None, params)):
+        while not bool(env.over(state, params)):
             action = decide(state)
             moved = step(state, action)
-            total += float(env.reward(state, action, moved, None, params))
+            total += float(env.reward(state, moved, params))
             state = moved
         objective = float(env.evaluation(state, params).objective)
         assert total == pytest.approx(1 - objective, abs=1e-5)
@@ -142,7 +144,35 @@ def test_keeping_nothing_keeps_the_best_leaf_and_is_counted():
     moved = step(state, np.zeros(4, int))
     assert int(moved.illegal) == 1
     assert float(moved.cache) == 1
-    assert (np.asarray(unpacked(moved.path, env.horizon))[:, 0] == best).all()
+    assert (np.asarray(unpacked(env.rules, moved.path))[:, 0] == best).all()
+
+
+def test_policies_narrow_from_the_depth_that_the_space_says():
+    problem = problem_of("steps")
+    env, params, initial, step = jitted(problem)
+    decide = jax.jit(lambda design, state: env.decide(design, state, params))
+    for depth in SPACE["narrow_after"].values:
+        design = np.array(HEURISTICS.encode({"narrow_after": depth, "last_keep": 1}))
+        state = initial(jax.random.key(4))
+        for place in range(1, env.horizon + 1):
+            levels = np.asarray(decide(design, state))
+            assert (levels > 0).sum() == (1 if place >= depth else 4)
+            state = step(state, levels)
+
+
+def test_a_breakdown_holds_the_design_against_the_reference_and_the_oracle():
+    problem = problem_of("log")
+    parts = problem.breakdown(problem.decode(problem.baselines["beam_1"]()))
+    assert [(row["episodes"], row["policy"]) for row in parts.rows] == [
+        (episodes, policy) for episodes in ("search", "held-out") for policy in ("design", "uniform", "oracle")
+    ]
+    design, _, oracle_row = parts.rows[3:]
+    assert (
+        parts.totals["held-out_success"]
+        == design["success"]
+        == pytest.approx(1 - problem.evaluate_held_out(problem.baselines["beam_1"]()).objective[0])
+    )
+    assert 1 - oracle_row["success"] + oracle_row["price_paid"] == pytest.approx(problem.bound.value, abs=1e-6)
 
 
 def test_more_recorded_leaves_than_were_asked_for_are_cut_and_counted():
@@ -156,19 +186,19 @@ def test_more_recorded_leaves_than_were_asked_for_are_cut_and_counted():
 def test_values_tell_of_goodness_and_observations_only_of_values():
     problem = problem_of("steps", width="16")
     env, params, _, _ = jitted(problem)
-    states = jax.jit(jax.vmap(lambda seed: env.initial(jax.random.key(seed), params)))(np.arange(200))
+    states = jax.jit(jax.vmap(lambda seed: env.start(jax.random.key(seed), params)))(np.arange(200))
     value, good = np.asarray(states.nodes.value), np.asarray(states.nodes.good)
     assert value[good].mean() > value[~good].mean() + 0.1
     state = jax.tree.map(lambda leaf: leaf[0], states)
     blind = state._replace(nodes=state.nodes._replace(good=~state.nodes.good))
-    np.testing.assert_array_equal(env.observation(state, None, params), env.observation(blind, None, params))
+    np.testing.assert_array_equal(env.observation(state, params), env.observation(blind, params))
 
 
 @pytest.mark.parametrize(
     "options",
     [
         pytest.param(options, marks=[] if options["tree"] == "game24_log" else pytest.mark.slow)
-        for options in core_instances()
+        for options in SCENARIO.core_instances()
     ],
     ids=lambda options: ",".join(options.values()),
 )
@@ -194,10 +224,11 @@ def test_a_design_costs_the_same_alone_and_in_a_batch():
     ("options", "message"),
     [
         ({"tree": "game24_log", "width": "6"}, "width = 6 is beyond the 5 nodes of each depth"),
-        ({"width": "0"}, "Unknown width '0'"),
-        ({"width": "-1"}, "Unknown width '-1'"),
-        ({"width": "33"}, "any from 1 to 32"),
-        ({"price": "2"}, "Unknown price '2'"),
+        ({"width": "0"}, "width = '0' is not allowed; allowed: own, any whole number from 1 to 32"),
+        ({"width": "-1"}, "width = '-1' is not allowed"),
+        ({"width": "33"}, "any whole number from 1 to 32"),
+        ({"width": "2.5"}, "any whole number from 1 to 32"),
+        ({"price": "2"}, "price = '2' is not allowed; allowed: any number from 0 to 1"),
         ({"tree": "game25"}, "Did you mean 'game24'"),
     ],
 )
