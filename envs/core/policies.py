@@ -199,6 +199,7 @@ def policy_problem(
     batch_sizes: tuple[int, ...] = BATCH_SIZES,
     best: Callable[[Any], Any] | None = None,
     derived: Callable[[Any], Mapping[str, float]] = lambda metrics: {},
+    searched: Mapping[str, Callable[[Problem], Sequence[int]]] | None = None,
 ) -> Problem:
     """The problem of a policy family.
 
@@ -217,6 +218,7 @@ def policy_problem(
         batch_sizes: what batches are padded to.
         best: `params -> metrics` of the bound, for the breakdown; None where the bound has no metrics.
         derived: `metrics -> {name with unit: figure}`, what the breakdown says beside the metrics.
+        searched: further baselines, whose designs are found on the search's episodes, once, when asked.
     """
     name, source = reference
     problem = Problem(
@@ -230,7 +232,10 @@ def policy_problem(
         bound_rule=bound,
         forms={form: lambda problem: env, **ONE_SHOT_FORMS},
         breakdown=lambda values: _break_down(problem, values, best, derived),
-        baselines=heuristics.makers,
+        baselines={
+            **heuristics.makers,
+            **{key: functools.cache(lambda find=find: find(problem)) for key, find in (searched or {}).items()},
+        },
         diagram=functools.partial(_draw, env, params),
         batch_sizes=batch_sizes,
         notes=tuple(notes),

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...costmodels.diagram import Diagram, Rectangle
 
-__all__ = ["draw_batch", "draw_cascade", "draw_plan", "draw_problem"]
+__all__ = ["draw_batch", "draw_cascade", "draw_plan"]
 
 _INSET = 0.1  # of a row, above and below what lies in it
 
@@ -61,39 +61,6 @@ def draw_batch(states: Sequence[Any], *, budget: float, unit: str, noisy: bool) 
         y_range=(0.0, float(count)),
         rectangles=found,
         y_ticks=_rows([str(place + 1) for place in range(count)]),
-    )
-
-
-def draw_problem(states: Sequence[Any], *, budget: float) -> Diagram:
-    """A problem's answers, one row each in the order in which they came up; states of `SolveVerify`.
-
-    Args:
-        states: of the episode so far.
-        budget: in samples.
-    """
-    found, rows = [], {}
-    for before, after in itertools.pairwise(states):
-        voted, judged = after.votes - before.votes, after.verdicts - before.verdicts
-        if voted.any():
-            group = int(voted.argmax())
-            kind = "right sample" if after.members_right[group] > before.members_right[group] else "wrong sample"
-        elif judged.any():
-            group = int(judged.argmax())
-            kind = "verdict yes" if after.yes[group] > before.yes[group] else "verdict no"
-        else:
-            continue  # it answers
-        row = rows.setdefault(group, len(rows))
-        found.append(_in_row(row, float(before.spent), float(after.spent), kind, f"answer {row + 1}: {kind}"))
-    last = states[-1]
-    outcome = f"answered, right with {float(last.accuracy):.2f}" if last.answered else "no answer yet"
-    return Diagram(
-        title=f"a problem: {int(last.samples)} samples, {int(np.sum(last.verdicts))} verdicts, {outcome}",
-        x_label="budget (samples)",
-        y_label="answer",
-        x_range=(0.0, budget),
-        y_range=(0.0, float(max(len(rows), 1))),
-        rectangles=found,
-        y_ticks=_rows([str(place + 1) for place in range(max(len(rows), 1))]),
     )
 
 

@@ -161,7 +161,7 @@ class TreeSearch(PolicyEnv[State, Params]):
 
     def reward(self, state: State, next_state: State, params: Params) -> jax.Array:
         """float32: success, less the cache's price."""
-        paid = params.price * (next_state.cache - state.cache) / self.rules.most_cache
+        paid = jnp.multiply(params.price, next_state.cache - state.cache) / self.rules.most_cache
         return next_state.success.astype(jnp.float32) - state.success - paid
 
     def observe(self, state: State, params: Params) -> Mapping[str, jax.Array]:
@@ -200,8 +200,8 @@ class TreeSearch(PolicyEnv[State, Params]):
             "dvts": policies.dvts(value, there, path[:, 0], chosen["keep"]),
             "ets": jnp.where(kept, rebase, 0.0),
         }
-        names = SPACE["rule"].values
-        weight = jnp.select([chosen["rule"] == place for place in range(len(names))], [weights[name] for name in names])
+        by_place = [weights[str(name)] for name in SPACE["rule"].values]
+        weight = jnp.select([chosen["rule"] == place for place in range(len(by_place))], by_place)
         few = policies.beam(weight + 1e-3 * value, weight > 0, chosen["last_keep"]) > 0
         weight = jnp.where((state.depth >= chosen["narrow_after"]) & ~few, 0.0, weight)
         if self.rules.tree == "game24_log":  # no more than are allowed

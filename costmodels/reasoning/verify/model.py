@@ -18,7 +18,7 @@ import numpy as np
 
 from .selection import best_of, compute, self_consistency
 
-__all__ = ["ANSWERS", "PRESET", "Verifier", "draw_problems", "match_ratio", "wrong_answer_weights"]
+__all__ = ["ANSWERS", "PRESET", "Verifier", "draw_problems", "logit", "match_ratio", "wrong_answer_weights"]
 
 ANSWERS = 21  # the right one, and 20 wrong ones
 PRIOR = (0.6, 0.7)  # of p
@@ -59,13 +59,14 @@ def draw_problems(verifier: Verifier, *, problems: int, samples: int, seed: int)
     answers = np.where(generator.random((problems, samples)) < p[:, None], 0, wrong)
     of_answer = verifier.answer * generator.standard_normal((problems, ANSWERS))
     of_answer[:, 0] = verifier.problem * generator.standard_normal(problems)
-    base = np.where(answers == 0, _logit(verifier.yes_if_right), _logit(verifier.yes_if_wrong))
+    base = np.where(answers == 0, logit(verifier.yes_if_right), logit(verifier.yes_if_wrong))
     logits = base + np.take_along_axis(of_answer, answers, 1)
     logits = logits + verifier.solution * generator.standard_normal(answers.shape)
     return Problems(p, answers, 1 / (1 + np.exp(-logits)))
 
 
-def _logit(rate: float) -> float:
+def logit(rate: float) -> float:
+    """ln(rate / (1 - rate)), the rate kept a millionth away from 0 and 1."""
     rate = min(max(rate, 1e-6), 1 - 1e-6)
     return float(np.log(rate / (1 - rate)))
 

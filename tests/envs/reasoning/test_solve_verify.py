@@ -14,10 +14,11 @@ from stable_baselines3.common.env_checker import check_env as stable_baselines3_
 import dsegym
 from dsegym.costmodels.errors import DsegymError
 from dsegym.costmodels.reasoning.laws import pass_at
+from dsegym.costmodels.reasoning.verify import game
+from dsegym.costmodels.reasoning.verify.game import ANSWER, VERIFY
 from dsegym.costmodels.reasoning.verify.model import Verifier
 from dsegym.envs.core.policies import policy_cost, seeds_of
-from dsegym.envs.reasoning import solve_verify
-from dsegym.envs.reasoning.solve_verify import ANSWER, VERIFY, Rules, SolveVerify, core_instances
+from dsegym.envs.reasoning.solve_verify import HEURISTICS, SCENARIO, SPACE, SolveVerify
 
 ID = "dsegym/SolveVerify-v0"
 KINDS = {
@@ -33,7 +34,7 @@ def problem_of(kind, **more):
 
 def first_state(env, key, params):
     """An episode's first state, compiled: operation by operation it takes seconds."""
-    return jax.jit(env.initial)(key, params)
+    return jax.jit(env.start)(key, params)
 
 
 def plain(problem, state):
@@ -72,7 +73,7 @@ def test_an_episode_is_the_problem_that_plain_python_plays(kind, seed):
     env, params = problem.functional_env("decisions"), problem.params
     state = first_state(env, jax.random.key(seed), params)
     alone = plain(problem, state)
-    step = jax.jit(lambda state, action: env.transition(state, action, None, params))
+    step = jax.jit(lambda state, action: env.advance(state, action, params))
     mask = jax.jit(lambda state: env.action_mask(state, params))
     total, steps = 0.0, 0
     while alone.accuracy is None:
@@ -82,10 +83,10 @@ def test_an_episode_is_the_problem_that_plain_python_plays(kind, seed):
         action = int(generator.choice(11, p=weights / weights.sum()))
         alone.step(action)
         moved = step(state, action)
-        total += float(env.reward(state, action, moved, None, params))
+        total += float(env.reward(state, moved, params))
         state, steps = moved, steps + 1
     assert steps <= env.horizon
-    assert bool(env.terminal(state, None, params))
+    assert bool(env.over(state, params))
     assert float(state.spent) == pytest.approx(alone.spent)
     assert float(state.accuracy) == pytest.approx(alone.accuracy)
     assert total == pytest.approx(1 - float(env.evaluation(state, params).objective), abs=1e-5)
@@ -98,7 +99,7 @@ def test_a_policy_played_step_by_step_costs_what_the_cost_function_says(kind, ru
     env, params, design = problem.functional_env("decisions"), problem.params, np.array(problem.baselines[rule]())
     seeds, found = params.seeds[:4], []
     decide = jax.jit(lambda state: env.decide(design, state, params))
-    step = jax.jit(lambda state, action: env.transition(state, action, None, params))
+    step = jax.jit(lambda state, action: env.advance(state, action, params))
     for seed in seeds:
         state = first_state(env, jax.random.fold_in(jax.random.key(seed), 0), params)
         while not bool(state.answered):
@@ -133,13 +134,40 @@ def test_an_illegal_action_answers_with_the_largest_group_and_is_counted():
     problem = problem_of("recorded")
     env, params = problem.functional_env("decisions"), problem.params
     state = first_state(env, jax.random.key(0), params)
-    moved = env.transition(state, 1, None, params)  # nothing to verify
+    moved = env.advance(state, 1, params)  # nothing to verify
     assert bool(moved.answered)
     assert int(moved.illegal) == 1
     assert float(moved.accuracy) == 0
-    sampled = env.transition(state, 0, None, params)
-    answered = env.transition(sampled, 3, None, params)  # the third group is empty
+    sampled = env.advance(state, 0, params)
+    answered = env.advance(sampled, 3, params)  # the third group is empty
     assert float(answered.accuracy) == float(state.right[0])
+
+
+def test_policies_verify_as_many_groups_as_the_space_says():
+    problem = problem_of("synthetic", budget="100", verify_cost="0.1")
+    env, params = problem.functional_env("decisions"), problem.params
+    decide = jax.jit(lambda design, state: env.decide(design, state, params))
+    step = jax.jit(lambda state, action: env.advance(state, action, params))
+    for groups in SPACE["groups"].values:
+        design = np.array(HEURISTICS.encode({"samples": 0.5, "groups": groups, "verdicts": 1}))
+        state = first_state(env, jax.random.key(0), params)
+        while not bool(state.answered):
+            state = step(state, decide(design, state))
+        assert int(state.samples) == 50
+        assert (np.asarray(state.votes) > 0).sum() >= 5
+        verified = np.asarray(state.verdicts)[np.asarray(state.ranked)]
+        assert verified.tolist() == [1.0] * groups + [0.0] * (5 - groups)
+
+
+def test_a_breakdown_holds_the_design_against_the_reference_and_coverage():
+    problem = problem_of("synthetic")
+    parts = problem.breakdown(problem.decode(problem.baselines["best_of_n"]()))
+    assert [(row["episodes"], row["policy"]) for row in parts.rows] == [
+        (episodes, policy) for episodes in ("search", "held-out") for policy in ("design", "self_consistency", "bound")
+    ]
+    bound = parts.rows[-1]
+    assert 1 - bound["accuracy"] + bound["price_paid"] == pytest.approx(problem.bound.value, abs=1e-6)
+    assert parts.totals["held-out_accuracy"] == parts.rows[3]["accuracy"] < bound["accuracy"]
 
 
 def test_no_test_is_run_twice_on_a_group():
@@ -149,8 +177,8 @@ def test_no_test_is_run_twice_on_a_group():
     order = np.asarray(state.order)
     assert sorted(order.tolist()) == list(range(32))
     assert set(order[: int(state.most)].tolist()) == set(range(int(state.most))), "a problem's own tests come first"
-    state = env.transition(state, 0, None, params)
-    step = jax.jit(lambda state: env.transition(state, 1, None, params))
+    state = env.advance(state, 0, params)
+    step = jax.jit(lambda state: env.advance(state, 1, params))
     for _ in range(int(state.most)):
         assert bool(env.action_mask(state, params)[1])
         state = step(state)
@@ -162,7 +190,7 @@ def test_no_test_is_run_twice_on_a_group():
 # Each compiles a program of its own.
 CORE = [
     pytest.param(options, id=",".join(options.values()), marks=[] if place in (0, 5) else [pytest.mark.slow])
-    for place, options in enumerate(core_instances())
+    for place, options in enumerate(SCENARIO.core_instances())
 ]
 
 
@@ -179,10 +207,10 @@ def test_no_rule_and_no_random_policy_beats_the_bound(options):
 
 def test_the_bound_is_about_the_coverage_of_the_test_problems():
     problem = problem_of("recorded")
-    pool = problem.held_out_params
+    held_out, pool = problem.held_out_params, problem.held_out_params.source
     successes = np.asarray(pool.correct)[: int(pool.problems)].sum(1)
     covered = pass_at(8, attempts=np.full(len(successes), 100), successes=successes).mean()
-    error = 0.5 / np.sqrt(len(pool.seeds))  # episodes draw problems, and eight samples of each
+    error = 0.5 / np.sqrt(len(held_out.seeds))  # episodes draw problems, and eight samples of each
     assert 1 - problem.bound.value == pytest.approx(covered, abs=4 * error)
 
 
@@ -204,11 +232,11 @@ def test_a_design_costs_the_same_alone_and_in_a_batch():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"budget": "0"}, "Unknown budget '0'"),
-        ({"budget": "-4"}, "Unknown budget '-4'"),
-        ({"budget": "101"}, "1 to 100, the samples recorded"),
-        ({"verify_cost": "0"}, "Unknown verify_cost '0'"),
-        ({"price": "2"}, "Unknown price '2'"),
+        ({"budget": "0"}, "budget = '0' is not allowed"),
+        ({"budget": "-4"}, "budget = '-4' is not allowed"),
+        ({"budget": "101"}, "any number from 1 to 100 samples"),
+        ({"verify_cost": "0"}, "verify_cost = '0' is not allowed; allowed: own, any number from 0.05 to 100 samples"),
+        ({"price": "2"}, "price = '2' is not allowed"),
         ({"data": "humanevil"}, "Did you mean 'humaneval'"),
     ],
 )
@@ -220,7 +248,7 @@ def test_bad_options_are_one_clear_sentence(options, message):
 def test_the_order_of_tests_is_not_the_luck_that_breaks_ties():
     problem = problem_of("recorded")
     env, params = problem.functional_env("decisions"), problem.params
-    states = jax.jit(jax.vmap(env.initial, (0, None)))(jax.random.split(jax.random.key(0), 64), params)
+    states = jax.jit(jax.vmap(env.start, (0, None)))(jax.random.split(jax.random.key(0), 64), params)
     same = [
         np.array_equal(np.argsort(tie[:most]), order[:most])
         for tie, order, most in zip(np.asarray(states.tie), np.asarray(states.order), states.most, strict=True)
@@ -239,10 +267,10 @@ def test_cheap_verdicts_spend_the_budget_to_the_last_one():
             mask, choices = env.action_mask(state, params), np.arange(11)
             first = (choices == 0) & (state.samples < 90)
             wanted = (first | ((choices >= VERIFY) & (choices < ANSWER) & (state.samples >= 90))) & mask
-            moved = env.transition(state, jax.numpy.argmax(wanted), None, params)
+            moved = env.advance(state, jax.numpy.argmax(wanted), params)
             return jax.tree.map(lambda old, new: jax.numpy.where(wanted.any(), new, old), state, moved), None
 
-        last = jax.lax.scan(step, env.initial(key, params), None, length=200)[0]
+        last = jax.lax.scan(step, env.start(key, params), None, length=200)[0]
         return last.verdicts, last.votes, last.samples, last.spent, last.ranked
 
     keys = jax.random.split(jax.random.key(0), 256)
@@ -263,10 +291,9 @@ TWO_ANSWERS = {
 
 
 @pytest.mark.parametrize("verifier", TWO_ANSWERS)
-def test_exact_belief_states_and_the_environment_agree_on_problems_with_two_answers(verifier, monkeypatch):
+def test_exact_belief_states_and_the_environment_agree_on_problems_with_two_answers(verifier):
     right, wrong, cost = TWO_ANSWERS[verifier]
     budget, chances, episodes = 4.0, (0.3, 0.8), 4096
-    monkeypatch.setattr(solve_verify, "PRESET", Verifier(right, wrong, 0.0, 0.0, 0.0))
     rates = {"yes_if_right": right, "yes_if_wrong": wrong}
     value = oracle.belief_values(chances, **rates, budget=budget, verify_cost=cost)
     best = value((0, 0), ((0, 0), (0, 0)), 0.0)[0]
@@ -274,17 +301,18 @@ def test_exact_belief_states_and_the_environment_agree_on_problems_with_two_answ
     assert (best > votes_only + 0.02) == (verifier != "blind")
     params = problem_of("synthetic").params._replace(
         seeds=seeds_of(7, episodes),
-        quantiles=np.repeat(np.array(chances, np.float32), solve_verify.QUANTILES // 2),
-        wrong=np.ones(20, np.float32),
+        source=game.synthetic(Verifier(right, wrong, 0.0, 0.0, 0.0))._replace(
+            quantiles=np.repeat(np.array(chances, np.float32), game.QUANTILES // 2), wrong=np.ones(20, np.float32)
+        ),
         budget=np.float32(budget),
         verify_cost=np.float32(cost),
         price=np.float32(0),
     )
-    env = SolveVerify(Rules(recorded=False, samples=4, verdicts=6))
-    states = jax.jit(jax.vmap(env.initial, (0, None)))(jax.vmap(jax.random.key)(params.seeds), params)
+    env = SolveVerify(samples=4, verdicts=6)
+    states = jax.jit(jax.vmap(env.start, (0, None)))(jax.vmap(jax.random.key)(params.seeds), params)
 
     def until_answered(state, action):
-        moved = env.transition(state, action, None, params)
+        moved = env.advance(state, action, params)
         return jax.tree.map(lambda old, new: jax.numpy.where(state.answered, old, new), state, moved)
 
     step = jax.jit(jax.vmap(until_answered))
