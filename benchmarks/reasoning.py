@@ -1,8 +1,8 @@
 """Test-time compute: environment steps a second at batch 1,024, as ratios to plain Python in the same run.
 
-A step is transition, reward, end and observation under actions drawn beforehand; whole episodes are played in one
+A step is advance, reward, end and observation under actions drawn beforehand; whole episodes are played in one
 compiled call, their beginnings included, and only steps before an episode's end count; two threads play half of the
-batch each. Plain Python is the tests' oracles (`tests/costmodels/*_oracle.py`), which play single episodes; around
+batch each. Plain Python is the tests' oracles (`tests/oracles/`), which play single episodes; around
 those of trees, children are drawn here. The goals are for two cores.
 """
 
@@ -42,14 +42,14 @@ def rate(env: Any, params: Any, script: Sequence[int] | None) -> float:
 
     @jax.jit
     def play(key: Any, script: Any) -> tuple[Any, ...]:
-        states = jax.vmap(env.initial, in_axes=(0, None))(jax.random.split(key, LANES // THREADS), params)
+        states = jax.vmap(env.start, in_axes=(0, None))(jax.random.split(key, LANES // THREADS), params)
 
         def lane(state: Any, action: Any) -> tuple[Any, ...]:
-            over = env.terminal(state, None, params)
-            moved = env.transition(state, action, None, params)
+            over = env.over(state, params)
+            moved = env.advance(state, action, params)
             moved = jax.tree.map(lambda old, new: old if old is new else jnp.where(over, old, new), state, moved)
-            reward = env.reward(state, action, moved, None, params)
-            return moved, ~over, reward, env.observation(moved, None, params)
+            reward = env.reward(state, moved, params)
+            return moved, ~over, reward, env.observation(moved, params)
 
         def step(states: Any, action: Any) -> tuple[Any, Any]:
             states, live, reward, observation = jax.vmap(lane)(states, action)
@@ -84,7 +84,7 @@ def plain_rate(play: Player) -> float:
 def best_of_n(problem: dsegym.Problem) -> Player:
     """Batches of the same questions in plain Python."""
     oracle, env, params = load_oracle("best_of_n_oracle"), problem.functional_env("decisions"), problem.params
-    first = jax.tree.map(np.asarray, env.initial(jax.random.key(0), params))
+    first = jax.tree.map(np.asarray, env.start(jax.random.key(0), params))
     columns = {name: getattr(first, name).tolist() for name in ("left", "right_left", "tokens_right", "tokens_wrong")}
     recorded = problem.options["data"] != "beta"
     budget = float(params.samples) * len(columns["left"])
@@ -105,7 +105,7 @@ def best_of_n(problem: dsegym.Problem) -> Player:
 def solve_verify(problem: dsegym.Problem) -> Player:
     """Problems of the same samples in plain Python."""
     oracle, env, params = load_oracle("solve_verify_oracle"), problem.functional_env("decisions"), problem.params
-    first = jax.tree.map(np.asarray, env.initial(jax.random.key(0), params))
+    first = jax.tree.map(np.asarray, env.start(jax.random.key(0), params))
     if problem.options["data"] == "humaneval":
         verdicts = (first.inclined[:, None].astype(np.int64) >> first.order[None]) & 1
     else:  # a verdict is luck there: drawn beforehand
@@ -164,7 +164,7 @@ def contexts(problem: dsegym.Problem) -> Player:
 def cascades(problem: dsegym.Problem) -> Player:
     """Batches of recorded questions in plain Python."""
     oracle, env, params = load_oracle("cascade_oracle"), problem.functional_env("decisions"), problem.params
-    chosen = np.asarray(env.initial(jax.random.key(0), params).chosen)
+    chosen = np.asarray(env.start(jax.random.key(0), params).chosen)
     columns = [np.asarray(leaf)[:, chosen].tolist() for leaf in (params.right, params.cost_tera, params.quantile)]
     mean, budget = params.mean_tera.tolist(), float(params.budget_tera) * len(chosen)
 
@@ -267,7 +267,7 @@ CASES: tuple[tuple[str, dict[str, str], str, Callable[[dsegym.Problem], Player]]
     ("TreeSearch", {"tree": "game24", "width": "32"}, SYNTHETIC, trees_of_luck),
     ("TreeSearch", {"tree": "game24_log"}, REPLAY, recorded_beams),
     ("ReasoningServe", {"tasks": "aime24"}, SYNTHETIC, services),
-    ("ReasoningServe", {"tasks": "gsm8k"}, REPLAY, cascades),
+    ("ReasoningCascade", {}, REPLAY, cascades),
     ("SleepTime", {}, SYNTHETIC, contexts),
 )
 

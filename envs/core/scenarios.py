@@ -40,6 +40,7 @@ BUILT_IN: Mapping[str, str] = {
     "dsegym/BatchBestOfN-v0": "dsegym.envs.reasoning.batch_best_of_n:SCENARIO",
     "dsegym/MemoryAllocation-v0": "dsegym.envs.memory.allocation:SCENARIO",
     "dsegym/MemoryMapping-v0": "dsegym.envs.memory.mapping:SCENARIO",
+    "dsegym/ReasoningCascade-v0": "dsegym.envs.reasoning.cascade:SCENARIO",
     "dsegym/ReasoningServe-v0": "dsegym.envs.reasoning.serve:SCENARIO",
     "dsegym/SleepTime-v0": "dsegym.envs.reasoning.sleep_time:SCENARIO",
     "dsegym/SocSchedulingStatic-v0": "dsegym.envs.soc.static:SCENARIO",

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...costmodels.diagram import Diagram, Rectangle
 
-__all__ = ["draw_batch", "draw_cascade", "draw_plan"]
+__all__ = ["draw_batch", "draw_plan"]
 
 _INSET = 0.1  # of a row, above and below what lies in it
 
@@ -61,31 +61,6 @@ def draw_batch(states: Sequence[Any], *, budget: float, unit: str, noisy: bool) 
         y_range=(0.0, float(count)),
         rectangles=found,
         y_ticks=_rows([str(place + 1) for place in range(count)]),
-    )
-
-
-def draw_cascade(states: Sequence[Any], *, budget: float, models: Sequence[str]) -> Diagram:
-    """A batch of questions, one row each, and the models that answered them; states of `Cascade`.
-
-    Args:
-        states: of the episode so far.
-        budget: of the batch, TFLOP.
-        models: their names.
-    """
-    found = []
-    for before, after in itertools.pairwise(states):
-        if after.runs > before.runs:
-            model = models[int(np.argmax(after.ran & ~before.ran))]
-            label = f"question {int(before.at) + 1}, {model}: {'right' if after.last else 'wrong'}"
-            found.append(_in_row(int(before.at), float(before.spent), float(after.spent), model, label))
-    last, count = states[-1], len(states[-1].chosen)
-    return Diagram(
-        title=f"a batch: {float(last.solved):.0f} of {count} questions answered right, {float(last.spent):,.0f} TFLOP",
-        x_label="budget (TFLOP)",
-        y_label="question",
-        x_range=(0.0, budget),
-        y_range=(0.0, float(count)),
-        rectangles=found,
     )
 
 

@@ -1,4 +1,4 @@
-"""A batch of dsegym/ReasoningServe-v0 with tasks=gsm8k, run by run in plain Python, and the best that hindsight can do.
+"""A batch of dsegym/ReasoningCascade-v0, run by run in plain Python, and the best that hindsight can do.
 
 Written from the rules in `envs/reasoning/cascade.py`'s docstring. Models and their rows are in the ladder's order.
 """

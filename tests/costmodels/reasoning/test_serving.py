@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from dsegym.costmodels.errors import UnknownNameError
 from dsegym.costmodels.reasoning.outcomes import gsm8k_models, gsm8k_verifier
+from dsegym.costmodels.reasoning.serving import bounds
 from dsegym.costmodels.reasoning.serving import model as serving
 from dsegym.costmodels.reasoning.serving.kinetics import ATTENTIONS, Attention, hardware
 
@@ -204,7 +205,7 @@ def test_merged_fronts_give_the_optimum_of_trying_every_combination(groups, budg
         for places in itertools.product(*(range(len(group)) for group in groups))
         if sum(group[place][0] for group, place in zip(groups, places, strict=True)) <= budget
     ]
-    best, picks = serving.pareto(costs, values, budget)
+    best, picks = bounds.pareto(costs, values, budget)
     if not every:
         assert best == -math.inf
         assert picks == ()
