@@ -23,7 +23,10 @@ INSTANCES = {
         {"program": "residual_tiny", "capacity": 0.5},
         {"program": "residual_tiny", "capacity": 0.5, "space": "msa"},
     ],
+    "dsegym/ReasoningServe-v0": [{}, {"levels": 3}],
     "dsegym/SocSchedulingStatic-v0": [{"graph": "top1"}],
+    "dsegym/SolveVerify-v0": [{"budget": 4}, {"data": "genrm", "budget": 4, "price": 0.1}],
+    "dsegym/TreeSearch-v0": [{"width": 4}, {"tree": "game24", "width": 4}, {"tree": "game24_log", "width": 3}],
 }
 CASES = [(name, options) for name in BUILT_IN for options in INSTANCES.get(name, [{}])]
 

@@ -1,16 +1,11 @@
 """dsegym/ReasoningCascade-v0: batches against plain Python, policies, the bound, its faces and options."""
 
-import warnings
-
 import cascade_oracle as oracle
-import gymnasium
 import jax
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env as gymnasium_check
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stable_baselines3.common.env_checker import check_env as stable_baselines3_check
 
 import dsegym
 from dsegym.agents.referee import Referee
@@ -43,16 +38,6 @@ def cascade():
 
 
 # --- Interfaces -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("form", ["decisions", slow("parametric")])
-@pytest.mark.parametrize("budget", ["20", slow("1")])
-def test_gymnasium_and_stable_baselines3_find_no_fault_with_the_environment(form, budget):
-    env = gymnasium.make(CASCADE, form=form, budget=budget)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        gymnasium_check(env.unwrapped, skip_render_check=True)
-        stable_baselines3_check(env.unwrapped, warn=True)
 
 
 def test_cascades_are_played_decision_by_decision_and_ranked_as_designs(cascade):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dsegym
-from dsegym.envs.core.policies import play
+from dsegym.envs.core.functional import play
 
 FAMILIES = {
     "batch": ("dsegym/BatchBestOfN-v0", {"data": "humaneval", "samples": "2", "questions": "8"}),
@@ -16,7 +16,7 @@ FAMILIES = {
     ),
     "problem": ("dsegym/SolveVerify-v0", {"data": "humaneval", "budget": "8"}),
     "tree": ("dsegym/TreeSearch-v0", {"tree": "steps", "width": "4"}),
-    "cascade": ("dsegym/ReasoningServe-v0", {"tasks": "gsm8k"}),
+    "cascade": ("dsegym/ReasoningCascade-v0", {}),
     "context": ("dsegym/SleepTime-v0", {}),
     "plan": ("dsegym/SubQuestionBudget-v0", {}),
 }
@@ -101,9 +101,8 @@ def test_a_designs_picture_is_its_first_episode_of_the_search(family):
     diagram, env, params = problem.diagram(design), problem.functional_env("decisions"), problem.params
     if family == "plan":  # a design's actions are tokens
         env = problem.functional_env("tokens")
-    key = jax.random.key(params.seeds[0])
-    episode = jax.jit(lambda design: play(env, lambda state: env.decide(design, state, params), key, params))
-    last = episode(design)
+    first = env.start(jax.random.fold_in(jax.random.key(params.seeds[0]), 0), params)
+    last = jax.jit(lambda design: play(env, first, lambda state, _: env.decide(design, state, params), params))(design)
     CHECKS[family](diagram, jax.tree.map(np.asarray, last), params)
     (left, right), (low, high) = diagram.x_range, diagram.y_range
     for each in diagram.rectangles:
@@ -117,7 +116,7 @@ def test_a_designs_picture_is_its_first_episode_of_the_search(family):
 def test_environments_say_what_is_synthetic_and_what_recorded(family):
     scenario, options = FAMILIES[family]
     notes = " ".join(gymnasium.make(scenario, **options).metadata["notes"]).lower()
-    recorded = options.get("data") == "humaneval" or options.get("tasks") == "gsm8k"
+    recorded = options.get("data") == "humaneval" or family == "cascade"
     assert ("recorded" if recorded else "synthetic") in notes
 
 

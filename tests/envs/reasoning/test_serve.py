@@ -1,12 +1,7 @@
 """Reasoning services: their Gymnasium faces, exact optima, baselines and options."""
 
-import warnings
-
-import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env as gymnasium_check
-from stable_baselines3.common.env_checker import check_env as stable_baselines3_check
 
 import dsegym
 from dsegym.costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
@@ -20,10 +15,6 @@ def make_problem(**options):
     return dsegym.make_problem(SERVE, **options)
 
 
-def slow(*values):
-    return pytest.param(*values, marks=pytest.mark.slow)
-
-
 def core_name(options):
     return "-".join(options.values()).replace("/", "_")
 
@@ -32,21 +23,6 @@ every_core_instance = pytest.mark.parametrize("options", CORE, ids=core_name)
 
 
 # --- Interfaces -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("form", "options"),
-    [
-        ("parametric", {}),
-        slow("sequential", {"levels": "3"}),
-    ],
-)
-def test_gymnasium_and_stable_baselines3_find_no_fault_with_the_environment(form, options):
-    env = gymnasium.make(SERVE, form=form, **options)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        gymnasium_check(env.unwrapped, skip_render_check=True)
-        stable_baselines3_check(env.unwrapped, warn=True)
 
 
 def test_configurations_are_played_as_designs():

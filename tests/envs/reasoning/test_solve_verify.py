@@ -1,15 +1,10 @@
 """dsegym/SolveVerify-v0: episodes against a plain Python problem, policies, yardsticks, bad input."""
 
-import warnings
-
-import gymnasium
 import jax
 import numpy as np
 import pytest
 import solve_verify_oracle as oracle
 from best_of_n_oracle import luck
-from gymnasium.utils.env_checker import check_env as gymnasium_check
-from stable_baselines3.common.env_checker import check_env as stable_baselines3_check
 
 import dsegym
 from dsegym.costmodels.errors import DsegymError
@@ -112,14 +107,6 @@ def test_a_policy_played_step_by_step_costs_what_the_cost_function_says(kind, ru
     )
 
 
-@every_kind
-def test_gymnasium_and_stable_baselines3_find_no_fault_with_the_environment(kind):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        gymnasium_check(gymnasium.make(ID, **KINDS[kind]).unwrapped, skip_render_check=True)
-        stable_baselines3_check(gymnasium.make(ID, **KINDS[kind]).unwrapped, warn=True)
-
-
 def test_self_consistency_takes_every_sample_and_single_sample_one():
     problem = problem_of("recorded")
     found = {
@@ -220,13 +207,6 @@ def test_the_best_fixed_allocation_is_no_worse_on_the_searchs_problems_than_the_
     fixed = problem.evaluate(problem.baselines["best_fixed"]()).objective[0]
     for name in ("best_of_n", "agreement_and_verdicts"):
         assert fixed <= problem.evaluate(problem.baselines[name]()).objective[0] + 1e-6
-
-
-def test_a_design_costs_the_same_alone_and_in_a_batch():
-    problem = problem_of("synthetic")
-    designs = problem.space.sample(np.random.default_rng(1), 20)
-    together = problem.evaluate(designs).objective
-    np.testing.assert_array_equal([problem.evaluate(design).objective[0] for design in designs[:5]], together[:5])
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,9 @@
 """dsegym/TreeSearch-v0: episodes against plain Python, policies, yardsticks, bad input."""
 
-import warnings
-
-import gymnasium
 import jax
 import numpy as np
 import pytest
 import tree_search_oracle as oracle
-from gymnasium.utils.env_checker import check_env as gymnasium_check
-from stable_baselines3.common.env_checker import check_env as stable_baselines3_check
 
 import dsegym
 from dsegym.costmodels.errors import DsegymError
@@ -117,14 +112,6 @@ def test_a_policy_played_step_by_step_costs_what_the_cost_function_says(kind, ru
     )
 
 
-@every_kind
-def test_gymnasium_and_stable_baselines3_find_no_fault_with_the_environment(kind):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        gymnasium_check(gymnasium.make(ID, **KINDS[kind]).unwrapped, skip_render_check=True)
-        stable_baselines3_check(gymnasium.make(ID, **KINDS[kind]).unwrapped, warn=True)
-
-
 def test_a_node_is_the_same_whatever_else_is_expanded():
     problem = problem_of("steps")
     _, _, initial, step = jitted(problem)
@@ -211,13 +198,6 @@ def test_no_rule_and_no_random_policy_beats_the_oracle_beyond_luck(options):
     assert problem.bound.value <= objective.min() + 0.02
     assert problem.reference.value == objective[0]
     assert problem.bound.value < problem.reference.value
-
-
-def test_a_design_costs_the_same_alone_and_in_a_batch():
-    problem = problem_of("steps")
-    designs = problem.space.sample(np.random.default_rng(1), 20)
-    together = problem.evaluate(designs).objective
-    np.testing.assert_array_equal([problem.evaluate(design).objective[0] for design in designs[:5]], together[:5])
 
 
 @pytest.mark.parametrize(
