@@ -32,9 +32,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 
+from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.reasoning.cascade import bounds, game
 from ...costmodels.reasoning.cascade.game import LADDER, NAMES, QUESTIONS, Metrics, Params, State
@@ -102,29 +102,29 @@ class ReasoningCascade(PolicyEnv[State, Params]):
         Feature("rest", meaning="budget left for each question left, over twice the mean one, clipped"),
     )
 
-    def start(self, key: jax.Array, params: Params) -> State:
+    def start(self, key: Array, params: Params) -> State:
         """A batch of the pool, nothing run."""
         return game.start(key, params)
 
-    def advance(self, state: State, action: jax.Array, params: Params) -> State:
+    def advance(self, state: State, action: Array, params: Params) -> State:
         """Runs a model, or leaves the question."""
         return game.advance(state, action, params)
 
-    def over(self, state: State, params: Params) -> jax.Array:
+    def over(self, state: State, params: Params) -> Array:
         """Whether all questions are left."""
         del params
         return state.at >= QUESTIONS
 
-    def reward(self, state: State, next_state: State, params: Params) -> jax.Array:
+    def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: 1 / Q when a question is left with a right answer."""
         del params
         return (next_state.solved - state.solved) / QUESTIONS
 
-    def legal(self, state: State, params: Params) -> jax.Array:
+    def legal(self, state: State, params: Params) -> Array:
         """bool[M + 1]: moving on, and the models that can run."""
         return jnp.concatenate([jnp.ones(1, bool), game.runnable(state, params)])
 
-    def observe(self, state: State, params: Params) -> Mapping[str, jax.Array]:
+    def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
         left, budget = QUESTIONS - state.at, game.budget_tera(params)
         rest = (budget - state.spent) / jnp.maximum(left, 1) / (2 * params.budget_tera)
@@ -137,7 +137,7 @@ class ReasoningCascade(PolicyEnv[State, Params]):
             "rest": jnp.clip(rest, 0.0, 1.0),
         }
 
-    def decide(self, design: jax.Array, state: State, params: Params) -> jax.Array:
+    def decide(self, design: Array, state: State, params: Params) -> Array:
         """The cascade of a design: the first model of its three that has not run, while answers are long.
 
         A model that cannot run, or that two steps name, is passed over; where none of the three can run on a fresh
@@ -169,7 +169,7 @@ class ReasoningCascade(PolicyEnv[State, Params]):
         del params
         return game.metrics(state)
 
-    def objective(self, metrics: Metrics) -> jax.Array:
+    def objective(self, metrics: Metrics) -> Array:
         """float32: 1 - accuracy."""
         return 1.0 - metrics.accuracy
 
@@ -178,7 +178,7 @@ class ReasoningCascade(PolicyEnv[State, Params]):
         del actions
         return draw_cascade(states, budget=float(game.budget_tera(params)))
 
-    def final_info(self, state: State, params: Params) -> dict[str, jax.Array]:
+    def final_info(self, state: State, params: Params) -> dict[str, Array]:
         """As of every policy family, and `illegal_actions`."""
         return {**super().final_info(state, params), "illegal_actions": state.illegal}
 

@@ -19,10 +19,10 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...costmodels.arrays import Array
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.errors import DsegymError
 from ...costmodels.reasoning.scores import cost_of_pass
@@ -121,7 +121,7 @@ def _space(models: Sequence[str], levels: int) -> DesignSpace:
     )
 
 
-def cost(design: jax.Array, params: Params) -> Evaluation:
+def cost(design: Array, params: Params) -> Evaluation:
     """Costs of one design; see the module's docstring."""
     metrics, spent = configurations.served(design, params)
     fits = spent <= params.budget_tera * (1 + SLACK)

@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.reasoning.verify import bounds, game, model
 from ...costmodels.reasoning.verify.game import ANSWER, SAMPLE, TOP, VERIFY, Metrics, Params, State
@@ -157,30 +158,30 @@ class SolveVerify(PolicyEnv[State, Params]):
         """As many steps as the cheaper action has room for, and the answer."""
         return max(self.samples, 1 + self.verdicts) + 1
 
-    def start(self, key: jax.Array, params: Params) -> State:
+    def start(self, key: Array, params: Params) -> State:
         """A problem, nothing sampled."""
         return game.start(self.samples, key, params)
 
-    def advance(self, state: State, action: jax.Array, params: Params) -> State:
+    def advance(self, state: State, action: Array, params: Params) -> State:
         """Samples, verifies or answers."""
         return game.advance(state, action, params)
 
-    def over(self, state: State, params: Params) -> jax.Array:
+    def over(self, state: State, params: Params) -> Array:
         """Whether it has answered."""
         del params
         return state.answered
 
-    def reward(self, state: State, next_state: State, params: Params) -> jax.Array:
+    def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: the answer's correctness, less what was paid."""
-        paid = jnp.multiply(params.price, next_state.spent - state.spent) / params.budget
+        paid = params.price * (next_state.spent - state.spent) / params.budget
         return jnp.where(next_state.answered, next_state.accuracy, 0.0) - paid
 
-    def legal(self, state: State, params: Params) -> jax.Array:
+    def legal(self, state: State, params: Params) -> Array:
         """bool[11]; the first answer is always legal, wrong where nothing was sampled."""
         sample, verify, answer = game.legal(state, params)
         return jnp.concatenate([sample[None], verify, answer])
 
-    def observe(self, state: State, params: Params) -> Mapping[str, jax.Array]:
+    def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
         ranked = state.ranked
         sample, verify, _ = game.legal(state, params)
@@ -198,7 +199,7 @@ class SolveVerify(PolicyEnv[State, Params]):
             "can_sample": sample,
         }
 
-    def decide(self, design: jax.Array, state: State, params: Params) -> jax.Array:
+    def decide(self, design: Array, state: State, params: Params) -> Array:
         """int32, the action of a design's policy: samples, verdicts on the largest groups in turn, then the rest."""
         chosen, ranked = SPACE.values(design), state.ranked
         first = jnp.maximum(jnp.floor(chosen["samples"] * params.budget * (1 + 1e-6)), 1)
@@ -222,7 +223,7 @@ class SolveVerify(PolicyEnv[State, Params]):
         """Costs of a problem that is answered."""
         return game.metrics(state, params)
 
-    def objective(self, metrics: Metrics) -> jax.Array:
+    def objective(self, metrics: Metrics) -> Array:
         """float32: 1 - accuracy, plus what was paid."""
         return game.failure(metrics)
 
@@ -231,14 +232,12 @@ class SolveVerify(PolicyEnv[State, Params]):
         del actions
         return draw_problem(states, budget=float(params.budget))
 
-    def final_info(self, state: State, params: Params) -> dict[str, jax.Array]:
+    def final_info(self, state: State, params: Params) -> dict[str, Array]:
         """As of every policy family, and `illegal_actions`."""
         return {**super().final_info(state, params), "illegal_actions": state.illegal}
 
 
-def _best(
-    chosen: Mapping[str, jax.Array], votes: jax.Array, verdicts: jax.Array, yes: jax.Array, tie: jax.Array
-) -> jax.Array:
+def _best(chosen: Mapping[str, Array], votes: Array, verdicts: Array, yes: Array, tie: Array) -> Array:
     """int32: the rank to answer with."""
     worths = {"none": jnp.ones(TOP), "share": (yes + 0.5) / (verdicts + 1), "count": yes + 0.01}
     by_place = jnp.stack([worths[str(name)] for name in SPACE["verdict_worth"].values])

@@ -27,10 +27,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.errors import DsegymError
 from ...costmodels.reasoning.tree import bounds, game, policies, trees
@@ -130,7 +130,7 @@ class TreeSearch(PolicyEnv[State, Params]):
     @property
     def action_space(self) -> MultiDiscrete:
         """A level for each slot."""
-        return MultiDiscrete(np.full(self.rules.slots, LEVELS), dtype=np.int32)
+        return MultiDiscrete(np.full(self.rules.slots, LEVELS), dtype=np.int32)  # pyright: ignore
 
     @property
     def features(self) -> Sequence[Feature]:
@@ -146,25 +146,25 @@ class TreeSearch(PolicyEnv[State, Params]):
             Feature("cache", meaning="nodes so far, summed over depths, over those of separate chains to the end"),
         )
 
-    def start(self, key: jax.Array, params: Params) -> State:
+    def start(self, key: Array, params: Params) -> State:
         """The root's children."""
         return game.start(self.rules, key, params)
 
-    def advance(self, state: State, action: jax.Array, params: Params) -> State:
+    def advance(self, state: State, action: Array, params: Params) -> State:
         """Keeps leaves and goes one depth down."""
         return game.advance(self.rules, state, action, params)
 
-    def over(self, state: State, params: Params) -> jax.Array:
+    def over(self, state: State, params: Params) -> Array:
         """Whether it has answered."""
         del params
         return state.depth > self.rules.depth
 
-    def reward(self, state: State, next_state: State, params: Params) -> jax.Array:
+    def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: success, less the cache's price."""
-        paid = jnp.multiply(params.price, next_state.cache - state.cache) / self.rules.most_cache
+        paid = params.price * (next_state.cache - state.cache) / self.rules.most_cache
         return next_state.success.astype(jnp.float32) - state.success - paid
 
-    def observe(self, state: State, params: Params) -> Mapping[str, jax.Array]:
+    def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
         del params
         nodes, slots = state.nodes, self.rules.slots
@@ -182,7 +182,7 @@ class TreeSearch(PolicyEnv[State, Params]):
             "cache": state.cache / self.rules.most_cache,
         }
 
-    def decide(self, design: jax.Array, state: State, params: Params) -> jax.Array:
+    def decide(self, design: Array, state: State, params: Params) -> Array:
         """int32[K]: the levels that the policy of a design gives to the slots."""
         del params
         chosen, there, value = SPACE.values(design), state.nodes.there, state.nodes.value
@@ -213,16 +213,16 @@ class TreeSearch(PolicyEnv[State, Params]):
         """Costs of a finished search."""
         return game.metrics(self.rules, state, params)
 
-    def objective(self, metrics: Metrics) -> jax.Array:
+    def objective(self, metrics: Metrics) -> Array:
         """float32: 1 - success, plus the cache's price."""
         return game.failure(metrics)
 
-    def drawing(self, states: Sequence[State], actions: Sequence[jax.Array], params: Params) -> Diagram:
+    def drawing(self, states: Sequence[State], actions: Sequence[Array], params: Params) -> Diagram:
         """The leaves of each depth."""
         del params
         return draw_search(self.rules, states, actions)
 
-    def final_info(self, state: State, params: Params) -> dict[str, jax.Array]:
+    def final_info(self, state: State, params: Params) -> dict[str, Array]:
         """As of every policy family, and `illegal_actions`."""
         return {**super().final_info(state, params), "illegal_actions": state.illegal}
 

@@ -6,16 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...arrays import Array
 from . import game
 
 __all__ = ["best_known_correctness", "oracle_correctness", "oracle_metrics"]
 
 
 @jax.jit
-def _chosen(params: game.Params) -> jax.Array:
+def _chosen(params: game.Params) -> Array:
     """int32[E, Q]: the questions of the batches of an instance's seeds."""
 
-    def batch(seed: jax.Array) -> jax.Array:
+    def batch(seed: Array) -> Array:
         return game.start(jax.random.fold_in(jax.random.key(seed), 0), params).chosen
 
     return jax.vmap(batch)(jnp.asarray(params.seeds))

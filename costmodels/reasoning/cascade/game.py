@@ -53,9 +53,9 @@ NAMES = ("2B", "8B", "9B", "27B", "70B", "405B")
 class Metrics(NamedTuple):
     """Of a batch, averaged over batches. Scalars, float32."""
 
-    accuracy: jax.Array
-    cost_tflop: jax.Array  # a question
-    runs_per_question: jax.Array
+    accuracy: Array
+    cost_tflop: Array  # a question
+    runs_per_question: Array
 
 
 class Params(NamedTuple):
@@ -73,14 +73,14 @@ class Params(NamedTuple):
 class State(NamedTuple):
     """Where a batch stands. Scalars if not said otherwise."""
 
-    chosen: jax.Array  # int32[Q], places of the questions in the pool
-    at: jax.Array  # int32, the question that is asked; Q at the end
-    ran: jax.Array  # bool[M], on this question
-    last: jax.Array  # bool, whether the last answer is right
-    spent: jax.Array  # float32, TFLOP
-    solved: jax.Array  # float32, questions
-    runs: jax.Array  # float32
-    illegal: jax.Array  # int32, actions so far that were not legal
+    chosen: Array  # int32[Q], places of the questions in the pool
+    at: Array  # int32, the question that is asked; Q at the end
+    ran: Array  # bool[M], on this question
+    last: Array  # bool, whether the last answer is right
+    spent: Array  # float32, TFLOP
+    solved: Array  # float32, questions
+    runs: Array  # float32
+    illegal: Array  # int32, actions so far that were not legal
 
 
 def params_of(split: str, seeds: np.ndarray, budget_tflop: float) -> Params:
@@ -112,7 +112,7 @@ def params_of(split: str, seeds: np.ndarray, budget_tflop: float) -> Params:
     )
 
 
-def start(key: jax.Array, params: Params) -> State:
+def start(key: Array, params: Params) -> State:
     """A batch of the pool, nothing run."""
     there = jnp.asarray(params.there)
     luck = uniform(jax.random.bits(key), jnp.arange(len(there)))
@@ -130,17 +130,17 @@ def start(key: jax.Array, params: Params) -> State:
     )
 
 
-def here(table: Array, state: State) -> jax.Array:
+def here(table: Array, state: State) -> Array:
     """[M]: the column of a table [M, P] of the question that is asked."""
     return jnp.asarray(table)[:, state.chosen[jnp.minimum(state.at, QUESTIONS - 1)]]
 
 
-def budget_tera(params: Params) -> jax.Array:
+def budget_tera(params: Params) -> Array:
     """float32, TFLOP: of a batch."""
     return jnp.asarray(params.budget_tera) * QUESTIONS
 
 
-def runnable(state: State, params: Params) -> jax.Array:
+def runnable(state: State, params: Params) -> Array:
     """bool[M]: models that have not answered this question and whose mean cost is affordable."""
     fits = state.spent + jnp.asarray(params.mean_tera) <= budget_tera(params) * (1 + 1e-6)
     return ~state.ran & fits & (state.at < QUESTIONS)

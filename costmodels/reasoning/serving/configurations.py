@@ -38,12 +38,12 @@ SLACK = 1e-6  # of the budget, for rounding
 class Metrics(NamedTuple):
     """Means over questions. Scalars, float32."""
 
-    coverage: jax.Array
-    cost_teflop: jax.Array  # key-value reads included
-    cost_tflop: jax.Array  # arithmetic alone
-    time_s: jax.Array  # eFLOPs over the hardware's peak
-    kv_share: jax.Array  # of eFLOPs
-    tokens: jax.Array
+    coverage: Array
+    cost_teflop: Array  # key-value reads included
+    cost_tflop: Array  # arithmetic alone
+    time_s: Array  # eFLOPs over the hardware's peak
+    kv_share: Array  # of eFLOPs
+    tokens: Array
 
 
 class Params(NamedTuple):
@@ -73,7 +73,7 @@ class Configurations(NamedTuple):
 def _served(levels: int, indices: Array, task: Task, attention: Attention, intensity: Array) -> Served:
     """Leaves [C, levels] of configurations int32[C, 4]."""
 
-    def one(index: jax.Array, theta: jax.Array) -> Served:
+    def one(index: Array, theta: Array) -> Served:
         return serve(
             task,
             theta,
@@ -101,7 +101,7 @@ def configurations_of(task_name: str, machine: Hardware, levels: int) -> Configu
     return Configurations(indices, coverage, eflop, flop, rows.swapaxes(0, 1).reshape(-1, len(_COLUMNS)))
 
 
-def served(design: jax.Array, params: Params) -> tuple[Metrics, jax.Array]:
+def served(design: Array, params: Params) -> tuple[Metrics, Array]:
     """What a design does, and what it costs as the budget counts, TFLOP of a question; pure JAX.
 
     It looks configurations up: an outcome is a mean over many difficulties and lengths, too dear for every step.

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...arrays import Array
 from . import game, policies
 
 __all__ = ["KEEPS", "Oracle", "oracle"]
@@ -23,17 +24,17 @@ class Oracle(NamedTuple):
     metrics: game.Metrics
 
 
-def _decide(state: game.State, keep: jax.Array) -> jax.Array:
+def _decide(state: game.State, keep: Array) -> Array:
     """int32[K]: levels that keep the `keep` best-valued leaves of those that can still be right, or the best leaf."""
     wanted = policies.beam(state.nodes.value, state.nodes.there & state.nodes.good, keep) > 0
     return jnp.where(wanted, game.LEVELS - 1, 0)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _searches(rules: game.Rules, params: game.Params) -> tuple[jax.Array, game.Metrics]:
+def _searches(rules: game.Rules, params: game.Params) -> tuple[Array, game.Metrics]:
     """Failures and metrics, leaves float32[KEEPS, E]."""
 
-    def search(keep: jax.Array, seed: jax.Array) -> tuple[jax.Array, game.Metrics]:
+    def search(keep: Array, seed: Array) -> tuple[Array, game.Metrics]:
         state = game.start(rules, jax.random.fold_in(jax.random.key(seed), 0), params)
 
         def step(state: game.State, _: None) -> tuple[game.State, None]:

@@ -70,11 +70,11 @@ class Rules(NamedTuple):
 class Metrics(NamedTuple):
     """Of a search, averaged over searches. Scalars, float32."""
 
-    success: jax.Array
-    cache_share: jax.Array  # of what as many separate chains would take
-    cache_nodes: jax.Array  # summed over depths
-    decode_s: jax.Array  # to generate all steps: weights and cache read once a token
-    price_paid: jax.Array
+    success: Array
+    cache_share: Array  # of what as many separate chains would take
+    cache_nodes: Array  # summed over depths
+    decode_s: Array  # to generate all steps: weights and cache read once a token
+    price_paid: Array
 
 
 class Params(NamedTuple):
@@ -88,15 +88,15 @@ class Params(NamedTuple):
 class State(NamedTuple):
     """Where a search stands. Scalars if not said otherwise."""
 
-    seed: jax.Array  # uint32
-    puzzle: jax.Array  # int32, of the split
-    difficulty: jax.Array  # float32, of `steps`
-    depth: jax.Array  # int32, of the leaves, from 1; D + 1 at the end
+    seed: Array  # uint32
+    puzzle: Array  # int32, of the split
+    difficulty: Array  # float32, of `steps`
+    depth: Array  # int32, of the leaves, from 1; D + 1 at the end
     nodes: trees.Nodes  # leaves [K]
-    path: jax.Array  # uint32[K], slots of a leaf's ancestors and of itself, five bits each: `unpacked`
-    cache: jax.Array  # float32, nodes summed over depths
-    success: jax.Array  # bool
-    illegal: jax.Array  # int32, actions so far that were not legal
+    path: Array  # uint32[K], slots of a leaf's ancestors and of itself, five bits each: `unpacked`
+    cache: Array  # float32, nodes summed over depths
+    success: Array  # bool
+    illegal: Array  # int32, actions so far that were not legal
 
 
 _TABLES: Mapping[str, Callable[[str], Table]] = {
@@ -111,7 +111,7 @@ def params_of(tree: str, split: str, seeds: np.ndarray, price: float) -> Params:
     return Params(seeds, _TABLES[tree](split), np.asarray(price, np.float32))
 
 
-def start(rules: Rules, key: jax.Array, params: Params) -> State:
+def start(rules: Rules, key: Array, params: Params) -> State:
     """The root's children."""
     seed = jax.random.bits(key)
     slots = jnp.arange(rules.slots)
@@ -142,7 +142,7 @@ def start(rules: Rules, key: jax.Array, params: Params) -> State:
 
 
 def _generated(
-    rules: Rules, state: State, parents: jax.Array, number: jax.Array, depth: jax.Array, table: trees.Hands24 | None
+    rules: Rules, state: State, parents: Array, number: Array, depth: Array, table: trees.Hands24 | None
 ) -> State:
     """The leaves of a depth, given each slot's parent and which child of it the slot is."""
     # What a child inherits, in one word: gathers are what a step's time goes to.
@@ -158,7 +158,7 @@ def _generated(
     return _placed(rules, state, nodes, taken >> 2, depth)
 
 
-def _recorded(rules: Rules, state: State, kept: jax.Array, depth: jax.Array, table: trees.Log) -> State:
+def _recorded(rules: Rules, state: State, kept: Array, depth: Array, table: trees.Log) -> State:
     """The best-valued recorded children of the kept nodes."""
     at = jnp.minimum(depth, rules.depth) - 1
     there, parent, good, value = (
@@ -178,12 +178,12 @@ def _recorded(rules: Rules, state: State, kept: jax.Array, depth: jax.Array, tab
     return _placed(rules, state, nodes, state.path[parents], depth)
 
 
-def _placed(rules: Rules, state: State, nodes: trees.Nodes, path: jax.Array, depth: jax.Array) -> State:
+def _placed(rules: Rules, state: State, nodes: trees.Nodes, path: Array, depth: Array) -> State:
     own = jnp.arange(rules.slots, dtype=jnp.uint32) << (_SLOT_BITS * (depth - 1)).astype(jnp.uint32)
     return state._replace(nodes=nodes, path=jnp.where(depth <= rules.depth, path | own, path), depth=depth)
 
 
-def kept_weights(rules: Rules, state: State, action: Array) -> tuple[jax.Array, jax.Array]:
+def kept_weights(rules: Rules, state: State, action: Array) -> tuple[Array, Array]:
     """Weights of the slots under an action, float32[K], 0 where a leaf is dropped; and whether it is legal, bool.
 
     Levels that are none count as the nearest. Where nothing is kept, the best-valued leaf is; of recorded leaves the
@@ -222,7 +222,7 @@ def advance(rules: Rules, state: State, action: Array, params: Params) -> State:
     return _generated(rules, moved, parents, number, depth, params.table)
 
 
-def _answer(rules: Rules, state: State, kept: jax.Array) -> jax.Array:
+def _answer(rules: Rules, state: State, kept: Array) -> Array:
     """bool: whether the answer is right: any kept leaf that makes 24; or the kept step of the largest value."""
     good = kept & state.nodes.there & state.nodes.good
     if rules.tree != "steps":
@@ -230,13 +230,13 @@ def _answer(rules: Rules, state: State, kept: jax.Array) -> jax.Array:
     return good[jnp.argmax(jnp.where(kept & state.nodes.there, state.nodes.value, -1.0))]
 
 
-def slot_at(path: jax.Array, depth: jax.Array | int) -> jax.Array:
+def slot_at(path: Array, depth: Array | int) -> Array:
     """int32[K]: the slot of each leaf's ancestor of a depth, or of itself; `path` is of a `State`."""
     shift = jnp.asarray(_SLOT_BITS * (depth - 1)).astype(jnp.uint32)
     return ((path >> shift) & jnp.uint32(MOST_WIDTH - 1)).astype(jnp.int32)
 
 
-def unpacked(rules: Rules, path: jax.Array) -> jax.Array:
+def unpacked(rules: Rules, path: Array) -> Array:
     """int32[K, D]: slots of the leaves' ancestors and of themselves; `path` is of a `State`."""
     return jnp.stack([slot_at(path, at) for at in range(1, rules.depth + 1)], axis=1)
 
@@ -250,10 +250,10 @@ def metrics(rules: Rules, state: State, params: Params) -> Metrics:
         cache_share=share,
         cache_nodes=state.cache,
         decode_s=TOKENS_PER_STEP * read / BANDWIDTH_BYTES_S,
-        price_paid=jnp.multiply(params.price, share),
+        price_paid=params.price * share,
     )
 
 
-def failure(found: Metrics) -> jax.Array:
+def failure(found: Metrics) -> Array:
     """float32: 1 - success, plus the cache's price."""
     return 1.0 - found.success + found.price_paid

@@ -8,16 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...arrays import Array
 from . import game
 
 __all__ = ["coverage", "least_failure", "oracle_metrics"]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _right(samples: int, params: game.Params) -> jax.Array:
+def _right(samples: int, params: game.Params) -> Array:
     """bool[E, S], whether the samples of each problem are right."""
 
-    def problem(seed: jax.Array) -> jax.Array:
+    def problem(seed: Array) -> Array:
         return game.start(samples, jax.random.fold_in(jax.random.key(seed), 0), params).right
 
     return jax.vmap(problem)(jnp.asarray(params.seeds))

@@ -54,11 +54,11 @@ _PROBLEM, _ORDER, _RIGHT, _WRONG, _VERDICT, _TIE, _NOISE, _TEST = range(8)
 class Metrics(NamedTuple):
     """Of a problem, averaged over problems. Scalars, float32."""
 
-    accuracy: jax.Array
-    spent_samples: jax.Array  # samples + lambda x verdicts
-    samples: jax.Array
-    verdicts: jax.Array
-    price_paid: jax.Array  # price x spent share
+    accuracy: Array
+    spent_samples: Array  # samples + lambda x verdicts
+    samples: Array
+    verdicts: Array
+    price_paid: Array  # price x spent share
 
 
 class Recorded(NamedTuple):
@@ -99,23 +99,23 @@ class Params(NamedTuple):
 class State(NamedTuple):
     """Where a problem stands. Scalars if not said otherwise."""
 
-    seed: jax.Array  # uint32
-    answers: jax.Array  # int32[S], the groups of the samples to come
-    right: jax.Array  # bool[S]
-    inclined: jax.Array  # float32[K], logits of yes (synthetic); or uint32[K], tests passed (recorded)
-    order: jax.Array  # int32[TESTS], the order of tests (recorded)
-    most: jax.Array  # int32, verdicts on a group at most
-    votes: jax.Array  # float32[K]
-    members_right: jax.Array  # float32[K], votes of samples that are right
-    verdicts: jax.Array  # float32[K]
-    yes: jax.Array  # float32[K]
-    tie: jax.Array  # float32[K], below 1: luck that breaks ties
-    ranked: jax.Array  # int32[TOP], the largest groups; ties by luck
-    samples: jax.Array  # int32
-    spent: jax.Array  # float32
-    answered: jax.Array  # bool
-    accuracy: jax.Array  # float32, of the answer
-    illegal: jax.Array  # int32, actions so far that were not legal
+    seed: Array  # uint32
+    answers: Array  # int32[S], the groups of the samples to come
+    right: Array  # bool[S]
+    inclined: Array  # float32[K], logits of yes (synthetic); or uint32[K], tests passed (recorded)
+    order: Array  # int32[TESTS], the order of tests (recorded)
+    most: Array  # int32, verdicts on a group at most
+    votes: Array  # float32[K]
+    members_right: Array  # float32[K], votes of samples that are right
+    verdicts: Array  # float32[K]
+    yes: Array  # float32[K]
+    tie: Array  # float32[K], below 1: luck that breaks ties
+    ranked: Array  # int32[TOP], the largest groups; ties by luck
+    samples: Array  # int32
+    spent: Array  # float32
+    answered: Array  # bool
+    accuracy: Array  # float32, of the answer
+    illegal: Array  # int32, actions so far that were not legal
 
 
 def recorded(split: str) -> Recorded:
@@ -145,7 +145,7 @@ def synthetic(verifier: Verifier = PRESET) -> Synthetic:
     )
 
 
-def start(samples: int, key: jax.Array, params: Params) -> State:
+def start(samples: int, key: Array, params: Params) -> State:
     """A problem, nothing sampled; `samples` is S."""
     seed, source = jax.random.bits(key), params.source
     groups, draws = jnp.arange(GROUPS if isinstance(source, Recorded) else ANSWERS), jnp.arange(samples)
@@ -191,7 +191,7 @@ def start(samples: int, key: jax.Array, params: Params) -> State:
     )
 
 
-def legal(state: State, params: Params) -> tuple[jax.Array, jax.Array, jax.Array]:
+def legal(state: State, params: Params) -> tuple[Array, Array, Array]:
     """Whether a sample is possible, bool; which ranks can be verified and which answered with, bool[TOP].
 
     The first answer always is legal, wrong where nothing was sampled.
@@ -236,7 +236,7 @@ def advance(state: State, action: Array, params: Params) -> State:
     )
 
 
-def _verdict(state: State, group: jax.Array, source: Source) -> jax.Array:
+def _verdict(state: State, group: Array, source: Source) -> Array:
     """float32: the next verdict on a group, 1 for yes."""
     number = state.verdicts[group].astype(jnp.int32)
     if isinstance(source, Recorded):
@@ -254,22 +254,22 @@ def metrics(state: State, params: Params) -> Metrics:
         spent_samples=state.spent,
         samples=state.samples.astype(jnp.float32),
         verdicts=jnp.sum(state.verdicts),
-        price_paid=jnp.multiply(params.price, state.spent) / params.budget,
+        price_paid=params.price * state.spent / params.budget,
     )
 
 
-def failure(found: Metrics) -> jax.Array:
+def failure(found: Metrics) -> Array:
     """float32: 1 - accuracy, plus what was paid."""
     return 1.0 - found.accuracy + found.price_paid
 
 
-def _shuffled(luck: jax.Array) -> jax.Array:
+def _shuffled(luck: Array) -> Array:
     """int32[N], N at most 128: places in the order of their luck, float32[N]; one key of 32 bits sorts the fastest."""
     keys = ((luck * 2**24).astype(jnp.uint32) << 7) | jnp.arange(len(luck), dtype=jnp.uint32)
-    return (jax.lax.sort(keys) & 127).astype(jnp.int32)
+    return (jax.lax.sort(jnp.asarray(keys)) & 127).astype(jnp.int32)
 
 
-def _largest(votes: jax.Array, tie: jax.Array) -> jax.Array:
+def _largest(votes: Array, tie: Array) -> Array:
     """int32[TOP]: the groups of most votes, float32[K]; ties by luck, float32[K]. K at most 64, votes at most 127."""
     keys = (votes.astype(jnp.uint32) << 25) | ((tie * 2**19).astype(jnp.uint32) << 6)
     keys = keys | (63 - jnp.arange(len(votes), dtype=jnp.uint32))
