@@ -18,6 +18,11 @@ from dsegym.testing import BrokenContract, check_agent, check_scenario
 # Instances that are quick to make and to play; of the scenarios that are not named, the defaults.
 INSTANCES = {
     "dsegym/AcceleratorSizing-v0": [{"workload": "alexnet"}, {"workload": "alexnet", "objective": "target"}],
+    "dsegym/BatchBestOfN-v0": [
+        {"questions": 8, "samples": 2},
+        {"questions": 8, "samples": 2, "data": "humaneval", "cost": "tokens", "rounds": 2},
+        {"questions": 8, "samples": 2, "verifier": "0.8/0.3", "hint": "none"},
+    ],
     "dsegym/MemoryAllocation-v0": [{"instance": "uniform_16_1"}],
     "dsegym/MemoryMapping-v0": [
         {"program": "residual_tiny", "capacity": 0.5},

@@ -37,6 +37,7 @@ __all__ = [
     "alfworld",
     "bits",
     "dataset_names",
+    "dataset_rows",
     "game24_nodes",
     "gsm8k_models",
     "gsm8k_verifier",
@@ -416,3 +417,20 @@ def _positive(word: str, where: str) -> float:
     if not 0 < value <= 1e9:
         raise InvalidWorkloadError(f"{where} is '{word}'; a number above 0, at most 1e9, is allowed.")
     return value
+
+
+def dataset_rows() -> list[dict[str, object]]:
+    """The shipped data sets, a row each, for people."""
+    return [
+        {
+            "data": name,
+            "problems": len(found),
+            "train": len(found.split("train")),
+            "test": len(found.split("test")),
+            "attempts": int(found.attempts.min()),
+            "solved at once": round(float((found.successes / found.attempts).mean()), 3),
+            "source": found.source,
+        }
+        for name in dataset_names()
+        for found in [load_outcomes(name)]
+    ]

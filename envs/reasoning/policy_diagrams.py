@@ -10,11 +10,9 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ...costmodels.diagram import Diagram, Rectangle
 
-__all__ = ["draw_batch", "draw_plan"]
+__all__ = ["draw_plan"]
 
 _INSET = 0.1  # of a row, above and below what lies in it
 
@@ -25,43 +23,6 @@ def _rows(names: Sequence[str]) -> tuple[tuple[float, str], ...]:
 
 def _in_row(row: int, start: float, end: float, kind: str, label: str) -> Rectangle:
     return Rectangle(start, row + _INSET, end - start, 1 - 2 * _INSET, kind, label)
-
-
-def draw_batch(states: Sequence[Any], *, budget: float, unit: str, noisy: bool) -> Diagram:
-    """A batch of questions, one row each; states of `BatchBestOfN`.
-
-    Args:
-        states: of the episode so far.
-        budget: of the batch.
-        unit: of the budget.
-        noisy: whether the verifier errs.
-    """
-    found = []
-    for before, after in itertools.pairwise(states):
-        tried = after.attempts - before.attempts
-        if not tried.any():
-            continue  # nothing was affordable
-        question = int(tried.argmax())
-        kind = "right" if after.right[question] > before.right[question] else "wrong"
-        if noisy:
-            accepted = [
-                float(each.accepted_right[question] + each.accepted_wrong[question]) for each in (before, after)
-            ]
-            kind = f"{kind}, {'accepted' if accepted[1] > accepted[0] else 'rejected'}"
-        label = f"question {question + 1}, sample {int(after.attempts[question])}: {kind}"
-        found.append(_in_row(question, float(before.spent), float(after.spent), kind, label))
-    last = states[-1]
-    count = len(last.attempts)
-    solved = int(np.sum(last.right > 0))
-    return Diagram(
-        title=f"a batch: {solved} of {count} questions have a right sample, {float(last.spent):,.0f} {unit} spent",
-        x_label=f"budget ({unit})",
-        y_label="question",
-        x_range=(0.0, budget),
-        y_range=(0.0, float(count)),
-        rectangles=found,
-        y_ticks=_rows([str(place + 1) for place in range(count)]),
-    )
 
 
 def draw_plan(states: Sequence[Any]) -> Diagram:

@@ -41,7 +41,7 @@ def starts(params, seeds):
     """The states after `initial`, one of each seed, as the cost function draws them."""
     env = make_problem().functional_env("decisions")
     keys = [jax.random.fold_in(jax.random.key(seed), 0) for seed in seeds]
-    return [jax.tree.map(np.asarray, env.initial(key, params)) for key in keys]
+    return [jax.tree.map(np.asarray, env.start(key, params)) for key in keys]
 
 
 def context_of(state):
@@ -145,9 +145,9 @@ def test_policies_played_step_by_step_are_the_oracles_and_cost_what_the_cost_fun
     cost = jax.jit(problem.cost)
     for design, seed, state in zip(designs, seeds, starts(problem.params, seeds), strict=True):
         env.reset(seed=0)
-        env._state, rewards, terminated = jax.tree.map(np.asarray, state), [], False
+        env.state, rewards, terminated = jax.tree.map(np.asarray, state), [], False
         while not terminated:
-            action = int(decide(np.asarray(design), env._state, problem.params))
+            action = int(decide(np.asarray(design), env.state, problem.params))
             observation, reward, terminated, truncated, info = env.step(action)
             rewards.append(reward)
             assert observation in env.observation_space
@@ -204,7 +204,7 @@ def test_the_budget_of_a_context_is_hard(options):
 def test_observations_show_the_hints_and_the_budget_and_not_what_is_hidden(problem):
     env = FunctionalGymnasiumEnv(problem, "decisions")
     observation, info = env.reset(seed=4)
-    state, budget, mean = env._state, float(problem.params.budget_tokens), float(problem.params.mean_queries)
+    state, budget, mean = env.state, float(problem.params.budget_tokens), float(problem.params.mean_queries)
     assert info == {}
     even = budget / mean / 10 / 1000
     np.testing.assert_allclose(observation, [float(state.hint), 0, 0, 1, 0, 0, even, 0], rtol=1e-5)
@@ -215,8 +215,8 @@ def test_observations_show_the_hints_and_the_budget_and_not_what_is_hidden(probl
     np.testing.assert_allclose(observation, [float(state.hint), 1, 0, 0.6, 0.4, hint, 0.6 * even, worth], rtol=1e-4)
     # Nothing moves but the budget and the hint if the hidden values were others.
     functional = problem.functional_env("decisions")
-    other = env._state._replace(predictability=np.float32(0.123), accuracy=np.float32(0.5))
-    np.testing.assert_array_equal(functional.observation(other, None, problem.params), observation)
+    other = env.state._replace(predictability=np.float32(0.123), accuracy=np.float32(0.5))
+    np.testing.assert_array_equal(functional.observation(other, problem.params), observation)
 
 
 def test_what_a_context_hides_does_not_depend_on_what_was_done():
@@ -224,11 +224,11 @@ def test_what_a_context_hides_does_not_depend_on_what_was_done():
     problem = make_problem(budget="32000")
     functional = problem.functional_env("decisions")
     start = starts(problem.params, [5])[0]
-    a = functional.transition(start, 0, None, problem.params)
-    b = functional.transition(start, 20, None, problem.params)
+    a = functional.advance(start, 0, problem.params)
+    b = functional.advance(start, 20, problem.params)
     for _ in range(3):
-        a, b = (functional.transition(each, action, None, problem.params) for each, action in ((a, 3), (b, 7)))
-        shown = [float(functional.observation(each, None, problem.params)[5]) for each in (a, b)]
+        a, b = (functional.advance(each, action, problem.params) for each, action in ((a, 3), (b, 7)))
+        shown = [float(functional.observation(each, problem.params)[5]) for each in (a, b)]
         assert shown[0] == shown[1] != 0
     assert a.queries == b.queries
 
@@ -237,7 +237,7 @@ def test_actions_beyond_the_last_count_as_the_last(problem):
     functional = problem.functional_env("decisions")
     start = starts(problem.params, [6])[0]
     for wrong, nearest in ((99, 20), (-3, 0)):
-        given, expected = (functional.transition(start, action, None, problem.params) for action in (wrong, nearest))
+        given, expected = (functional.advance(start, action, problem.params) for action in (wrong, nearest))
         jax.tree.map(np.testing.assert_array_equal, given, expected)
 
 

@@ -73,7 +73,7 @@ def beginning(problem):
     @jax.jit
     def begin(seed):
         key = jax.random.fold_in(jax.random.key(seed), 0)
-        return env.initial(key, problem.params), jax.random.bits(key, (), np.uint32)
+        return env.start(key, problem.params), jax.random.bits(key, (), np.uint32)
 
     return begin
 
@@ -81,7 +81,7 @@ def beginning(problem):
 def start(env, seed):
     """Puts a Gymnasium environment at the start of the episode of a seed, and gives the oracle's plan."""
     env.reset(seed=0)
-    env._state, word = beginning(env.problem)(np.uint32(seed))
+    env.state, word = beginning(env.problem)(np.uint32(seed))
     return oracle.draw(int(word))
 
 
@@ -152,7 +152,7 @@ def test_the_baselines_are_exactly_the_heuristics_that_they_are_named_after():
     problem = make_problem()
     env = SubQuestionBudget("clamped")
     decide = jax.jit(env.decide)
-    move = jax.jit(lambda state, tokens: env.transition(state, tokens, None, problem.params))
+    move = jax.jit(lambda state, tokens: env.advance(state, tokens, problem.params))
     chosen = {name: problem.baselines[name]() for name in (*RELEASED, "uniform", "remaining")}
     for seed in seeds_of(SEARCH, 24):
         state, word = beginning(problem)(seed)
@@ -196,7 +196,7 @@ def test_a_policy_played_step_by_step_gives_what_its_cost_on_the_same_episode_is
         start(env, seed)
         terminated, total, info = False, 0.0, {}
         while not terminated:
-            _, reward, terminated, _, info = env.step(int(decide(design, env._state)))
+            _, reward, terminated, _, info = env.step(int(decide(design, env.state)))
             total += reward
         # As many episodes as the problem has, so that the compiled program serves, all of them this one.
         cost = problem._evaluate_with(problem.params._replace(seeds=np.full(EPISODES, seed, np.uint32)), design)
@@ -219,7 +219,7 @@ def test_decisions_are_twentieths_of_what_is_left_as_the_oracle_plays_them(utili
             observation, reward, terminated, truncated, info = env.step(actions[j])
             left -= expected.tokens[j]
             assert observation in env.observation_space
-            assert int(env._state.left_tokens) == left
+            assert int(env.state.left_tokens) == left
             assert reward == pytest.approx(expected.rewards[j], abs=1e-4)
             assert (terminated, truncated) == (j == n - 1, False)
             shown = [
@@ -247,9 +247,9 @@ def test_the_budget_is_hard_and_under_sum_nobody_goes_without():
             plan = start(env, seed)
             budget, spent = oracle.BUDGETS[plan.level], []
             for _ in range(len(plan)):
-                before = int(env._state.left_tokens)
+                before = int(env.state.left_tokens)
                 env.step(env.action_space.n - 1)
-                spent.append(before - int(env._state.left_tokens))
+                spent.append(before - int(env.state.left_tokens))
             floor = least * (budget // (10 * len(plan)))
             assert sum(spent) == budget
             assert min(spent) >= floor
@@ -263,7 +263,7 @@ def test_actions_beyond_the_last_count_as_the_nearest():
         for action in (wrong, nearest):
             start(env, 4)
             env.step(action)
-            left.append(int(env._state.left_tokens))
+            left.append(int(env.state.left_tokens))
         assert left[0] == left[1]
 
 
@@ -300,7 +300,7 @@ def test_what_a_plan_hides_does_not_depend_on_what_is_done():
         start(env, 3)
         for _ in range(len(plan)):
             env.step(action)
-        n, hidden = len(plan), env._state.plan
+        n, hidden = len(plan), env.state.plan
         np.testing.assert_allclose(hidden.scale_tokens[:n] ** hidden.ease[:n], plan.c, rtol=1e-3)
         np.testing.assert_allclose(hidden.aleatoric[:n], plan.u, rtol=1e-4, atol=1e-7)
 
