@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .schedulers import LEVEL_BUDGETS_TOKENS, LEVEL_PROBLEMS, MEASURED_CREDITS, MOST
-from .sleep import WIDTH, random
+from .sleep.model import WIDTH, random
 
 __all__ = [
     "COUNTS",

@@ -9,7 +9,8 @@ import sleep_oracle as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsegym.costmodels.reasoning import sleep
+from dsegym.costmodels.reasoning.sleep import bounds
+from dsegym.costmodels.reasoning.sleep import model as sleep
 
 PLAIN = sleep.PLAIN_TOKENS
 HIGH = 0.8  # predictability
@@ -24,7 +25,7 @@ def contexts(count, seed=0):
 
 
 def best(found, *, budget, price, most=8):
-    return sleep.best_allocation(
+    return bounds.best_allocation(
         queries=[each.queries for each in found],
         predictability=[each.rho for each in found],
         difficulty=[[oracle.difficulty(each.seed, query) for query in range(most)] for each in found],
@@ -180,7 +181,7 @@ def test_random_allocations_never_beat_the_bound():
 
 
 def test_unpredictable_contexts_get_no_sleep_and_equal_queries_equal_tokens():
-    allocation = sleep.best_allocation(
+    allocation = bounds.best_allocation(
         queries=[4, 4], predictability=[0.0, 0.9], difficulty=np.ones((2, 6)), budget_tokens=40_000.0, price=10.0
     )
     assert allocation.sleep_tokens[0] == pytest.approx(0, abs=1e-6)
@@ -193,7 +194,7 @@ def test_unpredictable_contexts_get_no_sleep_and_equal_queries_equal_tokens():
 def test_more_budget_or_predictability_never_hurts():
     rho = np.linspace(0, 1, 11)
     accuracies = [
-        sleep.best_allocation(
+        bounds.best_allocation(
             queries=[5] * 11, predictability=rho, difficulty=np.ones((11, 5)), budget_tokens=budget, price=10.0
         ).accuracy
         for budget in (100.0, 1_000.0, 10_000.0, 100_000.0)

@@ -1,20 +1,17 @@
-"""Sleep-time compute: its Gymnasium faces, its episodes against the oracle, costs, baselines, bounds and options."""
+"""Sleep-time compute: its episodes against the oracle, costs, baselines, bounds and options."""
 
-import warnings
-
-import gymnasium
 import jax
 import numpy as np
 import pytest
 import sleep_oracle as oracle
-from gymnasium.utils.env_checker import check_env as gymnasium_check
-from stable_baselines3.common.env_checker import check_env as stable_baselines3_check
 
 import dsegym
 from dsegym.agents.referee import Referee
-from dsegym.costmodels.errors import UnknownNameError
+from dsegym.costmodels.errors import InvalidOptionError, UnknownNameError
+from dsegym.costmodels.reasoning.sleep.bounds import hidden_values, oracle_allocation
+from dsegym.costmodels.reasoning.sleep.game import MOST_QUERIES
 from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
-from dsegym.envs.reasoning.sleep_time import EPISODES, MOST_QUERIES, SCENARIO, SPACE, everything_known, hidden_values
+from dsegym.envs.reasoning.sleep_time import EPISODES, SCENARIO, SPACE
 
 SLEEP = "dsegym/SleepTime-v0"
 CORE = SCENARIO.core_instances()
@@ -38,7 +35,7 @@ def policy_of(problem, design):
 
 
 def starts(params, seeds):
-    """The states after `initial`, one of each seed, as the cost function draws them."""
+    """The states after `start`, one of each seed, as the cost function draws them."""
     env = make_problem().functional_env("decisions")
     keys = [jax.random.fold_in(jax.random.key(seed), 0) for seed in seeds]
     return [jax.tree.map(np.asarray, env.start(key, params)) for key in keys]
@@ -65,24 +62,7 @@ def one_context(problem, seed):
     return problem.params._replace(seeds=np.array([seed], np.uint32))
 
 
-# --- Interfaces -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("form", "options"),
-    [
-        ("decisions", {}),
-        pytest.param("decisions", {"budget": "1e6", "price": "0.1", "hint_noise": "10"}, marks=pytest.mark.slow),
-        pytest.param("parametric", {}, marks=pytest.mark.slow),
-        pytest.param("sequential", {}, marks=pytest.mark.slow),
-    ],
-)
-def test_gymnasium_and_stable_baselines3_find_no_fault_with_the_environment(form, options):
-    env = gymnasium.make(SLEEP, form=form, **options)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        gymnasium_check(env.unwrapped, skip_render_check=True)
-        stable_baselines3_check(env.unwrapped, warn=True)
+# --- Options ----------------------------------------------------------------------------------------------------------
 
 
 def test_agents_are_offered_only_forms_whose_episodes_are_designs(problem):
@@ -95,7 +75,7 @@ def test_core_instances_differ_and_use_every_option():
     assert len({tuple(row.values()) for row in CORE}) == len(CORE)
     for name, option in SCENARIO.options.items():
         assert len({row[name] for row in CORE}) > 1
-        assert any(row[name] == option.default for row in CORE)
+        assert any(row[name] == option.text(option.default) for row in CORE)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +89,6 @@ def test_core_instances_differ_and_use_every_option():
         {"queries": "0"},
         {"queries": "2.5"},
         {"queries": "11"},
-        {"arrivals": "poisson"},
         {"predictability": "1.5"},
         {"hint_noise": "-1"},
         {"price": "0"},
@@ -118,15 +97,21 @@ def test_core_instances_differ_and_use_every_option():
 )
 def test_options_out_of_range_are_refused_with_what_is_allowed(options):
     (name, value), *_ = options.items()
-    with pytest.raises(UnknownNameError, match=f"Unknown {name} '{value}'; there are: "):
+    with pytest.raises(InvalidOptionError, match=f"{name} = '{value}' is not allowed; allowed: .*any "):
         make_problem(**options)
+
+
+def test_names_that_are_no_arrivals_or_predictability_are_refused_with_the_names_that_are():
+    for option in ("arrivals", "predictability"):
+        with pytest.raises(UnknownNameError, match=f"Unknown {option} 'poisson'; there are: "):
+            make_problem(**{option: "poisson"})
 
 
 def test_what_is_synthetic_is_said(problem):
     assert "synthetic" in problem.notes[0]
     assert any("recalled" in note for note in problem.notes)
     titles = [title for title, _ in SCENARIO.facts()]
-    assert titles == ["Constants", "Contexts", "Baselines"]
+    assert titles == ["Constants", "Contexts", "Heuristics (blank: neutral)"]
 
 
 # --- Episodes ---------------------------------------------------------------------------------------------------------
@@ -145,7 +130,7 @@ def test_policies_played_step_by_step_are_the_oracles_and_cost_what_the_cost_fun
     cost = jax.jit(problem.cost)
     for design, seed, state in zip(designs, seeds, starts(problem.params, seeds), strict=True):
         env.reset(seed=0)
-        env.state, rewards, terminated = jax.tree.map(np.asarray, state), [], False
+        env.state, rewards, terminated = state, [], False
         while not terminated:
             action = int(decide(np.asarray(design), env.state, problem.params))
             observation, reward, terminated, truncated, info = env.step(action)
@@ -302,7 +287,7 @@ def test_no_baseline_and_no_random_design_beats_the_bound_and_the_best_heuristic
 
 def test_the_bound_is_that_of_every_single_context(problem):
     states = starts(problem.params, problem.params.seeds[:24])
-    bound = everything_known(problem.params).bound
+    bound = oracle_allocation(problem.params).bound
     assert len(bound) == EPISODES
     for design in SPACE.sample(np.random.default_rng(6), 20):
         for place, state in enumerate(states):
@@ -312,7 +297,7 @@ def test_the_bound_is_that_of_every_single_context(problem):
 def test_the_best_known_allocation_is_nearly_played_by_the_environments_levels(problem):
     """The bound is no empty promise: the oracle's tokens rounded to levels lose little in a context of one query."""
     problem = make_problem(queries="1")
-    best = everything_known(problem.params)
+    best = oracle_allocation(problem.params)
     lost = []
     for place, state in enumerate(starts(problem.params, problem.params.seeds[:40])):
         slept = oracle.level(best.sleep_tokens[place] / float(problem.params.budget_tokens) * 20)
@@ -356,7 +341,7 @@ def test_what_sleep_gains_grows_with_the_predictability():
 
 def test_who_knows_everything_does_not_sleep_for_one_query_at_a_low_price():
     for price, sleeps in (("1", False), ("3", False), ("30", True)):
-        found = everything_known(make_problem(queries="1", price=price, budget="1000").params).sleep_tokens
+        found = oracle_allocation(make_problem(queries="1", price=price, budget="1000").params).sleep_tokens
         assert (found.max() > 1e-6) == sleeps
 
 
@@ -373,10 +358,8 @@ def test_held_out_contexts_are_others_and_alike(options):
 def test_the_breakdown_compares_with_the_reference_and_with_who_knows_everything(problem):
     design = problem.baselines["sleep_and_decay"]()
     found = problem.breakdown(problem.decode(design))
-    assert [(row["contexts"], row["policy"]) for row in found.rows] == [
-        (contexts, policy)
-        for contexts in ("search", "held-out")
-        for policy in ("design", "uniform", "everything known")
+    assert [(row["episodes"], row["policy"]) for row in found.rows] == [
+        (episodes, policy) for episodes in ("search", "held-out") for policy in ("design", "uniform", "bound")
     ]
     held_out = problem.evaluate_held_out(design)
     assert found.totals["held-out_accuracy"] == pytest.approx(1 - held_out.objective[0], abs=1e-6)
