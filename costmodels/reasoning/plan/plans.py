@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..sleep.model import WIDTH, random
 from .schedulers import LEVEL_BUDGETS_TOKENS, LEVEL_PROBLEMS, MEASURED_CREDITS, MOST
-from .sleep.model import WIDTH, random
 
 __all__ = [
     "COUNTS",
