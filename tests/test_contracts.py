@@ -31,6 +31,7 @@ INSTANCES = {
     "dsegym/ReasoningServe-v0": [{}, {"levels": 3}],
     "dsegym/SocSchedulingStatic-v0": [{"graph": "top1"}],
     "dsegym/SolveVerify-v0": [{"budget": 4}, {"data": "genrm", "budget": 4, "price": 0.1}],
+    "dsegym/SubQuestionBudget-v0": [{}, {"utility": "sum", "budget": 0.25}],
     "dsegym/TreeSearch-v0": [{"width": 4}, {"tree": "game24", "width": 4}, {"tree": "game24_log", "width": 3}],
 }
 CASES = [(name, options) for name in BUILT_IN for options in INSTANCES.get(name, [{}])]

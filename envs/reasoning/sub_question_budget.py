@@ -1,10 +1,10 @@
 """dsegym/SubQuestionBudget-v0: how many tokens each sub-question of a plan may spend.
 
-The rules: docs/sub_question_budget.md. Cost model: `costmodels/reasoning/bbam.py`; plans are drawn by `plans.py` there.
-An episode is one question, already divided into N <= 7 sub-questions, each with a difficulty credit as a language model
-might assign it. They are answered in order; the budget of the whole plan is hard and depends on the question's level.
-What a sub-question's difficulty, ease and aleatoric uncertainty are, nobody sees; what uncertainty its tokens left, one
-sees afterwards.
+The rules: docs/sub_question_budget.md. The game and its cost model: `costmodels/reasoning/plan/`. An episode is
+one question, already divided into N <= 7 sub-questions, each with a difficulty credit as a language model might assign
+it. They are answered in order; the budget of the whole plan is hard and depends on the question's level. What a
+sub-question's difficulty, ease and aleatoric uncertainty are, nobody sees; what uncertainty its tokens left, one sees
+afterwards.
 
 A design is the parameter vector of a policy, `SPACE`. The weight of sub-question i is
 
@@ -26,9 +26,7 @@ least a tenth of an even share (or one token), and as much is kept for each that
 Objective: failure, 1 - utility: the mean uncertainty (`sum`), 1 - the mean (`clamped`) or the product (`all`) of s_j.
 Reward: the growth of the utility: (1 - U_j) / N, s_j / N, or that of the product so far, which starts from 0. The
 return is 1 - objective.
-Observation: float32[16]: level over 5; N over 7; sub-questions answered over 7; budget left over the budget; tokens
-left for each sub-question left over 100, at most 10; credit of the next one, and of it and those after it; last
-residual (U_j, or 1 - s_j; 0 at first), at most 2; its surprise, ln(residual / estimate) in [-2, 2]; the credits of all.
+Observation: float32[16], `SubQuestionBudget.features`.
 Termination: after the last sub-question.
 
     >>> import gymnasium, dsegym
@@ -41,397 +39,318 @@ Termination: after the last sub-question.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import gymnasium
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.errors import DsegymError
-from ...costmodels.reasoning import bbam, plans, schedulers
-from ...costmodels.reasoning.schedulers import MOST
-from ..core.functional import ONE_SHOT_FORMS
-from ..core.policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, policy_diagram, seeds_of
-from ..core.problem import Evaluation, Objective, Problem, Sweep, Yardstick
-from ..core.scenarios import Option, Scenario, number_between
-from .policy_diagrams import draw_plan
-from .sub_question_budget_policy import BASELINES, NEUTRAL, SPACE, design_of
-from .sub_question_budget_yardsticks import best_failure, break_down, least_tokens, scores
+from ...costmodels.reasoning.plan import bbam, bounds, game, plans, schedulers
+from ...costmodels.reasoning.plan.game import MOST_SURPRISE, Metrics, Params, State, at
+from ...costmodels.reasoning.plan.picture import draw_plan
+from ...costmodels.reasoning.plan.schedulers import MOST, SCHEDULES
+from ...costmodels.reasoning.scores import cost_of_pass, e3
+from ..core.evaluation import Objective, Sweep, Yardstick
+from ..core.features import Discrete, Feature
+from ..core.one_shot import ONE_SHOT_FORMS
+from ..core.options import Options, choice, number
+from ..core.policies import HELD_OUT, SEARCH, PolicyEnv, policy_problem, seeds_of
+from ..core.problem import Problem
+from ..core.scenarios import Scenario
+from ..core.spaces import DesignSpace, Heuristics, Parameter
 
-__all__ = [
-    "EPISODES",
-    "SCENARIO",
-    "SPACE",
-    "Metrics",
-    "Params",
-    "SubQuestionBudget",
-]
+__all__ = ["HEURISTICS", "SCENARIO", "SubQuestionBudget", "SubQuestionBudgetOptions"]
 
+BUDGETS = (0.25, 0.5, 1, 2, 4)  # that are drawn
 EPISODES = 256  # plans that a design is costed on
-ACTIONS = 21
+PARTS = 20  # of what is left, that a decision chooses from
 BATCH_SIZES = (1, 128)  # as many designs cost a few milliseconds
-_MOST_RESIDUAL, _MOST_SURPRISE, _MOST_EVEN = 2.0, 2.0, 10.0  # observations are clipped here
+_MOST_RESIDUAL, _MOST_EVEN = 2.0, 10.0  # observations are clipped here
 
 NOTES = (
     "Plans are synthetic but for levels, sub-questions by level and mean credits, which were measured on public ones.",
     "Budgets are enforced; the released planners only ask for them. Plans of 1, 2, 6 and 7 have no measured credits.",
 )
-UTILITIES = {
+FAILURES = {
     "sum": "mean uncertainty of a sub-question",
     "clamped": "1 - the mean success of a sub-question",
     "all": "1 - the probability that every sub-question succeeds",
 }
-REFERENCE = "uniform"
-
-
-class Metrics(NamedTuple):
-    """Costs of a plan, averaged over plans. Scalars, float32."""
-
-    accuracy: Any  # the utility
-    tokens: Any  # of a plan
-    sub_questions: Any  # of a plan
-    e3_per_kilotoken: Any  # mean accuracy (at least 0) squared over mean kilotokens
-    cost_of_pass_tokens: Any  # mean tokens over mean accuracy
-
-
-class Params(NamedTuple):
-    """An instance."""
-
-    seeds: Any  # uint32[EPISODES]
-    budgets_tokens: Any  # int32[5], of a plan, by level
-    world: Any  # plans.World
-
-
-class EnvState(NamedTuple):
-    """Where an episode stands. Scalars, float32 if not said otherwise."""
-
-    plan: Any  # plans.Plan
-    budget_tokens: Any  # int32, of the plan
-    least_tokens: Any  # int32, of a sub-question
-    answered: Any  # int32, sub-questions
-    left_tokens: Any  # int32
-    utility: Any  # so far; see the module's docstring
-    residual: Any  # uncertainty that the last sub-question was left with
-    surprise: Any  # ln(residual / estimate) of the last sub-question
-
-
-def _at(values: Any, place: Any) -> jax.Array:
-    """values[place], float32, as a select: gathers are slow on CPUs."""
-    return jnp.sum(jnp.where(np.arange(MOST) == place, values, 0.0))
-
-
-class SubQuestionBudget(PolicyEnv):
-    """Sub-question by sub-question; see the module's docstring.
-
-    Args:
-        utility: an entry of `bbam.UTILITIES`.
-        fractions: into how many parts actions divide what is left; None where actions are tokens.
-        most_tokens: the largest budget, where actions are tokens.
-        reference: the reference's objective.
-    """
-
-    horizon = MOST
-    observation_space = gymnasium.spaces.Box(
-        np.array([0] * 8 + [-_MOST_SURPRISE] + [0] * MOST, np.float32),
-        np.array([1, 1, 1, 1, _MOST_EVEN, 1, 1, _MOST_RESIDUAL, _MOST_SURPRISE] + [1] * MOST, np.float32),
-        dtype=np.float32,
-    )
-
-    def __init__(
-        self,
-        utility: str,
-        *,
-        fractions: int | None = None,
-        most_tokens: int = 0,
-        reference: float = float("nan"),
-    ):
-        super().__init__()
-        self._utility, self._fractions, self.reference = utility, fractions, reference
-        self.action_space = gymnasium.spaces.Discrete((fractions or most_tokens) + 1)
-
-    def initial(self, rng: Any, params: Any = None) -> EnvState:
-        """A plan, before anything is spent on it."""
-        plan = plans.draw(jax.random.bits(rng, (), jnp.uint32), params.world)
-        budget = jnp.sum(jnp.where(np.arange(5) == plan.level, params.budgets_tokens, 0)).astype(jnp.int32)
-        least = least_tokens(self._utility, budget, plan.count)
-        zero = jnp.float32(0)
-        return EnvState(plan, budget, least, jnp.int32(0), budget, zero, zero, zero)
-
-    def transition(self, state: EnvState, action: Any, rng: Any, params: Any = None) -> EnvState:
-        """Answers a sub-question; a number that is no action counts as the nearest one."""
-        del rng, params
-        plan, place = state.plan, state.answered
-        action = jnp.maximum(jnp.asarray(action, jnp.int32), 0)
-        if self._fractions is not None:
-            action = jnp.minimum(action, self._fractions) * state.left_tokens // self._fractions
-        most = state.left_tokens - state.least_tokens * (plan.count - 1 - place)
-        tokens = jnp.clip(action, state.least_tokens, most)
-        spent = tokens.astype(jnp.float32)
-        what = {
-            "scale_tokens": _at(plan.scale_tokens, place),
-            "ease": _at(plan.ease, place),
-            "aleatoric": _at(plan.aleatoric, place),
-        }
-        estimate = self._estimated_residual(state, spent)
-        count = plan.count.astype(jnp.float32)
-        if self._utility == "sum":
-            residual = bbam.uncertainty(jnp.maximum(spent, 1.0), **what)
-        else:
-            residual = 1.0 - bbam.success(spent, **what)
-        if self._utility == "all":
-            utility = jnp.where(place == 0, 1.0, state.utility) * (1.0 - residual)
-        else:
-            utility = state.utility + (1.0 - residual) / count
-        return state._replace(
-            answered=place + 1,
-            left_tokens=state.left_tokens - tokens,
-            utility=utility,
-            residual=residual,
-            surprise=jnp.clip(jnp.log(jnp.maximum(residual, 1e-6) / estimate), -_MOST_SURPRISE, _MOST_SURPRISE),
-        )
-
-    def _estimated_residual(self, state: EnvState, tokens: Any) -> jax.Array:
-        """What level and credit promise of the next sub-question at beta = 1 and a mean aleatoric uncertainty."""
-        relative = _at(state.plan.credits, state.answered) * state.plan.count.astype(jnp.float32)
-        typical = jnp.sum(
-            jnp.where(np.arange(5) == state.plan.level, np.array(plans.LEVEL_SCALE_TOKENS, np.float32), 0.0)
-        )
-        left = typical * relative**2 / jnp.maximum(tokens, 1.0)
-        if self._utility == "sum":
-            return left + plans.MEAN_ALEATORIC
-        return plans.MEAN_ALEATORIC + (1.0 - plans.MEAN_ALEATORIC) * jnp.minimum(left, 1.0)
-
-    def terminal(self, state: EnvState, rng: Any, params: Any = None) -> jax.Array:
-        """Whether the last sub-question is answered."""
-        del rng, params
-        return state.answered >= state.plan.count
-
-    def reward(self, state: EnvState, action: Any, next_state: EnvState, rng: Any, params: Any = None) -> jax.Array:
-        """float32: the growth of the utility."""
-        del action, rng, params
-        return next_state.utility - state.utility
-
-    def observation(self, state: EnvState, rng: Any, params: Any = None) -> jax.Array:
-        """float32[16]; see the module's docstring."""
-        del rng, params
-        plan, place = state.plan, state.answered
-        left, count = state.left_tokens.astype(jnp.float32), plan.count.astype(jnp.float32)
-        still = jnp.maximum(count - place, 1.0)
-        few = jnp.stack(
-            [
-                (plan.level + 1) / 5,
-                count / MOST,
-                place / MOST,
-                left / state.budget_tokens,
-                jnp.minimum(left / still / 100.0, _MOST_EVEN),
-                _at(plan.credits, place),
-                jnp.minimum(jnp.sum(jnp.where(np.arange(MOST) >= place, plan.credits, 0.0)), 1.0),
-                jnp.minimum(state.residual, _MOST_RESIDUAL),
-                state.surprise,
-            ]
-        )
-        return jnp.concatenate([few, plan.credits]).astype(jnp.float32)
-
-    def decide(self, design: Any, state: EnvState, params: Any = None) -> jax.Array:
-        """Tokens of the next sub-question by the policy in the module's docstring."""
-        del params
-        number = {
-            p.name: jnp.asarray(p.values, jnp.float32)[design[i]] for i, p in enumerate(SPACE.parameters) if p.ordered
-        }
-        schedule, how = (design[SPACE.names.index(name)] for name in ("schedule", "plan"))
-        plan, place = state.plan, state.answered
-        table = jnp.asarray(_SCHEDULES)[schedule, plan.count - 1]
-        relative = plan.credits * plan.count.astype(jnp.float32)
-        weight = jnp.maximum(relative, 1e-9) ** number["credit_exponent"]
-        weight = weight * jnp.where(table > 0, table, 1.0) ** number["sharpness"]
-        weight = jnp.where((table > 0) & (relative <= number["drop_above"]), weight, 0.0)
-        down, handed_out = schedulers.shared_tokens(weight, state.budget_tokens)
-        own = _at(weight, place) * jnp.exp(number["surprise"] * state.surprise)
-        later = jnp.sum(jnp.where(np.arange(MOST) > place, weight, 0.0))
-        kept = jnp.where(later > 0, number["reserve"], 0.0)
-        anew = (1.0 - kept) * state.left_tokens * own / jnp.maximum(own + later, 1e-30)
-        of_plan = _at(jnp.where(how == _ROUNDED_DOWN, down, handed_out), place).astype(jnp.int32)
-        return jnp.where(how == _ADAPTIVE, schedulers.whole_tokens(anew), of_plan)
-
-    def metrics(self, state: EnvState, params: Any = None) -> Metrics:
-        """Costs of a finished plan."""
-        del params
-        tokens = (state.budget_tokens - state.left_tokens).astype(jnp.float32)
-        return Metrics(state.utility, tokens, state.plan.count.astype(jnp.float32), *scores(state.utility, tokens))
-
-    def drawing(self, states: Sequence[Any], actions: Sequence[Any], params: Any) -> Diagram:
-        """Where the budget went; see `policy_diagrams.py`."""
-        del actions, params
-        return draw_plan(states)
-
-    def objective(self, metrics: Metrics) -> jax.Array:
-        """float32: the failure."""
-        return 1.0 - metrics.accuracy
-
-
-_SCHEDULES = np.stack([schedulers.schedule_table(name) for name in schedulers.SCHEDULES])
-_ROUNDED_DOWN, _ADAPTIVE = (
-    SPACE.parameters[SPACE.names.index("plan")].values.index(n) for n in ("rounded_down", "adaptive")
-)
-
-
-@functools.cache
-def _cost_function(utility: str) -> Callable[[Any, Params], Evaluation]:
-    """One object for all instances of a utility."""
-    mean_of_plans = policy_cost(SubQuestionBudget(utility))
-
-    def cost(design: Any, params: Params) -> Evaluation:
-        found = mean_of_plans(design, params)
-        e3, cost_of_pass = scores(found.metrics.accuracy, found.metrics.tokens)
-        metrics = found.metrics._replace(e3_per_kilotoken=e3, cost_of_pass_tokens=cost_of_pass)
-        return found._replace(metrics=metrics)  # ratios of means, not means of ratios
-
-    return cost
-
-
-# --- Instances --------------------------------------------------------------------------------------------------------
-
-_HOW = {
+BOUND_SOURCES = {
     "sum": "everything known: the closed form of the model, one Lagrange multiplier by bisection",
     "clamped": "everything known: the closed form over every subset of sub-questions",
     "all": "everything known: stationary point of the log success, one Lagrange multiplier by bisection",
 }
-
-
-def _build(scenario_id: str, world: str, utility: str, budget: str, credit_noise: str, spread_beta: str) -> Problem:
-    budgets = plans.level_budgets_tokens(float(budget))
-    drawn_from = plans.World(
-        trend=plans.trend(world),
-        credit_trend=plans.trend("measured"),
-        apart=np.float32(world != "equal"),
-        spread_beta=np.float32(spread_beta),
-        credit_noise=np.float32(credit_noise),
+_EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+_SHARPNESSES = (-2.0, -1.0, -0.5, -0.25, 0.25, 0.5, 1.0, 1.5, 2.0)
+_SURPRISES, _RESERVES = (-0.5, 0.0, 0.1, 0.25, 0.5, 1.0), (0.0, 0.1, 0.2, 0.3, 0.4)
+_DROPS = (1.25, 1.5, 1.75, 2.0, 2.5, 100.0)
+_FIXED, _ROUNDED_DOWN, _ADAPTIVE = _PLANS = ("fixed", "rounded_down", "adaptive")
+SPACE = DesignSpace(
+    (
+        Parameter("credit_exponent", _EXPONENTS, summary="of a sub-question's difficulty credit in its weight"),
+        Parameter("schedule", tuple(SCHEDULES), ordered=False, summary="how the weight changes along the plan"),
+        Parameter(
+            "sharpness", _SHARPNESSES, summary="exponent of the schedule; below 0, later sub-questions weigh more"
+        ),
+        Parameter(
+            "plan",
+            _PLANS,
+            ordered=False,
+            summary="shares of the budget, the remainder to the largest or unspent; or of what is left, anew each time",
+        ),
+        Parameter(
+            "surprise",
+            _SURPRISES,
+            summary="adaptive: exponent of the last residual over its estimate in the next weight",
+        ),
+        Parameter("reserve", _RESERVES, summary="adaptive: part of what is left that is kept for later sub-questions"),
+        Parameter(
+            "drop_above",
+            _DROPS,
+            summary="sub-questions with more credit than this, in mean credits, get nothing; 100: none is dropped",
+        ),
     )
-    params = Params(seeds_of(SEARCH, EPISODES), budgets, drawn_from)
-    held_out = params._replace(seeds=seeds_of(HELD_OUT, EPISODES))
-    design = design_of(BASELINES[REFERENCE])
-    bound = float(best_failure(utility, held_out).mean())
-    bare = Problem(
-        scenario=scenario_id,
-        options={
-            "world": world,
-            "utility": utility,
-            "budget": budget,
-            "credit_noise": credit_noise,
-            "spread_beta": spread_beta,
-        },
-        space=SPACE,
-        objective=Objective("failure", "", f"{UTILITIES[utility]}, under the plan's hard budget"),
-        cost=_cost_function(utility),
-        params=params,
+)
+HEURISTICS = Heuristics(
+    SPACE,
+    {
+        "credit_exponent": 0.0,
+        "schedule": "constant",
+        "sharpness": 1.0,
+        "plan": _FIXED,
+        "surprise": 0.0,
+        "reserve": 0.0,
+        "drop_above": 100.0,
+    },
+    {
+        "uniform": {"plan": _ROUNDED_DOWN},
+        "remaining": {"plan": _ADAPTIVE},
+        # The released schedulers go by their own names, `constant` being the credits alone.
+        **{name: {"credit_exponent": 1.0, "schedule": name} for name in SCHEDULES},
+        "linear_alone": {"schedule": "linear"},
+        "cosine_alone": {"schedule": "cosine"},
+        "growth_alone": {"schedule": "linear", "sharpness": -1.0},
+        "half_credits": {"credit_exponent": 0.5},
+        "surprised": {"credit_exponent": 1.0, "plan": _ADAPTIVE, "surprise": 0.25},
+        "drop_hardest": {"credit_exponent": 1.0, "drop_above": 1.5},
+    },
+)
+_SCHEDULE_TABLES = np.stack([schedulers.schedule_table(name) for name in SCHEDULES])
+
+
+@dataclass(frozen=True)
+class SubQuestionBudgetOptions(Options):
+    """What tells instances apart."""
+
+    world: str = choice("measured", tuple(plans.WORLDS), "how difficulty truly changes along a plan")
+    utility: str = choice(
+        "clamped", bbam.UTILITIES, "mean of 1 - uncertainty, mean of success, or success of every sub-question"
+    )
+    budget: float = number(
+        1,
+        BUDGETS,
+        least=0.1,
+        most=10,
+        summary="of a plan, in the released budgets: 200, 250, 350, 450, 600 tokens by level",
+    )
+    credit_noise: float = number(
+        0.3, (0, 0.15, 0.3, 0.6), least=0, most=2, summary="standard deviation of the logarithm of a credit's error"
+    )
+    spread_beta: float = number(0.5, (0, 0.5, 1), least=0, most=2, summary="beta is uniform from 1 to 1 + this")
+
+
+@dataclass(frozen=True)
+class SubQuestionBudget(PolicyEnv[State, Params]):
+    """Sub-question by sub-question; see the module's docstring.
+
+    Attributes:
+        utility: an entry of `bbam.UTILITIES`.
+        parts: of what is left, that actions choose from; 0 where actions are tokens, as the policy's are.
+        most_tokens: the largest budget, where actions are tokens.
+    """
+
+    utility: str
+    parts: int = 0
+    most_tokens: int = 0
+    horizon = MOST
+    features = (
+        Feature("level", meaning="of the question, from 1, over 5"),
+        Feature("sub_questions", meaning=f"N over {MOST}"),
+        Feature("answered", meaning=f"sub-questions over {MOST}"),
+        Feature("left", meaning="tokens over the budget"),
+        Feature("even_share", high=_MOST_EVEN, meaning="tokens left for each sub-question left, over 100, clipped"),
+        Feature("credit", meaning="of the next sub-question"),
+        Feature("credits_left", meaning="of the next sub-question and those after it"),
+        Feature("residual", high=_MOST_RESIDUAL, meaning="U, or 1 - s, of the last sub-question, clipped; 0 at first"),
+        Feature("surprise", (), -MOST_SURPRISE, MOST_SURPRISE, "its ln(residual / estimate), clipped"),
+        Feature("credits", (MOST,), meaning="of all"),
+    )
+
+    @property
+    def action_space(self) -> Discrete:
+        """Parts of what is left, or tokens."""
+        return Discrete((self.parts or self.most_tokens) + 1)
+
+    def start(self, key: Array, params: Params) -> State:
+        """A plan, before anything is spent on it."""
+        return game.start(self.utility, key, params)
+
+    def advance(self, state: State, action: Array, params: Params) -> State:
+        """Answers a sub-question; a number that is no action counts as the nearest one."""
+        del params
+        action = jnp.maximum(jnp.asarray(action, jnp.int32), 0)
+        tokens = jnp.minimum(action, self.parts) * state.left_tokens // self.parts if self.parts else action
+        return game.advance(self.utility, state, tokens)
+
+    def over(self, state: State, params: Params) -> Array:
+        """Whether the last sub-question is answered."""
+        del params
+        return state.answered >= state.plan.count
+
+    def reward(self, state: State, next_state: State, params: Params) -> Array:
+        """float32: the growth of the utility."""
+        del params
+        return next_state.utility - state.utility
+
+    def observe(self, state: State, params: Params) -> Mapping[str, Array]:
+        """See `features`."""
+        del params
+        plan, place = state.plan, state.answered
+        left, count = jnp.asarray(state.left_tokens, jnp.float32), jnp.asarray(plan.count, jnp.float32)
+        return {
+            "level": (plan.level + 1) / 5,
+            "sub_questions": count / MOST,
+            "answered": place / MOST,
+            "left": left / state.budget_tokens,
+            "even_share": jnp.minimum(left / jnp.maximum(count - place, 1.0) / 100.0, _MOST_EVEN),
+            "credit": at(plan.credits, place),
+            "credits_left": jnp.minimum(jnp.sum(jnp.where(np.arange(MOST) >= place, plan.credits, 0.0)), 1.0),
+            "residual": jnp.minimum(state.residual, _MOST_RESIDUAL),
+            "surprise": state.surprise,
+            "credits": plan.credits,
+        }
+
+    def decide(self, design: Array, state: State, params: Params) -> Array:
+        """int32, tokens of the next sub-question by the policy in the module's docstring."""
+        del params
+        chosen = SPACE.values(design, jnp.float32)
+        plan, place = state.plan, state.answered
+        table = jnp.asarray(_SCHEDULE_TABLES)[chosen["schedule"], plan.count - 1]
+        relative = plan.credits * plan.count.astype(jnp.float32)
+        weight = jnp.maximum(relative, 1e-9) ** chosen["credit_exponent"]
+        weight = weight * jnp.where(table > 0, table, 1.0) ** chosen["sharpness"]
+        weight = jnp.where((table > 0) & (relative <= chosen["drop_above"]), weight, 0.0)
+        down, handed_out = schedulers.shared_tokens(weight, state.budget_tokens)
+        own = at(weight, place) * jnp.exp(chosen["surprise"] * state.surprise)
+        later = jnp.sum(jnp.where(np.arange(MOST) > place, weight, 0.0))
+        kept = jnp.where(later > 0, chosen["reserve"], 0.0)
+        anew = (1.0 - kept) * state.left_tokens * own / jnp.maximum(own + later, 1e-30)
+        rounded_down, adaptive = (chosen["plan"] == _PLANS.index(name) for name in (_ROUNDED_DOWN, _ADAPTIVE))
+        of_plan = at(jnp.where(rounded_down, down, handed_out), place).astype(jnp.int32)
+        return jnp.where(adaptive, schedulers.whole_tokens(anew), of_plan)
+
+    def metrics(self, state: State, params: Params) -> Metrics:
+        """Costs of a finished plan."""
+        del params
+        return game.metrics(state)
+
+    def objective(self, metrics: Metrics) -> Array:
+        """float32: the failure."""
+        return 1.0 - metrics.accuracy
+
+    def drawing(self, states: Sequence[State], actions: Sequence[object], params: Params) -> Diagram:
+        """Where the budget went."""
+        del actions, params
+        return draw_plan(states)
+
+
+def _derived(metrics: Metrics) -> Mapping[str, float]:
+    """Ratios of means, where an accuracy below 0, as under `sum`, or no tokens do no harm."""
+    accuracy, tokens = max(float(metrics.accuracy), 0.0), float(metrics.tokens)
+    return {
+        "e3_per_kilotoken": float(e3(accuracy, max(tokens, 1.0))),
+        "cost_of_pass_tokens": float(cost_of_pass(tokens, max(accuracy, 1e-6))),
+    }
+
+
+def build(options: SubQuestionBudgetOptions) -> Problem:
+    """An instance."""
+    utility, budgets = options.utility, plans.level_budgets_tokens(options.budget)
+    world = plans.World(
+        trend=plans.trend(options.world),
+        credit_trend=plans.trend("measured"),
+        apart=np.asarray(options.world != "equal", np.float32),
+        spread_beta=np.asarray(options.spread_beta, np.float32),
+        credit_noise=np.asarray(options.credit_noise, np.float32),
+    )
+    held_out = Params(seeds_of(HELD_OUT, EPISODES), budgets, world)
+
+    def bound(problem: Problem) -> Yardstick:
+        value = float(bounds.least_failure(utility, held_out).mean())
+        if value >= problem.reference.value:
+            where = f"with utility={utility} in the {options.world} world"
+            raise DsegymError(f"budget = {options.budget} leaves nothing to win {where}.")
+        return Yardstick("bound", value, BOUND_SOURCES[utility])
+
+    problem = policy_problem(
+        SubQuestionBudget(utility),
+        options=options,
+        heuristics=HEURISTICS,
+        params=held_out._replace(seeds=seeds_of(SEARCH, EPISODES)),
         held_out_params=held_out,
-        reference=Yardstick(REFERENCE, float("nan"), "every sub-question the same tokens", design),
-        bound=Yardstick("bound", bound, _HOW[utility]),
-        forms={
-            "decisions": lambda problem: SubQuestionBudget(
-                utility, fractions=ACTIONS - 1, reference=problem.reference.value
-            ),
-            "tokens": lambda problem: SubQuestionBudget(
-                utility, most_tokens=int(budgets.max()), reference=problem.reference.value
-            ),
-            **ONE_SHOT_FORMS,
-        },
-        baselines={name: functools.partial(design_of, values) for name, values in BASELINES.items()},
-        diagram=policy_diagram(SubQuestionBudget(utility), params),
-        batch_sizes=BATCH_SIZES,
+        reference=("uniform", "every sub-question the same tokens"),
+        bound=bound,
+        best=lambda params: bounds.oracle_metrics(utility, params),
+        derived=_derived,
+        objective=Objective("failure", "", f"{FAILURES[utility]}, under the plan's hard budget"),
         notes=NOTES,
         sweep=Sweep(
             option="budget",
-            values=("0.25", "0.5", "1", "2", "4"),
+            values=tuple(map(str, BUDGETS)),
             x_label="budget (released budgets of 200 to 600 tokens a plan)",
             y_label="accuracy (utility of a plan)",
             to_y=lambda failure: 1 - failure,
             baselines=("constant", "linear", "cosine"),
         ),
+        batch_sizes=BATCH_SIZES,
     )
-    value = float(bare.evaluate_held_out(design).objective[0])
-    if bound >= value:
-        raise DsegymError(f"budget = {budget} leaves nothing to win with utility={utility} in the {world} world.")
-    found = replace(bare, reference=replace(bare.reference, value=value))
-    return replace(found, breakdown=functools.partial(break_down, found))
+    forms = {
+        "decisions": lambda problem: SubQuestionBudget(utility, parts=PARTS),
+        "tokens": lambda problem: SubQuestionBudget(utility, most_tokens=int(budgets.max())),
+    }
+    return replace(problem, forms={**forms, **ONE_SHOT_FORMS})
 
 
 def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    levels = [
-        {
-            "level": number + 1,
-            "budget (tokens)": budget,
-            "problems": problems,
-            "sub-questions": count,
-            "typical scale (tokens)": scale,
-        }
-        for number, (budget, problems, count, scale) in enumerate(
-            zip(
-                schedulers.LEVEL_BUDGETS_TOKENS,
-                schedulers.LEVEL_PROBLEMS,
-                schedulers.MEAN_COUNTS,
-                plans.LEVEL_SCALE_TOKENS,
-                strict=True,
-            )
-        )
-    ]
-    credits = [
-        {"sub-questions": count, "mean credits": ", ".join(f"{each:.3f}" for each in shares)}
-        for count, shares in schedulers.MEASURED_CREDITS.items()
-    ]
-    baselines = [{"baseline": name, **NEUTRAL, **values} for name, values in BASELINES.items()]
-    return (("Levels (the scale is synthetic)", levels), ("Measured credits", credits), ("Baselines", baselines))
+    return (
+        ("Levels (the scale is synthetic)", plans.level_rows()),
+        ("Measured credits", schedulers.credit_rows()),
+        ("Heuristics (blank: neutral)", HEURISTICS.rows()),
+    )
 
 
-def core_instances() -> Sequence[Mapping[str, str]]:
+def core_instances() -> Sequence[Mapping[str, object]]:
     """Every world and utility, and a tight budget."""
-    default = {name: option.default for name, option in OPTIONS.items()}
-    changes: Sequence[Mapping[str, str]] = (
+    return (
         {},
         {"world": "decreasing"},
         {"world": "increasing"},
         {"utility": "sum"},
         {"utility": "sum", "world": "decreasing"},
         {"utility": "all"},
-        {"budget": "0.5"},
-        {"credit_noise": "0.6"},
+        {"budget": 0.5},
+        {"credit_noise": 0.6},
     )
-    return [{**default, **change} for change in changes]
 
-
-OPTIONS = {
-    "world": Option("measured", tuple(plans.WORLDS), "how difficulty truly changes along a plan"),
-    "utility": Option(
-        "clamped", bbam.UTILITIES, "mean of 1 - uncertainty, mean of success, or success of every sub-question"
-    ),
-    "budget": Option(
-        "1",
-        ("0.25", "0.5", "1", "2", "4"),
-        "of a plan, in the released budgets: 200, 250, 350, 450, 600 tokens by level",
-        number_between(0.1, 10.0),
-        "any from 0.1 to 10",
-    ),
-    "credit_noise": Option(
-        "0.3",
-        ("0", "0.15", "0.3", "0.6"),
-        "standard deviation of the logarithm of a credit's error",
-        number_between(0.0, 2.0),
-        "any from 0 to 2",
-    ),
-    "spread_beta": Option(
-        "0.5", ("0", "0.5", "1"), "beta is uniform from 1 to 1 + this", number_between(0.0, 2.0), "any from 0 to 2"
-    ),
-}
 
 SCENARIO = Scenario(
     summary="Share a plan's tokens between its sub-questions, by credits with errors and by what is learnt on the way.",
-    options=OPTIONS,
-    build=_build,
+    options_type=SubQuestionBudgetOptions,
+    build=build,
     core=core_instances,
     facts=_facts,
 )

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..sleep.model import WIDTH, random
-from .schedulers import LEVEL_BUDGETS_TOKENS, LEVEL_PROBLEMS, MEASURED_CREDITS, MOST
+from .schedulers import LEVEL_BUDGETS_TOKENS, LEVEL_PROBLEMS, MEAN_COUNTS, MEASURED_CREDITS, MOST
 
 __all__ = [
     "COUNTS",
@@ -32,6 +32,7 @@ __all__ = [
     "World",
     "draw",
     "level_budgets_tokens",
+    "level_rows",
     "random_shares",
     "trend",
 ]
@@ -144,3 +145,15 @@ def random_shares(seed: Any, count: Any) -> jax.Array:
     length = -jnp.log1p(-random(seed, _SPLIT + np.arange(MOST)))
     length = jnp.where(np.arange(MOST) < count, length, 0.0)
     return length / jnp.sum(length)
+
+
+def level_rows() -> list[dict[str, object]]:
+    """The levels, a row each, for people."""
+    columns = {
+        "budget (tokens)": LEVEL_BUDGETS_TOKENS,
+        "problems": LEVEL_PROBLEMS,
+        "sub-questions": MEAN_COUNTS,
+        "typical scale (tokens)": LEVEL_SCALE_TOKENS,
+    }
+    rows = zip(*columns.values(), strict=True)
+    return [{"level": place + 1, **dict(zip(columns, row, strict=True))} for place, row in enumerate(rows)]

@@ -25,6 +25,7 @@ __all__ = [
     "MEASURED_CREDITS",
     "MOST",
     "SCHEDULES",
+    "credit_rows",
     "schedule_table",
     "shared_tokens",
     "whole_tokens",
@@ -82,3 +83,11 @@ def shared_tokens(weights: Any, budget_tokens: Any) -> tuple[jax.Array, jax.Arra
     ahead = (weights > weights[:, None]) | ((weights == weights[:, None]) & (place < place[:, None]))
     rank = jnp.sum(ahead, axis=1)
     return down, down + (rank < budget_tokens - jnp.sum(down))
+
+
+def credit_rows() -> list[dict[str, object]]:
+    """The measured credits, a row a number of sub-questions, for people."""
+    return [
+        {"sub-questions": count, "mean credits": ", ".join(f"{each:.3f}" for each in shares)}
+        for count, shares in MEASURED_CREDITS.items()
+    ]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsegym.costmodels.reasoning import bbam, plans, schedulers
-from dsegym.costmodels.reasoning.schedulers import MOST
+from dsegym.costmodels.reasoning.plan import bbam, plans, schedulers
+from dsegym.costmodels.reasoning.plan.schedulers import MOST
 
 SEEDS = np.random.SeedSequence(11).generate_state(1000)
 # A plan's sub-questions: scale in tokens, ease, aleatoric uncertainty.

@@ -1,32 +1,22 @@
-"""Where a policy's budget went, episode by episode: the pictures of the test-time families.
-
-Each function takes the states of an episode so far, the first one included, with leaves on the host, and draws what
-happened between one and the next: time, as budget spent, goes to the right.
-"""
+"""Where a plan's tokens went: budget spent goes to the right."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
-from ...costmodels.diagram import Diagram, Rectangle
+from ...diagram import Diagram, Rectangle
+from .game import State
 
 __all__ = ["draw_plan"]
 
-_INSET = 0.1  # of a row, above and below what lies in it
 
+def draw_plan(states: Sequence[State]) -> Diagram:
+    """A plan's sub-questions so far, as wide as their tokens, as high as they are certain.
 
-def _rows(names: Sequence[str]) -> tuple[tuple[float, str], ...]:
-    return tuple((place + 0.5, name) for place, name in enumerate(names))
-
-
-def _in_row(row: int, start: float, end: float, kind: str, label: str) -> Rectangle:
-    return Rectangle(start, row + _INSET, end - start, 1 - 2 * _INSET, kind, label)
-
-
-def draw_plan(states: Sequence[Any]) -> Diagram:
-    """A plan's sub-questions, as wide as their tokens, as high as they are certain; states of `SubQuestionBudget`."""
+    Args:
+        states: of the episode, the first one included.
+    """
     found, budget = [], float(states[0].budget_tokens)
     for before, after in itertools.pairwise(states):
         start, end = (budget - float(state.left_tokens) for state in (before, after))

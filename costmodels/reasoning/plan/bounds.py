@@ -1,0 +1,87 @@
+"""What plans are worth to who knows all that they hide, the bound, and to who plans nothing. E plans, M places."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...arrays import Array
+from . import bbam, plans
+from .game import Metrics, Params, least_tokens
+from .schedulers import MOST
+
+__all__ = ["Drawn", "drawn_plans", "least_failure", "oracle_metrics", "unplanned"]
+
+VANILLA = 3  # tokens without plan and budget, in budgets
+
+
+class Drawn(NamedTuple):
+    """Plans with all that they hide."""
+
+    plan: plans.Plan  # leaves [E, ...]
+    budget_tokens: Array  # int32[E]
+    shares: Array  # float32[E, M], at random
+
+
+@jax.jit
+def _drawn(params: Params) -> Drawn:
+    keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 0))(params.seeds)
+    words = jax.vmap(lambda key: jax.random.bits(key, (), jnp.uint32))(keys)
+    plan = jax.vmap(plans.draw, in_axes=(0, None))(words, params.world)
+    return Drawn(plan, jnp.asarray(params.budgets_tokens)[plan.level], jax.vmap(plans.random_shares)(words, plan.count))
+
+
+def drawn_plans(params: Params) -> Drawn:
+    """The plans of an instance's seeds, NumPy, for yardsticks and tests; no policy sees what they hide."""
+    return jax.tree.map(np.asarray, _drawn(params))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _utilities(utility: str, tokens: Array, plan: plans.Plan) -> Array:
+    """float32[E]: of allocations, float[E, M] tokens."""
+    return jax.vmap(
+        lambda each, one: bbam.plan_utility(
+            utility, each, scale_tokens=one.scale_tokens, ease=one.ease, aleatoric=one.aleatoric
+        )
+    )(tokens, plan)
+
+
+def least_failure(utility: str, params: Params) -> np.ndarray:
+    """float32[E]: of each plan of an instance's seeds, all of it known."""
+    plan, budgets, _ = drawn_plans(params)
+    budgets = np.asarray(budgets, np.float32)
+    tokens = bbam.best_allocation(utility, plan.scale_tokens, plan.ease, plan.aleatoric, budgets)
+    return 1.0 - np.asarray(_utilities(utility, tokens, plan))
+
+
+def oracle_metrics(utility: str, params: Params) -> Metrics:
+    """The metrics of the best allocations, means over plans."""
+    plan, budgets, _ = drawn_plans(params)
+    return _means(1.0 - least_failure(utility, params), budgets, plan)
+
+
+def unplanned(utility: str, params: Params) -> Mapping[str, Metrics]:
+    """What needs no design: a budget that nobody divides, and vanilla.
+
+    Global budget: the tokens fall to sub-questions at random. Vanilla: three budgets, which settle all that can be.
+    """
+    plan, budgets, shares = drawn_plans(params)
+    here = np.arange(MOST) < plan.count[:, None]
+    least = np.asarray(least_tokens(utility, budgets, plan.count))
+    spare = budgets - least * plan.count
+    tokens = np.where(here, least[:, None] + np.floor(shares * spare[:, None]), 0.0)
+    settled = np.where(here, 1.0 - plan.aleatoric, 1.0)
+    vanilla = settled.prod(1) if utility == "all" else np.where(here, settled, 0.0).sum(1) / plan.count
+    return {
+        "global budget": _means(_utilities(utility, tokens, plan), tokens.sum(1), plan),
+        "vanilla": _means(vanilla, VANILLA * budgets, plan),
+    }
+
+
+def _means(accuracy: Array, tokens: Array, plan: plans.Plan) -> Metrics:
+    return Metrics(*(np.asarray(np.mean(each)) for each in (accuracy, tokens, plan.count)))
