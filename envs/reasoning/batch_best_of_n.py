@@ -119,7 +119,7 @@ def _rates(given: object) -> tuple[float, float]:
 
 def _rates_text(rates: tuple[float, float]) -> str:
     named = {PERFECT: "perfect", MEASURED: "noisy"}
-    return named.get(rates, f"{rates[0]:g}/{rates[1]:g}")
+    return named.get(rates) or "/".join(np.format_float_positional(rate, trim="-") for rate in rates)
 
 
 @dataclass(frozen=True)

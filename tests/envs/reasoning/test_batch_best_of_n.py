@@ -204,6 +204,15 @@ def test_bad_options_are_one_clear_sentence(options, message):
         dsegym.make_problem(ID, **options)
 
 
+@pytest.mark.parametrize("rates", ["0.9/0", "0.8/0.3", "0.1234567/0.1", "0.00001/0", "1/0", "0.425/0.141"])
+def test_the_canonical_text_of_rates_stands_for_exactly_these_rates(rates):
+    verifier = SCENARIO.options["verifier"]
+    value = verifier.parse(rates)
+    assert value == tuple(float(rate) for rate in rates.split("/"))
+    assert verifier.parse(verifier.text(value)) == value
+    assert verifier.text(value) == {"1/0": "perfect", "0.425/0.141": "noisy"}.get(rates, rates)
+
+
 def test_a_users_log_is_an_instance_and_a_malformed_one_names_the_line(tmp_path):
     log = tmp_path / "log.csv"
     rows = [f"question{i},{10 + i},{i % 10}" for i in range(40)]
