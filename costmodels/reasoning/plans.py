@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..luck import WIDTH, numbered_uniform
 from .schedulers import LEVEL_BUDGETS_TOKENS, LEVEL_PROBLEMS, MEASURED_CREDITS, MOST
-from .sleep import WIDTH, random
 
 __all__ = [
     "COUNTS",
@@ -102,7 +102,7 @@ def level_budgets_tokens(scale: float) -> np.ndarray:
 
 def _spread(seed: Any, counter: Any) -> jax.Array:
     """float32[...]: uniform with mean 0 and standard deviation 1."""
-    return WIDTH * (random(seed, counter) - 0.5)
+    return WIDTH * (numbered_uniform(seed, counter) - 0.5)
 
 
 def _row(table: Any, index: Any) -> jax.Array:
@@ -114,9 +114,9 @@ def _row(table: Any, index: Any) -> jax.Array:
 def draw(seed: Any, world: World) -> Plan:
     """The plan of a seed, uint32, in a world."""
     levels = np.cumsum(LEVEL_PROBLEMS)[:-1] / np.sum(LEVEL_PROBLEMS)
-    level = jnp.sum(random(seed, _LEVEL) >= levels.astype(np.float32)).astype(jnp.int32)
+    level = jnp.sum(numbered_uniform(seed, _LEVEL) >= levels.astype(np.float32)).astype(jnp.int32)
     up_to = _row(np.cumsum(COUNTS, axis=1)[:, :-1], level)
-    count = 1 + jnp.sum(random(seed, _COUNT) >= up_to).astype(jnp.int32)
+    count = 1 + jnp.sum(numbered_uniform(seed, _COUNT) >= up_to).astype(jnp.int32)
     place = np.arange(MOST)
     here = place < count
     own = place * jnp.asarray(world.apart, jnp.float32)  # sub-questions that are alike share their first one's draws
@@ -134,13 +134,13 @@ def draw(seed: Any, world: World) -> Plan:
         count=count,
         credits=credits / jnp.sum(credits),
         scale_tokens=scale,
-        ease=jnp.where(here, 1.0 + world.spread_beta * random(seed, _EASE + own), 0.0),
-        aleatoric=jnp.where(here, MOST_ALEATORIC * random(seed, _ALEATORIC + own), 0.0),
+        ease=jnp.where(here, 1.0 + world.spread_beta * numbered_uniform(seed, _EASE + own), 0.0),
+        aleatoric=jnp.where(here, MOST_ALEATORIC * numbered_uniform(seed, _ALEATORIC + own), 0.0),
     )
 
 
 def random_shares(seed: Any, count: Any) -> jax.Array:
     """float32[M]: shares of N places, uniform on the simplex: what falls to each where nobody divides the budget."""
-    length = -jnp.log1p(-random(seed, _SPLIT + np.arange(MOST)))
+    length = -jnp.log1p(-numbered_uniform(seed, _SPLIT + np.arange(MOST)))
     length = jnp.where(np.arange(MOST) < count, length, 0.0)
     return length / jnp.sum(length)

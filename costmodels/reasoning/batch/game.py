@@ -15,9 +15,9 @@ import numpy as np
 
 from ...arrays import Array
 from ...errors import DsegymError
+from ...luck import normal, uniform
 from ..best_of_n import belief_grid, noisy_logit_beta
 from ..laws import BetaFit, fit_beta
-from ..luck import normal, uniform
 from ..outcomes import Outcomes, load_outcomes
 
 __all__ = [

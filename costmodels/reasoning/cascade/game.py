@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
-from ..luck import uniform
+from ...luck import uniform
 from ..outcomes import gsm8k_models
 from ..splits import split_indices
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
+from ...luck import WIDTH, unit_interval
 from . import model
 
 __all__ = [
@@ -118,7 +119,7 @@ def params_of(
 def start(key: Array, params: Params) -> State:
     """A context, before anything is spent on it."""
     words = jax.random.bits(key, (4,), jnp.uint32)
-    how_many, how_predictable, error = (model.uniform(words[place]) for place in (1, 2, 3))
+    how_many, how_predictable, error = (unit_interval(words[place]) for place in (1, 2, 3))
     # The least n with 1 - stay^n > u; `stay` is 0 where one query comes.
     drawn = jnp.where(params.stay > 0, jnp.log1p(-how_many) / jnp.log(jnp.maximum(params.stay, 1e-30)), 0.0)
     drawn = jnp.where(params.known > 0, params.known, jnp.clip(jnp.floor(drawn) + 1, 1, MOST_QUERIES))
@@ -128,7 +129,7 @@ def start(key: Array, params: Params) -> State:
         seed=words[0],
         queries=drawn.astype(jnp.int32),
         predictability=rho,
-        hint=jnp.clip(rho + params.noise * model.WIDTH * (error - 0.5), 0.0, 1.0),
+        hint=jnp.clip(rho + params.noise * WIDTH * (error - 0.5), 0.0, 1.0),
         answered=jnp.int32(-1),
         sleep_tokens=zero,
         test_tokens=zero,

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
-from ..luck import normal, uniform
+from ...luck import normal, uniform
 from . import policies, trees
 
 __all__ = [

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..luck import normal, uniform
+from ...luck import normal, uniform
 from ..outcomes import game24_nodes
 from ..splits import split_indices
 from .game24 import FIRST_MOVES, SECOND_MOVES, all_hands

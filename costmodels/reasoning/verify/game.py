@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
+from ...luck import normal, uniform
 from ..best_of_n import belief_grid
 from ..laws import BetaFit
-from ..luck import normal, uniform
 from ..outcomes import human_eval
 from ..splits import split_indices
 from .model import ANSWERS, PRESET, PRIOR, Verifier, logit, wrong_answer_weights

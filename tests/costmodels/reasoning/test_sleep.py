@@ -58,17 +58,6 @@ def test_worth_and_accuracy_rise_ever_more_slowly_to_their_limits():
     assert float(sleep.accuracy(0.0, 0.0)) == pytest.approx(0.3)
 
 
-def test_the_hash_is_the_finaliser_and_its_draws_are_uniform():
-    seeds, counters = np.random.default_rng(0).integers(0, 2**32, (2, 2000), dtype=np.uint32)
-    counters %= 64
-    found = np.asarray(sleep.random(seeds, counters))
-    expected = [oracle.random(int(s), int(c)) for s, c in zip(seeds, counters, strict=True)]
-    np.testing.assert_array_equal(found, np.float32(expected))
-    many = np.asarray(sleep.random(np.arange(4096, dtype=np.uint32)[:, None] * 7919, np.arange(32)))
-    assert np.histogram(many, 16, (0, 1))[0] == pytest.approx(many.size / 16, rel=0.04)
-    assert np.abs(np.corrcoef(many.T) - np.eye(32)).max() < 0.08
-
-
 # --- What sleep is worth ----------------------------------------------------------------------------------------------
 
 
