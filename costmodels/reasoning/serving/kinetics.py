@@ -27,7 +27,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..tables import rows
+from ...tables import package_rows
 
 __all__ = [
     "ATTENTIONS",
@@ -111,7 +111,7 @@ def models() -> dict[str, Model]:
             int(row["kv_heads"]),
             int(row["head_dimension"]) * int(row["layers"]),
         )
-        for row in rows("serving_models")
+        for row in package_rows("reasoning/tables/serving_models.csv")
     }
 
 
@@ -122,7 +122,7 @@ def hardware() -> dict[str, Hardware]:
         row["hardware"]: Hardware(
             row["hardware"], float(row["peak_tflops"]) * 1e12, float(row["bandwidth_tbps"]) * 1e12
         )
-        for row in rows("serving_hardware")
+        for row in package_rows("reasoning/tables/serving_hardware.csv")
     }
 
 

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...errors import UnknownNameError
-from ..tables import rows
+from ...tables import package_rows
 from .kinetics import ATTENTIONS, Attention, Model, cost, models
 
 __all__ = [
@@ -88,7 +88,7 @@ def load_task(name: str) -> tuple[tuple[str, ...], Task]:
     Raises:
         UnknownNameError: there is no such task.
     """
-    table = {row["task"]: row for row in rows("pass_rates")}
+    table = {row["task"]: row for row in package_rows("reasoning/tables/pass_rates.csv")}
     if name not in table:
         raise UnknownNameError("task", name, table)
     known = {model: float(rate) / 100 for model, rate in table[name].items() if model != "task" and rate}

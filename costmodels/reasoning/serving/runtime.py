@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import DsegymError, UnknownNameError
-from ..tables import rows
+from ...tables import package_rows
 
 __all__ = ["PROMPTS", "RuntimeFit", "idealised_runtime_s", "runtime_fits"]
 
@@ -34,7 +34,7 @@ def runtime_fits() -> dict[str, RuntimeFit]:
         row["model"]: RuntimeFit(
             tuple(float(row[f"prompt_{tokens}_s"]) for tokens in PROMPTS), float(row["seconds_per_output_token"])
         )
-        for row in rows("runtime_fits")
+        for row in package_rows("reasoning/tables/runtime_fits.csv")
     }
 
 
