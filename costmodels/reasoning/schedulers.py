@@ -12,11 +12,12 @@ The statistics of decompositions were measured on the released plans of MATH-500
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from ..arrays import Array
 
 __all__ = [
     "LEVEL_BUDGETS_TOKENS",
@@ -61,12 +62,12 @@ def schedule_table(name: str, most: int = MOST) -> np.ndarray:
     return table
 
 
-def whole_tokens(tokens: Any) -> jax.Array:
+def whole_tokens(tokens: Array) -> jax.Array:
     """int32[...]: rounded down."""
     return jnp.floor(jnp.asarray(tokens, jnp.float32) + _ROUNDING).astype(jnp.int32)
 
 
-def shared_tokens(weights: Any, budget_tokens: Any) -> tuple[jax.Array, jax.Array]:
+def shared_tokens(weights: Array, budget_tokens: Array) -> tuple[jax.Array, jax.Array]:
     """Tokens of a plan by weights.
 
     Args:

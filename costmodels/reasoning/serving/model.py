@@ -15,12 +15,13 @@ JAX, float32. T values of theta, of equal weight, hardest last; M models.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...arrays import Array
 from ...errors import UnknownNameError
 from ...tables import package_rows
 from .kinetics import ATTENTIONS, Attention, Model, cost, models
@@ -52,20 +53,20 @@ TASKS = tuple(MEDIAN_TOKENS)
 class Task(NamedTuple):
     """A distribution of questions and the models that answer them."""
 
-    sizes: Any  # Model, leaves float32[M]
-    ability: Any  # float32[M]
-    median_tokens: Any  # float32, l
-    theta: Any  # float32[T], ascending
+    sizes: Model  # leaves float32[M]
+    ability: Array  # float32[M]
+    median_tokens: Array  # float32, l
+    theta: Array  # float32[T], ascending
 
 
 class Served(NamedTuple):
     """Means over questions; float32 scalars."""
 
-    coverage: Any  # share of questions that at least one trial solves
-    eflop: Any
-    flop: Any
-    kv_share: Any  # of eflop
-    tokens: Any  # of all trials
+    coverage: Array  # share of questions that at least one trial solves
+    eflop: Array
+    flop: Array
+    kv_share: Array  # of eflop
+    tokens: Array  # of all trials
 
 
 def _normal_quantiles(count: int) -> np.ndarray:
@@ -74,7 +75,9 @@ def _normal_quantiles(count: int) -> np.ndarray:
     return ndtri((np.arange(count) + 0.5) / count)
 
 
-def solve_probability(ability: Any, theta: Any, *, tokens: Any, median_tokens: Any, budget: Any) -> Any:
+def solve_probability(
+    ability: Array, theta: Array, *, tokens: Array, median_tokens: Array, budget: Array | float
+) -> jax.Array:
     """float32[...]: of one trial; arguments broadcast. `budget` is the attention's, 0 for dense."""
     finishes = jax.scipy.stats.norm.cdf(jnp.log(tokens / (median_tokens * jnp.exp(0.5 * theta))) / LENGTH_DEVIATION)
     loss = jnp.where(budget > 0, SPARSITY_LOSS * jnp.sqrt(1024.0 / jnp.maximum(budget, 1)), 0.0)
@@ -98,7 +101,7 @@ def load_task(name: str) -> tuple[tuple[str, ...], Task]:
     return tuple(known), Task(
         sizes=Model(*(np.array(column, np.float32) for column in zip(*sizes, strict=True))),
         ability=np.array([_calibrate(rate, theta, median) for rate in known.values()], np.float32),
-        median_tokens=np.float32(median),
+        median_tokens=np.asarray(median, np.float32),
         theta=theta.astype(np.float32),
     )
 
@@ -119,7 +122,7 @@ def _calibrate(rate: float, theta: np.ndarray, median: float) -> float:
 
 
 def serve(
-    task: Task, theta: Any, *, model: Any, tokens: Any, trials: Any, attention: Attention, intensity: Any
+    task: Task, theta: Array, *, model: Array, tokens: Array, trials: Array, attention: Attention, intensity: Array
 ) -> Served:
     """What one configuration does for questions of some difficulties.
 

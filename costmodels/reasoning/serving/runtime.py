@@ -8,9 +8,10 @@ accelerators. Seconds, float64.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ...errors import DsegymError, UnknownNameError
 from ...tables import package_rows
@@ -38,7 +39,7 @@ def runtime_fits() -> dict[str, RuntimeFit]:
     }
 
 
-def idealised_runtime_s(model: str, *, prompt: Any, output: Any) -> np.ndarray:
+def idealised_runtime_s(model: str, *, prompt: ArrayLike, output: ArrayLike) -> np.ndarray:
     """float64[...], s.
 
     Args:

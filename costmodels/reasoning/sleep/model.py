@@ -31,13 +31,11 @@ __all__ = [
     "SLEEP_TOKENS",
     "WORTH_TOKENS",
     "accuracy",
-    "break_even_tokens",
     "cheapest_sleep",
     "constant_rows",
     "cost_per_query",
     "difficulty_hint",
     "doublings",
-    "tokens_for",
     "worth",
 ]
 
@@ -71,25 +69,9 @@ def difficulty_hint(seed: Array | int, query: Array | int, noise: Array | float)
     return jnp.clip(doublings(seed, query) + error, -HIGHEST_HINT, HIGHEST_HINT)
 
 
-def tokens_for(wanted: ArrayLike, *, difficulty: ArrayLike = 1.0) -> np.ndarray:
-    """float64[...]: test-time tokens, b + rho g(s), at which the accuracy is `wanted`, below `CEILING`."""
-    return SCALE_TOKENS * np.asarray(difficulty, float) * np.log(GAP / (CEILING - np.asarray(wanted, float)))
-
-
 def cost_per_query(sleep_tokens: ArrayLike, test_tokens: ArrayLike, *, queries: ArrayLike, price: float) -> np.ndarray:
     """float64[...], offline tokens: (s + t sum b) / n, where each of n queries gets `test_tokens`."""
     return np.asarray(sleep_tokens, float) / np.asarray(queries) + price * np.asarray(test_tokens, float)
-
-
-def break_even_tokens(before: ArrayLike, after: ArrayLike, *, queries: ArrayLike, price: float) -> np.ndarray:
-    """float64[...]: sleep pays while it costs fewer offline tokens than this, t n (before - after).
-
-    Args:
-        before, after: test-time tokens of a query without and with sleep, at equal accuracy.
-        queries: of the context.
-        price: of a test-time token in offline tokens.
-    """
-    return price * np.asarray(queries) * (np.asarray(before, float) - np.asarray(after, float))
 
 
 def cheapest_sleep(tokens: float, *, predictability: float, queries: float, price: float) -> float:

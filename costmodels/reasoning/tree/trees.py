@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...arrays import Array
 from ...luck import normal, uniform
 from ..outcomes import game24_nodes
 from ..splits import split_indices
@@ -44,29 +45,29 @@ _MOVE, _VALUE, _LEGAL, _CLUSTER, _RIGHT, _NAME, _SOLVES = range(7)  # what luck 
 class Nodes(NamedTuple):
     """Nodes, leaves [K]."""
 
-    there: Any  # bool
-    name: Any  # int32 or uint32: the move, the row of the log, or a hash
-    good: Any  # bool, whether a right answer can still be reached
-    value: Any  # float32 in [0, 1], the judge's
-    cluster: Any  # int32, below CLUSTERS: siblings that mean the same share it; 0 for all of Game of 24
+    there: Array  # bool
+    name: Array  # int32 or uint32: the move, the row of the log, or a hash
+    good: Array  # bool, whether a right answer can still be reached
+    value: Array  # float32 in [0, 1], the judge's
+    cluster: Array  # int32, below CLUSTERS: siblings that mean the same share it; 0 for all of Game of 24
 
 
 class Hands24(NamedTuple):
     """Hands of a split, padded to H."""
 
-    count: Any  # int32
-    solvable: Any  # bool[H, 36 + 36 * 18], after a move and after two, by the node's name
-    values: Any  # float32[3, 2, VALUES], quantiles of the judge's value by depth and solvability, over 60
+    count: Any  # int32; an Array would clash with tuple.count
+    solvable: Array  # bool[H, 36 + 36 * 18], after a move and after two, by the node's name
+    values: Array  # float32[3, 2, VALUES], quantiles of the judge's value by depth and solvability, over 60
 
 
 class Log(NamedTuple):
     """Recorded puzzles of a split, padded to H; a row for each depth. N = LOG_NODES."""
 
-    count: Any  # int32
-    there: Any  # bool[H, 3, N]
-    parent: Any  # int32[H, 3, N], the place among the nodes one depth up; -1 at depth 1
-    good: Any  # bool[H, 3, N], solvable, by a legal move from a good parent
-    value: Any  # float32[H, 3, N], over 60
+    count: Any  # int32; an Array would clash with tuple.count
+    there: Array  # bool[H, 3, N]
+    parent: Array  # int32[H, 3, N], the place among the nodes one depth up; -1 at depth 1
+    good: Array  # bool[H, 3, N], solvable, by a legal move from a good parent
+    value: Array  # float32[H, 3, N], over 60
 
 
 def hands(split: str) -> Hands24:
@@ -124,7 +125,7 @@ def log(split: str) -> Log:
     return found
 
 
-def _permuted(seed: Any, name: Any, number: Any, moves: int) -> jax.Array:
+def _permuted(seed: Array, name: Array | int, number: Array, moves: int) -> Array:
     """int32: the move that is the `number`-th child of a node: an affine permutation, drawn for the node."""
     unit = (uniform(seed, name, moves, _MOVE) * (moves // 3)).astype(jnp.int32)
     step = 3 * unit + 1 + unit % 2  # 1, 5, 7, 11, 13, 17, ...: coprime to 18 and to 36
@@ -132,7 +133,7 @@ def _permuted(seed: Any, name: Any, number: Any, moves: int) -> jax.Array:
     return (number * step + shift) % moves
 
 
-def game24_children(puzzle: Any, depth: Any, parent: Nodes, number: Any, table: Hands24, seed: Any) -> Nodes:
+def game24_children(puzzle: Array, depth: Array, parent: Nodes, number: Array, table: Hands24, seed: Array) -> Nodes:
     """Children at depths 1 to 3 of nodes one depth up.
 
     Args:
@@ -161,7 +162,7 @@ def game24_children(puzzle: Any, depth: Any, parent: Nodes, number: Any, table: 
     return Nodes(parent.there & (number < most), name, good, value, jnp.zeros_like(name))
 
 
-def steps_children(difficulty: Any, parent: Nodes, number: Any, seed: Any) -> Nodes:
+def steps_children(difficulty: Array, parent: Nodes, number: Array, seed: Array) -> Nodes:
     """Reasoning steps after nodes; arguments as of `game24_children`, difficulty float32.
 
     Siblings of one cluster are right or wrong together.

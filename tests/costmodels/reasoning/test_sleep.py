@@ -9,7 +9,8 @@ import sleep_oracle as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsegym.costmodels.reasoning import sleep
+from dsegym.costmodels.reasoning.sleep import bounds
+from dsegym.costmodels.reasoning.sleep import model as sleep
 
 PLAIN = sleep.PLAIN_TOKENS
 HIGH = 0.8  # predictability
@@ -24,7 +25,7 @@ def contexts(count, seed=0):
 
 
 def best(found, *, budget, price, most=8):
-    return sleep.best_allocation(
+    return bounds.best_allocation(
         queries=[each.queries for each in found],
         predictability=[each.rho for each in found],
         difficulty=[[oracle.difficulty(each.seed, query) for query in range(most)] for each in found],
@@ -43,7 +44,7 @@ def test_the_accuracy_is_the_formula(b, s, rho, d):
     assert float(found) == pytest.approx(oracle.accuracy(b, s, rho, d), rel=1e-5)
     wanted = oracle.accuracy(b, s, rho, d)
     if wanted < sleep.CEILING - 1e-6:
-        tokens = float(sleep.tokens_for(wanted, difficulty=d))
+        tokens = float(oracle.tokens_for(wanted, difficulty=d))
         assert tokens == pytest.approx(b + rho * oracle.worth(s), rel=1e-6, abs=1e-3)
 
 
@@ -64,7 +65,7 @@ def test_worth_and_accuracy_rise_ever_more_slowly_to_their_limits():
 def test_predictable_queries_need_five_times_fewer_test_tokens_at_equal_accuracy():
     """By the choice of the constants."""
     wanted = oracle.accuracy(PLAIN, 0.0, HIGH)
-    left = sleep.tokens_for(wanted) - HIGH * oracle.worth(1e9)
+    left = oracle.tokens_for(wanted) - HIGH * oracle.worth(1e9)
     assert PLAIN / left == pytest.approx(5.0, rel=1e-6)
     assert oracle.accuracy(left, 1e9, HIGH) == pytest.approx(wanted)
 
@@ -103,7 +104,7 @@ def test_a_single_query_at_a_low_price_is_not_worth_any_sleep(queries, price, sl
 @settings(deadline=None, max_examples=60)
 def test_sleep_pays_up_to_the_break_even(before, part, queries, price, factor):
     after = before * part
-    limit = float(sleep.break_even_tokens(before, after, queries=queries, price=price))
+    limit = float(oracle.break_even_tokens(before, after, queries=queries, price=price))
     slept = factor * limit
     with_sleep = sleep.cost_per_query(slept, after, queries=queries, price=price)
     without = sleep.cost_per_query(0.0, before, queries=queries, price=price)
@@ -169,7 +170,7 @@ def test_random_allocations_never_beat_the_bound():
 
 
 def test_unpredictable_contexts_get_no_sleep_and_equal_queries_equal_tokens():
-    allocation = sleep.best_allocation(
+    allocation = bounds.best_allocation(
         queries=[4, 4], predictability=[0.0, 0.9], difficulty=np.ones((2, 6)), budget_tokens=40_000.0, price=10.0
     )
     assert allocation.sleep_tokens[0] == pytest.approx(0, abs=1e-6)
@@ -182,7 +183,7 @@ def test_unpredictable_contexts_get_no_sleep_and_equal_queries_equal_tokens():
 def test_more_budget_or_predictability_never_hurts():
     rho = np.linspace(0, 1, 11)
     accuracies = [
-        sleep.best_allocation(
+        bounds.best_allocation(
             queries=[5] * 11, predictability=rho, difficulty=np.ones((11, 5)), budget_tokens=budget, price=10.0
         ).accuracy
         for budget in (100.0, 1_000.0, 10_000.0, 100_000.0)
