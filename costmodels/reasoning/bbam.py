@@ -109,7 +109,9 @@ def allocate(scale_tokens: Array, ease: Array, budget_tokens: Array, weight: Arr
     scale_tokens = jnp.asarray(scale_tokens, jnp.float32)
     here = (scale_tokens > 0) & (weight > 0)
     log_scale = jnp.log(jnp.where(here, scale_tokens, 1.0))
-    log_gain = jnp.log(jnp.where(here, weight * ease, 1.0)) + ease * log_scale  # of the derivative at one token
+    log_gain = (
+        jnp.log(jnp.where(here, weight * ease, 1.0)) + ease * log_scale
+    )  # logarithm of the derivative at one token
 
     def derivative(log_tokens):
         return jnp.max(jnp.where(here, log_gain - (ease + 1.0) * log_tokens, -jnp.inf))
@@ -162,7 +164,7 @@ def allocate_all(scale_tokens: Array, ease: Array, budget_tokens: Array) -> jax.
     base = jnp.where(here, scale_tokens, 1.0)
 
     def log_derivative(excess):
-        """Of log s at `excess` tokens above the scale."""
+        """The logarithm of the derivative of log s, `excess` tokens above the scale."""
         ratio = ease * jnp.log1p(excess / base)
         return jnp.where(here, jnp.log(ease) - jnp.log(base + excess) - jnp.log(jnp.expm1(ratio)), -jnp.inf)
 

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 GRID = 64  # probabilities of a belief
-LEAST = 2e-3  # of p, in a hint about a question that was never solved
+LEAST = 2e-3  # least p that a hint supposes, of a question that was never solved
 MOST_TURNS = 256  # attempts at one question that a rule considers
 _NEVER = 2**30  # attempts until a question that cannot be solved is
 

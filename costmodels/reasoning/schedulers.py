@@ -32,8 +32,8 @@ __all__ = [
 ]
 
 MOST = 7  # sub-questions of a plan
-LEVEL_BUDGETS_TOKENS = (200, 250, 350, 450, 600)  # of a whole plan, by level of difficulty 1 ... 5
-LEVEL_PROBLEMS = (43, 90, 105, 128, 134)  # of MATH-500
+LEVEL_BUDGETS_TOKENS = (200, 250, 350, 450, 600)  # budgets of a whole plan, by level of difficulty 1 ... 5
+LEVEL_PROBLEMS = (43, 90, 105, 128, 134)  # problems of MATH-500, by level
 MEAN_COUNTS = (2.35, 2.58, 3.13, 4.09, 5.00)  # sub-questions of a plan, by level
 MEASURED_CREDITS: Mapping[int, tuple[float, ...]] = {
     3: (0.219, 0.306, 0.475),

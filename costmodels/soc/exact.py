@@ -127,10 +127,9 @@ class _Model:
         self.possible = self.earliest + self.remaining <= self.limit_us
         self.pooled = [self._is_pooled(elements) for elements in self.clusters]
         self.makespan = sat.new_int_var(bound_us, self.limit_us, "makespan")
-        self.on_cluster: list[dict[int, cp_model.IntVar]] = []  # of each task, {cluster: literal}
-        self.on_element: list[
-            dict[int, cp_model.IntVar]
-        ] = []  # of each task, {element: literal}; not of pooled clusters
+        # Literals of each task by cluster, and by element where the cluster is not pooled.
+        self.on_cluster: list[dict[int, cp_model.IntVar]] = []
+        self.on_element: list[dict[int, cp_model.IntVar]] = []
         self.start: list[cp_model.IntVar] = []
         self.end: list[cp_model.LinearExpr] = []
         for i in range(len(instance)):

@@ -77,7 +77,7 @@ def arrays(instance: Instance, *, levels: bool = False) -> Arrays:
     names = [platform.clusters[c].name for c in platform.element_clusters]
     between = [[platform.bandwidth_between(a, b) for b in names] for a in names]
     others = sorted({between[p][q] for p in range(len(names)) for q in range(len(names)) if p != q})
-    bandwidths = [platform.self_bandwidth, *others]  # of each kind of link
+    bandwidths = [platform.self_bandwidth, *others]  # bandwidth of each kind of link
     communication = np.zeros((*predecessor.shape, len(bandwidths)), np.int32)
     for i, edges in enumerate(graph.predecessors):
         for k, edge in enumerate(edges):

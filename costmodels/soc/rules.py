@@ -24,7 +24,7 @@ from .simulator import Arrays, Estimates, Rule, State
 __all__ = ["ELEMENT_FEATURES", "RULES", "TASK_FEATURES", "Facts", "facts", "named_rule", "weighted_rule"]
 
 _MOST_US = 2**18  # us; features are cut here, so that weighted sums stay in int32
-_SCALE = 1024  # of levels and means, which are compared in 1/1024 us
+_SCALE = 1024  # levels and means are compared in 1/1024 us
 _ALONE = 2**29  # the sufferage of a task that only one element can run
 _HIGHEST = 2**30 - 1
 

@@ -393,7 +393,7 @@ class Search(NamedTuple):
     place: jax.Array  # int32, of the task compared last, in the order of offers; -1 at the beginning
     keys: jax.Array  # int32[2], the best task's
     choice: Choice
-    given: Estimates  # of the best task
+    given: Estimates  # estimates of the best task
 
 
 def no_search(arrays: Arrays) -> Search:

@@ -51,7 +51,7 @@ NAMES = ("2B", "8B", "9B", "27B", "70B", "405B")
 
 
 class Metrics(NamedTuple):
-    """Of a batch, averaged over batches. Scalars, float32."""
+    """Costs of a batch, averaged over batches. Scalars, float32."""
 
     accuracy: Array
     cost_tflop: Array  # a question

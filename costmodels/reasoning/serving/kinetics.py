@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 BLOCK_TIMES_BUDGET = 16384  # tokens^2: the swept block sizes times budgets
-KV_BYTES = 2  # of a number in bf16
+KV_BYTES = 2  # bytes of a number in bf16
 
 
 Number: TypeAlias = "Array | float"  # a number, or an array of them that broadcasts
@@ -66,7 +66,7 @@ class Attention(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Of all trials on one prompt."""
+    """Costs of all trials on one prompt."""
 
     linear_flop: Number
     attention_flop: Number  # search included

@@ -43,7 +43,7 @@ TRIALS = (1, 2, 4, 8, 16, 32)
 PROMPT_TOKENS = 256
 DIFFICULTIES = 60  # values of theta; 1, 3 and 5 divide it
 DIFFICULTY_DEVIATION = 2.5
-LENGTH_DEVIATION = 0.6  # of the logarithm
+LENGTH_DEVIATION = 0.6  # standard deviation of the logarithm of a length
 LENGTHS = 8  # quantiles of a solution's length that costs are averaged over
 SPARSITY_LOSS = 0.02  # at a budget of 1024 tokens
 MEDIAN_TOKENS = {"aime24": 6000.0, "aime25": 6000.0, "livecodebench": 4000.0}
@@ -65,8 +65,8 @@ class Served(NamedTuple):
     coverage: Array  # share of questions that at least one trial solves
     eflop: Array
     flop: Array
-    kv_share: Array  # of eflop
-    tokens: Array  # of all trials
+    kv_share: Array  # cache reads' share of eflop
+    tokens: Array  # tokens of all trials
 
 
 def _normal_quantiles(count: int) -> np.ndarray:

@@ -22,7 +22,7 @@ PROMPTS = (1, 512, 1024, 1920)  # tokens at which F was measured
 
 
 class RuntimeFit(NamedTuple):
-    """Of a model."""
+    """The fit of a model."""
 
     prompt_s: tuple[float, ...]  # F at PROMPTS
     token_s: float  # g
@@ -30,7 +30,7 @@ class RuntimeFit(NamedTuple):
 
 @functools.cache
 def runtime_fits() -> dict[str, RuntimeFit]:
-    """By model."""
+    """The fits, by model."""
     return {
         row["model"]: RuntimeFit(
             tuple(float(row[f"prompt_{tokens}_s"]) for tokens in PROMPTS), float(row["seconds_per_output_token"])

@@ -30,16 +30,16 @@ __all__ = ["DEPTHS", "LOG_BREADTH", "Hands24", "Log", "Nodes", "game24_children"
 
 DEPTHS = {"game24": 3, "game24_log": 3, "steps": 6}
 HIGHEST_VALUE = 60.0  # three votes "sure"
-LAST_MOVES = 4  # that are proposed with two numbers left, of six: 4.1 in the recorded log
-ILLEGAL = 0.062  # of the recorded proposals that can be parsed
+LAST_MOVES = 4  # moves proposed with two numbers left, of six possible; 4.1 in the recorded log
+ILLEGAL = 0.062  # share of the recorded proposals that can be parsed
 VALUES = 256  # quantiles of a judge's votes
 LOG_BREADTH = 5  # nodes that the recorded search kept at each depth: only they have recorded children
-LOG_NODES = 64  # of a depth of one puzzle, at most
+LOG_NODES = 64  # nodes of one depth of a puzzle at most
 # Reasoning steps; all synthetic.
-CLUSTERS = 3  # of continuations that mean the same
+CLUSTERS = 3  # groups of continuations that mean the same
 STEP_LOGIT, PROBLEM_DEVIATION = 1.2, 1.5  # a step is right with probability sigmoid(1.2 - difficulty)
-JUDGE_SIGNAL, JUDGE_CLUSTER_NOISE, JUDGE_NOISE = 0.7, 0.7, 0.7  # of the logit of a step's reward
-_MOVE, _VALUE, _LEGAL, _CLUSTER, _RIGHT, _NAME, _SOLVES = range(7)  # what luck decides
+JUDGE_SIGNAL, JUDGE_CLUSTER_NOISE, JUDGE_NOISE = 0.7, 0.7, 0.7  # mean and deviations of the logit of a step's reward
+_MOVE, _VALUE, _LEGAL, _CLUSTER, _RIGHT, _NAME, _SOLVES = range(7)  # the draws, each the last word of its hash
 
 
 class Nodes(NamedTuple):
@@ -150,7 +150,7 @@ def game24_children(puzzle: Array, depth: Array, parent: Nodes, number: Array, t
     two = before * SECOND_MOVES + _permuted(seed, before + 1, number, SECOND_MOVES)
     pair = jnp.clip(parent.name - FIRST_MOVES, 0, FIRST_MOVES * SECOND_MOVES - 1)
     solving = (uniform(seed, pair, _SOLVES) * LAST_MOVES).astype(jnp.int32)  # the one that gives 24
-    names = FIRST_MOVES * (1 + SECOND_MOVES)  # of the first two depths
+    names = FIRST_MOVES * (1 + SECOND_MOVES)  # names of nodes of the first two depths
     three = names + pair * LAST_MOVES + number
     name = jnp.select([depth == 1, depth == 2], [one, FIRST_MOVES + two], three)
     solvable = jnp.asarray(table.solvable)[puzzle, jnp.minimum(name, names - 1)]
