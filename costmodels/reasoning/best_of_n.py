@@ -12,12 +12,11 @@ replications.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..arrays import Array
 from .laws import BetaFit
 
 __all__ = [
@@ -33,7 +32,7 @@ __all__ = [
 ]
 
 GRID = 64  # probabilities of a belief
-LEAST = 2e-3  # of p, in a hint about a question that was never solved
+LEAST = 2e-3  # least p that a hint supposes, of a question that was never solved
 MOST_TURNS = 256  # attempts at one question that a rule considers
 _NEVER = 2**30  # attempts until a question that cannot be solved is
 
@@ -47,7 +46,7 @@ def belief_grid(prior: BetaFit, points: int = GRID) -> tuple[np.ndarray, np.ndar
     return p, np.log(p) - np.log1p(-p)
 
 
-def noisy_logit_beta(hint: Any, sigma: Any, *, grid: Any, logits: Any) -> tuple[jax.Array, jax.Array]:
+def noisy_logit_beta(hint: Array, sigma: Array | float, *, grid: Array, logits: Array) -> tuple[jax.Array, jax.Array]:
     """float32[...], float32[...]: the Beta distribution with the mean and variance of p given a noisy logit.
 
     Args:

@@ -16,9 +16,10 @@ Plain NumPy, float64. Q problems.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import DsegymError
 
@@ -31,7 +32,6 @@ __all__ = [
     "beta_coverage",
     "fit_beta",
     "fit_power_law",
-    "marginal_gain",
     "matched_compute",
     "parameter_equivalent",
     "parscale_loss",
@@ -39,11 +39,10 @@ __all__ = [
     "power_law",
     "saturated_coverage",
     "saturation",
-    "sequential_tokens",
 ]
 
 
-def pass_at(k: int, *, attempts: Any, successes: Any) -> np.ndarray:
+def pass_at(k: int, *, attempts: ArrayLike, successes: ArrayLike) -> np.ndarray:
     """float64[Q]: the unbiased estimate of the probability that one of k attempts succeeds.
 
     Args:
@@ -57,13 +56,13 @@ def pass_at(k: int, *, attempts: Any, successes: Any) -> np.ndarray:
     return 1.0 - _ratio_of_choices(n - c, n, k)
 
 
-def all_of(k: int, *, attempts: Any, successes: Any) -> np.ndarray:
+def all_of(k: int, *, attempts: ArrayLike, successes: ArrayLike) -> np.ndarray:
     """float64[Q]: pass^k, the unbiased estimate that all of k attempts succeed; else as `pass_at`."""
     n, c = _counts(k, attempts, successes)
     return _ratio_of_choices(c, n, k)
 
 
-def _counts(k: int, attempts: Any, successes: Any) -> tuple[np.ndarray, np.ndarray]:
+def _counts(k: int, attempts: ArrayLike, successes: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     n, c = np.broadcast_arrays(np.asarray(attempts, np.int64), np.asarray(successes, np.int64))
     if n.size and (np.any(c < 0) or np.any(c > n)):
         raise DsegymError("Successes are from 0 to the number of attempts.")
@@ -95,7 +94,7 @@ class PowerFit(NamedTuple):
     largest_error: float  # absolute, of c, over the k that were fitted
 
 
-def beta_coverage(fit: BetaFit, k: Any) -> np.ndarray:
+def beta_coverage(fit: BetaFit, k: ArrayLike) -> np.ndarray:
     """float64[...]: the expected share of problems that one of k attempts solves, k >= 0."""
     from scipy.special import betaln
 
@@ -103,7 +102,7 @@ def beta_coverage(fit: BetaFit, k: Any) -> np.ndarray:
     return -np.expm1(betaln(fit.alpha, fit.beta + k) - betaln(fit.alpha, fit.beta))
 
 
-def fit_beta(*, attempts: Any, successes: Any) -> BetaFit:
+def fit_beta(*, attempts: ArrayLike, successes: ArrayLike) -> BetaFit:
     """The maximum-likelihood beta-binomial.
 
     Args:
@@ -127,12 +126,12 @@ def fit_beta(*, attempts: Any, successes: Any) -> BetaFit:
     return BetaFit(*(float(value) for value in np.exp(found.x)))
 
 
-def power_law(fit: PowerFit, k: Any) -> np.ndarray:
+def power_law(fit: PowerFit, k: ArrayLike) -> np.ndarray:
     """float64[...]: coverage at k attempts."""
     return np.exp(-fit.scale * np.asarray(k, float) ** -fit.exponent)
 
 
-def fit_power_law(k: Any, coverage: Any) -> PowerFit:
+def fit_power_law(k: ArrayLike, coverage: ArrayLike) -> PowerFit:
     """The power law with the least squared error of ln c, the quantity that it is a law of.
 
     Args:
@@ -155,19 +154,13 @@ def fit_power_law(k: Any, coverage: Any) -> PowerFit:
     return fit._replace(largest_error=float(np.abs(power_law(fit, k) - coverage).max()))
 
 
-def saturated_coverage(k: Any, *, success: Any, ceiling: Any = 1.0) -> np.ndarray:
+def saturated_coverage(k: ArrayLike, *, success: ArrayLike, ceiling: ArrayLike = 1.0) -> np.ndarray:
     """float64[...]: TTSPM, F(k) = ceiling (1 - (1 - p)^k).
 
     Parallel: k independent samples, each right with probability `success`. Sequential: k rounds of an absorbing chain
     with that probability of a turn for the better in each: the same form.
     """
     return np.asarray(ceiling) * -np.expm1(np.asarray(k) * np.log1p(-np.asarray(success, float)))
-
-
-def marginal_gain(k: Any, *, success: Any, ceiling: Any = 1.0) -> np.ndarray:
-    """float64[...]: F(k + 1) - F(k) = ceiling p (1 - p)^k."""
-    p = np.asarray(success, float)
-    return np.asarray(ceiling) * p * (1 - p) ** np.asarray(k)
 
 
 def saturation(*, success: float, ceiling: float = 1.0, tolerance: float) -> int:
@@ -188,11 +181,6 @@ def saturation(*, success: float, ceiling: float = 1.0, tolerance: float) -> int
     return math.ceil(math.log(tolerance / (ceiling * success)) / math.log1p(-success))
 
 
-def sequential_tokens(k: Any, *, success: Any, tokens: Any = 1.0) -> np.ndarray:
-    """float64[...]: expected tokens of at most k rounds of `tokens` each that stop at the first success."""
-    return np.asarray(tokens) * saturated_coverage(k, success=success) / np.asarray(success, float)
-
-
 class ParScale(NamedTuple):
     """loss(N, P) = E + (A / (N (k ln P + 1)))^alpha."""
 
@@ -209,12 +197,12 @@ PARSCALE = {
 }
 
 
-def parameter_equivalent(fit: ParScale, streams: Any) -> np.ndarray:
+def parameter_equivalent(fit: ParScale, streams: ArrayLike) -> np.ndarray:
     """float64[...]: by what P parallel streams multiply the parameters: 1 + k ln P."""
     return 1.0 + fit.gain * np.log(np.asarray(streams, float))
 
 
-def parscale_loss(fit: ParScale, *, parameters: Any, streams: Any) -> np.ndarray:
+def parscale_loss(fit: ParScale, *, parameters: ArrayLike, streams: ArrayLike) -> np.ndarray:
     """float64[...]: the loss of `parameters` weights run in `streams` parallel streams."""
     effective = np.asarray(parameters, float) * parameter_equivalent(fit, streams)
     return fit.irreducible + (fit.scale / effective) ** fit.exponent

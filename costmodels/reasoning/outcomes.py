@@ -5,7 +5,7 @@ successes for each problem. Replaying them draws without replacement: of n recor
 next one succeeds with probability s / n, so that an episode never meets a recorded attempt twice.
 
 A user's file is CSV with a header: `problem,attempts,successes` and, if known, `tokens_right,tokens_wrong` (mean tokens
-of a successful and of a failed attempt), a row for each problem.
+of a successful and of a failed attempt), a row for each problem; lines that start with `#` are comments.
 
 What else was recorded (which tests a sample passes, nodes of a tree, 41 models): `human_eval`, `game24_nodes`,
 `gsm8k_models`, `gsm8k_verifier`, `alfworld`, `tau_airline`. Sources and licences: SOURCES.md.
@@ -13,19 +13,17 @@ What else was recorded (which tests a sample passes, nodes of a tree, 41 models)
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InvalidWorkloadError, UnknownNameError
+from ..tables import package_rows, read_user_table, whole_number
 from .splits import split_indices
-from .tables import rows
 
 __all__ = [
     "DATASETS",
@@ -187,7 +185,7 @@ def _integers(text: str) -> list[int]:
 @functools.cache
 def human_eval() -> UnitTests:
     """CodeGen-16B on HumanEval (CodeT's completions), run once."""
-    table = rows("humaneval")
+    table = package_rows("reasoning/tables/humaneval.csv")
     passed, group = [], []
     for row in table:
         distinct = np.stack([bits(word, 32) for word in row["verdicts"].split()])
@@ -206,7 +204,7 @@ def human_eval() -> UnitTests:
 @functools.cache
 def game24_nodes() -> TreeNodes:
     """GPT-4's tree of thoughts on Game of 24, breadth 5."""
-    table = rows("game24_nodes")
+    table = package_rows("reasoning/tables/game24_nodes.csv")
 
     def column(name: str) -> np.ndarray:
         return np.array([int(row[name]) for row in table], np.int32)
@@ -227,7 +225,7 @@ def game24_nodes() -> TreeNodes:
 @functools.cache
 def gsm8k_models() -> Systems:
     """41 models on GSM8K, one greedy answer each (ZeroEval)."""
-    table = rows("gsm8k_models")
+    table = package_rows("reasoning/tables/gsm8k_models.csv")
     return Systems(
         names=tuple(row["model"] for row in table),
         parameters_billion=np.array([float(row["parameters_billion"] or math.nan) for row in table]),
@@ -240,7 +238,7 @@ def gsm8k_models() -> Systems:
 @functools.cache
 def gsm8k_verifier() -> Systems:
     """GPT-3 6B and 175B on GSM8K, fine-tuned, and with a verifier that picks the best of 100."""
-    table = rows("gsm8k_verifier")
+    table = package_rows("reasoning/tables/gsm8k_verifier.csv")
     return Systems(
         names=tuple(row["system"] for row in table),
         parameters_billion=np.array([float(row["parameters_billion"]) for row in table]),
@@ -253,7 +251,7 @@ def gsm8k_verifier() -> Systems:
 @functools.cache
 def alfworld() -> Retries:
     """Reflexion's agents on ALFWorld."""
-    table = rows("alfworld")
+    table = package_rows("reasoning/tables/alfworld.csv")
     return Retries(
         retry=np.array([int(row["retry_solved_at"]) for row in table], np.int32),
         reflection=np.array([int(row["reflection_solved_at"]) for row in table], np.int32),
@@ -263,7 +261,9 @@ def alfworld() -> Retries:
 @functools.cache
 def tau_airline() -> np.ndarray:
     """bool[50, 4]: whether GPT-4o solved a task of tau-bench's airline in each of four trials."""
-    return np.array([[digit == "1" for digit in row["successes"]] for row in rows("tau_airline")])
+    return np.array(
+        [[digit == "1" for digit in row["successes"]] for row in package_rows("reasoning/tables/tau_airline.csv")]
+    )
 
 
 def _human_eval_counts() -> Outcomes:
@@ -278,7 +278,7 @@ def _human_eval_counts() -> Outcomes:
 
 
 def _game24_counts(column: str) -> Outcomes:
-    table = rows("game24_samples")
+    table = package_rows("reasoning/tables/game24_samples.csv")
     correct = np.stack([bits(row[column], 100) for row in table])
     spent = np.array([float(row[f"{column}_tokens"]) / 100 for row in table])
     spent = np.where(spent > 0, spent, spent[spent > 0].mean())  # puzzle 932's chain of thought is logged below zero
@@ -292,7 +292,7 @@ def _game24_counts(column: str) -> Outcomes:
 
 
 def _tau_counts() -> Outcomes:
-    table = rows("tau_airline")
+    table = package_rows("reasoning/tables/tau_airline.csv")
     characters = np.array([_integers(row["characters"]) for row in table], float)
     return _from_samples(
         "tau_airline", [row["task"] for row in table], tau_airline(), characters / 4, "tau-bench: GPT-4o, airline"
@@ -353,69 +353,53 @@ def load_outcomes(name: str) -> Outcomes:
 
 
 def _read(path: Path) -> Outcomes:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")  # spreadsheets begin files with a byte order mark
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InvalidWorkloadError(f"{path}: cannot be read as CSV: {reason}.") from None
-    reader, lines = csv.reader(io.StringIO(text, newline=""), strict=True), []
-    try:
-        lines.extend((reader.line_num, line) for line in reader)
-    except csv.Error as error:
-        raise InvalidWorkloadError(f"{path}, line {reader.line_num}: cannot be read as CSV: {error}.") from None
-    header = [word.strip() for word in lines[0][1]] if lines else []
-    wrong = [word for word in header if word not in (*COLUMNS, *TOKEN_COLUMNS)]
-    if wrong or len(set(header)) != len(header) or not set(COLUMNS) <= set(header):
-        raise InvalidWorkloadError(
-            f"{path}, line 1: the header is '{','.join(header)}'; it is {','.join(COLUMNS)}, and if known "
-            f"{','.join(TOKEN_COLUMNS)}, each once."
-        )
-    if len(set(TOKEN_COLUMNS) & set(header)) == 1:
-        raise InvalidWorkloadError(f"{path}, line 1: give both {' and '.join(TOKEN_COLUMNS)}, or neither.")
-    found: dict[str, tuple[int, int, float, float]] = {}
-    for number, line in lines[1:]:
-        if not line:
-            continue
-        where = f"{path}, line {number}"
-        if len(line) != len(header):
-            raise InvalidWorkloadError(f"{where}: {len(line)} values; the header names {len(header)} columns.")
-        row = dict(zip(header, (word.strip() for word in line), strict=True))
-        if not row["problem"] or row["problem"] in found:
-            reason = (
-                "the problem has no name" if not row["problem"] else f"the problem '{row['problem']}' is there twice"
-            )
-            raise InvalidWorkloadError(f"{where}: {reason}; each problem has a name and one row.")
-        attempts = _whole(row["attempts"], 1, MOST_ATTEMPTS, f"{where}: attempts")
-        successes = _whole(row["successes"], 0, attempts, f"{where}: successes")
-        tokens = [_positive(row[name], f"{where}: {name}") if name in row else 1.0 for name in TOKEN_COLUMNS]
-        found[row["problem"]] = (attempts, successes, tokens[0], tokens[1])
-    if not 0 < len(found) <= MOST_PROBLEMS:
-        raise InvalidWorkloadError(f"{path}: {len(found)} problems; 1 to {MOST_PROBLEMS} are allowed.")
-    columns = list(zip(*found.values(), strict=True))
+    table = read_user_table(path, "file of outcomes", "problem", (*COLUMNS, *TOKEN_COLUMNS), _wrong_header)
+    if len(table.lines) > MOST_PROBLEMS:
+        raise InvalidWorkloadError(f"'{path}': {len(table.lines)} problems; at most {MOST_PROBLEMS} are allowed.")
+    seen: set[str] = set()
+
+    def parse_row(row: Mapping[str, str]) -> tuple[str, int, int, float, float]:
+        problem = row["problem"]
+        if not problem:
+            raise ValueError("the problem has no name")
+        if problem in seen:
+            raise ValueError(f"the problem '{problem}' is there twice")
+        seen.add(problem)
+        attempts = whole_number(row["attempts"], "attempts", 1, MOST_ATTEMPTS)
+        successes = whole_number(row["successes"], "successes", 0, attempts)
+        right, wrong = (_positive(row[name], name) if name in row else 1.0 for name in TOKEN_COLUMNS)
+        return problem, attempts, successes, right, wrong
+
+    problems, attempts, successes, right, wrong = zip(*table.parse(parse_row).values(), strict=True)
     return Outcomes(
         path.stem,
-        tuple(found),
-        np.array(columns[0], np.int32),
-        np.array(columns[1], np.int32),
-        np.array(columns[2], np.float32),
-        np.array(columns[3], np.float32),
+        problems,
+        np.array(attempts, np.int32),
+        np.array(successes, np.int32),
+        np.array(right, np.float32),
+        np.array(wrong, np.float32),
         f"file {path.name}",
     )
 
 
-def _whole(word: str, least: int, most: int, where: str) -> int:
-    if not (word.isascii() and word.isdigit() and len(word) <= 12 and least <= int(word) <= most):
-        raise InvalidWorkloadError(f"{where} is '{word}'; a whole number from {least} to {most} is allowed.")
-    return int(word)
+def _wrong_header(header: Sequence[str]) -> str:
+    missing = [column for column in COLUMNS if column not in header]
+    if missing:
+        return (
+            f"no column '{missing[0]}'; the columns are {', '.join(COLUMNS)}, and if known {', '.join(TOKEN_COLUMNS)}"
+        )
+    if len(set(TOKEN_COLUMNS) & set(header)) == 1:
+        return f"give both {' and '.join(TOKEN_COLUMNS)}, or neither"
+    return ""
 
 
-def _positive(word: str, where: str) -> float:
+def _positive(text: str, column: str) -> float:
     try:
-        value = float(word)
+        value = float(text)
     except ValueError:
         value = math.nan
     if not 0 < value <= 1e9:
-        raise InvalidWorkloadError(f"{where} is '{word}'; a number above 0, at most 1e9, is allowed.")
+        raise ValueError(f"{column} = '{text}' is not a number above 0, at most 1e9")
     return value
 
 

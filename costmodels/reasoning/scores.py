@@ -13,16 +13,15 @@ Plain NumPy, float64.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import DsegymError
 
 __all__ = ["area_between", "cost_of_pass", "e3", "normalised", "regret"]
 
 
-def e3(accuracy: Any, tokens: Any) -> np.ndarray:
+def e3(accuracy: ArrayLike, tokens: ArrayLike) -> np.ndarray:
     """float64[...], 1 / kilotoken: accuracy squared over thousands of tokens, so that quick wrong answers do not win.
 
     Args:
@@ -38,7 +37,7 @@ def e3(accuracy: Any, tokens: Any) -> np.ndarray:
     return a**2 / (t / 1000)
 
 
-def cost_of_pass(cost: Any, success: Any) -> np.ndarray:
+def cost_of_pass(cost: ArrayLike, success: ArrayLike) -> np.ndarray:
     """float64[...], in the cost's unit: what a success costs on average; infinite where there is none.
 
     Args:
@@ -54,7 +53,7 @@ def cost_of_pass(cost: Any, success: Any) -> np.ndarray:
     return np.where(r > 0, c / np.where(r > 0, r, 1.0), np.inf)
 
 
-def regret(best: Any, reached: Any) -> np.ndarray:
+def regret(best: ArrayLike, reached: ArrayLike) -> np.ndarray:
     """float64[...]: MRT's cumulative regret, 0 where every stop is as good as the best policy's.
 
     Args:
@@ -70,7 +69,7 @@ def regret(best: Any, reached: Any) -> np.ndarray:
     return np.sum(best - reached, axis=-1)
 
 
-def area_between(budget: Any, oracle: Any, agent: Any) -> np.ndarray:
+def area_between(budget: ArrayLike, oracle: ArrayLike, agent: ArrayLike) -> np.ndarray:
     """float64[...]: the mean distance of an agent's anytime curve from the oracle's, by trapezoids.
 
     Args:
@@ -86,7 +85,7 @@ def area_between(budget: Any, oracle: Any, agent: Any) -> np.ndarray:
     return np.trapezoid(np.asarray(oracle, float) - np.asarray(agent, float), x, axis=-1) / (x[-1] - x[0])
 
 
-def normalised(value: Any, *, reference: float, oracle: float) -> np.ndarray:
+def normalised(value: ArrayLike, *, reference: float, oracle: float) -> np.ndarray:
     """float64[...]: 0 at the reference, 1 at the oracle; the same for accuracies and for failures.
 
     Raises:

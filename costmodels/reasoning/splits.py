@@ -12,7 +12,7 @@ from ..errors import UnknownNameError
 __all__ = ["SPLITS", "split_indices", "split_of"]
 
 SPLITS = ("train", "validation", "test")
-_SHARES = (0, 0, 0, 1, 2)  # of five: 60, 20 and 20 percent, as places in SPLITS
+_SHARES = (0, 0, 0, 1, 2)  # places in SPLITS of five residues: 60, 20 and 20 percent
 
 
 def split_of(dataset: str, problem: object) -> str:

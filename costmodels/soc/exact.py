@@ -24,7 +24,7 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from .bounds import earliest_finish_us, least_remaining_us, makespan_bound
 from .heuristics import run_heuristic
 from .instance import Instance
 from .schedule import Schedule, check_schedule
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
 
 __all__ = ["Solution", "is_available", "solve"]
 
@@ -115,7 +118,7 @@ class _Costs(NamedTuple):
 class _Model:
     """The model of an instance, and the way back from a solution to a schedule."""
 
-    def __init__(self, instance: Instance, known: Schedule, bound_us: int, sat: Any):
+    def __init__(self, instance: Instance, known: Schedule, bound_us: int, sat: cp_model.CpModel):
         self.instance, self.sat, self.limit_us = instance, sat, known.makespan_us
         self.cluster_of = np.array(instance.platform.element_clusters)
         self.clusters = [np.flatnonzero(self.cluster_of == c).tolist() for c in range(len(instance.platform.clusters))]
@@ -124,10 +127,11 @@ class _Model:
         self.possible = self.earliest + self.remaining <= self.limit_us
         self.pooled = [self._is_pooled(elements) for elements in self.clusters]
         self.makespan = sat.new_int_var(bound_us, self.limit_us, "makespan")
-        self.on_cluster: list[dict[int, Any]] = []  # of each task, {cluster: literal}
-        self.on_element: list[dict[int, Any]] = []  # of each task, {element: literal}; not of pooled clusters
-        self.start: list[Any] = []
-        self.end: list[Any] = []
+        # Literals of each task by cluster, and by element where the cluster is not pooled.
+        self.on_cluster: list[dict[int, cp_model.IntVar]] = []
+        self.on_element: list[dict[int, cp_model.IntVar]] = []
+        self.start: list[cp_model.IntVar] = []
+        self.end: list[cp_model.LinearExpr] = []
         for i in range(len(instance)):
             self._add_task(i)
         for c in range(len(self.clusters)):
@@ -137,7 +141,7 @@ class _Model:
         self._add_hint(known)
         sat.minimize(self.makespan)
 
-    def schedule(self, solver: Any) -> Schedule:
+    def schedule(self, solver: cp_model.CpSolver) -> Schedule:
         """The schedule of the solver's solution."""
         start = np.array([solver.value(var) for var in self.start], np.int64)
         element = np.full(len(start), -1, np.int64)
@@ -208,7 +212,7 @@ class _Model:
         self.start.append(start)
         self.end.append(end)
 
-    def _interval(self, i: int, length: int, literal: Any) -> Any:
+    def _interval(self, i: int, length: int, literal: cp_model.IntVar) -> cp_model.IntervalVar:
         return self.sat.new_optional_fixed_size_interval_var(self.start[i], length, literal, "")
 
     def _add_cluster(self, c: int, bound_us: int) -> None:
@@ -263,11 +267,11 @@ class _Model:
             self._imply_same_element(same, i, j, together)
             sat.add(self.start[j] >= self.end[i] + least_apart - (least_apart - least) * same)
 
-        def delay(cost: int, *literals: Any) -> None:
+        def delay(cost: int, *literals: cp_model.LiteralT) -> None:
             sat.add(self.start[j] >= self.end[i] + cost).only_enforce_if(*literals)
 
         for (a, b), cost in apart.items():
-            literals = [self.on_cluster[i][a], self.on_cluster[j][b]]
+            literals: list[cp_model.LiteralT] = [self.on_cluster[i][a], self.on_cluster[j][b]]
             if same is not None and a == b and together.get(a, cost) < cost:
                 literals.append(~same)
             if cost > least_apart:
@@ -281,7 +285,7 @@ class _Model:
             for q in self.clusters[a]:
                 delay(cost, self.on_element[i][q], self.on_element[j][q])
 
-    def _imply_same_element(self, same: Any, i: int, j: int, clusters: Iterable[int]) -> None:
+    def _imply_same_element(self, same: cp_model.IntVar, i: int, j: int, clusters: Iterable[int]) -> None:
         """Where the literal holds, i and j are on one element of one of these clusters."""
         for one, other in ((i, j), (j, i)):
             for c, literal in self.on_cluster[one].items():

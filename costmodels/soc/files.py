@@ -36,10 +36,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn, TypeVar
 
 from ..errors import DsegymError, InvalidWorkloadError
 from .graph import Task, TaskGraph, task_graph
@@ -241,7 +241,7 @@ def load_workflow(
     return _workflow(path, _json(path), speeds, bytes_per_s)
 
 
-def _workflow(path: Path, data: Any, speeds: Sequence[float], bytes_per_s: float) -> tuple[TaskGraph, Platform]:
+def _workflow(path: Path, data: object, speeds: Sequence[float], bytes_per_s: float) -> tuple[TaskGraph, Platform]:
     reader = _Reader(path)
     version = reader.member(data, "", "schemaVersion", str)
     if version not in WORKFLOW_VERSIONS:
@@ -307,7 +307,7 @@ def _workflow(path: Path, data: Any, speeds: Sequence[float], bytes_per_s: float
     return graph, platform
 
 
-def _unit_us(seconds: Any, volumes: Sequence[int], speeds: Sequence[float], bytes_per_s: float) -> int:
+def _unit_us(seconds: Collection[Fraction], volumes: Sequence[int], speeds: Sequence[float], bytes_per_s: float) -> int:
     """The finest power of ten of us in which the longest conceivable schedule fits 32 bits."""
     count = len(volumes) + len(seconds)
     longest = sum(seconds) / Fraction(min(speeds)) + Fraction(sum(volumes)) / Fraction(bytes_per_s)
@@ -320,7 +320,7 @@ def _unit_us(seconds: Any, volumes: Sequence[int], speeds: Sequence[float], byte
 # ----- our own format -----
 
 
-def _graph_of_json(path: Path, data: Any) -> tuple[TaskGraph, Platform]:
+def _graph_of_json(path: Path, data: object) -> tuple[TaskGraph, Platform]:
     reader = _Reader(path)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         _fail(path, f"neither a graph file, whose member format is '{FORMAT}', nor a WfFormat file with a workflow")
@@ -359,7 +359,7 @@ def _graph_of_json(path: Path, data: Any) -> tuple[TaskGraph, Platform]:
         if not 0 <= volume <= MOST_VOLUME:
             _fail(path, f"edges[{k}]: the volume is {volume}; volumes are whole numbers of 0 to {MOST_VOLUME:,}")
         edges.append((place[first], place[second], volume))
-    tail = reader.member(data, "", "tail", str, None)
+    tail = reader.member(data, "", "tail", str) if "tail" in data else None
     if tail is not None and tail not in place:
         _fail(path, f"tail: there is no task '{tail}'")
     graph = _checked(path, lambda: task_graph(name, listed, edges, source, tail=None if tail is None else place[tail]))
@@ -384,7 +384,7 @@ def _graph_of_json(path: Path, data: Any) -> tuple[TaskGraph, Platform]:
     return graph, platform
 
 
-def _clusters(reader: _Reader, data: Any) -> tuple[Cluster, ...]:
+def _clusters(reader: _Reader, data: object) -> tuple[Cluster, ...]:
     reader.only(data, "platform", _PLATFORM_MEMBERS)
     clusters: list[Cluster] = []
     for k, entry in enumerate(reader.member(data, "platform", "clusters", list)):
@@ -477,7 +477,7 @@ def write_graph_file(path: str | Path, graph: TaskGraph, platform: Platform) -> 
     Path(path).write_text("{\n" + ",\n".join(members) + "\n}\n", encoding="utf-8")
 
 
-def _lines(items: Sequence[Any], indent: int) -> str:
+def _lines(items: Sequence[object], indent: int) -> str:
     """A JSON array, an item a line."""
     if not items:
         return "[]"
@@ -535,11 +535,11 @@ def _text(path: Path) -> str:
     return text
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path) -> object:
     def refuse(word: str) -> NoReturn:
         _fail(path, f"the number {word} is not allowed")
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
@@ -556,8 +556,10 @@ def _json(path: Path) -> Any:
         _fail(path, "a number is too large")
 
 
-_NEEDED = object()
 _KINDS: Mapping[type, str] = {str: "a text", list: "a list", dict: "an object", int: "a whole number"}
+
+
+Value = TypeVar("Value")
 
 
 class _Reader:
@@ -566,25 +568,25 @@ class _Reader:
     def __init__(self, path: Path):
         self.path = path
 
-    def member(self, data: Any, where: str, key: Any, kind: type, default: Any = _NEEDED) -> Any:
-        """A member of an object, of a kind; the default where it is left out."""
+    def member(self, data: object, where: str, key: str, kind: type[Value], default: Value | None = None) -> Value:
+        """A member of an object, of a kind; the default where it is left out, an error where there is none."""
         name = f"{where}.{key}" if where else key
         if not isinstance(data, dict):
             _fail(self.path, f"{where or 'the file'} is not an object")
         if key not in data:
-            return _fail(self.path, f"{name} is missing") if default is _NEEDED else default
+            return _fail(self.path, f"{name} is missing") if default is None else default
         if not isinstance(data[key], kind) or isinstance(data[key], bool):
             _fail(self.path, f"{name} is {_shortened(data[key])}; {_KINDS[kind]} is needed")
         return data[key]
 
-    def whole(self, data: Any, where: str, key: str, least: int, most: int, default: Any = _NEEDED) -> int:
+    def whole(self, data: object, where: str, key: str, least: int, most: int, default: int | None = None) -> int:
         """A whole number of a range."""
         value = self.member(data, where, key, int, default)
         if not least <= value <= most:
             _fail(self.path, f"{where}.{key} is {_shortened(value)}; allowed are {least:,} to {most:,}")
         return value
 
-    def number(self, data: Any, where: str, key: Any, least: float, most: float) -> float:
+    def number(self, data: object, where: str, key: object, least: float, most: float) -> float:
         """A number of a range."""
         value = data.get(key) if isinstance(data, dict) else None
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
@@ -592,14 +594,14 @@ class _Reader:
             _fail(self.path, f"{where}.{key} {problem}; a number of {least:,} to {most:,.0f} is needed")
         return value
 
-    def names(self, data: Any, where: str, key: str) -> list[str]:
+    def names(self, data: object, where: str, key: str) -> list[str]:
         """A list of texts, which may be left out."""
         found = self.member(data, where, key, list, [])
         if not all(isinstance(name, str) for name in found):
             _fail(self.path, f"{where}.{key} is not a list of texts")
         return found
 
-    def triple(self, row: Any, where: str, known: Any, what: str) -> tuple[str, str, int]:
+    def triple(self, row: object, where: str, known: Collection[str], what: str) -> tuple[str, str, int]:
         """[name, name, whole number] with known names."""
         if not isinstance(row, list) or len(row) != 3 or not isinstance(row[2], int) or isinstance(row[2], bool):
             _fail(self.path, f"{where} is {_shortened(row)}; [{what}, {what}, whole number] is needed")
@@ -608,7 +610,7 @@ class _Reader:
                 _fail(self.path, f"{where}: there is no {what} {_shortened(name)}")
         return row[0], row[1], row[2]
 
-    def only(self, data: Any, where: str, allowed: Sequence[str]) -> None:
+    def only(self, data: object, where: str, allowed: Sequence[str]) -> None:
         """Refuses members that nobody reads, which are mostly misspelt."""
         for key in data if isinstance(data, dict) else ():
             if key not in allowed:
@@ -616,6 +618,6 @@ class _Reader:
                 _fail(self.path, f"{place} is not known; allowed are {', '.join(allowed)}")
 
 
-def _shortened(value: Any) -> str:
+def _shortened(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -44,8 +44,8 @@ __all__ = [
 
 FEWEST_TASKS, MOST_TASKS = 2, 500
 MOST_ELEMENTS = 32
-MOST_PREDECESSORS = 3  # of a task; so many a simulator gathers in one step, and DS3's graphs have few
-MEAN_RUN_TIME_US = 50  # of a random graph's tasks
+MOST_PREDECESSORS = 3  # predecessors of a task; so many a simulator gathers in one step, and DS3's graphs have few
+MEAN_RUN_TIME_US = 50  # mean run time of a random graph's tasks
 HETEROGENEITY = 1.0  # the paper's beta: an element's times lie within +-50 % of the task's mean
 EXTRA_PREDECESSORS = (0.5, 0.3, 0.2)  # probability of 0, 1, 2 edges beside those that the layers need
 LARGEST_CCR, LARGEST_WIDTH = 100.0, 10.0

@@ -61,7 +61,7 @@ class Heuristic:
 
     name: str
     schedule: Callable[[Instance], Schedule]
-    summary: str  # with its paper
+    summary: str  # what it does, and its paper
 
 
 class _Plan:
@@ -78,7 +78,7 @@ class _Plan:
         self.start = [0] * len(self.able)
         self.finish = [0] * len(self.able)
         self.busy: list[list[tuple[int, int]]] = [[] for _ in range(instance.elements)]  # (start, finish), ascending
-        self.ready: dict[int, list[int]] = {}  # of the tasks on offer: us, by element
+        self.ready: dict[int, list[int]] = {}  # when the data of each task on offer are there: us, by element
 
     def ready_times(self, task: int) -> list[int]:
         """When the data of those predecessors that are placed are on each element, us."""
@@ -120,7 +120,7 @@ class _Plan:
 
 
 Choice = tuple[int, int, int]  # task, element, start in us
-Pick = Callable[[_Plan], Choice]  # of the tasks in `plan.ready`
+Pick = Callable[[_Plan], Choice]  # chooses among the tasks in `plan.ready`
 
 
 def _build(instance: Instance, pick: Pick) -> Schedule:

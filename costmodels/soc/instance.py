@@ -14,7 +14,7 @@ from .platform import Platform
 __all__ = ["INFEASIBLE", "Instance", "bind"]
 
 INFEASIBLE = -1  # the run time of a task on an element that cannot run it
-MAX_TOTAL_US = 2**29  # of an instance's longest conceivable schedule, so that sums stay in int32
+MAX_TOTAL_US = 2**29  # length of an instance's longest conceivable schedule, so that sums stay in int32
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DsegymError, InvalidWorkloadError, UnknownNameError
+from ..tables import package_rows
 from . import files, generator
 from .graph import Task, TaskGraph, task_graph
 from .instance import Instance, bind
 from .platform import Cluster, Platform
 from .power import BASE_W, operating_points
-from .tables import rows
 
 __all__ = [
     "CORE_GRAPHS",
@@ -52,7 +52,7 @@ _SOURCE = (
 
 def graph_names() -> tuple[str, ...]:
     """The graphs of the package."""
-    return tuple(row["graph"] for row in rows("graphs"))
+    return tuple(row["graph"] for row in package_rows("soc/tables/graphs.csv"))
 
 
 def platform_names() -> tuple[str, ...]:
@@ -145,7 +145,7 @@ def _own(graph: str) -> tuple[TaskGraph, Platform]:
 
 
 def _graph_row(name: str) -> Mapping[str, str]:
-    row = next((row for row in rows("graphs") if row["graph"] == name), None)
+    row = next((row for row in package_rows("soc/tables/graphs.csv") if row["graph"] == name), None)
     if row is None:
         raise UnknownNameError("graph", name, graph_names())
     return row
@@ -154,11 +154,11 @@ def _graph_row(name: str) -> Mapping[str, str]:
 @functools.cache
 def _graph_of_table(name: str) -> TaskGraph:
     source = _graph_row(name)["source"]
-    tasks = [Task(row["task"], row["kernel"]) for row in rows("tasks") if row["graph"] == name]
+    tasks = [Task(row["task"], row["kernel"]) for row in package_rows("soc/tables/tasks.csv") if row["graph"] == name]
     place = {task.name: i for i, task in enumerate(tasks)}
     edges = [
         (place[row["source"]], place[row["target"]], int(row["volume"]))
-        for row in rows("edges")
+        for row in package_rows("soc/tables/edges.csv")
         if row["graph"] == name
     ]
     return task_graph(name, tasks, edges, source)
@@ -166,7 +166,9 @@ def _graph_of_table(name: str) -> TaskGraph:
 
 def _run_times(table: str, clusters: tuple[str, ...]) -> dict[str, dict[str, int]]:
     """{kernel: {cluster: us}} of a table of run times, of these clusters."""
-    return {row["kernel"]: {c: int(row[c]) for c in clusters if row[c]} for row in rows(table)}
+    return {
+        row["kernel"]: {c: int(row[c]) for c in clusters if row[c]} for row in package_rows(f"soc/tables/{table}.csv")
+    }
 
 
 def _paper(name: str, source: str) -> Platform:

@@ -7,12 +7,13 @@ most. All times are int32 us and exact, so that results do not depend on the bat
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..arrays import Array
 from .instance import INFEASIBLE, Instance, bind
 
 __all__ = [
@@ -38,21 +39,21 @@ _MANY = 8  # elements; with more, an access by index beats a select over all of 
 class Arrays(NamedTuple):
     """An instance."""
 
-    run_time: Any  # int32[L, N, P], us, every cluster at its operating point l or its highest; `NEVER` if infeasible
-    predecessor: Any  # int32[N, K], N where there are fewer
-    communication: Any  # int32[N, K, G], us over each kind of link; 0 where there are fewer
-    link: Any  # int32[P, P], the kind of link from the first element to the second; 0 from an element to itself
-    cluster: Any  # int32[P], of each element
+    run_time: Array  # int32[L, N, P], us, every cluster at its operating point l or its highest; `NEVER` if infeasible
+    predecessor: Array  # int32[N, K], N where there are fewer
+    communication: Array  # int32[N, K, G], us over each kind of link; 0 where there are fewer
+    link: Array  # int32[P, P], the kind of link from the first element to the second; 0 from an element to itself
+    cluster: Array  # int32[P], of each element
     # W with 0 ... n busy elements, leakage included, and in the first cluster's the base power; L = 0 if unknown
-    power: Any  # float32[C, L, n + 1]
+    power: Array  # float32[C, L, n + 1]
 
 
 class Placement(NamedTuple):
     """A schedule in the making."""
 
-    finish: Any  # int32[N + 1], us; 0 where not placed, and of the task N, which stands for none
-    element: Any  # int32[N + 1]
-    available: Any  # int32[P], us, when the last task placed on each element finishes
+    finish: jax.Array  # int32[N + 1], us; 0 where not placed, and of the task N, which stands for none
+    element: jax.Array  # int32[N + 1]
+    available: jax.Array  # int32[P], us, when the last task placed on each element finishes
 
 
 def arrays(instance: Instance, *, levels: bool = False) -> Arrays:
@@ -76,7 +77,7 @@ def arrays(instance: Instance, *, levels: bool = False) -> Arrays:
     names = [platform.clusters[c].name for c in platform.element_clusters]
     between = [[platform.bandwidth_between(a, b) for b in names] for a in names]
     others = sorted({between[p][q] for p in range(len(names)) for q in range(len(names)) if p != q})
-    bandwidths = [platform.self_bandwidth, *others]  # of each kind of link
+    bandwidths = [platform.self_bandwidth, *others]  # bandwidth of each kind of link
     communication = np.zeros((*predecessor.shape, len(bandwidths)), np.int32)
     for i, edges in enumerate(graph.predecessors):
         for k, edge in enumerate(edges):
@@ -101,7 +102,7 @@ def arrays(instance: Instance, *, levels: bool = False) -> Arrays:
     )
 
 
-def run_times(arrays: Arrays, levels: Any) -> jax.Array:
+def run_times(arrays: Arrays, levels: Array) -> jax.Array:
     """int32[N, P], us, with each cluster at its operating point, int32[C]."""
     of_element = levels[arrays.cluster]
     return jnp.take_along_axis(jnp.asarray(arrays.run_time), of_element[None, None, :], axis=0)[0]
@@ -113,7 +114,7 @@ def start(arrays: Arrays) -> Placement:
     return Placement(jnp.zeros(count + 1, jnp.int32), jnp.zeros(count + 1, jnp.int32), jnp.zeros(elements, jnp.int32))
 
 
-def effective_order(arrays: Arrays, ranks: Any) -> jax.Array:
+def effective_order(arrays: Arrays, ranks: Array) -> jax.Array:
     """int32[N]: the tasks by ascending effective rank, ties in topological order; ranks int32[N], 0 to N - 1."""
     count = len(arrays.predecessor)
 
@@ -128,12 +129,12 @@ def effective_order(arrays: Arrays, ranks: Any) -> jax.Array:
     return jnp.sort(effective * count + jnp.arange(count)) % count  # one array to sort: twice as fast as argsort
 
 
-def _at(array: Any, *index: Any) -> jax.Array:
+def _at(array: Array, *index: Array | int) -> jax.Array:
     """`array[index]` for indices that are surely in range: XLA leaves the checks out."""
     return jnp.asarray(array).at[index].get(mode="promise_in_bounds")
 
 
-def _communication(arrays: Arrays, task: Any, kinds: Any) -> jax.Array:
+def _communication(arrays: Arrays, task: Array, kinds: Array) -> jax.Array:
     """int32[K, ...], us, from each predecessor of the task over a kind of link, int32[K, ...]."""
     times = _at(arrays.communication, task)
     times = times.reshape(times.shape[0], times.shape[1], *(1,) * (kinds.ndim - 1))
@@ -143,14 +144,14 @@ def _communication(arrays: Arrays, task: Any, kinds: Any) -> jax.Array:
     return jnp.broadcast_to(result, kinds.shape)
 
 
-def place_given(arrays: Arrays, run_time: Any, placement: Placement, task: Any, element: Any) -> Placement:
+def place_given(arrays: Arrays, run_time: Array, placement: Placement, task: Array, element: Array) -> Placement:
     """Places a task on an element, at the end of what is there; its predecessors are placed."""
     return _finish_on(arrays, run_time, placement, task, element)._replace(
         element=placement.element.at[task].set(element, mode="promise_in_bounds")
     )
 
 
-def _finish_on(arrays: Arrays, run_time: Any, placement: Placement, task: Any, element: Any) -> Placement:
+def _finish_on(arrays: Arrays, run_time: Array, placement: Placement, task: Array, element: Array) -> Placement:
     """As `place_given`, where `placement.element` holds the task's element already."""
     predecessors = _at(arrays.predecessor, task)
     of_predecessors = _at(placement.element, predecessors)
@@ -170,14 +171,14 @@ def _finish_on(arrays: Arrays, run_time: Any, placement: Placement, task: Any, e
     )
 
 
-def _occupied(available: jax.Array, element: Any, finish: Any) -> jax.Array:
+def _occupied(available: jax.Array, element: Array, finish: Array) -> jax.Array:
     """int32[P], us, when an element is available at `finish` and all others as before."""
     if len(available) > _MANY:
         return available.at[element].set(finish, mode="promise_in_bounds")
     return jnp.where(jnp.arange(len(available)) == element, finish, available)
 
 
-def finish_times(arrays: Arrays, run_time: Any, placement: Placement, task: Any) -> jax.Array:
+def finish_times(arrays: Arrays, run_time: Array, placement: Placement, task: Array) -> jax.Array:
     """int32[P], us, when the task would finish on each element; at least `NEVER` where it cannot run."""
     predecessors = _at(arrays.predecessor, task)
     of_predecessors = _at(placement.element, predecessors)
@@ -189,7 +190,7 @@ def finish_times(arrays: Arrays, run_time: Any, placement: Placement, task: Any)
     return jnp.maximum(jnp.max(arrival, axis=0), placement.available) + _at(run_time, task)
 
 
-def place_earliest(arrays: Arrays, run_time: Any, placement: Placement, task: Any) -> Placement:
+def place_earliest(arrays: Arrays, run_time: Array, placement: Placement, task: Array) -> Placement:
     """Places a task on the element where it finishes first, ties to the lowest number."""
     finishes = finish_times(arrays, run_time, placement, task)
     finish = jnp.min(finishes)
@@ -202,22 +203,22 @@ def place_earliest(arrays: Arrays, run_time: Any, placement: Placement, task: An
     )
 
 
-def schedule(arrays: Arrays, run_time: Any, order: Any, elements: Any) -> Placement:
+def schedule(arrays: Arrays, run_time: Array, order: Array, elements: Array) -> Placement:
     """Places the tasks in an order that respects the precedences, int32[N], each on its element, int32[N]."""
     first = start(arrays)._replace(element=jnp.append(elements, 0).astype(jnp.int32))
     return _scan(lambda state, task: _finish_on(arrays, run_time, state, task, _at(elements, task)), first, order)
 
 
-def schedule_earliest(arrays: Arrays, run_time: Any, order: Any) -> Placement:
+def schedule_earliest(arrays: Arrays, run_time: Array, order: Array) -> Placement:
     """Places the tasks in an order that respects the precedences, int32[N], each where it finishes first."""
     return _scan(lambda state, task: place_earliest(arrays, run_time, state, task), start(arrays), order)
 
 
-def _scan(place: Callable[[Placement, Any], Placement], first: Placement, order: Any) -> Placement:
+def _scan(place: Callable[[Placement, Array], Placement], first: Placement, order: Array) -> Placement:
     return jax.lax.scan(lambda state, task: (place(state, task), None), first, order)[0]
 
 
-def residency_us(arrays: Arrays, start_us: Any, finish_us: Any, element: Any) -> jax.Array:
+def residency_us(arrays: Arrays, start_us: Array, finish_us: Array, element: Array) -> jax.Array:
     """int32[C, n + 1], us: how long 0 ... n elements of each cluster are busy, from 0 to the last finish.
 
     Args:
@@ -237,7 +238,7 @@ def residency_us(arrays: Arrays, start_us: Any, finish_us: Any, element: Any) ->
     return residency.at[:, 0].add(times[0])
 
 
-def energy_j(arrays: Arrays, residency: Any, levels: Any) -> jax.Array:
+def energy_j(arrays: Arrays, residency: Array, levels: Array) -> jax.Array:
     """float32, J, of residencies int32[C, n + 1] in us with each cluster at its operating point, int32[C]."""
     power = jnp.take_along_axis(jnp.asarray(arrays.power), levels[:, None, None], axis=1)[:, 0]
     return jnp.sum(residency.astype(jnp.float32) * power) * 1e-6

@@ -22,8 +22,8 @@ from __future__ import annotations
 import math
 
 from ..errors import UnknownNameError
+from ..tables import package_rows
 from .platform import OperatingPoint
-from .tables import rows
 
 __all__ = ["BASE_W", "KINDS", "TEMPERATURE_K", "leakage_w", "operating_points"]
 
@@ -58,11 +58,13 @@ def operating_points(kind: str, elements: int) -> tuple[OperatingPoint, ...]:
     if kind not in KINDS:
         raise UnknownNameError("kind of element", kind, KINDS)
     voltages = {
-        int(row["frequency_mhz"]): int(row["voltage_mv"]) for row in rows("operating_points") if row["kind"] == kind
+        int(row["frequency_mhz"]): int(row["voltage_mv"])
+        for row in package_rows("soc/tables/operating_points.csv")
+        if row["kind"] == kind
     }
     profiles = {
         int(row["frequency_mhz"]): [float(row[f"busy_{n}"]) for n in range(1, 5) if row[f"busy_{n}"]]
-        for row in rows("power_profiles")
+        for row in package_rows("soc/tables/power_profiles.csv")
         if row["kind"] == kind
     }
     points = []

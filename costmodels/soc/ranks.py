@@ -40,8 +40,8 @@ class Means(NamedTuple):
     """Mean times of an instance, in units of 1 / scale us."""
 
     scale: int
-    run_time: list[int]  # of each task
-    communication: list[int]  # of each edge
+    run_time: list[int]  # run time of each task
+    communication: list[int]  # time of each edge
 
 
 def mean_times(instance: Instance) -> Means:

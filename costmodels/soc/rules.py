@@ -5,13 +5,17 @@ N tasks, P elements, T kinds of jobs. All keys are integers, so that ties are ti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..arrays import Array
 from .instance import Instance
 from .model import NEVER
 from .ranks import static_level, upward_rank
@@ -20,7 +24,7 @@ from .simulator import Arrays, Estimates, Rule, State
 __all__ = ["ELEMENT_FEATURES", "RULES", "TASK_FEATURES", "Facts", "facts", "named_rule", "weighted_rule"]
 
 _MOST_US = 2**18  # us; features are cut here, so that weighted sums stay in int32
-_SCALE = 1024  # of levels and means, which are compared in 1/1024 us
+_SCALE = 1024  # levels and means are compared in 1/1024 us
 _ALONE = 2**29  # the sufferage of a task that only one element can run
 _HIGHEST = 2**30 - 1
 
@@ -46,11 +50,11 @@ ELEMENT_FEATURES = {
 class Facts(NamedTuple):
     """What rules know of the kinds of jobs beforehand."""
 
-    mean: Any  # int32[T, N], 1/1024 us, of the run times over the elements that can run the task
-    least: Any  # int32[T, N], us
-    level: Any  # int32[T, N], 1/1024 us, upward rank without communication
-    rank: Any  # int32[T, N], us, upward rank (`ranks.py`)
-    energy: Any  # int32[T, N, P], us, see ELEMENT_FEATURES
+    mean: Array  # int32[T, N], 1/1024 us, of the run times over the elements that can run the task
+    least: Array  # int32[T, N], us
+    level: Array  # int32[T, N], 1/1024 us, upward rank without communication
+    rank: Array  # int32[T, N], us, upward rank (`ranks.py`)
+    energy: Array  # int32[T, N, P], us, see ELEMENT_FEATURES
 
 
 def facts(arrays: Arrays, instances: Sequence[Instance]) -> Facts:
@@ -77,7 +81,7 @@ def facts(arrays: Arrays, instances: Sequence[Instance]) -> Facts:
     )
 
 
-def _lowest(estimate: Estimates, *keys: Any) -> Any:
+def _lowest(estimate: Estimates, *keys: Array) -> jax.Array:
     """The element that can run the task with the least keys, compared one after another; ties to the lowest number."""
     candidates = estimate.run_time < NEVER
     for key in keys:
@@ -87,7 +91,7 @@ def _lowest(estimate: Estimates, *keys: Any) -> Any:
     return jnp.minimum(jnp.min(jnp.where(candidates, numbers, len(numbers))), len(numbers) - 1)
 
 
-def _least_two(finish: Any) -> tuple[Any, Any]:
+def _least_two(finish: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The earliest and the second earliest finish; the second is beyond `NEVER` where there is none."""
     numbers = jnp.arange(len(finish))
     least = jnp.min(finish)
@@ -95,55 +99,59 @@ def _least_two(finish: Any) -> tuple[Any, Any]:
     return least, jnp.min(jnp.where(numbers == where, _HIGHEST, finish))
 
 
-def _sufferage(estimate: Estimates) -> Any:
+def _sufferage(estimate: Estimates) -> jax.Array:
     least, second = _least_two(estimate.finish)
     return jnp.where(second >= NEVER, _ALONE, second - least)
 
 
-def _kind(state: State, slot: Any) -> Any:
+def _kind(state: State, slot: jax.Array) -> jax.Array:
     return state.kind.at[slot].get(mode="promise_in_bounds")
 
 
-def _of(table: Any, state: State, slot: Any, task: Any) -> Any:
+def _of(table: Array, state: State, slot: jax.Array, task: jax.Array) -> jax.Array:
     """The entry of a table [T, N, ...] for a task."""
     return jnp.asarray(table).at[_kind(state, slot), task].get(mode="promise_in_bounds")
 
 
 # Keys of elements, `(state, estimates) -> int32[P]`, and of tasks, `(facts, state, slot, task, estimates) -> int32`.
-def _finish(state: State, estimate: Estimates) -> Any:
+def _finish(state: State, estimate: Estimates) -> jax.Array:
     return estimate.finish
 
 
-def _begin(state: State, estimate: Estimates) -> Any:
+def _begin(state: State, estimate: Estimates) -> jax.Array:
     return estimate.start
 
 
-def _run_time(state: State, estimate: Estimates) -> Any:
+def _run_time(state: State, estimate: Estimates) -> jax.Array:
     return estimate.run_time
 
 
-def _is_busy(state: State, estimate: Estimates) -> Any:
+def _is_busy(state: State, estimate: Estimates) -> jax.Array:
     return state.ends_us < NEVER
 
 
-def _recent(state: State, estimate: Estimates) -> Any:
+def _recent(state: State, estimate: Estimates) -> jax.Array:
     return state.recent
 
 
-def _available(state: State, estimate: Estimates) -> Any:
+def _available(state: State, estimate: Estimates) -> jax.Array:
     return jnp.maximum(state.available, state.now)
 
 
-def _without_communication(state: State, estimate: Estimates) -> Any:
+def _without_communication(state: State, estimate: Estimates) -> jax.Array:
     return _available(state, estimate) + estimate.run_time
+
+
+_TaskKey: TypeAlias = Callable[[Facts, State, jax.Array, jax.Array, Estimates], jax.Array]
+_ElementKey: TypeAlias = Callable[[State, Estimates], jax.Array]
 
 
 class _Classic(NamedTuple):
     """A rule by its keys, least first."""
 
     summary: str
-    task: Sequence[Any]  # none: the task that is offered
-    element: Sequence[Any]
+    task: Sequence[_TaskKey]  # none: the task that is offered
+    element: Sequence[_ElementKey]
 
 
 _CLASSICS: Mapping[str, _Classic] = {
@@ -195,11 +203,11 @@ def named_rule(name: str, known: Facts) -> Rule:
     """A rule of `RULES`."""
     classic = _CLASSICS[name]
 
-    def keys(state: State, slot: Any, task: Any, estimate: Estimates) -> tuple[Any, Any]:
+    def keys(state: State, slot: jax.Array, task: jax.Array, estimate: Estimates) -> tuple[Array | int, Array | int]:
         first, second, *_ = [*(key(known, state, slot, task, estimate) for key in classic.task), 0, 0]
         return first, second
 
-    def element(state: State, slot: Any, task: Any, estimate: Estimates) -> Any:
+    def element(state: State, slot: jax.Array, task: jax.Array, estimate: Estimates) -> jax.Array:
         return _lowest(estimate, *(key(state, estimate) for key in classic.element))
 
     return Rule(bool(classic.task), keys, element)
@@ -208,9 +216,9 @@ def named_rule(name: str, known: Facts) -> Rule:
 class Weights(NamedTuple):
     """The weighted rule's parameters, int32."""
 
-    pairs: Any  # 0: first the task, by its sum, then the element; 1: task and element at once, by the sums together
-    task: Any  # int32[6], of TASK_FEATURES
-    element: Any  # int32[6], of ELEMENT_FEATURES
+    pairs: Array  # 0: first the task, by its sum, then the element; 1: task and element at once, by the sums together
+    task: Array  # int32[6], of TASK_FEATURES
+    element: Array  # int32[6], of ELEMENT_FEATURES
 
 
 def weighted_rule(known: Facts, weights: Weights) -> Rule:
@@ -222,7 +230,7 @@ def weighted_rule(known: Facts, weights: Weights) -> Rule:
     assigned at once, then to the lowest number.
     """
 
-    def costs(state: State, slot: Any, task: Any, estimate: Estimates) -> Any:
+    def costs(state: State, slot: jax.Array, task: jax.Array, estimate: Estimates) -> jax.Array:
         moments = (estimate.finish, estimate.start, estimate.data, state.available)
         features = [
             *(moment - state.now for moment in moments),
@@ -231,7 +239,7 @@ def weighted_rule(known: Facts, weights: Weights) -> Rule:
         ]
         return jnp.where(estimate.run_time < NEVER, _weigh(weights.element, features), NEVER)
 
-    def keys(state: State, slot: Any, task: Any, estimate: Estimates) -> tuple[Any, Any]:
+    def keys(state: State, slot: jax.Array, task: jax.Array, estimate: Estimates) -> tuple[Array | int, Array | int]:
         least, second = _least_two(estimate.finish)
         features = [
             state.now - state.injection_us.at[slot].get(mode="promise_in_bounds"),
@@ -244,13 +252,14 @@ def weighted_rule(known: Facts, weights: Weights) -> Rule:
         cost = jnp.where(weights.pairs > 0, jnp.min(costs(state, slot, task, estimate)), 0)
         return cost - _weigh(weights.task, features), 0
 
-    def element(state: State, slot: Any, task: Any, estimate: Estimates) -> Any:
+    def element(state: State, slot: jax.Array, task: jax.Array, estimate: Estimates) -> jax.Array:
         cost = costs(state, slot, task, estimate)
         return _lowest(estimate, cost, _is_busy(state, estimate), _recent(state, estimate))
 
     return Rule(True, keys, element)
 
 
-def _weigh(weights: Any, features: Sequence[Any]) -> Any:
+def _weigh(weights: Array, features: Sequence[jax.Array]) -> jax.Array:
     """The weighted sum of features, each cut to [0, 2^18] us."""
-    return sum(weights[i] * jnp.clip(feature, 0, _MOST_US) for i, feature in enumerate(features))
+    weighed = [weights[i] * jnp.clip(feature, 0, _MOST_US) for i, feature in enumerate(features)]
+    return functools.reduce(operator.add, weighed)

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..arrays import Array
 from . import model
 from .instance import Instance
 from .model import NEVER
@@ -62,56 +63,56 @@ FACTOR_BITS = 10  # a run-time factor counts in 1/1024
 class Arrays(NamedTuple):
     """Kinds of jobs on a platform."""
 
-    run_time: Any  # int32[T, N, P], us, at least 1 for a task with successors; `NEVER` if it cannot run there
-    predecessor: Any  # int32[T, N, K]; N where there are fewer
-    communication: Any  # int32[T, N, K, G], us
-    link: Any  # int32[P, P], as `model.Arrays`
-    needed: Any  # uint32[T, N, words], the set of predecessors
-    waiting: Any  # int32[T, N], `WAITING`; `EMPTY` beyond the kind's tasks
-    cluster: Any  # int32[P]
-    power: Any  # float32[C, n + 1], W, as `model.Arrays`; C = 0 where unknown
+    run_time: Array  # int32[T, N, P], us, at least 1 for a task with successors; `NEVER` if it cannot run there
+    predecessor: Array  # int32[T, N, K]; N where there are fewer
+    communication: Array  # int32[T, N, K, G], us
+    link: Array  # int32[P, P], as `model.Arrays`
+    needed: Array  # uint32[T, N, words], the set of predecessors
+    waiting: Array  # int32[T, N], `WAITING`; `EMPTY` beyond the kind's tasks
+    cluster: Array  # int32[P]
+    power: Array  # float32[C, n + 1], W, as `model.Arrays`; C = 0 where unknown
 
 
 class Trace(NamedTuple):
     """What arrives: A jobs."""
 
-    arrival_us: Any  # int32[A], ascending, the first at 0
-    kind: Any  # int32[A]
-    factor: Any  # int32[A, N], actual over tabulated run time in 1/1024
+    arrival_us: Array  # int32[A], ascending, the first at 0
+    kind: Array  # int32[A]
+    factor: Array  # int32[A, N], actual over tabulated run time in 1/1024
 
 
 class State(NamedTuple):
     """Where a stream stands."""
 
-    now: Any  # int32, us
-    injected: Any  # int32, jobs
-    injected_us: Any  # int32, us, when the last of them was
-    completed: Any  # int32, jobs
-    assigned: Any  # int32, tasks
-    occupancy_us: Any  # int32, us, the integral over time of the number of jobs in the system
-    latency_us: Any  # int32, us, summed over the jobs that left within the counted time
-    counted: Any  # int32, those jobs
-    residency_us: Any  # int32[C, n + 1], us, with 0 ... n busy elements
-    job: Any  # int32[J], the number of the job in each slot; -1 for none
-    kind: Any  # int32[J]
-    injection_us: Any  # int32[J], us
-    status: Any  # int32[J, N]
-    missing: Any  # uint32[J, N, words], the set of predecessors that have not finished
-    element: Any  # int32[J, N]
-    data_us: Any  # int32[J, N], us, when its data are on its element
-    finish_us: Any  # int32[J, N], us; until it runs, its actual run time
-    priority: Any  # int32[J, N], of assigned tasks: the lowest starts first
-    available: Any  # int32[P], us, the estimate
-    ends_us: Any  # int32[P], us, the finish of the running task; `NEVER` if idle
-    recent: Any  # int32[P], tasks assigned since time last passed
+    now: jax.Array  # int32, us
+    injected: jax.Array  # int32, jobs
+    injected_us: jax.Array  # int32, us, when the last of them was
+    completed: jax.Array  # int32, jobs
+    assigned: jax.Array  # int32, tasks
+    occupancy_us: jax.Array  # int32, us, the integral over time of the number of jobs in the system
+    latency_us: jax.Array  # int32, us, summed over the jobs that left within the counted time
+    counted: jax.Array  # int32, those jobs
+    residency_us: jax.Array  # int32[C, n + 1], us, with 0 ... n busy elements
+    job: jax.Array  # int32[J], the number of the job in each slot; -1 for none
+    kind: jax.Array  # int32[J]
+    injection_us: jax.Array  # int32[J], us
+    status: jax.Array  # int32[J, N]
+    missing: jax.Array  # uint32[J, N, words], the set of predecessors that have not finished
+    element: jax.Array  # int32[J, N]
+    data_us: jax.Array  # int32[J, N], us, when its data are on its element
+    finish_us: jax.Array  # int32[J, N], us; until it runs, its actual run time
+    priority: jax.Array  # int32[J, N], of assigned tasks: the lowest starts first
+    available: jax.Array  # int32[P], us, the estimate
+    ends_us: jax.Array  # int32[P], us, the finish of the running task; `NEVER` if idle
+    recent: jax.Array  # int32[P], tasks assigned since time last passed
 
 
 class Choice(NamedTuple):
     """An assignment of a ready task."""
 
-    slot: Any  # int32
-    task: Any  # int32
-    element: Any  # int32, one that can run it
+    slot: jax.Array  # int32
+    task: jax.Array  # int32
+    element: jax.Array  # int32, one that can run it
 
 
 def arrays(instances: Sequence[Instance]) -> Arrays:
@@ -198,7 +199,7 @@ def is_over(trace: Trace, state: State) -> jax.Array:
     return state.completed >= trace.arrival_us.shape[-1]
 
 
-def offered(state: State, after: Any = -1) -> tuple[jax.Array, jax.Array, jax.Array]:
+def offered(state: State, after: Array | int = -1) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The ready task that is offered first, of those that come after a place in the order of offers.
 
     All tasks that are ready became so now, as time does not pass before they are assigned: the order is by job, then by
@@ -222,13 +223,13 @@ def offered(state: State, after: Any = -1) -> tuple[jax.Array, jax.Array, jax.Ar
 class Estimates(NamedTuple):
     """What a scheduler can know of one task on each element. int32[P], us."""
 
-    data: Any  # when its data would be there
-    start: Any  # when it would start, by the estimates of what was assigned before
-    finish: Any  # at least `NEVER` where it cannot run
-    run_time: Any  # from the table
+    data: jax.Array  # when its data would be there
+    start: jax.Array  # when it would start, by the estimates of what was assigned before
+    finish: jax.Array  # at least `NEVER` where it cannot run
+    run_time: jax.Array  # from the table
 
 
-def estimates(arrays: Arrays, state: State, slot: Any, task: Any) -> Estimates:
+def estimates(arrays: Arrays, state: State, slot: Array, task: Array) -> Estimates:
     """Estimates for a ready task."""
     kind = _own(state.kind, slot)
     predecessors = _of(arrays.predecessor, kind, task)
@@ -251,7 +252,7 @@ def estimates(arrays: Arrays, state: State, slot: Any, task: Any) -> Estimates:
     return Estimates(data, begin, begin + run_time, run_time)
 
 
-def assign(arrays: Arrays, trace: Trace, state: State, choice: Choice, given: Estimates, when: Any) -> State:
+def assign(arrays: Arrays, trace: Trace, state: State, choice: Choice, given: Estimates, when: Array) -> State:
     """Assigns a ready task, where `when` holds; `given` are its estimates."""
     queue, most = state.status.shape[:2]
     flat = _numbers(queue * most, state.now).reshape(queue, most, *(1,) * state.now.ndim)
@@ -274,7 +275,7 @@ def assign(arrays: Arrays, trace: Trace, state: State, choice: Choice, given: Es
     )
 
 
-def start_one(state: State, when: Any) -> tuple[State, jax.Array]:
+def start_one(state: State, when: Array) -> tuple[State, jax.Array]:
     """Starts one assigned task, where `when` holds: of those that can start, the one of the lowest priority number.
 
     Returns:
@@ -299,7 +300,7 @@ def start_one(state: State, when: Any) -> tuple[State, jax.Array]:
 
 
 def advance(
-    arrays: Arrays, trace: Trace, state: State, when: Any, warm_up_us: int | Any = -1, end_us: int | Any = NEVER
+    arrays: Arrays, trace: Trace, state: State, when: Array, warm_up_us: Array | int = -1, end_us: Array | int = NEVER
 ) -> State:
     """Lets time pass to the next event, where `when` holds: no task may be ready, and none may be able to start.
 
@@ -382,17 +383,17 @@ class Rule(NamedTuple):
     """
 
     compares: bool
-    keys: Callable[..., tuple[Any, Any]]
-    element: Callable[..., Any]
+    keys: Callable[[State, jax.Array, jax.Array, Estimates], tuple[Array | int, Array | int]]
+    element: Callable[[State, jax.Array, jax.Array, Estimates], jax.Array]
 
 
 class Search(NamedTuple):
     """The comparison of ready tasks, one a step: where it stands."""
 
-    place: Any  # int32, of the task compared last, in the order of offers; -1 at the beginning
-    keys: Any  # int32[2], the best task's
-    choice: Any  # Choice
-    given: Any  # Estimates, of the best task
+    place: jax.Array  # int32, of the task compared last, in the order of offers; -1 at the beginning
+    keys: jax.Array  # int32[2], the best task's
+    choice: Choice
+    given: Estimates  # estimates of the best task
 
 
 def no_search(arrays: Arrays) -> Search:
@@ -407,7 +408,9 @@ def no_search(arrays: Arrays) -> Search:
     )
 
 
-def _better(search: Search, place: Any, slot: Any, task: Any, state: State, given: Estimates, rule: Rule) -> Search:
+def _better(
+    search: Search, place: jax.Array, slot: jax.Array, task: jax.Array, state: State, given: Estimates, rule: Rule
+) -> Search:
     """The search with one more task looked at; without meaning where there is none."""
     keys = jnp.stack([jnp.asarray(key, jnp.int32) for key in rule.keys(state, slot, task, given)])
     ahead = (keys[0] < search.keys[0]) | ((keys[0] == search.keys[0]) & (keys[1] < search.keys[1]))
@@ -422,8 +425,8 @@ def micro_step(
     state: State,
     search: Search,
     rule: Rule,
-    warm_up_us: int | Any = -1,
-    end_us: int | Any = NEVER,
+    warm_up_us: Array | int = -1,
+    end_us: Array | int = NEVER,
 ) -> tuple[State, Search]:
     """Looks at one ready task, and assigns the best one once all are compared; if no task is ready then, starts one;
     if none can start, time passes."""
@@ -452,7 +455,7 @@ def choose(arrays: Arrays, state: State, rule: Rule) -> tuple[Choice, Estimates]
         given = estimates(arrays, state, slot, task)
         return _better(search, place, slot, task, state, given, rule)
 
-    def goes_on(search: Search) -> Any:
+    def goes_on(search: Search) -> jax.Array:
         first = search.place < 0
         return first | (rule.compares & (offered(state, search.place)[0] < NEVER))
 
@@ -467,8 +470,8 @@ def play(
     designs: Any,
     *,
     queue: int,
-    warm_up_us: int | Any = -1,
-    end_us: int | Any = NEVER,
+    warm_up_us: Array | int = -1,
+    end_us: Array | int = NEVER,
 ) -> State:
     """Plays S traces under each of D rules to the end.
 
@@ -510,35 +513,35 @@ def play(
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0).reshape(count, drawn, *leaf.shape[:-1]), last)
 
 
-def _at(array: Any, *index: Any) -> jax.Array:
+def _at(array: Array, *index: Array | slice) -> jax.Array:
     """`array[index]` for indices that are surely in range: XLA leaves the checks out."""
     return jnp.asarray(array).at[index].get(mode="promise_in_bounds")
 
 
-def _own(array: Any, *index: Any) -> jax.Array:
+def _own(array: Array, *index: Array) -> jax.Array:
     """`array[index]` of an array of the state, of each lane its own; `array` has the lanes last if there are any."""
     lanes = () if array.ndim == len(index) else (jnp.arange(array.shape[-1]),)
     return _at(array, *index, *lanes)
 
 
-def _drawn(array: Any, *index: Any) -> jax.Array:
+def _drawn(array: Array, *index: Array) -> jax.Array:
     """`array[index]` of an array of the trace; where there are many, lane l meets trace l modulo their number."""
     lanes = () if array.ndim == len(index) else (jnp.arange(len(index[0])) % len(array),)
     return _at(array, *lanes, *index)
 
 
-def _of(table: Any, *index: Any) -> jax.Array:
+def _of(table: Array, *index: Array) -> jax.Array:
     """`table[index]` with the lanes of the indices last."""
     behind = jnp.moveaxis(jnp.asarray(table), range(len(index)), range(-len(index), 0))
     return behind.at[(..., *index)].get(mode="promise_in_bounds")
 
 
-def _each(array: jax.Array, now: Any) -> jax.Array:
+def _each(array: jax.Array, now: Array) -> jax.Array:
     """`array` with an axis for the lanes behind, if `now` has one."""
     return array.reshape(*array.shape, *(1,) * jnp.ndim(now))
 
 
-def _numbers(count: int, now: Any) -> jax.Array:
+def _numbers(count: int, now: Array) -> jax.Array:
     """0 ... count - 1, as `_each`."""
     return _each(jnp.arange(count), now)
 

@@ -32,10 +32,10 @@ import numpy as np
 from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.errors import DsegymError
+from ...costmodels.luck import uniform
 from ...costmodels.reasoning.batch import bounds, game
 from ...costmodels.reasoning.batch.game import Metrics, Params, Rules, State
 from ...costmodels.reasoning.batch.picture import draw_batch
-from ...costmodels.reasoning.luck import uniform
 from ...costmodels.reasoning.outcomes import dataset_names, dataset_rows, is_outcome_file
 from ...costmodels.reasoning.scores import cost_of_pass, e3
 from ..core.evaluation import Objective, Sweep, Yardstick

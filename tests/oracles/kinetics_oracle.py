@@ -37,3 +37,19 @@ def token_by_token(model, *, prompt, length, trials, budget=0, block=0):
         arithmetic += ((2 * prompt + length) // block) * length * query_heads * depth * trials
         moved += ((2 * prompt + length * trials) // block) * length * kv_heads * depth
     return Spent(linear, arithmetic, moved)
+
+
+def same_in_the_papers_symbols(model, *, prompt, length, trials, intensity):
+    """eFLOPs of dense attention as the paper writes them, with r = H / K and D = 2 K depth.
+
+    2NPL + 2rNcDL + rNDL^2 + 2IcDL + INDL^2.
+    """
+    width = 2 * model.kv_heads * model.depth
+    r = model.query_heads / model.kv_heads
+    return (
+        2 * trials * model.parameters * length
+        + 2 * r * trials * prompt * width * length
+        + r * trials * width * length**2
+        + 2 * intensity * prompt * width * length
+        + intensity * trials * width * length**2
+    )

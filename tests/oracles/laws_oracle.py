@@ -64,3 +64,13 @@ def matched_compute(size_ratio, inference_ratio):
     """The multiple at which both cost alike, solved from 6 N D + 2 N T k = M (6 N D + 2 N T), D = 1, T = the ratio."""
     large = size_ratio * (6.0 + 2.0 * inference_ratio)
     return (large - 6.0) / (2.0 * inference_ratio)
+
+
+def marginal_gain(k, *, success, ceiling=1.0):
+    """TTSPM: F(k + 1) - F(k) = ceiling p (1 - p)^k."""
+    return ceiling * success * (1 - success) ** k
+
+
+def sequential_tokens(k, *, success, tokens=1.0):
+    """Expected tokens of at most k rounds of `tokens` each that stop at the first success."""
+    return tokens * (1 - (1 - success) ** k) / success

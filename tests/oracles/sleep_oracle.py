@@ -21,6 +21,16 @@ def accuracy(b, s, rho, d=1.0):
     return A - B * math.exp(-(b + rho * worth(s)) / (TAU * d))
 
 
+def tokens_for(wanted, difficulty=1.0):
+    """Test-time tokens, b + rho g(s), at which the accuracy is `wanted`, below A."""
+    return TAU * difficulty * math.log(B / (A - wanted))
+
+
+def break_even_tokens(before, after, *, queries, price):
+    """Sleep pays while it costs fewer offline tokens: test-time tokens of a query without and with it."""
+    return price * queries * (before - after)
+
+
 def random(seed, counter):
     """MurmurHash3's finaliser of seed + counter times the golden ratio's word, its upper 24 bits as a fraction."""
     word = (seed + counter * 0x9E3779B9) % WORD

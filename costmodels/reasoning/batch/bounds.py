@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ...arrays import Array
-from ..luck import uniform
+from ...luck import uniform
 from . import game
 
 __all__ = ["oracle"]

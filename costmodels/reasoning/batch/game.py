@@ -15,9 +15,9 @@ import numpy as np
 
 from ...arrays import Array
 from ...errors import DsegymError
+from ...luck import normal, uniform
 from ..best_of_n import belief_grid, noisy_logit_beta
 from ..laws import BetaFit, fit_beta
-from ..luck import normal, uniform
 from ..outcomes import Outcomes, load_outcomes
 
 __all__ = [
@@ -40,11 +40,11 @@ __all__ = [
     "start",
 ]
 
-PRIOR = BetaFit(0.254, 0.893)  # of the synthetic backend: the fit to HumanEval with CodeGen-16B
+PRIOR = BetaFit(0.254, 0.893)  # prior of the synthetic backend: the fit to HumanEval with CodeGen-16B
 # Synthetic tokens: median of a successful attempt, deviation of its logarithm, and a failed attempt's factor.
 TOKENS, SPREAD_OF_TOKENS, LONGER_WHEN_WRONG = 100.0, 0.5, 1.5
 QUANTILES = 4096
-WITHIN = 1 + 1e-6  # of the budget, for rounding
+WITHIN = 1 + 1e-6  # factor on the budget that leaves room for rounding
 _PADDING = 128  # problems: data sets of similar size share compiled code
 # What luck decides: the last word of its hash.
 RESULT, _VERDICT, DRAW, _WHICH, _LENGTH, _HINT = range(6)
@@ -98,7 +98,7 @@ class State(NamedTuple):
     seed: Array  # uint32[]
     left: Array  # recorded attempts that are left; the synthetic backend's never end
     right_left: Array  # successes among them; for the synthetic backend p
-    tokens_right: Array  # of a sample that is right
+    tokens_right: Array  # tokens of a sample that is right
     tokens_wrong: Array
     hint: Array  # logit with noise
     hinted: Array  # float32[2, Q], Beta prior given the hint
@@ -250,7 +250,7 @@ def belief(
 
 
 def metrics(rules: Rules, state: State) -> Metrics:
-    """Of a finished batch."""
+    """Costs of a finished batch."""
     count = rules.questions
     return Metrics(jnp.mean(answered(rules, state)), jnp.sum(state.attempts) / count, state.tokens / count)
 
@@ -266,7 +266,7 @@ def _pool(data: Outcomes | None, length: int) -> dict[str, np.ndarray]:
 
 
 def _mean_tokens(data: Outcomes | None) -> float:
-    """Of a sample: of the training problems, or of the synthetic distribution."""
+    """Mean tokens of a sample of the training problems, or of the synthetic distribution."""
     if data is None:
         wrong = PRIOR.beta / (PRIOR.alpha + PRIOR.beta)
         return TOKENS * float(np.exp(SPREAD_OF_TOKENS**2 / 2)) * (1 + (LONGER_WHEN_WRONG - 1) * wrong)

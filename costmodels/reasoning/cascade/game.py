@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
-from ..luck import uniform
+from ...luck import uniform
 from ..outcomes import gsm8k_models
 from ..splits import split_indices
 
@@ -51,7 +51,7 @@ NAMES = ("2B", "8B", "9B", "27B", "70B", "405B")
 
 
 class Metrics(NamedTuple):
-    """Of a batch, averaged over batches. Scalars, float32."""
+    """Costs of a batch, averaged over batches. Scalars, float32."""
 
     accuracy: Array
     cost_tflop: Array  # a question

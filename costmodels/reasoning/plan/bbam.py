@@ -21,11 +21,13 @@ not there and gets nothing. Tokens are real numbers here; whole tokens can do no
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from ...arrays import Array
 
 __all__ = [
     "UTILITIES",
@@ -45,24 +47,24 @@ UTILITIES = ("sum", "clamped", "all")
 _BISECTIONS = 40  # halvings: beyond float32's 24 bits wherever the bracket starts
 
 
-def initial_uncertainty(scale_tokens: Any, ease: Any) -> jax.Array:
+def initial_uncertainty(scale_tokens: Array, ease: Array) -> jax.Array:
     """c = b0^beta, float32[...], tokens^beta: the epistemic uncertainty at one token."""
     return jnp.asarray(scale_tokens, jnp.float32) ** ease
 
 
-def uncertainty(tokens: Any, *, scale_tokens: Any, ease: Any, aleatoric: Any) -> jax.Array:
+def uncertainty(tokens: Array, *, scale_tokens: Array, ease: Array, aleatoric: Array) -> Array:
     """U(b), float32[...]; tokens above 0. (b0 / b)^beta is c / b^beta without large numbers in between."""
     return (scale_tokens / tokens) ** ease + aleatoric
 
 
-def success(tokens: Any, *, scale_tokens: Any, ease: Any, aleatoric: Any) -> jax.Array:
+def success(tokens: Array, *, scale_tokens: Array, ease: Array, aleatoric: Array) -> jax.Array:
     """s(b), float32[...] in [0, 1]; no token, no success."""
     enough = tokens > scale_tokens
     left = (scale_tokens / jnp.where(enough, tokens, 1.0)) ** ease
     return jnp.where(enough, (1.0 - aleatoric) * (1.0 - left), 0.0)
 
 
-def plan_utility(utility: str, tokens: Any, *, scale_tokens: Any, ease: Any, aleatoric: Any) -> jax.Array:
+def plan_utility(utility: str, tokens: Array, *, scale_tokens: Array, ease: Array, aleatoric: Array) -> jax.Array:
     """float32: the utility of a plan, an entry of `UTILITIES`; every argument float32[M]."""
     here = scale_tokens > 0
     count = jnp.maximum(jnp.sum(here), 1)
@@ -79,7 +81,7 @@ def plan_utility(utility: str, tokens: Any, *, scale_tokens: Any, ease: Any, ale
 # --- Best allocations -------------------------------------------------------------------------------------------------
 
 
-def allocate_equal(initial: Any, ease: Any, budget_tokens: Any) -> jax.Array:
+def allocate_equal(initial: Array, ease: Array, budget_tokens: Array) -> Array:
     """B c_j^(1 / (beta + 1)) / sum_k c_k^(1 / (beta + 1)), float32[M] tokens: optimal for `sum` if all beta are equal.
 
     Args:
@@ -91,7 +93,7 @@ def allocate_equal(initial: Any, ease: Any, budget_tokens: Any) -> jax.Array:
     return budget_tokens * share / jnp.sum(share)
 
 
-def allocate(scale_tokens: Any, ease: Any, budget_tokens: Any, weight: Any = 1.0) -> jax.Array:
+def allocate(scale_tokens: Array, ease: Array, budget_tokens: Array, weight: Array | float = 1.0) -> Array:
     """Tokens, float32[M], that maximise the sum of -weight_j (b0_j / b_j)^beta_j: optimal for `sum`.
 
     The sum is concave: where all derivatives equal one lambda is the optimum. Tokens fall with lambda, which bisection
@@ -107,7 +109,9 @@ def allocate(scale_tokens: Any, ease: Any, budget_tokens: Any, weight: Any = 1.0
     scale_tokens = jnp.asarray(scale_tokens, jnp.float32)
     here = (scale_tokens > 0) & (weight > 0)
     log_scale = jnp.log(jnp.where(here, scale_tokens, 1.0))
-    log_gain = jnp.log(jnp.where(here, weight * ease, 1.0)) + ease * log_scale  # of the derivative at one token
+    log_gain = (
+        jnp.log(jnp.where(here, weight * ease, 1.0)) + ease * log_scale
+    )  # logarithm of the derivative at one token
 
     def derivative(log_tokens):
         return jnp.max(jnp.where(here, log_gain - (ease + 1.0) * log_tokens, -jnp.inf))
@@ -123,7 +127,7 @@ def allocate(scale_tokens: Any, ease: Any, budget_tokens: Any, weight: Any = 1.0
     return budget_tokens * found / jnp.maximum(jnp.sum(found), jnp.finfo(jnp.float32).tiny)
 
 
-def allocate_clamped(scale_tokens: Any, ease: Any, aleatoric: Any, budget_tokens: Any) -> jax.Array:
+def allocate_clamped(scale_tokens: Array, ease: Array, aleatoric: Array, budget_tokens: Array) -> jax.Array:
     """Tokens, float32[M], optimal for `clamped`: some sub-questions may be abandoned.
 
     Let S be those with more than b0_j tokens in an optimum. There s_j is (1 - u_j) (1 - (b0_j / b_j)^beta_j), concave
@@ -145,7 +149,7 @@ def allocate_clamped(scale_tokens: Any, ease: Any, aleatoric: Any, budget_tokens
     return tokens[jnp.argmax(value)]
 
 
-def allocate_all(scale_tokens: Any, ease: Any, budget_tokens: Any) -> jax.Array:
+def allocate_all(scale_tokens: Array, ease: Array, budget_tokens: Array) -> jax.Array:
     """Tokens, float32[M], optimal for `all`; in proportion to b0 where the budget is below their sum (success 0).
 
     The sum of log s_j is concave where every b_j > b0_j. Its derivatives, beta / (b ((b / b0)^beta - 1)), fall with b:
@@ -160,7 +164,7 @@ def allocate_all(scale_tokens: Any, ease: Any, budget_tokens: Any) -> jax.Array:
     base = jnp.where(here, scale_tokens, 1.0)
 
     def log_derivative(excess):
-        """Of log s at `excess` tokens above the scale."""
+        """The logarithm of the derivative of log s, `excess` tokens above the scale."""
         ratio = ease * jnp.log1p(excess / base)
         return jnp.where(here, jnp.log(ease) - jnp.log(base + excess) - jnp.log(jnp.expm1(ratio)), -jnp.inf)
 
@@ -179,7 +183,7 @@ def allocate_all(scale_tokens: Any, ease: Any, budget_tokens: Any) -> jax.Array:
     return jnp.where(budget_tokens > total, scale_tokens + excess, budget_tokens * scale_tokens / total)
 
 
-def _bisect(too_low: Any, low: Any, high: Any) -> jax.Array:
+def _bisect(too_low: Callable[[jax.Array], jax.Array], low: Array, high: Array) -> jax.Array:
     """Where `too_low` turns from true to false between `low` and `high`, element by element."""
 
     def halve(_, bracket):
@@ -193,7 +197,7 @@ def _bisect(too_low: Any, low: Any, high: Any) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=0)
 @functools.partial(jax.vmap, in_axes=(None, 0, 0, 0, 0))
-def best_allocation(utility: str, scale_tokens: Any, ease: Any, aleatoric: Any, budget_tokens: Any) -> jax.Array:
+def best_allocation(utility: str, scale_tokens: Array, ease: Array, aleatoric: Array, budget_tokens: Array) -> Array:
     """Tokens, float32[Q, M], optimal for Q plans; jitted.
 
     Args:
@@ -209,7 +213,7 @@ def best_allocation(utility: str, scale_tokens: Any, ease: Any, aleatoric: Any, 
 
 
 @jax.jit
-def knapsack(values: Any) -> tuple[jax.Array, jax.Array]:
+def knapsack(values: Array) -> tuple[jax.Array, jax.Array]:
     """The exact best allocation on a grid of tokens, by dynamic programming over sub-questions.
 
     Args:

@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..sleep.model import WIDTH, random
+from ...arrays import Array
+from ...luck import WIDTH, numbered_uniform
 from .schedulers import LEVEL_BUDGETS_TOKENS, LEVEL_PROBLEMS, MEAN_COUNTS, MEASURED_CREDITS, MOST
 
 __all__ = [
@@ -69,22 +70,22 @@ _LEVEL, _COUNT, _QUESTION, _PLACE, _EASE, _ALEATORIC, _ERROR, _SPLIT = (8 * i fo
 class World(NamedTuple):
     """What plans are drawn from."""
 
-    trend: Any  # float32[M, M], of q; row N - 1 sums to N
-    credit_trend: Any  # float32[M, M], likewise
-    apart: Any  # float32, 1, or 0 where the sub-questions of a plan are all alike
-    spread_beta: Any  # float32, beta is uniform from 1 to 1 + this
-    credit_noise: Any  # float32, standard deviation of a credit's logarithm
+    trend: Array  # float32[M, M], of q; row N - 1 sums to N
+    credit_trend: Array  # float32[M, M], likewise
+    apart: Array  # float32, 1, or 0 where the sub-questions of a plan are all alike
+    spread_beta: Array  # float32, beta is uniform from 1 to 1 + this
+    credit_noise: Array  # float32, standard deviation of a credit's logarithm
 
 
 class Plan(NamedTuple):
     """A question's plan; arrays [M] are 0 from place N on."""
 
-    level: Any  # int32, 0 ... 4
-    count: Any  # int32, N
-    credits: Any  # float32[M], sum 1; seen
-    scale_tokens: Any  # float32[M], b0; hidden
-    ease: Any  # float32[M], beta; hidden
-    aleatoric: Any  # float32[M], u; hidden
+    level: Array  # int32, 0 ... 4
+    count: Any  # int32, N; an Array would clash with tuple.count
+    credits: Array  # float32[M], sum 1; seen
+    scale_tokens: Array  # float32[M], b0; hidden
+    ease: Array  # float32[M], beta; hidden
+    aleatoric: Array  # float32[M], u; hidden
 
 
 def trend(world: str) -> np.ndarray:
@@ -101,23 +102,23 @@ def level_budgets_tokens(scale: float) -> np.ndarray:
     return np.rint(np.array(LEVEL_BUDGETS_TOKENS) * scale).astype(np.int32)
 
 
-def _spread(seed: Any, counter: Any) -> jax.Array:
+def _spread(seed: Array, counter: Array | int) -> jax.Array:
     """float32[...]: uniform with mean 0 and standard deviation 1."""
-    return WIDTH * (random(seed, counter) - 0.5)
+    return WIDTH * (numbered_uniform(seed, counter) - 0.5)
 
 
-def _row(table: Any, index: Any) -> jax.Array:
+def _row(table: Array, index: Array) -> jax.Array:
     """table[index] as a select: gathers are slow on CPUs."""
     table = jnp.asarray(table, jnp.float32)
     return jnp.sum(jnp.where((jnp.arange(table.shape[0]) == index)[:, None], table, 0.0), axis=0)
 
 
-def draw(seed: Any, world: World) -> Plan:
+def draw(seed: Array, world: World) -> Plan:
     """The plan of a seed, uint32, in a world."""
     levels = np.cumsum(LEVEL_PROBLEMS)[:-1] / np.sum(LEVEL_PROBLEMS)
-    level = jnp.sum(random(seed, _LEVEL) >= levels.astype(np.float32)).astype(jnp.int32)
+    level = jnp.sum(numbered_uniform(seed, _LEVEL) >= levels.astype(np.float32)).astype(jnp.int32)
     up_to = _row(np.cumsum(COUNTS, axis=1)[:, :-1], level)
-    count = 1 + jnp.sum(random(seed, _COUNT) >= up_to).astype(jnp.int32)
+    count = 1 + jnp.sum(numbered_uniform(seed, _COUNT) >= up_to).astype(jnp.int32)
     place = np.arange(MOST)
     here = place < count
     own = place * jnp.asarray(world.apart, jnp.float32)  # sub-questions that are alike share their first one's draws
@@ -135,14 +136,14 @@ def draw(seed: Any, world: World) -> Plan:
         count=count,
         credits=credits / jnp.sum(credits),
         scale_tokens=scale,
-        ease=jnp.where(here, 1.0 + world.spread_beta * random(seed, _EASE + own), 0.0),
-        aleatoric=jnp.where(here, MOST_ALEATORIC * random(seed, _ALEATORIC + own), 0.0),
+        ease=jnp.where(here, 1.0 + world.spread_beta * numbered_uniform(seed, _EASE + own), 0.0),
+        aleatoric=jnp.where(here, MOST_ALEATORIC * numbered_uniform(seed, _ALEATORIC + own), 0.0),
     )
 
 
-def random_shares(seed: Any, count: Any) -> jax.Array:
+def random_shares(seed: Array, count: Array) -> jax.Array:
     """float32[M]: shares of N places, uniform on the simplex: what falls to each where nobody divides the budget."""
-    length = -jnp.log1p(-random(seed, _SPLIT + np.arange(MOST)))
+    length = -jnp.log1p(-numbered_uniform(seed, _SPLIT + np.arange(MOST)))
     length = jnp.where(np.arange(MOST) < count, length, 0.0)
     return length / jnp.sum(length)
 

@@ -12,11 +12,12 @@ The statistics of decompositions were measured on the released plans of MATH-500
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from ...arrays import Array
 
 __all__ = [
     "LEVEL_BUDGETS_TOKENS",
@@ -32,8 +33,8 @@ __all__ = [
 ]
 
 MOST = 7  # sub-questions of a plan
-LEVEL_BUDGETS_TOKENS = (200, 250, 350, 450, 600)  # of a whole plan, by level of difficulty 1 ... 5
-LEVEL_PROBLEMS = (43, 90, 105, 128, 134)  # of MATH-500
+LEVEL_BUDGETS_TOKENS = (200, 250, 350, 450, 600)  # budgets of a whole plan, by level of difficulty 1 ... 5
+LEVEL_PROBLEMS = (43, 90, 105, 128, 134)  # problems of MATH-500, by level
 MEAN_COUNTS = (2.35, 2.58, 3.13, 4.09, 5.00)  # sub-questions of a plan, by level
 MEASURED_CREDITS: Mapping[int, tuple[float, ...]] = {
     3: (0.219, 0.306, 0.475),
@@ -62,12 +63,12 @@ def schedule_table(name: str, most: int = MOST) -> np.ndarray:
     return table
 
 
-def whole_tokens(tokens: Any) -> jax.Array:
+def whole_tokens(tokens: Array) -> jax.Array:
     """int32[...]: rounded down."""
     return jnp.floor(jnp.asarray(tokens, jnp.float32) + _ROUNDING).astype(jnp.int32)
 
 
-def shared_tokens(weights: Any, budget_tokens: Any) -> tuple[jax.Array, jax.Array]:
+def shared_tokens(weights: Array, budget_tokens: Array) -> tuple[jax.Array, jax.Array]:
     """Tokens of a plan by weights.
 
     Args:

@@ -32,7 +32,7 @@ __all__ = [
     "served",
 ]
 
-SLACK = 1e-6  # of the budget, for rounding
+SLACK = 1e-6  # share of the budget, for rounding
 
 
 class Metrics(NamedTuple):
@@ -42,7 +42,7 @@ class Metrics(NamedTuple):
     cost_teflop: Array  # key-value reads included
     cost_tflop: Array  # arithmetic alone
     time_s: Array  # eFLOPs over the hardware's peak
-    kv_share: Array  # of eFLOPs
+    kv_share: Array  # cache reads' share of eFLOPs
     tokens: Array
 
 

@@ -25,9 +25,10 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from ..tables import rows
+from ...arrays import Array
+from ...tables import package_rows
 
 __all__ = [
     "ATTENTIONS",
@@ -39,41 +40,43 @@ __all__ = [
     "cost",
     "hardware",
     "models",
-    "same_in_the_papers_symbols",
 ]
 
 BLOCK_TIMES_BUDGET = 16384  # tokens^2: the swept block sizes times budgets
-KV_BYTES = 2  # of a number in bf16
+KV_BYTES = 2  # bytes of a number in bf16
+
+
+Number: TypeAlias = "Array | float"  # a number, or an array of them that broadcasts
 
 
 class Model(NamedTuple):
     """A transformer's sizes; numbers, or arrays that broadcast."""
 
-    parameters: Any
-    query_heads: Any
-    kv_heads: Any
-    depth: Any  # head dimension times layers
+    parameters: Number
+    query_heads: Number
+    kv_heads: Number
+    depth: Number  # head dimension times layers
 
 
 class Attention(NamedTuple):
     """What a step of attention reads; numbers, or arrays that broadcast."""
 
-    budget: Any  # tokens a step; 0: all of them
-    block: Any  # tokens of a block that is searched as one; 0: no search is paid for
+    budget: Number  # tokens a step; 0: all of them
+    block: Number  # tokens of a block that is searched as one; 0: no search is paid for
 
 
 class Cost(NamedTuple):
-    """Of all trials on one prompt."""
+    """Costs of all trials on one prompt."""
 
-    linear_flop: Any
-    attention_flop: Any  # search included
-    kv_bytes: Any
+    linear_flop: Number
+    attention_flop: Number  # search included
+    kv_bytes: Number
 
-    def flop(self) -> Any:
+    def flop(self) -> Number:
         """The FLOP law, which forgets memory."""
         return self.linear_flop + self.attention_flop
 
-    def eflop(self, intensity: Any) -> Any:
+    def eflop(self, intensity: Number) -> Number:
         """The Kinetics law; `intensity` in FLOP a byte."""
         return self.flop() + intensity * self.kv_bytes
 
@@ -111,7 +114,7 @@ def models() -> dict[str, Model]:
             int(row["kv_heads"]),
             int(row["head_dimension"]) * int(row["layers"]),
         )
-        for row in rows("serving_models")
+        for row in package_rows("reasoning/tables/serving_models.csv")
     }
 
 
@@ -122,11 +125,11 @@ def hardware() -> dict[str, Hardware]:
         row["hardware"]: Hardware(
             row["hardware"], float(row["peak_tflops"]) * 1e12, float(row["bandwidth_tbps"]) * 1e12
         )
-        for row in rows("serving_hardware")
+        for row in package_rows("reasoning/tables/serving_hardware.csv")
     }
 
 
-def cost(model: Model, attention: Attention, *, prompt: Any, length: Any, trials: Any) -> Cost:
+def cost(model: Model, attention: Attention, *, prompt: Number, length: Number, trials: Number) -> Cost:
     """What N trials of L tokens on a prompt of c tokens cost.
 
     Args:
@@ -154,21 +157,5 @@ def cost(model: Model, attention: Attention, *, prompt: Any, length: Any, trials
     )
 
 
-def _positive(x: Any) -> Any:
+def _positive(x: Number) -> Number:
     return x * (x > 0)
-
-
-def same_in_the_papers_symbols(model: Model, *, prompt: Any, length: Any, trials: Any, intensity: Any) -> Any:
-    """eFLOPs of dense attention as the paper writes them, with r = H / K and D = 2 K depth.
-
-    2NPL + 2rNcDL + rNDL^2 + 2IcDL + INDL^2.
-    """
-    width = 2 * model.kv_heads * model.depth
-    r = model.query_heads / model.kv_heads
-    return (
-        2 * trials * model.parameters * length
-        + 2 * r * trials * prompt * width * length
-        + r * trials * width * length**2
-        + 2 * intensity * prompt * width * length
-        + intensity * trials * width * length**2
-    )

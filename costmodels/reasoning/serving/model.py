@@ -15,14 +15,15 @@ JAX, float32. T values of theta, of equal weight, hardest last; M models.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...arrays import Array
 from ...errors import UnknownNameError
-from ..tables import rows
+from ...tables import package_rows
 from .kinetics import ATTENTIONS, Attention, Model, cost, models
 
 __all__ = [
@@ -42,7 +43,7 @@ TRIALS = (1, 2, 4, 8, 16, 32)
 PROMPT_TOKENS = 256
 DIFFICULTIES = 60  # values of theta; 1, 3 and 5 divide it
 DIFFICULTY_DEVIATION = 2.5
-LENGTH_DEVIATION = 0.6  # of the logarithm
+LENGTH_DEVIATION = 0.6  # standard deviation of the logarithm of a length
 LENGTHS = 8  # quantiles of a solution's length that costs are averaged over
 SPARSITY_LOSS = 0.02  # at a budget of 1024 tokens
 MEDIAN_TOKENS = {"aime24": 6000.0, "aime25": 6000.0, "livecodebench": 4000.0}
@@ -52,20 +53,20 @@ TASKS = tuple(MEDIAN_TOKENS)
 class Task(NamedTuple):
     """A distribution of questions and the models that answer them."""
 
-    sizes: Any  # Model, leaves float32[M]
-    ability: Any  # float32[M]
-    median_tokens: Any  # float32, l
-    theta: Any  # float32[T], ascending
+    sizes: Model  # leaves float32[M]
+    ability: Array  # float32[M]
+    median_tokens: Array  # float32, l
+    theta: Array  # float32[T], ascending
 
 
 class Served(NamedTuple):
     """Means over questions; float32 scalars."""
 
-    coverage: Any  # share of questions that at least one trial solves
-    eflop: Any
-    flop: Any
-    kv_share: Any  # of eflop
-    tokens: Any  # of all trials
+    coverage: Array  # share of questions that at least one trial solves
+    eflop: Array
+    flop: Array
+    kv_share: Array  # cache reads' share of eflop
+    tokens: Array  # tokens of all trials
 
 
 def _normal_quantiles(count: int) -> np.ndarray:
@@ -74,7 +75,9 @@ def _normal_quantiles(count: int) -> np.ndarray:
     return ndtri((np.arange(count) + 0.5) / count)
 
 
-def solve_probability(ability: Any, theta: Any, *, tokens: Any, median_tokens: Any, budget: Any) -> Any:
+def solve_probability(
+    ability: Array, theta: Array, *, tokens: Array, median_tokens: Array, budget: Array | float
+) -> jax.Array:
     """float32[...]: of one trial; arguments broadcast. `budget` is the attention's, 0 for dense."""
     finishes = jax.scipy.stats.norm.cdf(jnp.log(tokens / (median_tokens * jnp.exp(0.5 * theta))) / LENGTH_DEVIATION)
     loss = jnp.where(budget > 0, SPARSITY_LOSS * jnp.sqrt(1024.0 / jnp.maximum(budget, 1)), 0.0)
@@ -88,7 +91,7 @@ def load_task(name: str) -> tuple[tuple[str, ...], Task]:
     Raises:
         UnknownNameError: there is no such task.
     """
-    table = {row["task"]: row for row in rows("pass_rates")}
+    table = {row["task"]: row for row in package_rows("reasoning/tables/pass_rates.csv")}
     if name not in table:
         raise UnknownNameError("task", name, table)
     known = {model: float(rate) / 100 for model, rate in table[name].items() if model != "task" and rate}
@@ -98,7 +101,7 @@ def load_task(name: str) -> tuple[tuple[str, ...], Task]:
     return tuple(known), Task(
         sizes=Model(*(np.array(column, np.float32) for column in zip(*sizes, strict=True))),
         ability=np.array([_calibrate(rate, theta, median) for rate in known.values()], np.float32),
-        median_tokens=np.float32(median),
+        median_tokens=np.asarray(median, np.float32),
         theta=theta.astype(np.float32),
     )
 
@@ -119,7 +122,7 @@ def _calibrate(rate: float, theta: np.ndarray, median: float) -> float:
 
 
 def serve(
-    task: Task, theta: Any, *, model: Any, tokens: Any, trials: Any, attention: Attention, intensity: Any
+    task: Task, theta: Array, *, model: Array, tokens: Array, trials: Array, attention: Attention, intensity: Array
 ) -> Served:
     """What one configuration does for questions of some difficulties.
 

@@ -8,12 +8,13 @@ accelerators. Seconds, float64.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ...errors import DsegymError, UnknownNameError
-from ..tables import rows
+from ...tables import package_rows
 
 __all__ = ["PROMPTS", "RuntimeFit", "idealised_runtime_s", "runtime_fits"]
 
@@ -21,7 +22,7 @@ PROMPTS = (1, 512, 1024, 1920)  # tokens at which F was measured
 
 
 class RuntimeFit(NamedTuple):
-    """Of a model."""
+    """The fit of a model."""
 
     prompt_s: tuple[float, ...]  # F at PROMPTS
     token_s: float  # g
@@ -29,16 +30,16 @@ class RuntimeFit(NamedTuple):
 
 @functools.cache
 def runtime_fits() -> dict[str, RuntimeFit]:
-    """By model."""
+    """The fits, by model."""
     return {
         row["model"]: RuntimeFit(
             tuple(float(row[f"prompt_{tokens}_s"]) for tokens in PROMPTS), float(row["seconds_per_output_token"])
         )
-        for row in rows("runtime_fits")
+        for row in package_rows("reasoning/tables/runtime_fits.csv")
     }
 
 
-def idealised_runtime_s(model: str, *, prompt: Any, output: Any) -> np.ndarray:
+def idealised_runtime_s(model: str, *, prompt: ArrayLike, output: ArrayLike) -> np.ndarray:
     """float64[...], s.
 
     Args:

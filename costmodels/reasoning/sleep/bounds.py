@@ -5,11 +5,12 @@ E contexts, Q queries of a context at most. Plain NumPy in float64.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ...arrays import Array
 from . import game, model
@@ -76,7 +77,7 @@ class Allocation(NamedTuple):
 
 
 def best_allocation(
-    *, queries: Any, predictability: Any, difficulty: Any, budget_tokens: Any, price: float
+    *, queries: ArrayLike, predictability: ArrayLike, difficulty: ArrayLike, budget_tokens: float, price: float
 ) -> Allocation:
     """The best sleep and test-time tokens of contexts whose hidden values are known.
 

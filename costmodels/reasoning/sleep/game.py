@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
+from ...luck import WIDTH, unit_interval
 from . import model
 
 __all__ = [
@@ -31,9 +32,9 @@ __all__ = [
     "start",
 ]
 
-MOST_QUERIES = 32  # of a context: later ones do not come
+MOST_QUERIES = 32  # queries of a context at most: later ones do not come
 ACTIONS = 21
-SLEEP_STEP, TEST_STEP = 1 / 20, 1 / 5  # of the budget, and of an even share
+SLEEP_STEP, TEST_STEP = 1 / 20, 1 / 5  # steps of actions, as shares of the budget and of an even share
 # How rho is spread over contexts: rho = u ** power, u uniform.
 PREDICTABILITIES = {"low": 4.0, "mixed": 1.0, "high": 0.25}
 
@@ -44,16 +45,16 @@ class Metrics(NamedTuple):
     accuracy: Array  # mean over a context's queries
     sleep_tokens: Array  # offline tokens of a context
     query_tokens: Array  # test-time tokens of a context, over all of its queries
-    cost_tokens: Array  # of a context, in offline tokens: sleep + price * test-time
-    queries: Array  # of a context
+    cost_tokens: Array  # cost of a context, in offline tokens: sleep + price * test-time
+    queries: Array  # queries of a context
 
 
 class Params(NamedTuple):
     """An instance. Scalars float32 but for the seeds."""
 
     seeds: Array  # uint32[E]
-    budget_tokens: Array  # of a context, in offline tokens
-    mean_queries: Array  # of a context
+    budget_tokens: Array  # budget of a context, in offline tokens
+    mean_queries: Array  # expected queries of a context
     stay: Array  # probability that another query comes; used if `known` is 0
     known: Array  # queries of every context, or 0
     power: Array  # rho = least + (1 - fixed) u ** power
@@ -69,11 +70,11 @@ class State(NamedTuple):
     seed: Array  # uint32, of the queries' difficulties and hints
     queries: Array  # int32, that will come; hidden
     predictability: Array  # rho; hidden
-    hint: Array  # of rho
+    hint: Array  # noisy rho, seen
     answered: Array  # int32, queries; -1 before sleep
     sleep_tokens: Array
-    test_tokens: Array  # so far
-    left_tokens: Array  # of the budget, in offline tokens
+    test_tokens: Array  # test-time tokens so far
+    left_tokens: Array  # rest of the budget, in offline tokens
     accuracy: Array  # mean over the queries answered
 
 
@@ -118,7 +119,7 @@ def params_of(
 def start(key: Array, params: Params) -> State:
     """A context, before anything is spent on it."""
     words = jax.random.bits(key, (4,), jnp.uint32)
-    how_many, how_predictable, error = (model.uniform(words[place]) for place in (1, 2, 3))
+    how_many, how_predictable, error = (unit_interval(words[place]) for place in (1, 2, 3))
     # The least n with 1 - stay^n > u; `stay` is 0 where one query comes.
     drawn = jnp.where(params.stay > 0, jnp.log1p(-how_many) / jnp.log(jnp.maximum(params.stay, 1e-30)), 0.0)
     drawn = jnp.where(params.known > 0, params.known, jnp.clip(jnp.floor(drawn) + 1, 1, MOST_QUERIES))
@@ -128,7 +129,7 @@ def start(key: Array, params: Params) -> State:
         seed=words[0],
         queries=drawn.astype(jnp.int32),
         predictability=rho,
-        hint=jnp.clip(rho + params.noise * model.WIDTH * (error - 0.5), 0.0, 1.0),
+        hint=jnp.clip(rho + params.noise * WIDTH * (error - 0.5), 0.0, 1.0),
         answered=jnp.int32(-1),
         sleep_tokens=zero,
         test_tokens=zero,

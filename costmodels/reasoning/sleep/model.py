@@ -14,10 +14,13 @@ shapes that broadcast; the rest is plain NumPy in float64.
 
 from __future__ import annotations
 
-from typing import Any
-
+import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
+
+from ...arrays import Array
+from ...luck import WIDTH, numbered_uniform
 
 __all__ = [
     "CEILING",
@@ -26,18 +29,13 @@ __all__ = [
     "PLAIN_TOKENS",
     "SCALE_TOKENS",
     "SLEEP_TOKENS",
-    "WIDTH",
     "WORTH_TOKENS",
     "accuracy",
-    "break_even_tokens",
     "cheapest_sleep",
     "constant_rows",
     "cost_per_query",
     "difficulty_hint",
     "doublings",
-    "random",
-    "tokens_for",
-    "uniform",
     "worth",
 ]
 
@@ -47,63 +45,33 @@ SCALE_TOKENS = 1_000.0  # tau, test-time tokens, of a query of difficulty 1
 WORTH_TOKENS = 2_000.0  # G, test-time tokens that sleep replaces at most
 SLEEP_TOKENS = 10_000.0  # sigma, offline tokens
 HIGHEST_HINT = 2.0  # doublings of difficulty
-WIDTH = 12**0.5  # of a uniform distribution with standard deviation 1
 PLAIN_TOKENS = 2_000.0  # test-time tokens of a query without sleep in the claims of docs/sleep_time.md
 
 
-def worth(sleep_tokens: Any) -> Any:
+def worth(sleep_tokens: Array | float) -> jax.Array:
     """g(s), float32[...]: test-time tokens that offline tokens replace where queries are fully predictable."""
     return -WORTH_TOKENS * jnp.expm1(-jnp.asarray(sleep_tokens) / SLEEP_TOKENS)
 
 
-def accuracy(test_tokens: Any, saved_tokens: Any, difficulty: Any = 1.0) -> Any:
+def accuracy(test_tokens: Array | float, saved_tokens: Array | float, difficulty: Array | float = 1.0) -> jax.Array:
     """float32[...]: the probability that a query is answered rightly; `saved_tokens` is rho g(s)."""
     return CEILING - GAP * jnp.exp(-(test_tokens + saved_tokens) / (SCALE_TOKENS * difficulty))
 
 
-def random(seed: Any, counter: Any) -> Any:
-    """float32[...] in [0, 1): by a hash, MurmurHash3's finaliser, which is cheap in a step."""
-    word = jnp.asarray(seed, jnp.uint32) + jnp.asarray(counter).astype(jnp.uint32) * jnp.uint32(0x9E3779B9)
-    word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
-    word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
-    return uniform(word ^ (word >> 16))
-
-
-def uniform(word: Any) -> Any:
-    """float32[...] in [0, 1): of the upper 24 bits of words, uint32[...]."""
-    return (word >> 8).astype(jnp.float32) * jnp.float32(2.0**-24)
-
-
-def doublings(seed: Any, query: Any) -> Any:
+def doublings(seed: Array | int, query: Array | int) -> jax.Array:
     """float32[...] in [-1, 1): log2 of a query's difficulty."""
-    return 2.0 * random(seed, 2 * query) - 1.0
+    return 2.0 * numbered_uniform(seed, 2 * query) - 1.0
 
 
-def difficulty_hint(seed: Any, query: Any, noise: Any) -> Any:
-    """float32[...] in [-2, 2]."""
-    error = 2.0 * noise * WIDTH * (random(seed, 2 * query + 1) - 0.5)
+def difficulty_hint(seed: Array | int, query: Array | int, noise: Array | float) -> jax.Array:
+    """float32[...] in [-2, 2]: `doublings` with uniform noise, `noise` times their range in standard deviation."""
+    error = 2.0 * noise * WIDTH * (numbered_uniform(seed, 2 * query + 1) - 0.5)
     return jnp.clip(doublings(seed, query) + error, -HIGHEST_HINT, HIGHEST_HINT)
 
 
-def tokens_for(wanted: Any, *, difficulty: Any = 1.0) -> np.ndarray:
-    """float64[...]: test-time tokens, b + rho g(s), at which the accuracy is `wanted`, below `CEILING`."""
-    return SCALE_TOKENS * np.asarray(difficulty, float) * np.log(GAP / (CEILING - np.asarray(wanted, float)))
-
-
-def cost_per_query(sleep_tokens: Any, test_tokens: Any, *, queries: Any, price: float) -> np.ndarray:
+def cost_per_query(sleep_tokens: ArrayLike, test_tokens: ArrayLike, *, queries: ArrayLike, price: float) -> np.ndarray:
     """float64[...], offline tokens: (s + t sum b) / n, where each of n queries gets `test_tokens`."""
-    return np.asarray(sleep_tokens, float) / queries + price * np.asarray(test_tokens, float)
-
-
-def break_even_tokens(before: Any, after: Any, *, queries: Any, price: float) -> np.ndarray:
-    """float64[...]: sleep pays while it costs fewer offline tokens than this, t n (before - after).
-
-    Args:
-        before, after: test-time tokens of a query without and with sleep, at equal accuracy.
-        queries: of the context.
-        price: of a test-time token in offline tokens.
-    """
-    return price * queries * (np.asarray(before, float) - np.asarray(after, float))
+    return np.asarray(sleep_tokens, float) / np.asarray(queries) + price * np.asarray(test_tokens, float)
 
 
 def cheapest_sleep(tokens: float, *, predictability: float, queries: float, price: float) -> float:

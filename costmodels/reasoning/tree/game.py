@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
-from ..luck import normal, uniform
+from ...luck import normal, uniform
 from . import policies, trees
 
 __all__ = [
@@ -34,13 +34,13 @@ __all__ = [
     "unpacked",
 ]
 
-LEVELS = 8  # of an action, for each slot: 0 drops a leaf, level l weighs it 2 ** (l - 7)
+LEVELS = 8  # weights that an action gives to each slot: 0 drops a leaf, level l weighs it 2 ** (l - 7)
 LOG_SLOTS = 16  # recorded leaves that can be seen
 _SLOT_BITS = 5
 MOST_WIDTH = 1 << _SLOT_BITS  # slots of the leaf and its ancestors fit one word
 # Of the derived decoding time, assumed: 8 billion parameters in bf16 on one H100, 100 tokens a step.
 WEIGHT_BYTES, KV_BYTES_PER_TOKEN, BANDWIDTH_BYTES_S, TOKENS_PER_STEP = 16e9, 131_072, 3.35e12, 100
-_PROBLEM, _DIFFICULTY = 8, 9  # what luck decides, beside what trees.py does
+_PROBLEM, _DIFFICULTY = 8, 9  # the draws beside those of trees.py, each the last word of its hash
 
 Table: TypeAlias = "trees.Hands24 | trees.Log | None"
 
@@ -68,12 +68,12 @@ class Rules(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Of a search, averaged over searches. Scalars, float32."""
+    """Costs of a search, averaged over searches. Scalars, float32."""
 
     success: Array
-    cache_share: Array  # of what as many separate chains would take
+    cache_share: Array  # cache over that of as many separate chains
     cache_nodes: Array  # summed over depths
-    decode_s: Array  # to generate all steps: weights and cache read once a token
+    decode_s: Array  # time to generate all steps: weights and cache are read once a token
     price_paid: Array
 
 

@@ -7,33 +7,33 @@ the key-value cache where their paths are equal so far. Weights are float32[K], 
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+
+from ...arrays import Array
 
 __all__ = ["beam", "cache_nodes", "continuations", "dvts", "ets", "ets_objective", "rebase"]
 
 
-def _rank(value: Any, among: Any) -> jax.Array:
+def _rank(value: Array, among: Array) -> jax.Array:
     """int32[K]: how many of the leaves `among` are better, or as good and earlier."""
     slots = jnp.arange(len(value))
     better = (value[None] > value[:, None]) | ((value[None] == value[:, None]) & (slots[None] < slots[:, None]))
     return jnp.sum(better & among[None], axis=1)
 
 
-def beam(value: Any, there: Any, keep: Any) -> jax.Array:
+def beam(value: Array, there: Array, keep: Array | int) -> jax.Array:
     """Equal weights for the `keep` leaves of the largest value."""
     return jnp.where(there & (_rank(value, there) < keep), 1.0, 0.0)
 
 
-def rebase(value: Any, there: Any, tau: Any) -> jax.Array:
+def rebase(value: Array, there: Array, tau: Array) -> jax.Array:
     """Weights exp(value / tau), the largest 1 (Wu et al., 2024; tau 0.2 in ETS's code)."""
     top = jnp.max(jnp.where(there, value, -jnp.inf), initial=-1e9)
     return jnp.where(there, jnp.exp((value - top) / tau), 0.0)
 
 
-def dvts(value: Any, there: Any, subtree: Any, keep: Any) -> jax.Array:
+def dvts(value: Array, there: Array, subtree: Array, keep: Array | int) -> jax.Array:
     """Equal weights for the best leaf of each subtree of depth 1, of the `keep` best such leaves."""
     same = (subtree[:, None] == subtree[None]) & there[None]
     slots = jnp.arange(len(value))
@@ -42,7 +42,7 @@ def dvts(value: Any, there: Any, subtree: Any, keep: Any) -> jax.Array:
     return jnp.where(best & (_rank(value, best) < keep), 1.0, 0.0)
 
 
-def cache_nodes(path: Any, kept: Any, depth: Any) -> jax.Array:
+def cache_nodes(path: Array, kept: Array, depth: Array) -> jax.Array:
     """int32: nodes on the kept leaves' paths, shared ones once.
 
     Args:
@@ -55,15 +55,23 @@ def cache_nodes(path: Any, kept: Any, depth: Any) -> jax.Array:
     return jnp.sum(jnp.where(jnp.arange(path.shape[1]) < depth, used, 0)).astype(jnp.int32)
 
 
-def _new_nodes(path: Any, chosen: Any, depth: Any) -> jax.Array:
+def _new_nodes(path: Array, chosen: Array, depth: Array) -> jax.Array:
     """int32[K]: nodes that each leaf would add to the chosen ones' paths."""
     shared = jnp.any(chosen[None, :, None] & (path[:, None] == path[None]), axis=1)  # [K, D]
     return jnp.sum(~shared & (jnp.arange(path.shape[1]) < depth), axis=1)
 
 
 def ets_objective(
-    weight: Any, path: Any, cluster: Any, there: Any, chosen: Any, depth: Any, *, share: Any, spread: Any
-) -> Any:
+    weight: Array,
+    path: Array,
+    cluster: Array,
+    there: Array,
+    chosen: Array,
+    depth: Array,
+    *,
+    share: Array,
+    spread: Array,
+) -> jax.Array:
     """float32: ETS's objective of a set of leaves (Hooper et al., 2025).
 
     Args:
@@ -82,7 +90,9 @@ def ets_objective(
     return relevance - share * nodes + spread * covered / jnp.maximum(jnp.sum(first), 1)
 
 
-def ets(weight: Any, path: Any, cluster: Any, there: Any, depth: Any, *, share: Any, spread: Any) -> jax.Array:
+def ets(
+    weight: Array, path: Array, cluster: Array, there: Array, depth: Array, *, share: Array, spread: Array
+) -> jax.Array:
     """bool[K]: leaves to keep, greedily: the largest gain in ETS's objective while it is above 0; one at least.
 
     ETS solves an integer program. Greedy addition is not always optimal; tests measure by how much. Arguments as of
@@ -106,7 +116,7 @@ def ets(weight: Any, path: Any, cluster: Any, there: Any, depth: Any, *, share: 
     return jax.lax.scan(add, jnp.zeros_like(there), None, length=len(weight))[0]
 
 
-def continuations(weight: Any, width: int) -> tuple[jax.Array, jax.Array]:
+def continuations(weight: Array, width: int) -> tuple[jax.Array, jax.Array]:
     """Two int32[width]: the leaf that each of `width` continuations goes on from, and which of the leaf's it is.
 
     Shared out by weight: each leaf in turn gets the rest of the width times its share of the rest's weight, rounded

@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..luck import normal, uniform
+from ...arrays import Array
+from ...luck import normal, uniform
 from ..outcomes import game24_nodes
 from ..splits import split_indices
 from .game24 import FIRST_MOVES, SECOND_MOVES, all_hands
@@ -29,44 +30,44 @@ __all__ = ["DEPTHS", "LOG_BREADTH", "Hands24", "Log", "Nodes", "game24_children"
 
 DEPTHS = {"game24": 3, "game24_log": 3, "steps": 6}
 HIGHEST_VALUE = 60.0  # three votes "sure"
-LAST_MOVES = 4  # that are proposed with two numbers left, of six: 4.1 in the recorded log
-ILLEGAL = 0.062  # of the recorded proposals that can be parsed
+LAST_MOVES = 4  # moves proposed with two numbers left, of six possible; 4.1 in the recorded log
+ILLEGAL = 0.062  # share of the recorded proposals that can be parsed
 VALUES = 256  # quantiles of a judge's votes
 LOG_BREADTH = 5  # nodes that the recorded search kept at each depth: only they have recorded children
-LOG_NODES = 64  # of a depth of one puzzle, at most
+LOG_NODES = 64  # nodes of one depth of a puzzle at most
 # Reasoning steps; all synthetic.
-CLUSTERS = 3  # of continuations that mean the same
+CLUSTERS = 3  # groups of continuations that mean the same
 STEP_LOGIT, PROBLEM_DEVIATION = 1.2, 1.5  # a step is right with probability sigmoid(1.2 - difficulty)
-JUDGE_SIGNAL, JUDGE_CLUSTER_NOISE, JUDGE_NOISE = 0.7, 0.7, 0.7  # of the logit of a step's reward
-_MOVE, _VALUE, _LEGAL, _CLUSTER, _RIGHT, _NAME, _SOLVES = range(7)  # what luck decides
+JUDGE_SIGNAL, JUDGE_CLUSTER_NOISE, JUDGE_NOISE = 0.7, 0.7, 0.7  # mean and deviations of the logit of a step's reward
+_MOVE, _VALUE, _LEGAL, _CLUSTER, _RIGHT, _NAME, _SOLVES = range(7)  # the draws, each the last word of its hash
 
 
 class Nodes(NamedTuple):
     """Nodes, leaves [K]."""
 
-    there: Any  # bool
-    name: Any  # int32 or uint32: the move, the row of the log, or a hash
-    good: Any  # bool, whether a right answer can still be reached
-    value: Any  # float32 in [0, 1], the judge's
-    cluster: Any  # int32, below CLUSTERS: siblings that mean the same share it; 0 for all of Game of 24
+    there: Array  # bool
+    name: Array  # int32 or uint32: the move, the row of the log, or a hash
+    good: Array  # bool, whether a right answer can still be reached
+    value: Array  # float32 in [0, 1], the judge's
+    cluster: Array  # int32, below CLUSTERS: siblings that mean the same share it; 0 for all of Game of 24
 
 
 class Hands24(NamedTuple):
     """Hands of a split, padded to H."""
 
-    count: Any  # int32
-    solvable: Any  # bool[H, 36 + 36 * 18], after a move and after two, by the node's name
-    values: Any  # float32[3, 2, VALUES], quantiles of the judge's value by depth and solvability, over 60
+    count: Any  # int32; an Array would clash with tuple.count
+    solvable: Array  # bool[H, 36 + 36 * 18], after a move and after two, by the node's name
+    values: Array  # float32[3, 2, VALUES], quantiles of the judge's value by depth and solvability, over 60
 
 
 class Log(NamedTuple):
     """Recorded puzzles of a split, padded to H; a row for each depth. N = LOG_NODES."""
 
-    count: Any  # int32
-    there: Any  # bool[H, 3, N]
-    parent: Any  # int32[H, 3, N], the place among the nodes one depth up; -1 at depth 1
-    good: Any  # bool[H, 3, N], solvable, by a legal move from a good parent
-    value: Any  # float32[H, 3, N], over 60
+    count: Any  # int32; an Array would clash with tuple.count
+    there: Array  # bool[H, 3, N]
+    parent: Array  # int32[H, 3, N], the place among the nodes one depth up; -1 at depth 1
+    good: Array  # bool[H, 3, N], solvable, by a legal move from a good parent
+    value: Array  # float32[H, 3, N], over 60
 
 
 def hands(split: str) -> Hands24:
@@ -124,7 +125,7 @@ def log(split: str) -> Log:
     return found
 
 
-def _permuted(seed: Any, name: Any, number: Any, moves: int) -> jax.Array:
+def _permuted(seed: Array, name: Array | int, number: Array, moves: int) -> Array:
     """int32: the move that is the `number`-th child of a node: an affine permutation, drawn for the node."""
     unit = (uniform(seed, name, moves, _MOVE) * (moves // 3)).astype(jnp.int32)
     step = 3 * unit + 1 + unit % 2  # 1, 5, 7, 11, 13, 17, ...: coprime to 18 and to 36
@@ -132,7 +133,7 @@ def _permuted(seed: Any, name: Any, number: Any, moves: int) -> jax.Array:
     return (number * step + shift) % moves
 
 
-def game24_children(puzzle: Any, depth: Any, parent: Nodes, number: Any, table: Hands24, seed: Any) -> Nodes:
+def game24_children(puzzle: Array, depth: Array, parent: Nodes, number: Array, table: Hands24, seed: Array) -> Nodes:
     """Children at depths 1 to 3 of nodes one depth up.
 
     Args:
@@ -149,7 +150,7 @@ def game24_children(puzzle: Any, depth: Any, parent: Nodes, number: Any, table: 
     two = before * SECOND_MOVES + _permuted(seed, before + 1, number, SECOND_MOVES)
     pair = jnp.clip(parent.name - FIRST_MOVES, 0, FIRST_MOVES * SECOND_MOVES - 1)
     solving = (uniform(seed, pair, _SOLVES) * LAST_MOVES).astype(jnp.int32)  # the one that gives 24
-    names = FIRST_MOVES * (1 + SECOND_MOVES)  # of the first two depths
+    names = FIRST_MOVES * (1 + SECOND_MOVES)  # names of nodes of the first two depths
     three = names + pair * LAST_MOVES + number
     name = jnp.select([depth == 1, depth == 2], [one, FIRST_MOVES + two], three)
     solvable = jnp.asarray(table.solvable)[puzzle, jnp.minimum(name, names - 1)]
@@ -161,7 +162,7 @@ def game24_children(puzzle: Any, depth: Any, parent: Nodes, number: Any, table: 
     return Nodes(parent.there & (number < most), name, good, value, jnp.zeros_like(name))
 
 
-def steps_children(difficulty: Any, parent: Nodes, number: Any, seed: Any) -> Nodes:
+def steps_children(difficulty: Array, parent: Nodes, number: Array, seed: Array) -> Nodes:
     """Reasoning steps after nodes; arguments as of `game24_children`, difficulty float32.
 
     Siblings of one cluster are right or wrong together.

@@ -35,7 +35,7 @@ def least_failure(samples: int, params: game.Params) -> float:
 
 
 def oracle_metrics(samples: int, params: game.Params) -> game.Metrics:
-    """Of the oracle that has this failure: it takes one right sample of each covered problem, and nothing else."""
+    """Metrics of the oracle that has this failure: one right sample of each covered problem, nothing else."""
     covered = coverage(samples, params)
     paid = float(params.price) * covered / float(params.budget)
     return game.Metrics(*(jnp.float32(each) for each in (covered, covered, covered, 0.0, paid)))

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
+from ...luck import normal, uniform
 from ..best_of_n import belief_grid
 from ..laws import BetaFit
-from ..luck import normal, uniform
 from ..outcomes import human_eval
 from ..splits import split_indices
 from .model import ANSWERS, PRESET, PRIOR, Verifier, logit, wrong_answer_weights
@@ -43,7 +43,7 @@ __all__ = [
 
 TOP = 5  # groups that can be seen, verified and answered with
 TESTS = 32  # verdicts on a group, at most
-GROUPS = 48  # of HumanEval's samples, at least as many as any problem has
+GROUPS = 48  # groups of HumanEval's samples, no fewer than any problem has
 QUANTILES = 1024
 SAMPLE, VERIFY, ANSWER = 0, 1, 1 + TOP  # actions; the last two are the first of TOP
 _PADDING = 128  # problems
@@ -52,7 +52,7 @@ _PROBLEM, _ORDER, _RIGHT, _WRONG, _VERDICT, _TIE, _NOISE, _TEST = range(8)
 
 
 class Metrics(NamedTuple):
-    """Of a problem, averaged over problems. Scalars, float32."""
+    """Costs of a problem, averaged over problems. Scalars, float32."""
 
     accuracy: Array
     spent_samples: Array  # samples + lambda x verdicts
@@ -90,10 +90,10 @@ class Params(NamedTuple):
     """An instance. Scalars float32."""
 
     seeds: Array  # uint32[E]
-    source: Source  # of samples and verdicts
-    budget: Array  # in samples
+    source: Source  # where samples and verdicts come from
+    budget: Array  # budget of a problem, in samples
     verify_cost: Array  # lambda, in samples
-    price: Array  # of the whole budget, in accuracy
+    price: Array  # price of the whole budget, in accuracy
 
 
 class State(NamedTuple):
@@ -229,7 +229,7 @@ def advance(state: State, action: Array, params: Params) -> State:
         verdicts=verdicts,
         yes=state.yes + jnp.where(verifies & here, yes, 0.0),
         samples=taken,
-        spent=taken + params.verify_cost * jnp.sum(verdicts),  # of counts: a running sum would drift
+        spent=taken + params.verify_cost * jnp.sum(verdicts),  # sums of counts: a running sum would drift
         answered=state.answered | answers,
         accuracy=jnp.where(answers, right / jnp.maximum(votes, 1), state.accuracy),
         illegal=state.illegal + ~is_legal,

@@ -21,7 +21,7 @@ from .selection import best_of, compute, self_consistency
 __all__ = ["ANSWERS", "PRESET", "Verifier", "draw_problems", "logit", "match_ratio", "wrong_answer_weights"]
 
 ANSWERS = 21  # the right one, and 20 wrong ones
-PRIOR = (0.6, 0.7)  # of p
+PRIOR = (0.6, 0.7)  # Beta distribution of p
 
 
 class Verifier(NamedTuple):

@@ -23,7 +23,6 @@ __all__ = [
     "compute",
     "human_eval_accuracy",
     "self_consistency",
-    "single_test_rates",
 ]
 
 
@@ -161,11 +160,3 @@ def self_consistency(answers: np.ndarray, samples: int, generator: np.random.Gen
     """
     counts = np.stack([np.bincount(row, minlength=answers.max() + 1) for row in answers[:, :samples]])
     return float(np.mean((counts + generator.random(counts.shape)).argmax(1) == 0))
-
-
-def single_test_rates(table: UnitTests) -> tuple[float, float, float]:
-    """(share of tests that the reference solution passes, true and false positive rate of a single test), pooled."""
-    there = np.arange(32) < table.tests[:, None]
-    valid = float((table.valid & there).sum() / there.sum())
-    right, wrong = table.correct[:, :, None] & there[:, None], ~table.correct[:, :, None] & there[:, None]
-    return valid, float(table.passed[right].mean()), float(table.passed[wrong].mean())

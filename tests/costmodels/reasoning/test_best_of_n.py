@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from dsegym.costmodels.reasoning import best_of_n as rules
 from dsegym.costmodels.reasoning.laws import BetaFit, fit_beta
-from dsegym.costmodels.reasoning.luck import normal, uniform
 from dsegym.costmodels.reasoning.outcomes import load_outcomes
 
 REPLICATIONS = 400
@@ -144,29 +143,3 @@ def test_the_belief_given_a_hint_has_the_moments_of_the_exact_posterior(p, sigma
     assert alpha / (alpha + beta) == pytest.approx(mean, abs=0.01)
     found = alpha * beta / ((alpha + beta) ** 2 * (alpha + beta + 1))
     assert found**0.5 == pytest.approx(variance**0.5, abs=0.01)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 5000), min_size=1, max_size=3))
-def test_luck_is_the_hash_that_plain_python_computes(seed, words):
-    found = float(uniform(np.uint32(seed), *(np.uint32(word) for word in words)))
-    assert found == oracle.luck(seed, *words)
-    assert 0 <= found < 1
-
-
-def test_luck_is_even_and_uncorrelated_between_neighbours():
-    seeds, questions, attempts = np.meshgrid(np.arange(64), np.arange(16), np.arange(64), indexing="ij")
-    values = np.asarray(uniform(seeds.astype(np.uint32), questions, attempts))
-    assert abs(values.mean() - 0.5) < 5 * np.sqrt(1 / 12 / values.size)
-    counts = np.histogram(values, 64, (0, 1))[0]
-    assert ((counts - values.size / 64) ** 2 / (values.size / 64)).sum() < 150, "chi squared with 63 degrees of freedom"
-    for axis in range(3):
-        one, other = np.moveaxis(values, axis, 0)[:-1].ravel(), np.moveaxis(values, axis, 0)[1:].ravel()
-        assert abs(np.corrcoef(one, other)[0, 1]) < 5 / np.sqrt(one.size)
-
-
-def test_normal_luck_has_the_moments_of_a_normal():
-    values = np.asarray(normal(np.uint32(7), np.arange(100_000), 0), np.float64)
-    assert np.isfinite(values).all()
-    for power, expected, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
-        assert abs((values**power).mean() - expected) < 5 * np.sqrt(variance / values.size), power

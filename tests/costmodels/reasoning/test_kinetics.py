@@ -15,7 +15,6 @@ from dsegym.costmodels.reasoning.serving.kinetics import (
     cost,
     hardware,
     models,
-    same_in_the_papers_symbols,
 )
 from dsegym.costmodels.reasoning.serving.runtime import PROMPTS, idealised_runtime_s, runtime_fits
 
@@ -106,7 +105,7 @@ def test_costs_equal_the_oracles_token_by_token(model, attention, prompt, length
 @given(sizes, st.integers(0, 4000), st.integers(1, 40_000), st.integers(1, 64), st.floats(0, 1000))
 def test_dense_costs_equal_the_papers_symbols(model, prompt, length, trials, intensity):
     spent = cost(model, ATTENTIONS["dense"], prompt=prompt, length=length, trials=trials).eflop(intensity)
-    paper = same_in_the_papers_symbols(model, prompt=prompt, length=length, trials=trials, intensity=intensity)
+    paper = oracle.same_in_the_papers_symbols(model, prompt=prompt, length=length, trials=trials, intensity=intensity)
     assert spent == pytest.approx(paper)
 
 
