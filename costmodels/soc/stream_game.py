@@ -28,6 +28,7 @@ __all__ = [
     "State",
     "advance",
     "choice_of",
+    "cost_of",
     "legal",
     "metrics_of",
     "objective_of",
@@ -138,30 +139,36 @@ def objective_of(metrics: Metrics, objective: str) -> jax.Array:
     return jnp.asarray(values[objective])
 
 
-@jax.custom_batching.custom_vmap
 def play(weights: rules.Weights, params: Params) -> simulator.State:
-    """The final states of all traces under a weighted rule, leaves [S, ...]."""
-    return jax.tree.map(lambda leaf: leaf[0], _play_all(jax.tree.map(lambda leaf: leaf[None], weights), params))
-
-
-@play.def_vmap
-def _(
-    axis_size: int, in_batched: object, weights: rules.Weights, params: Params
-) -> tuple[simulator.State, simulator.State]:
-    """One loop for all rules: `vmap` of a loop would select the whole state of every lane at every step."""
-    del axis_size, in_batched  # only weights are ever batched
-    states = _play_all(weights, params)
-    return states, jax.tree.map(lambda _: True, states)
-
-
-def _play_all(weights: rules.Weights, params: Params) -> simulator.State:
-    """Leaves [D, S, ...] of weights with a leading axis D."""
+    """The final states of all traces under D weighted rules, leaves [D, S, ...] of weights with a leading axis D."""
     return simulator.play(
         params.arrays,
         params.traces,
         lambda each: rules.weighted_rule(params.facts, each),
         weights,
         queue=len(params.queue),
+    )
+
+
+@jax.custom_batching.custom_vmap
+def cost_of(weights: rules.Weights, params: Params) -> Metrics:
+    """What a weighted rule costs over the traces."""
+    return jax.tree.map(lambda leaf: leaf[0], _costs_of(jax.tree.map(lambda leaf: leaf[None], weights), params))
+
+
+@cost_of.def_vmap
+def _(axis_size: int, in_batched: object, weights: rules.Weights, params: Params) -> tuple[Metrics, Metrics]:
+    """One loop for all rules: `vmap` of a loop would select the whole state of every lane at every step."""
+    del axis_size, in_batched  # only weights are ever batched
+    costs = _costs_of(weights, params)
+    return costs, jax.tree.map(lambda _: True, costs)
+
+
+def _costs_of(weights: rules.Weights, params: Params) -> Metrics:
+    """Leaves [D]; the means of one rule after another, so that no bit depends on D."""
+    jobs = params.traces.arrival_us.shape[1]
+    return jax.lax.map(
+        lambda stream: jax.tree.map(jnp.mean, metrics_of(params.arrays, stream, jobs)), play(weights, params)
     )
 
 

@@ -31,10 +31,10 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.errors import DsegymError
 from ...costmodels.soc import gantt, library
@@ -124,7 +124,7 @@ def _evaluation(placed: game.Placed, params: Params, objective: str) -> Evaluati
 
 
 @functools.cache
-def _cost_function(encoding: Encoding, objective: str) -> Callable[[jax.Array, Params], Evaluation]:
+def _cost_function(encoding: Encoding, objective: str) -> Callable[[Array, Params], Evaluation]:
     """One object for all instances that share it."""
     return lambda design, params: _evaluation(game.place(encoding, design, params), params, objective)
 
@@ -173,29 +173,29 @@ class StaticScheduling(FunctionalEnv[State, Params]):
             Feature("available", elements, 0.0, _HIGHEST, "when each element is"),
         )
 
-    def start(self, key: jax.Array, params: Params) -> State:
+    def start(self, key: Array, params: Params) -> State:
         """Nothing is placed."""
         del key
         return game.start(params, self.objective)
 
-    def advance(self, state: State, action: jax.Array, params: Params) -> State:
+    def advance(self, state: State, action: Array, params: Params) -> State:
         """Places a task; an action that is not legal counts as the first ready task where it finishes first."""
         return game.advance(state, action, params, by_element=self.by_element, objective=self.objective)
 
-    def over(self, state: State, params: Params) -> jax.Array:
+    def over(self, state: State, params: Params) -> Array:
         """Whether every task is placed."""
         del params
         return state.step >= self.tasks
 
-    def reward(self, state: State, next_state: State, params: Params) -> jax.Array:
+    def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: the fall of the estimate over the reference."""
         return (state.estimate - next_state.estimate) / params.reference
 
-    def legal(self, state: State, params: Params) -> jax.Array:
+    def legal(self, state: State, params: Params) -> Array:
         """bool[N * P] (or bool[N]): ready tasks on elements that can run them."""
         return game.legal(state, params, by_element=self.by_element)
 
-    def observe(self, state: State, params: Params) -> Mapping[str, jax.Array]:
+    def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
         scale, finishes = 1.0 / params.reference_makespan, game.estimated_finishes(state, params)
         shown = {
@@ -210,7 +210,7 @@ class StaticScheduling(FunctionalEnv[State, Params]):
             **{name: jnp.clip(values, -1.0, _HIGHEST) for name, values in shown.items()},
         }
 
-    def design(self, state: State, params: Params) -> jax.Array:
+    def design(self, state: State, params: Params) -> Array:
         """int32[n]; tasks that are not placed count as last, on the first element that can run them."""
         return game.design_of(state, params, by_element=self.by_element)
 
@@ -218,7 +218,7 @@ class StaticScheduling(FunctionalEnv[State, Params]):
         """Costs of what is placed."""
         return _evaluation(game.placed_so_far(state, params), params, self.objective)
 
-    def final_info(self, state: State, params: Params) -> dict[str, jax.Array]:
+    def final_info(self, state: State, params: Params) -> dict[str, Array]:
         """As every family's, and the number of actions that counted as another."""
         return super().final_info(state, params) | {"illegal_actions": state.illegal}
 

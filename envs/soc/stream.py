@@ -33,10 +33,10 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.errors import DsegymError
 from ...costmodels.soc import gantt, rules, simulator
@@ -164,7 +164,7 @@ class StreamOptions(Options):
     start: str = choice("empty", ("empty", "full"), "of the system at time 0: one job, or as many as fit")
 
 
-def weights_of(design: jax.Array | np.ndarray) -> rules.Weights:
+def weights_of(design: Array) -> rules.Weights:
     """The weights of designs, int32[..., 14]."""
     values = SPACE.values(jnp.asarray(design))
     task, element = (
@@ -175,12 +175,11 @@ def weights_of(design: jax.Array | np.ndarray) -> rules.Weights:
 
 
 @functools.cache
-def _cost_function(objective: str) -> Callable[[jax.Array, Params], Evaluation]:
+def _cost_function(objective: str) -> Callable[[Array, Params], Evaluation]:
     """The cost function of an objective, one object for all instances: means over traces."""
 
-    def cost(design: jax.Array, params: Params) -> Evaluation:
-        states, jobs = game.play(weights_of(design), params), params.traces.arrival_us.shape[1]
-        metrics = jax.tree.map(jnp.mean, game.metrics_of(params.arrays, states, jobs))
+    def cost(design: Array, params: Params) -> Evaluation:
+        metrics = game.cost_of(weights_of(design), params)
         return Evaluation(metrics, game.objective_of(metrics, objective), jnp.bool_(True))
 
     return cost
@@ -221,20 +220,20 @@ class StreamScheduling(FunctionalEnv[State, Params]):
             for each, name, low, high, meaning in _FEATURES
         )
 
-    def start(self, key: jax.Array, params: Params) -> State:
+    def start(self, key: Array, params: Params) -> State:
         """A trace of the pool, at 0, when its first task is ready."""
         return game.start(key, params)
 
-    def advance(self, state: State, action: jax.Array, params: Params) -> State:
+    def advance(self, state: State, action: Array, params: Params) -> State:
         """Assigns a task, and lets time pass until the next one is ready."""
         return game.advance(state, action, params, pairs=self.pairs)
 
-    def over(self, state: State, params: Params) -> jax.Array:
+    def over(self, state: State, params: Params) -> Array:
         """Whether every job has left."""
         del params
         return state.stream.completed >= self.jobs
 
-    def reward(self, state: State, next_state: State, params: Params) -> jax.Array:
+    def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: minus the growth of the objective over the reference."""
         if self.objective == "latency":  # exact differences of whole numbers
             passed = (next_state.stream.occupancy_us - state.stream.occupancy_us).astype(jnp.float32)
@@ -242,11 +241,11 @@ class StreamScheduling(FunctionalEnv[State, Params]):
         before, after = (self.evaluation(each, params).objective for each in (state, next_state))
         return (before - after) / params.reference
 
-    def legal(self, state: State, params: Params) -> jax.Array:
+    def legal(self, state: State, params: Params) -> Array:
         """bool[P]: elements that can run the offered task; or bool[J * N * P]: every ready task's. All at the end."""
         return game.legal(state.stream, params, pairs=self.pairs)
 
-    def observe(self, state: State, params: Params) -> Mapping[str, jax.Array]:
+    def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
         stream, facts = state.stream, params.facts
         place, slot, task = simulator.offered(stream)
@@ -276,7 +275,7 @@ class StreamScheduling(FunctionalEnv[State, Params]):
         shown = {name: jnp.where(place < NEVER, value, 0.0) for name, value in of_offered.items()} | of_slots
         return {name: jnp.clip(value.astype(jnp.float32), -1.0, _HIGHEST) for name, value in shown.items()}
 
-    def step_info(self, state: State, action: jax.Array, next_state: State, params: Params) -> dict[str, jax.Array]:
+    def step_info(self, state: State, action: Array, next_state: State, params: Params) -> dict[str, Array]:
         """`elapsed_us`, int32: the time that passed; `jobs_in_system`, int32, now."""
         del state, action, params
         jobs = jnp.sum(next_state.stream.job >= 0, dtype=jnp.int32)
@@ -287,7 +286,7 @@ class StreamScheduling(FunctionalEnv[State, Params]):
         metrics = game.metrics_of(params.arrays, state.stream, self.jobs)
         return Evaluation(metrics, game.objective_of(metrics, self.objective), jnp.bool_(True))
 
-    def final_info(self, state: State, params: Params) -> dict[str, jax.Array]:
+    def final_info(self, state: State, params: Params) -> dict[str, Array]:
         """The finished episode's objective on its trace, the trace's number, and actions that counted as another."""
         return {
             "objective": self.evaluation(state, params).objective,
