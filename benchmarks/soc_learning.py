@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 from stable_baselines3 import PPO
@@ -27,10 +28,10 @@ import dsegym
 from dsegym.agents.hill_climb import HillClimb
 from dsegym.agents.referee import Referee
 from dsegym.costmodels.errors import BudgetExhausted
-from dsegym.costmodels.soc import rules, simulator
+from dsegym.costmodels.soc import rules, simulator, stream_game
 from dsegym.envs.faces.gymnasium_env import FunctionalVectorEnv
 from dsegym.envs.faces.stable_baselines3_env import StableBaselines3Env
-from dsegym.envs.soc.stream import EnvState
+from dsegym.envs.soc.stream import weights_of
 
 SCENARIO = "dsegym/SocSchedulingStream-v0"
 RULES = ("eft", "met", "etf_finish", "heft_rt", "stf")
@@ -70,14 +71,14 @@ def play_policy(problem: dsegym.Problem, policy: Policy) -> np.ndarray:
     numbers = np.arange(len(params.traces.arrival_us))
 
     def first(number):
-        trace = simulator.Trace(*(jax.numpy.asarray(leaf)[number] for leaf in params.pool))
+        trace = stream_game.trace_of(params.pool, number)
         stream = simulator.initial(params.arrays, trace, queue=len(params.queue))
-        return EnvState(stream, number, jax.numpy.int32(0), jax.numpy.int32(0))
+        return stream_game.State(stream, number, jnp.int32(0), jnp.int32(0))
 
     def seen(state):
-        return state, env.observation(state, None, params), env.action_mask(state, params), env.terminal(state, None)
+        return state, env.observation(state, params), env.action_mask(state, params), env.over(state, params)
 
-    step = jax.jit(jax.vmap(lambda state, action: seen(env.transition(state, action, None, params))))
+    step = jax.jit(jax.vmap(lambda state, action: seen(env.advance(state, action, params))))
     state, observation, mask, over = jax.jit(jax.vmap(lambda number: seen(first(number))))(numbers)
     while not np.all(over):  # a lane that is over stays as it is
         state, observation, mask, over = step(state, policy(np.asarray(observation), np.asarray(mask)))
@@ -100,11 +101,11 @@ def play_rule(problem: dsegym.Problem, name: str) -> np.ndarray:
     return np.asarray(play(params.traces).latency_us)[0] / params.traces.arrival_us.shape[1]
 
 
-def play_design(problem: dsegym.Problem, design: Any) -> np.ndarray:
+def play_design(problem: dsegym.Problem, design: np.ndarray) -> np.ndarray:
     """float[S], us: the same under a design of the weighted rule."""
-    assert problem.breakdown is not None
-    rows = problem.breakdown(problem.decode(design)).rows
-    return np.array([row["latency_us"] for row in rows if row["traces"] == "held-out"])
+    params = problem.held_out_params
+    last = jax.jit(stream_game.play)(weights_of(design[None]), params)
+    return np.asarray(last.latency_us)[0] / params.traces.arrival_us.shape[1]
 
 
 def climb(problem: dsegym.Problem, seed: int) -> np.ndarray:

@@ -29,6 +29,7 @@ __all__ = [
     "least_remaining_us",
     "load_bound",
     "makespan_bound",
+    "objective_bound",
 ]
 
 NEVER = 2**40  # us; later than any schedule, and still small enough to add up
@@ -208,6 +209,22 @@ def energy_delay_bound(instance: Instance) -> float:
     """
     makespan_us = makespan_bound(instance)
     return energy_bound_j(instance, makespan_us) * makespan_us * 1e-6 * (1 - _ROUNDING)
+
+
+def objective_bound(instance: Instance, objective: str, makespan_us: int, *, all_levels: bool) -> float:
+    """No schedule has a smaller `energy` in J or `edp` in J s.
+
+    Args:
+        instance: at its highest frequencies.
+        objective: one of the two.
+        makespan_us: a bound of the makespan.
+        all_levels: whether clusters may have any operating point.
+
+    Raises:
+        DsegymError: the platform has no operating points.
+    """
+    energy_j = (energy_bound_of_all_levels_j if all_levels else energy_bound_j)(instance, makespan_us)
+    return energy_j if objective == "energy" else energy_j * makespan_us * 1e-6
 
 
 def _communication_of(instance: Instance) -> dict[tuple[int, int], np.ndarray]:

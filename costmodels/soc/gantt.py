@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from ..diagram import Diagram, Rectangle
 from .instance import Instance
 from .platform import Platform
+from .replay import Run
 from .schedule import Schedule
 
-__all__ = ["Stay", "draw_schedule", "draw_stays"]
+__all__ = ["Stay", "draw_partial_schedule", "draw_runs", "draw_schedule", "draw_stays"]
 
 _HEIGHT = 0.8  # of a bar, where elements are one apart
 
@@ -73,6 +75,51 @@ def draw_schedule(instance: Instance, schedule: Schedule, title: str) -> Diagram
         for i, task in enumerate(instance.graph.tasks)
     ]
     return draw_stays(instance.platform, stays, title)
+
+
+def draw_partial_schedule(
+    instance: Instance, placed: np.ndarray, element: np.ndarray, finish_us: np.ndarray, least_end_us: float
+) -> Diagram:
+    """A static schedule in the making.
+
+    Args:
+        instance: at the schedule's frequencies.
+        placed: bool[N], which tasks are placed.
+        element, finish_us: int[N], of those.
+        least_end_us: where the time axis ends at least.
+    """
+    tasks = np.arange(len(instance))
+    start = np.where(placed, finish_us - instance.run_time_us[tasks, element], 0)
+    latest = int(finish_us.max())
+    title = f"{instance.graph.name}: {placed.sum()} of {len(tasks)} tasks placed, latest finish {latest:,} us"
+    whole = draw_schedule(instance, Schedule(element, start, finish_us), title)
+    return replace(
+        whole,
+        rectangles=[each for each, shown in zip(whole.rectangles, placed, strict=True) if shown],
+        x_range=(0.0, max(float(latest), least_end_us)),
+    )
+
+
+def draw_runs(instances: Sequence[Instance], runs: Sequence[Run], title: str) -> Diagram:
+    """What ran of a stream; jobs of one kind have a colour.
+
+    Args:
+        instances: the kinds of jobs, on one platform.
+        runs: of tasks.
+        title: one line.
+    """
+    stays = [
+        Stay(
+            run.element,
+            run.start_us,
+            run.finish_us,
+            instances[run.kind].graph.name,
+            f"{run.job}.{instances[run.kind].graph.tasks[run.task].name}: job {run.job}, {run.start_us} to "
+            f"{run.finish_us} us",
+        )
+        for run in runs
+    ]
+    return draw_stays(instances[0].platform, stays, title)
 
 
 def _critical(instance: Instance, schedule: Schedule) -> set[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ __all__ = [
     "is_graph_file",
     "is_platform_name",
     "platform_names",
+    "source_notes",
 ]
 
 OWN = "own"  # the platform that belongs to a graph
@@ -132,6 +133,12 @@ def get_instance(graph: str, platform: str = OWN, levels: tuple[int, ...] | None
     except InvalidWorkloadError as error:
         place = "" if str(error).startswith(graph) else f"{graph}: "
         raise InvalidWorkloadError(f"{place}{error}") from None
+
+
+def source_notes(instances: Sequence[Instance]) -> tuple[str, ...]:
+    """Whose figures graphs and their platform are, a sentence each."""
+    sources = [*(instance.graph.source for instance in instances), instances[0].platform.source]
+    return tuple(f"{source.rstrip('.')}." for source in dict.fromkeys(sources) if source)
 
 
 def _brings_its_own(graph: str) -> bool:

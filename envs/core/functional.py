@@ -8,6 +8,7 @@ What tells instances apart beside that is `params`, a pytree of arrays.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ...costmodels.diagram import Diagram
     from .problem import Problem
 
-__all__ = ["FunctionalEnv", "Step", "play", "rollout_cost"]
+__all__ = ["FunctionalEnv", "Step", "advanced", "play", "rollout_cost"]
 
 State = TypeVar("State")
 Params = TypeVar("Params")
@@ -176,6 +177,12 @@ class FunctionalEnv(Generic[State, Params]):
             self.final_info(moved, params),
             self.step_info(state, action, moved, params),
         )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def advanced(env: FunctionalEnv[State, Params], state: State, action: Any, params: Params) -> State:
+    """`env.advance`, compiled once for environments of equal value: for pictures."""
+    return env.advance(state, action, params)
 
 
 def rollout_cost(env: FunctionalEnv[Any, Any], seed: int = 0) -> Callable[[Array, Any], Evaluation]:

@@ -8,6 +8,7 @@ params, and the form of decisions plays episodes of its own, drawn at `reset`. E
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -18,7 +19,7 @@ import numpy as np
 from ...costmodels.arrays import Array
 from ...costmodels.breakdown import Breakdown
 from .evaluation import Evaluation, Objective, Sweep
-from .functional import FunctionalEnv, play
+from .functional import FunctionalEnv, advanced, play
 from .one_shot import ONE_SHOT_FORMS
 from .problem import Problem, YardstickRule, costed
 
@@ -27,7 +28,16 @@ if TYPE_CHECKING:
     from .options import Options
     from .spaces import Heuristics
 
-__all__ = ["HELD_OUT", "SEARCH", "PolicyEnv", "play_decisions", "policy_cost", "policy_problem", "seeds_of"]
+__all__ = [
+    "HELD_OUT",
+    "SEARCH",
+    "PolicyEnv",
+    "break_down",
+    "play_decisions",
+    "policy_cost",
+    "policy_problem",
+    "seeds_of",
+]
 
 SEARCH, HELD_OUT = 1, 2  # the first word of each set's seeds
 BATCH_SIZES = (1, 16, 128)
@@ -75,7 +85,7 @@ class PolicyEnv(FunctionalEnv[State, Params]):
         """See `drawing`."""
         states = [_on_host(first)]
         for action in actions:
-            states.append(_on_host(_advanced(self, states[-1], action, problem.params)))
+            states.append(_on_host(advanced(self, states[-1], action, problem.params)))
         return self.drawing(states, actions, problem.params)
 
     def evaluation(self, state: State, params: Params) -> Evaluation:
@@ -94,11 +104,6 @@ def _on_host(state: Any) -> Any:
 
 
 # Programs of environments, one for each of equal value.
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _advanced(env: PolicyEnv[Any, Any], state: Any, action: Any, params: Any) -> Any:
-    return env.advance(state, action, params)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -231,7 +236,7 @@ def policy_problem(
         reference_rule=costed(name, lambda problem: heuristics.design(name), source),
         bound_rule=bound,
         forms={form: lambda problem: env, **ONE_SHOT_FORMS},
-        breakdown=lambda values: _break_down(problem, values, best, derived),
+        breakdown=lambda values: break_down(problem, values, best, derived),
         baselines={
             **heuristics.makers,
             **{key: functools.cache(lambda find=find: find(problem)) for key, find in (searched or {}).items()},
@@ -256,13 +261,16 @@ def _draw(env: PolicyEnv[Any, Any], params: Any, design: np.ndarray) -> Diagram:
     return env.drawing(states, actions, params)
 
 
-def _break_down(
+def break_down(
     problem: Problem,
     values: Mapping[str, Any],
-    best: Callable[[Any], Any] | None,
-    derived: Callable[[Any], Mapping[str, float]],
+    best: Callable[[Any], Any] | None = None,
+    derived: Callable[[Any], Mapping[str, float]] = lambda metrics: {},
 ) -> Breakdown:
-    """The metrics of a design, the reference and the bound on both sets of episodes; the design's as totals."""
+    """The metrics of a design, the reference and the bound on both sets of episodes; the design's as totals.
+
+    A metric that is not a number, as an energy where power is unknown, is left out. Arguments as of `policy_problem`.
+    """
     designs = np.stack([problem.space.encode(values), np.array(problem.reference.design, np.int32)])
     sets = {
         "search": (problem.params, problem.evaluate),
@@ -279,6 +287,7 @@ def _break_down(
             policies[problem.bound.name] = jax.tree.map(float, best(params))
         for policy, metrics in policies.items():
             figures = {**metrics._asdict(), **derived(metrics)}
+            figures = {key: value for key, value in figures.items() if not math.isnan(value)}
             rows.append({"episodes": which, "policy": policy, **figures})
             if policy == "design":
                 totals |= {f"{which}_{key}": value for key, value in figures.items()}

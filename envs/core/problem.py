@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...costmodels.diagram import Diagram
     from .functional import FunctionalEnv
 
-__all__ = ["ENUMERABLE", "Problem", "YardstickRule", "costed", "enumerated", "given"]
+__all__ = ["ENUMERABLE", "Problem", "YardstickRule", "costed", "enumerated", "evaluate_batch", "given"]
 
 # Batches are padded to one of these sizes, so that a problem compiles four times at most whatever agents ask for; the
 # default of `Problem.batch_sizes`.
@@ -76,7 +76,8 @@ def enumerated(space: DesignSpace) -> YardstickRule:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _evaluate_batch(cost: Callable, designs: jax.Array, params: Any) -> Evaluation:
+def evaluate_batch(cost: Callable, designs: Any, params: Any) -> Evaluation:
+    """Costs of designs, int32[B, n], compiled once for a cost function, B, and the shapes of params; leaves [B]."""
     return jax.vmap(cost, in_axes=(0, None))(designs, params)
 
 
@@ -189,7 +190,7 @@ class Problem:
         size = next(size for size in self._sizes if size >= count)
         padded = np.zeros((size, len(self.space)), np.int32)
         padded[:count] = designs
-        result = _evaluate_batch(self.cost, padded, params)
+        result = evaluate_batch(self.cost, padded, params)
         result = jax.tree.map(
             lambda leaf: _to_host(leaf, count), result, is_leaf=lambda leaf: isinstance(leaf, wide.Wide)
         )

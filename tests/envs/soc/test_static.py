@@ -2,15 +2,12 @@
 
 import itertools
 import json
-import warnings
 
-import gymnasium
+import jax
 import numpy as np
 import pytest
 import soc_cases as cases
 import soc_oracle as oracle
-from gymnasium.utils.env_checker import check_env as gymnasium_check
-from stable_baselines3.common.env_checker import check_env as stable_baselines3_check
 
 import dsegym
 from dsegym.costmodels.errors import DsegymError, InvalidWorkloadError, UnknownNameError
@@ -19,9 +16,10 @@ from dsegym.costmodels.soc.heuristics import HEURISTICS, run_heuristic
 from dsegym.costmodels.soc.library import get_instance, graph_names
 from dsegym.costmodels.soc.ranks import upward_rank
 from dsegym.costmodels.soc.schedule import check_schedule
+from dsegym.costmodels.soc.stored import stored_rows, stored_schedule
 from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
-from dsegym.envs.soc import static
 from dsegym.envs.soc.static import SCENARIO
+from dsegym.testing import check_scenario
 
 STATIC = "dsegym/SocSchedulingStatic-v0"
 LANES = 8
@@ -191,28 +189,19 @@ def check_return(problem, total, objective):
 # --- Interfaces -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # tests/test_contracts.py holds a quick instance to it
 @pytest.mark.parametrize(
-    ("options", "form"),
+    "options",
     [
-        (TOP, "sequential"),
-        *slow(
-            (TOP, "parametric"),
-            (TOP | {"space": "order"}, "sequential"),
-            (TOP | {"space": "order"}, "parametric"),
-            (RANGE | {"objective": "edp"}, "sequential"),
-            (RANGE | {"frequency": "chosen"}, "parametric"),
-            (RANGE | {"frequency": "chosen"}, "sequential"),
-            (RANGE | {"frequency": "chosen", "space": "order", "objective": "energy"}, "sequential"),
-        ),
+        TOP | {"space": "order"},
+        RANGE | {"objective": "edp"},
+        RANGE | {"objective": "edp", "frequency": "chosen"},
+        RANGE | {"objective": "energy", "frequency": "chosen", "space": "order"},
     ],
     ids=str,
 )
-def test_gymnasium_and_stable_baselines3_find_no_fault_with_the_environment(options, form):
-    env = gymnasium.make(STATIC, **options, form=form)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        gymnasium_check(env.unwrapped, skip_render_check=True)
-        stable_baselines3_check(env.unwrapped, warn=True)
+def test_the_scenario_keeps_its_contract(options):
+    check_scenario(STATIC, [options])
 
 
 def test_the_scenario_is_registered_and_covers_every_graph():
@@ -300,6 +289,19 @@ def test_a_single_environment_plays_as_a_lane_of_many_and_starts_anew(problem):
     assert ended == 2
 
 
+def test_features_are_the_parts_of_the_observation(problem):
+    slices = problem.functional_env().feature_slices
+    sizes = {name: each.stop - each.start for name, each in slices.items()}
+    assert sizes == {
+        "placed": 10,
+        "ready": 10,
+        "finish": 10,
+        "rank_and_run_time": 20,
+        "estimated_finish": 30,
+        "available": 3,
+    }
+
+
 # --- Designs ----------------------------------------------------------------------------------------------------------
 
 
@@ -369,7 +371,7 @@ def test_the_optimum_of_the_paper_example_is_attained_by_its_design(problem):
 
 
 def test_no_stored_bound_is_above_heft_or_the_best_known():
-    rows = static._stored()
+    rows = stored_rows()
     assert {graph for graph, _ in rows} == {row["graph"] for row in SCENARIO.core_instances()}
     for (graph, platform), row in rows.items():
         instance = get_instance(graph)
@@ -377,9 +379,21 @@ def test_no_stored_bound_is_above_heft_or_the_best_known():
         bound, best, heft = (int(row[f"{name}_us"]) for name in ("bound", "best", "heft"))
         assert 0 < bound <= best <= heft == run_heuristic("heft", instance).makespan_us, graph
         assert (bound == best) == (row["proven"] == "yes"), graph
-        schedule = static._stored_schedule(row, instance)
+        schedule = stored_schedule(row, instance)
         check_schedule(instance, schedule)
         assert schedule.makespan_us == best, graph
+
+
+def test_a_makespan_beyond_what_float32_holds_is_exact(tmp_path):
+    path = tmp_path / "long.json"
+    tasks = [{"name": "long", "run_times_us": {"cpu": 16_777_217}}]
+    platform = {"clusters": [{"name": "cpu", "elements": 1}]}
+    graph = {"format": RADIO["format"], "name": "long", "platform": platform, "tasks": tasks, "edges": []}
+    path.write_text(json.dumps(graph))
+    problem = make_problem(graph=str(path))
+    result = problem.evaluate(problem.baselines["heft"]())
+    assert result.objective[0] == result.metrics.makespan_us[0] == 16_777_217
+    assert problem.reference.value == problem.bound.value == 16_777_217
 
 
 @pytest.mark.slow
@@ -552,7 +566,7 @@ def test_a_frame_shows_what_is_placed_and_the_last_one_the_design(problem):
     env = FunctionalGymnasiumEnv(problem, render_mode="rgb_array")
     instance, generator = instance_of(problem), np.random.default_rng(7)
     _, info = env.reset(seed=0)
-    first, state, frames, plain = env._first, env._state, [env.render()], Plain(instance)
+    first, state, frames, plain = env._first, env.state, [env.render()], Plain(instance)
     for step in range(1, 11):
         _, _, terminated, _, info = env.step(int(generator.choice(30)))
         plain.play(int(env._actions[-1]), by_element=True)
@@ -567,7 +581,7 @@ def test_a_frame_shows_what_is_placed_and_the_last_one_the_design(problem):
         assert (frames[-1] != frames[-2]).any()
     assert terminated
     assert diagram is None
-    assert state is first
+    assert all(map(np.array_equal, jax.tree.leaves(state), jax.tree.leaves(first)))
     shown = problem.diagram(info["design"])
     assert len(shown.rectangles) == 10
     env.reset(seed=0)

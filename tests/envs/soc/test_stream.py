@@ -1,23 +1,21 @@
 """SoC scheduling of a stream: its Gymnasium faces, its episodes against the oracle, traces, yardsticks and pictures."""
 
 import itertools
-import warnings
 
-import gymnasium
 import jax
 import numpy as np
 import pytest
 import soc_oracle as oracle
-from gymnasium.utils.env_checker import check_env as gymnasium_check
-from stable_baselines3.common.env_checker import check_env as stable_baselines3_check
 
 import dsegym
 from dsegym.agents.referee import Referee
-from dsegym.costmodels.errors import DsegymError, UnknownNameError
+from dsegym.costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
 from dsegym.costmodels.soc import rules, simulator
 from dsegym.costmodels.soc.library import MIXES, get_instance
+from dsegym.costmodels.soc.stream_game import POOL, TRACES
 from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
-from dsegym.envs.soc.stream import POOL, SCENARIO, TRACES
+from dsegym.envs.soc.stream import SCENARIO
+from dsegym.testing import check_scenario
 
 STREAM = "dsegym/SocSchedulingStream-v0"
 JOBS = 5
@@ -82,7 +80,7 @@ def earliest_finish(env, observation, info):
 def play(env, choose, seed):
     """One episode: (reward, info, jobs in the system before) of each step, and the last info."""
     observation, info = env.reset(seed=seed)
-    steps, jobs, terminated = [], int(np.sum(np.asarray(env._state.stream.job) >= 0)), False
+    steps, jobs, terminated = [], int(np.sum(np.asarray(env.state.stream.job) >= 0)), False
     while not terminated:
         observation, reward, terminated, truncated, info = env.step(choose(env, observation, info))
         assert observation in env.observation_space
@@ -95,27 +93,10 @@ def play(env, choose, seed):
 # --- Interfaces -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("options", "form"),
-    [
-        (NOISY, "decisions"),
-        *slow(
-            (NOISY, "pairs"),
-            (NOISY, "parametric"),
-            (NOISY, "sequential"),
-            (POWER, "decisions"),
-            (POWER, "pairs"),
-            (NOISY | {"start": "full"}, "decisions"),
-        ),
-    ],
-    ids=str,
-)
-def test_gymnasium_and_stable_baselines3_find_no_fault_with_the_environment(options, form):
-    env = gymnasium.make(STREAM, **options, form=form)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        gymnasium_check(env.unwrapped, skip_render_check=True)
-        stable_baselines3_check(env.unwrapped, warn=True)
+@pytest.mark.slow  # tests/test_contracts.py holds a quick instance to it
+@pytest.mark.parametrize("options", [NOISY, POWER, NOISY | {"start": "full"}], ids=str)
+def test_the_scenario_keeps_its_contract(options):
+    check_scenario(STREAM, [options])
 
 
 def test_the_scenario_is_registered_and_covers_every_mix():
@@ -146,7 +127,7 @@ def test_rewards_sum_to_the_objective_and_to_jobs_times_time(which, request):
         assert total == pytest.approx(-final["objective"] / reference, rel=1e-4)
         passed = [int(info["elapsed_us"]) for _, info, _ in steps]
         assert min(passed) >= 0
-        assert sum(passed) == int(env._state.stream.now)
+        assert sum(passed) == int(env.state.stream.now)
         assert final["jobs_in_system"] == 0
         assert final["feasible"]
         assert final["illegal_actions"] <= len(steps)
@@ -179,7 +160,7 @@ def test_earliest_finish_by_the_observation_is_the_oracles_rule_to_the_microseco
         expected = by_oracle(problem, "eft", problem.params.pool, int(final["trace"]))
         assert final["illegal_actions"] == 0
         assert len(steps) == expected.decisions
-        stream = env._state.stream
+        stream = env.state.stream
         assert int(stream.latency_us) == sum(expected.latencies_us)
         assert int(stream.now) == expected.end_us
         assert final["objective"] == pytest.approx(objective_of(problem, expected), rel=1e-5)
@@ -196,7 +177,7 @@ def test_pairs_chosen_by_a_rule_are_the_oracles_to_the_microsecond(which, name, 
     _, most, elements = params.arrays.run_time.shape
 
     def choose(env, observation, info):
-        choice = chosen(env._state.stream)
+        choice = chosen(env.state.stream)
         action = int((choice.slot * most + choice.task) * elements + choice.element)
         assert info["action_mask"][action]
         return action
@@ -205,7 +186,7 @@ def test_pairs_chosen_by_a_rule_are_the_oracles_to_the_microsecond(which, name, 
     _, final = play(env, choose, 3)
     expected = by_oracle(problem, name, params.pool, int(final["trace"]))
     assert final["illegal_actions"] == 0
-    assert int(env._state.stream.latency_us) == sum(expected.latencies_us)
+    assert int(env.state.stream.latency_us) == sum(expected.latencies_us)
 
 
 def seeds_of_traces(env, wanted):
@@ -213,7 +194,7 @@ def seeds_of_traces(env, wanted):
     found, seed = {}, 0
     while not wanted <= found.keys():
         env.reset(seed=seed)
-        found.setdefault(int(env._state.number), seed)
+        found.setdefault(int(env.state.number), seed)
         seed += 1
     return found
 
@@ -264,7 +245,7 @@ def test_the_mask_and_the_observation_show_the_offered_task(which, request):
     observation, info = env.reset(seed=1)
     restricted = 0
     for _ in range(25):
-        stream = jax.tree.map(np.asarray, env._state.stream)
+        stream = jax.tree.map(np.asarray, env.state.stream)
         ready = sorted((stream.job[s], task, s) for s, task in np.argwhere(stream.status == simulator.READY))
         _, task, slot = ready[0]
         instance = instances[stream.kind[slot]]
@@ -309,7 +290,7 @@ def test_the_mask_of_pairs_lists_every_ready_task_on_elements_that_can_run_it(po
     generator = np.random.default_rng(6)
     _, info = env.reset(seed=0)
     for _ in range(30):
-        stream = jax.tree.map(np.asarray, env._state.stream)
+        stream = jax.tree.map(np.asarray, env.state.stream)
         expected = np.zeros((*stream.status.shape, 16), bool)
         for slot, task in np.argwhere(stream.status == simulator.READY):
             expected[slot, task] = instances[stream.kind[slot]].feasible[task]
@@ -328,7 +309,7 @@ def test_illegal_actions_count_as_the_offered_task_where_it_finishes_first(power
     steps, final = play(env, never_legal, seed=0)
     assert int(final["illegal_actions"]) == len(steps)
     expected = by_oracle(power, "eft", power.params.pool, int(final["trace"]))
-    assert int(env._state.stream.latency_us) == sum(expected.latencies_us)
+    assert int(env.state.stream.latency_us) == sum(expected.latencies_us)
 
 
 # --- Traces and noise -------------------------------------------------------------------------------------------------
@@ -347,7 +328,7 @@ def test_no_two_of_the_search_held_out_and_training_traces_are_the_same(problem)
 
 def test_resets_draw_many_training_traces(problem):
     env = FunctionalGymnasiumEnv(problem, "decisions")
-    numbers = {int((env.reset(seed=0 if n == 0 else None), env._state.number)[1]) for n in range(300)}
+    numbers = {int((env.reset(seed=0 if n == 0 else None), env.state.number)[1]) for n in range(300)}
     assert min(numbers) >= 0
     assert max(numbers) < POOL
     assert len(numbers) > 100
@@ -368,11 +349,11 @@ def test_schedulers_see_the_tables_times_whatever_the_noise(problem):
     observation, info = env.reset(seed=1)
     noisy = 0
     for _ in range(JOBS * 10):
-        stream = jax.tree.map(np.asarray, env._state.stream)
+        stream = jax.tree.map(np.asarray, env.state.stream)
         _, task, slot = min((stream.job[s], i, s) for s, i in np.argwhere(stream.status == simulator.READY))
         tabled = instances[stream.kind[slot]].run_time_us[task]
         np.testing.assert_allclose(observation[9:12] * problem.params.unit_us, tabled, rtol=1e-5)
-        noisy += problem.params.pool.factor[int(env._state.number), stream.job[slot], task] != 1024
+        noisy += problem.params.pool.factor[int(env.state.number), stream.job[slot], task] != 1024
         observation, _, terminated, _, info = env.step(earliest_finish(env, observation, info))
     assert terminated
     assert noisy > JOBS * 8
@@ -460,21 +441,27 @@ def test_a_full_start_fills_every_slot_at_once(problem):
         assert traces.arrival_us[:, 3:].any()
     env = FunctionalGymnasiumEnv(full, "decisions")
     env.reset(seed=0)
-    assert np.asarray(env._state.stream.job).tolist() == [0, 1, 2]
+    assert np.asarray(env.state.stream.job).tolist() == [0, 1, 2]
     assert problem.params.pool.arrival_us[:, 1].any()
 
 
-@pytest.mark.slow
-def test_the_breakdown_shows_every_trace_beside_the_reference(problem):
-    design = problem.baselines["heft_rt"]()
-    parts = problem.breakdown(problem.decode(design))
-    assert len(parts.rows) == 2 * TRACES
-    for name, costs in (("search", problem.evaluate), ("held-out", problem.evaluate_held_out)):
-        rows = [row for row in parts.rows if row["traces"] == name]
-        assert np.mean([row["latency_us"] for row in rows]) == pytest.approx(costs(design).objective[0], rel=1e-5)
-        eft = costs(problem.reference.design).objective[0]
-        assert np.mean([row["eft_latency_us"] for row in rows]) == pytest.approx(eft, rel=1e-5)
-        assert parts.totals[f"{name}_latency_us"] == pytest.approx(costs(design).objective[0], rel=1e-5)
+@pytest.mark.parametrize("which", ["problem", pytest.param("power", marks=pytest.mark.slow)])
+def test_the_breakdown_shows_the_design_beside_the_reference_on_both_sets_of_traces(which, request):
+    problem = request.getfixturevalue(which)
+    designs = {"design": problem.baselines["heft_rt"](), "eft": problem.reference.design}
+    parts = problem.breakdown(problem.decode(designs["design"]))
+    assert [(row["episodes"], row["policy"]) for row in parts.rows] == [
+        (name, policy) for name in ("search", "held-out") for policy in designs
+    ]
+    known = {"latency_us", "jobs_per_ms"} | ({"energy_j", "edp_js"} if which == "power" else set())
+    for row in parts.rows:
+        costs = problem.evaluate if row["episodes"] == "search" else problem.evaluate_held_out
+        metrics = costs(designs[row["policy"]]).metrics
+        assert row.keys() - {"episodes", "policy"} == known
+        for name in known:
+            assert row[name] == pytest.approx(getattr(metrics, name)[0], rel=1e-6)
+            if row["policy"] == "design":
+                assert parts.totals[f"{row['episodes']}_{name}"] == row[name]
 
 
 # --- Errors -----------------------------------------------------------------------------------------------------------
@@ -514,7 +501,7 @@ def test_too_many_jobs_are_refused_with_the_largest_number_allowed():
 )
 def test_a_value_that_is_none_is_refused_with_what_is_allowed(wrong):
     (name,) = wrong
-    with pytest.raises(UnknownNameError, match=name):
+    with pytest.raises((UnknownNameError, InvalidOptionError), match=name):
         make_problem(**NOISY | wrong)
 
 

@@ -1,0 +1,235 @@
+"""One task graph, known in full, as a game of placing task after task; and what a design's schedule costs.
+
+Pure JAX on one design or episode, but for `params_of` and `schedule_of`. The rules: docs/soc_scheduling.md;
+placements: `model.py`. N tasks, P elements, C clusters, L operating points, M elements that can run a task at most.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..arrays import Array
+from . import model
+from .encoding import Encoding, candidates
+from .instance import Instance, bind
+from .ranks import upward_rank
+from .schedule import Schedule
+
+__all__ = [
+    "Metrics",
+    "Params",
+    "Placed",
+    "State",
+    "advance",
+    "design_of",
+    "estimated_finishes",
+    "legal",
+    "metrics_of",
+    "objective_of",
+    "params_of",
+    "place",
+    "placed_so_far",
+    "ready",
+    "schedule_of",
+    "start",
+]
+
+
+class Metrics(NamedTuple):
+    """What a schedule costs. Scalars."""
+
+    makespan_us: Array  # int32
+    energy_j: Array  # float32; not a number where the platform's power is unknown
+    edp_js: Array  # float32; likewise
+
+
+class Params(NamedTuple):
+    """An instance."""
+
+    arrays: model.Arrays  # of all operating points where designs decide them
+    element: Array  # int32[N, M], the elements that can run each task, by the index in a design
+    level: Array  # int32[C], the operating points, where a design does not decide
+    way_on: Array  # int32[N], us, the fastest way from the end of a task to the end of the graph
+    features: Array  # float32[N, 2], upward rank and mean run time over the reference makespan
+    critical_path: Array  # int32, us, the fastest way through the graph
+    reference_makespan: Array  # float32, us
+    reference: Array  # float32, the objective's
+
+
+class Placed(NamedTuple):
+    """A schedule, whole or in the making, and at which frequencies."""
+
+    placement: model.Placement
+    run_time: Array  # int32[N, P], us
+    level: Array  # int32[C]
+
+
+class State(NamedTuple):
+    """Where an episode stands."""
+
+    placement: model.Placement
+    rank: jax.Array  # int32[N], the step at which each task was placed; N if not
+    step: jax.Array  # int32
+    estimate: jax.Array  # float32, of the objective
+    illegal: jax.Array  # int32, actions that counted as another
+
+
+def params_of(instance: Instance, encoding: Encoding, reference_makespan_us: int) -> Params:
+    """An instance; the reference's objective is 1 until it is known."""
+    able = candidates(instance)
+    element = np.zeros((len(instance), max(map(len, able))), np.int32)
+    for i, elements in enumerate(able):
+        element[i] = elements[-1]
+        element[i, : len(elements)] = elements
+    way_on = np.zeros(len(instance), np.int32)
+    for i in reversed(range(len(instance))):
+        after = [edge.target for edge in instance.graph.successors[i]]
+        way_on[i] = max((way_on[j] + instance.least_run_time_us[j] for j in after), default=0)
+    mean = np.where(instance.feasible, instance.run_time_us, 0).sum(1) / instance.feasible.sum(1)
+    scale = max(reference_makespan_us, 1)
+    return Params(
+        arrays=model.arrays(instance, levels=encoding.frequencies),
+        element=element,
+        level=np.zeros(len(instance.platform.clusters), np.int32),
+        way_on=way_on,
+        features=(np.stack([upward_rank(instance), mean], axis=1) / scale).astype(np.float32),
+        critical_path=np.array((way_on + instance.least_run_time_us).max(), np.int32),
+        reference_makespan=np.array(scale, np.float32),
+        reference=np.array(1.0, np.float32),
+    )
+
+
+# Designs
+
+
+def place(encoding: Encoding, design: Array, params: Params) -> Placed:
+    """The schedule of a design."""
+    ranks, chosen, levels = encoding.split(design, len(params.element))
+    level, run_time = jnp.asarray(params.level), jnp.asarray(params.arrays.run_time)[0]
+    if levels is not None:
+        level, run_time = jnp.asarray(levels), model.run_times(params.arrays, levels)
+    order = model.effective_order(params.arrays, ranks)
+    if chosen is None:
+        return Placed(model.schedule_earliest(params.arrays, run_time, order), run_time, level)
+    elements = jnp.take_along_axis(jnp.asarray(params.element), chosen[:, None], axis=1)[:, 0]
+    return Placed(model.schedule(params.arrays, run_time, order, elements), run_time, level)
+
+
+def metrics_of(placed: Placed, params: Params) -> Metrics:
+    """Costs of a schedule; tasks that are not placed take no time."""
+    placement, run_time, level = placed
+    makespan = jnp.max(placement.available)
+    if not params.arrays.power.shape[1]:
+        return Metrics(makespan, jnp.float32(jnp.nan), jnp.float32(jnp.nan))
+    finish, element = placement.finish[:-1], placement.element[:-1]
+    took = jnp.take_along_axis(jnp.asarray(run_time), element[:, None], axis=1)[:, 0]
+    begin = jnp.where(finish > 0, finish - took, 0)
+    energy = model.energy_j(params.arrays, model.residency_us(params.arrays, begin, finish, element), level)
+    return Metrics(makespan, energy, energy * makespan.astype(jnp.float32) * 1e-6)
+
+
+def objective_of(metrics: Metrics, objective: str) -> jax.Array:
+    """float32: `makespan` in us, `energy` in J or `edp` in J s."""
+    values = {"makespan": metrics.makespan_us.astype(jnp.float32), "energy": metrics.energy_j, "edp": metrics.edp_js}
+    return jnp.asarray(values[objective])
+
+
+_placed = jax.jit(place, static_argnums=0)
+
+
+def schedule_of(
+    encoding: Encoding, instance: Instance, design: np.ndarray, params: Params
+) -> tuple[Instance, Schedule]:
+    """The schedule that a design, int32[n], stands for, and the instance at its frequencies; on the host."""
+    placed = jax.tree.map(np.asarray, _placed(encoding, np.asarray(design), params))
+    element, finish = placed.placement.element[:-1], placed.placement.finish[:-1]
+    begin = finish - placed.run_time[np.arange(len(element)), element]
+    if encoding.frequencies:
+        instance = bind(instance.graph, instance.platform, tuple(placed.level.tolist()))
+    return instance, Schedule(element, begin, finish)
+
+
+# Episodes, at the highest frequencies
+
+
+def placed_so_far(state: State, params: Params) -> Placed:
+    """What an episode has placed."""
+    return Placed(state.placement, jnp.asarray(params.arrays.run_time)[0], jnp.asarray(params.level))
+
+
+def start(params: Params, objective: str) -> State:
+    """Nothing is placed."""
+    tasks, zero = len(params.element), jnp.int32(0)
+    first = jnp.asarray(params.critical_path, jnp.float32) if objective == "makespan" else jnp.float32(0)
+    return State(model.start(params.arrays), jnp.full(tasks, tasks, jnp.int32), zero, first, zero)
+
+
+def ready(state: State, params: Params) -> jax.Array:
+    """bool[N]: not placed, and every predecessor is."""
+    waits = jnp.append(state.rank >= len(params.element), False)
+    return waits[:-1] & ~jnp.any(waits[jnp.asarray(params.arrays.predecessor)], axis=1)
+
+
+def legal(state: State, params: Params, *, by_element: bool) -> jax.Array:
+    """bool[N * P]: ready tasks on elements that can run them; or bool[N]: ready tasks."""
+    shown = ready(state, params)
+    if not by_element:
+        return shown
+    return (shown[:, None] & (jnp.asarray(params.arrays.run_time)[0] < model.NEVER)).ravel()
+
+
+def estimated_finishes(state: State, params: Params) -> jax.Array:
+    """int32[N, P], us: when each task would finish on each element; -1 if it is not ready or cannot run there."""
+    run_time = jnp.asarray(params.arrays.run_time)[0]
+    finishes = jax.vmap(lambda task: model.finish_times(params.arrays, run_time, state.placement, task))(
+        jnp.arange(len(run_time))
+    )
+    return jnp.where(legal(state, params, by_element=True).reshape(run_time.shape), finishes, -1)
+
+
+def advance(state: State, action: Array, params: Params, *, by_element: bool, objective: str) -> State:
+    """Places a task, with `by_element` on the element that is asked for, else where it finishes first.
+
+    Args:
+        state: of the episode.
+        action: int32, task * P + element, or the task; clipped. One that is not legal counts as the first ready task
+            where it finishes first.
+        params: of the instance.
+        by_element: whether actions name elements.
+        objective: of the estimate.
+    """
+    arrays, run_time = params.arrays, jnp.asarray(params.arrays.run_time)[0]
+    tasks, elements = run_time.shape
+    action = jnp.clip(jnp.asarray(action, jnp.int32), 0, tasks * (elements if by_element else 1) - 1)
+    allowed = legal(state, params, by_element=by_element)[action]
+    fallback = jnp.argmax(ready(state, params)).astype(jnp.int32)
+    task = jnp.where(allowed, action // elements if by_element else action, fallback)
+    element = jnp.argmin(model.finish_times(arrays, run_time, state.placement, task)).astype(jnp.int32)
+    if by_element:
+        element = jnp.where(allowed, action % elements, element)
+    placement = model.place_given(arrays, run_time, state.placement, task, element)
+    rank = jnp.where(jnp.arange(tasks) == task, state.step, state.rank)
+    moved = State(placement, rank, state.step + 1, state.estimate, state.illegal + ~allowed)
+    return moved._replace(estimate=_estimate(moved, params, objective))
+
+
+def _estimate(state: State, params: Params, objective: str) -> jax.Array:
+    """float32: for the makespan the latest finish so far with the fastest way on; else the costs of what is placed."""
+    if objective != "makespan":
+        return objective_of(metrics_of(placed_so_far(state, params), params), objective)
+    ends = jnp.where(state.rank < len(params.element), state.placement.finish[:-1] + params.way_on, 0)
+    return jnp.maximum(jnp.max(ends), params.critical_path).astype(jnp.float32)
+
+
+def design_of(state: State, params: Params, *, by_element: bool) -> jax.Array:
+    """int32[n]; tasks that are not placed count as last, on the first element that can run them."""
+    tasks = len(params.element)
+    ranks = jnp.minimum(state.rank, tasks - 1)
+    if not by_element:
+        return ranks
+    index = jnp.argmax(jnp.asarray(params.element) == state.placement.element[:-1, None], axis=1)
+    return jnp.concatenate([ranks, jnp.where(state.rank < tasks, index, 0).astype(jnp.int32)])
