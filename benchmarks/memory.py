@@ -14,7 +14,7 @@ import numpy as np
 from timing import load_oracle, median_seconds, report
 
 from dsegym.costmodels.memory import simulator
-from dsegym.envs.memory.mapping import discrete_program
+from dsegym.costmodels.memory.instance import Capacity, discrete_program
 
 PROGRAMS = ("mlp_train", "transformer_train", "lstm", "lstm_train")  # 106, 400, 510 and 744 accesses
 BATCHES = (1, 64, 1024)
@@ -23,7 +23,7 @@ LANES = 1024
 
 def against_plain_python(name: str, oracle: ModuleType) -> None:
     """Plays random plans of one program with both, at every batch size."""
-    discrete = discrete_program(name, "tpu_v4i", "0.25", "charged")
+    discrete = discrete_program(name, "tpu_v4i", Capacity(peak_share=0.25), "charged")
     arrays = jax.device_put(discrete.arrays)
     count = len(discrete.program.accesses)
     plans = np.random.default_rng(0).integers(0, 3, (max(BATCHES), count)).astype(np.int32)
@@ -56,7 +56,7 @@ def environment_steps(name: str, form: str) -> None:
     seconds = median_seconds(lambda: env.step(next(stream)), repeats=30)
     report(f"{name}, {form}: steps a second at {LANES} lanes", f"{LANES / seconds:,.0f}")
     functional = env.unwrapped.functional
-    state = jax.eval_shape(functional.initial, jax.random.key(0), env.unwrapped.problem.params)
+    state = jax.eval_shape(functional.start, jax.random.key(0), env.unwrapped.problem.params)
     held = sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     seen = 4 * functional.observation_space.shape[0]
     report(f"{name}, {form}: a lane's state and observation", f"{held:,} B, {seen:,} B")

@@ -23,7 +23,10 @@ INSTANCES = {
         {"questions": 8, "samples": 2, "data": "humaneval", "cost": "tokens", "rounds": 2},
         {"questions": 8, "samples": 2, "verifier": "0.8/0.3", "hint": "none"},
     ],
-    "dsegym/MemoryAllocation-v0": [{"instance": "uniform_16_1"}],
+    "dsegym/MemoryAllocation-v0": [
+        {"instance": "perfect_12_s1"},
+        {"instance": "perfect_12_s1", "placement": "best_fit"},
+    ],
     "dsegym/MemoryMapping-v0": [
         {"program": "residual_tiny", "capacity": 0.5},
         {"program": "residual_tiny", "capacity": 0.5, "space": "msa"},

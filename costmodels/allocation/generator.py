@@ -20,9 +20,9 @@ from dataclasses import replace
 import numpy as np
 
 from .bounds import max_load
-from .instance import AllocationInstance, Buffer, checked
+from .instance import AllocationInstance, Buffer, checked, load_instance
 
-__all__ = ["KINDS", "generate", "is_generated_name", "layered", "perfect"]
+__all__ = ["KINDS", "generate", "get_instance", "is_generated_name", "layered", "perfect"]
 
 KIB = 1024
 HEIGHT, LENGTH = 1024, 1024  # of the rectangle that is cut, in KiB and time steps
@@ -122,3 +122,19 @@ def generate(name: str) -> AllocationInstance:
     match = _NAME.fullmatch(name)
     assert match is not None, name
     return checked(KINDS[match[1]](int(match[2]), int(match[3])))
+
+
+def get_instance(name_or_file: str, capacity: int | None = None) -> AllocationInstance:
+    """A generated instance by its name, or a file's by its path.
+
+    Args:
+        name_or_file: a name for which `is_generated_name` holds, else a path.
+        capacity: bytes; the instance's own when left out.
+
+    Raises:
+        InvalidWorkloadError: the file cannot be read or a line is wrong, or a buffer is larger than the capacity.
+    """
+    if not is_generated_name(name_or_file):
+        return load_instance(name_or_file, capacity)
+    instance = generate(name_or_file)
+    return instance if capacity is None else instance.with_capacity(capacity)

@@ -40,7 +40,7 @@ __all__ = [
 
 _ABOVE = np.int32(2**30)  # above every address
 _BLOCK = 8  # rows of a block of the running maximum
-_LANES = 64  # packed side by side
+_LANES = 64  # packed side by side on a CPU
 
 
 class Placed(NamedTuple):
@@ -168,12 +168,19 @@ def _pack_lanes(orders: Array, buffers: BufferArrays, placement: str, with_offse
 def _pack_chunks(orders: Array, buffers: BufferArrays, placement: str, with_offsets: bool) -> tuple[jax.Array, ...]:
     """As `_pack_lanes`, so many lanes at a time that the placed buffers stay in a processor's cache."""
     lanes, count = orders.shape
-    if lanes <= _LANES:
-        return _pack_lanes(orders, buffers, placement, with_offsets)
     filler = jnp.broadcast_to(orders[:1], (-lanes % _LANES, count))
     chunks = jnp.concatenate([orders, filler]).reshape(-1, _LANES, count)
     parts = jax.lax.map(lambda chunk: _pack_lanes(chunk, buffers, placement, with_offsets), chunks)
     return tuple(part.reshape(-1, *part.shape[2:])[:lanes] for part in parts)
+
+
+def _pack_batch(orders: Array, buffers: BufferArrays, placement: str, with_offsets: bool) -> tuple[jax.Array, ...]:
+    """As `_pack_lanes`: on a CPU chunk by chunk; elsewhere all lanes at once, as chunks would leave a GPU idle."""
+    how = {"placement": placement, "with_offsets": with_offsets}
+    at_once = functools.partial(_pack_lanes, **how)
+    if len(orders) <= _LANES:
+        return at_once(orders, buffers)
+    return jax.lax.platform_dependent(orders, buffers, cpu=functools.partial(_pack_chunks, **how), default=at_once)
 
 
 @functools.cache
@@ -194,7 +201,7 @@ def _pack_function(placement: str, with_offsets: bool) -> Callable[[Array, Buffe
 
         orders_batched, buffers_batched = batched
         if not any(jax.tree.leaves(buffers_batched)):
-            return _pack_chunks(orders, buffers, placement, with_offsets), outputs
+            return _pack_batch(orders, buffers, placement, with_offsets), outputs
         # Instances side by side: one after another.
         side_by_side = spread(orders, orders_batched), jax.tree.map(spread, buffers, buffers_batched)
         return jax.lax.map(lambda pair: one(*pair), side_by_side), outputs

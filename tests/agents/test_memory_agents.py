@@ -1,8 +1,6 @@
 """The agents on memory mapping: none beats a bound, and search reaches the optima that exact solving proves."""
 
 import contextlib
-import csv
-import importlib.resources
 
 import numpy as np
 import pytest
@@ -10,8 +8,8 @@ import pytest
 import dsegym
 from dsegym.agents.referee import Referee
 from dsegym.agents.registry import make_agent
-from dsegym.costmodels import memory
 from dsegym.costmodels.errors import BudgetExhausted
+from dsegym.costmodels.memory.bounds.stored import stored_rows
 
 MAPPING = "dsegym/MemoryMapping-v0"
 TOLERANCE = 2e-6  # relative, of the exact solver
@@ -46,10 +44,10 @@ def test_search_reaches_the_proven_optimum_of_a_small_program(program):
 def test_cp_sat_proves_the_optimum_of_a_small_program(program):
     pytest.importorskip("ortools")
     from dsegym.costmodels.memory.bounds import best_plan
-    from dsegym.envs.memory.mapping import discrete_program
+    from dsegym.envs.memory.mapping import discrete_of
 
     problem = dsegym.make_problem(MAPPING, program=program, capacity="0.5")
-    found = best_plan(discrete_program(program, "tpu_v4i", "0.5", "charged"), time_limit_s=30)
+    found = best_plan(discrete_of(problem.instance), time_limit_s=30)
     assert found.optimal
     played = problem.evaluate(np.asarray(found.plan, np.int32)).objective[0]
     assert played == pytest.approx(problem.bound.value, rel=TOLERANCE)
@@ -64,15 +62,10 @@ def test_no_agent_beats_the_bound(agent):
     assert samples.objective.min() >= problem.bound.value * (1 - TOLERANCE)
 
 
-def stored():
-    text = (importlib.resources.files(memory) / "bounds.csv").read_text(encoding="utf-8")
-    return list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("program", sorted({row["program"] for row in stored()}))
+@pytest.mark.parametrize("program", sorted({key[0] for key in stored_rows()}))
 def test_no_heuristic_no_random_plan_and_no_climb_beats_a_bound_on_any_instance(program):
-    for row in stored():
+    for row in stored_rows().values():
         if row["program"] != program:
             continue
         problem = dsegym.make_problem(MAPPING, **{key: row[key] for key in ("program", "platform", "capacity")})

@@ -1,27 +1,23 @@
 """The memory allocation family: its Gymnasium faces, its episodes against the model, yardsticks, files and pictures."""
 
-import warnings
-
 import gymnasium
 import jax
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env as gymnasium_check
-from stable_baselines3.common.env_checker import check_env as stable_baselines3_check
 
 import dsegym
 from dsegym.costmodels.allocation import bounds, exact, heuristics
+from dsegym.costmodels.allocation.baselines import CP_SAT, design_makers
 from dsegym.costmodels.allocation.generator import generate
-from dsegym.costmodels.errors import InvalidWorkloadError, UnknownNameError
+from dsegym.costmodels.allocation.instance import AllocationInstance
+from dsegym.costmodels.errors import InvalidOptionError, InvalidWorkloadError, UnknownNameError
 from dsegym.envs.core.functional import rollout_cost
 from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
-from dsegym.envs.memory import allocation as memory_allocation
 from dsegym.envs.memory.allocation import GENERATED, SCENARIO, MemoryAllocation
 
 ALLOCATION = "dsegym/MemoryAllocation-v0"
 SMALL, BUFFERS = "perfect_12_s1", 12
 PLACEMENTS = ("first_fit", "best_fit")
-FORMS = ("sequential", "parametric")
 TABLE = "id,lower,upper,size\na,0,4,8\nb,2,6,4\nc,5,9,8\nd,0,9,2\n"
 both_placements = pytest.mark.parametrize("placement", PLACEMENTS)
 
@@ -52,15 +48,6 @@ def random_episodes(env, generator):
 
 
 # --- Interfaces -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_gymnasium_and_stable_baselines3_find_no_fault_with_the_environment(form):
-    env = gymnasium.make(ALLOCATION, instance=SMALL, form=form)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        gymnasium_check(env.unwrapped, skip_render_check=True)
-        stable_baselines3_check(env.unwrapped, warn=True)
 
 
 def test_the_sequential_form_comes_first_and_has_an_action_per_buffer():
@@ -117,7 +104,7 @@ def test_an_episode_is_the_packing_of_its_order_and_its_rewards_sum_to_minus_the
 def test_the_sequential_form_rolled_out_is_the_cost_function():
     problem, generator = make_problem(), np.random.default_rng(2)
     orders = np.stack([generator.permutation(BUFFERS) for _ in range(20)]).astype(np.int32)
-    rolled = jax.jit(jax.vmap(rollout_cost(MemoryAllocation(problem)), in_axes=(0, None)))(orders, problem.params)
+    rolled = jax.jit(jax.vmap(rollout_cost(problem.functional_env()), in_axes=(0, None)))(orders, problem.params)
     expected = problem.evaluate(np.stack([heuristics.ranks_of_order(order) for order in orders]))
     np.testing.assert_array_equal(rolled.objective, expected.objective)
 
@@ -157,9 +144,7 @@ def test_the_observation_tells_what_its_description_says():
         placed = order[:step]
         offsets = np.zeros(BUFFERS, np.int64)
         if step:
-            shorter = memory_allocation.AllocationInstance(
-                "head", tuple(instance.buffers[b] for b in placed), instance.capacity
-            )
+            shorter = AllocationInstance("head", tuple(instance.buffers[b] for b in placed), instance.capacity)
             offsets[placed] = heuristics.place(shorter, np.arange(step), "first_fit")
         ends = offsets + instance.sizes
         beside = (instance.lowers[:, None] < instance.uppers) & (instance.lowers < instance.uppers[:, None])
@@ -227,7 +212,23 @@ def test_metrics_are_exact_and_consistent():
     np.testing.assert_array_equal(metrics.fits, metrics.peak_bytes <= load)  # its capacity is its load
     assert 0 < metrics.fits.sum() < 200
     np.testing.assert_allclose(metrics.fragmentation, 1 - load / metrics.peak_bytes, atol=1e-6)
-    np.testing.assert_allclose(result.objective, metrics.peak_bytes, rtol=1e-7)
+    np.testing.assert_array_equal(result.objective, metrics.peak_bytes)
+
+
+@both_placements
+def test_objectives_and_yardsticks_are_exact_where_float32_is_not(tmp_path, placement):
+    path = tmp_path / "one.99999999.csv"
+    path.write_text("id,lower,upper,size\na,0,4,16777217\n")
+    problem = make_problem(instance=str(path), placement=placement)
+    result = problem.evaluate([0])
+    assert int(np.float32(16777217)) == 16777216
+    assert result.objective[0] == result.metrics.peak_bytes[0] == problem.bound.value == 16777217
+    assert problem.reference.value == 16777217
+    single, lanes = FunctionalGymnasiumEnv(problem), FunctionalVectorEnv(problem, 2)
+    single.reset(seed=0)
+    lanes.reset(seed=0)
+    assert single.step(0)[-1]["objective"] == 16777217
+    assert lanes.step(np.zeros(2, int))[-1]["final_info"]["objective"].tolist() == [16777217, 16777217]
 
 
 def test_parameters_are_named_as_the_buffers_where_that_is_possible(tmp_path, table):
@@ -261,7 +262,7 @@ def test_the_reference_is_size_descending_and_the_bound_is_the_load(name, placem
 def test_baselines_are_orders_with_the_peaks_of_their_rules(placement):
     name = "perfect_60_s4"
     problem, instance = make_problem(instance=name, placement=placement), generate(name)
-    assert set(heuristics.RULES) <= set(problem.baselines) <= {*heuristics.RULES, memory_allocation.CP_SAT}
+    assert set(heuristics.RULES) <= set(problem.baselines) <= {*heuristics.RULES, CP_SAT}
     for rule, (_, own_placement, _) in heuristics.RULES.items():
         design = problem.baselines[rule]()
         assert sorted(design) == list(range(60))
@@ -277,13 +278,13 @@ def test_baselines_are_orders_with_the_peaks_of_their_rules(placement):
 @pytest.mark.skipif(not exact.is_available(), reason="OR-Tools is not installed")
 def test_the_solvers_baseline_reaches_the_optimum_of_a_perfect_instance():
     problem = make_problem(instance="perfect_60_s1")
-    design = problem.baselines[memory_allocation.CP_SAT]()
+    design = problem.baselines[CP_SAT]()
     assert problem.evaluate(design).objective[0] == problem.bound.value
 
 
 def test_without_or_tools_there_is_no_solver_among_the_baselines(monkeypatch):
     monkeypatch.setattr(exact, "is_available", lambda: False)
-    assert set(memory_allocation.baselines(generate(SMALL), "first_fit")) == set(heuristics.RULES)
+    assert set(design_makers(generate(SMALL), "first_fit")) == set(heuristics.RULES)
 
 
 def test_core_instances_can_be_made_and_the_facts_cover_them():
@@ -329,14 +330,22 @@ def test_the_capacity_decides_what_fits_and_nothing_else():
     )
 
 
+def test_equal_capacities_are_one_instance():
+    assert make_problem(capacity="2097152") is make_problem(capacity=2**21) is make_problem(capacity="2.097152e6")
+    assert make_problem(capacity=2**21).options["capacity"] == "2097152"
+    assert make_problem() is make_problem(capacity="own") is not make_problem(capacity=2**20)
+
+
 def test_wrong_options_are_refused_with_what_exists(tmp_path):
     with pytest.raises(UnknownNameError, match="Did you mean 'perfect_60_s1'"):
         make_problem(instance="perfekt_60_s1")
     with pytest.raises(UnknownNameError, match="first_fit, best_fit"):
         make_problem(placement="worst_fit")
-    for capacity in ("0", "-1", "1e6", "much"):
-        with pytest.raises(UnknownNameError, match="capacity"):
+    for capacity in ("0", "-1", "1.5", 2**48, "much"):
+        with pytest.raises((UnknownNameError, InvalidOptionError), match=r"capacity.*own.*whole number from 1"):
             make_problem(capacity=capacity)
+    with pytest.raises(UnknownNameError, match=r"the path of a \.csv file"):
+        make_problem(instance="table.txt")
     with pytest.raises(InvalidWorkloadError, match="more than the capacity 1024"):
         make_problem(capacity="1024")
     with pytest.raises(InvalidWorkloadError, match="No such file"):

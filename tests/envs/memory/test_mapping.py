@@ -1,7 +1,6 @@
 """The memory mapping family: its Gymnasium faces, its episodes against the model, yardsticks, files and pictures."""
 
 import itertools
-import warnings
 from pathlib import Path
 
 import gymnasium
@@ -10,30 +9,24 @@ import memory_cases as cases
 import memory_oracle as oracle
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env as gymnasium_check
-from stable_baselines3.common.env_checker import check_env as stable_baselines3_check
 
 import dsegym
-from dsegym.costmodels.errors import DsegymError, InvalidWorkloadError, UnknownNameError
+from dsegym.costmodels.errors import DsegymError, InvalidOptionError, InvalidWorkloadError, UnknownNameError
 from dsegym.costmodels.memory import msa, simulator
+from dsegym.costmodels.memory.bounds.stored import INSTANCE as COLUMNS
+from dsegym.costmodels.memory.bounds.stored import stored_rows
 from dsegym.costmodels.memory.discrete import GRANULES
+from dsegym.costmodels.memory.instance import discrete_program, parse_capacity
 from dsegym.costmodels.memory.program import get_program, program_names, save_program
 from dsegym.envs.core.functional import rollout_cost
 from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
-from dsegym.envs.memory import mapping as memory_mapping
-from dsegym.envs.memory.mapping import SCENARIO
+from dsegym.envs.memory import mapping
+from dsegym.envs.memory.mapping import SCENARIO, TIERS
 
 MAPPING = "dsegym/MemoryMapping-v0"
 INSTANCE = {"program": "residual_tiny", "capacity": "0.5"}
 ACCESSES = 28
 DROP, NO_COPY, COPY = range(3)
-# (space, form) of every kind of environment.
-KINDS = (
-    ("plan", "sequential"),
-    ("plan", "image"),
-    ("msa", "parametric"),
-    pytest.param("msa", "sequential", marks=pytest.mark.slow),
-)
 LANES = 16
 IMAGE = 64
 
@@ -43,9 +36,11 @@ def make_problem(**options):
 
 
 def discrete_of(problem):
-    return memory_mapping.discrete_program(
-        *(problem.options[key] for key in ("program", "platform", "capacity", "bandwidth"))
-    )
+    return mapping.discrete_of(problem.instance)
+
+
+def discrete(program, platform, capacity, bandwidth="charged"):
+    return discrete_program(program, platform, parse_capacity(capacity), bandwidth)
 
 
 @pytest.fixture(scope="module")
@@ -83,15 +78,6 @@ def play_vector(problem, choose):
 
 
 # --- Interfaces -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("space", "form"), KINDS)
-def test_gymnasium_and_stable_baselines3_find_no_fault_with_the_environment(space, form):
-    env = gymnasium.make(MAPPING, **INSTANCE, space=space, form=form)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        gymnasium_check(env.unwrapped, skip_render_check=True)
-        stable_baselines3_check(env.unwrapped, warn=True)
 
 
 def test_the_scenario_is_registered_and_covers_every_program():
@@ -303,29 +289,40 @@ def test_the_breakdown_of_a_plan_adds_up_to_its_latency(problem):
 
 
 @pytest.mark.parametrize(
-    ("capacity", "expected"),
-    [("16MiB", 2**24), ("1.5 MiB", 3 * 2**19), ("2048B", 2048), ("64KiB", 2**16), ("platform", 2**27)],
+    ("capacity", "expected", "text"),
+    [
+        ("16MiB", 2**24, "16MiB"),
+        ("16 MiB", 2**24, "16MiB"),
+        ("16777216B", 2**24, "16MiB"),
+        ("1.5 MiB", 3 * 2**19, "1536KiB"),
+        ("2048B", 2048, "2KiB"),
+        ("64KiB", 2**16, "64KiB"),
+        ("platform", 2**27, "platform"),
+    ],
 )
-def test_a_capacity_is_a_size_or_the_platforms(capacity, expected):
-    discrete = memory_mapping.discrete_program("residual_tiny", "tpu_v4i", capacity, "charged")
-    assert SCENARIO.resolve({"capacity": capacity})["capacity"] == capacity
-    assert int(discrete.arrays.capacity) * discrete.granule_bytes == expected
+def test_a_capacity_is_a_size_or_the_platforms_and_equal_ones_have_one_text(capacity, expected, text):
+    instance = discrete("residual_tiny", "tpu_v4i", capacity)
+    assert SCENARIO.resolve({"capacity": capacity})["capacity"] == text
+    assert SCENARIO.resolve({"capacity": text})["capacity"] == text
+    assert int(instance.arrays.capacity) * instance.granule_bytes == expected
 
 
-@pytest.mark.parametrize("share", [*memory_mapping.TIERS, "0.3"])
+@pytest.mark.parametrize("equal", [("16MiB", "16 MiB", "16777216B"), ("0.5", 0.5, ".50", "5e-1"), (1, "1", 1.0)])
+def test_equal_capacities_are_one_instance(equal):
+    assert len({make_problem(capacity=capacity) for capacity in equal}) == 1
+
+
+@pytest.mark.parametrize("share", [*TIERS, 0.3])
 def test_a_capacity_is_a_share_of_the_activation_peak(share):
     program = get_program("llama_block")
-    discrete = memory_mapping.discrete_program("llama_block", "tpu_v4i", share, "charged")
-    held = int(discrete.arrays.capacity) * discrete.granule_bytes
-    assert 0 <= float(share) * program.activation_peak_bytes - held < discrete.granule_bytes + 1
-    assert SCENARIO.resolve({"capacity": share})["capacity"] == share
+    instance = discrete("llama_block", "tpu_v4i", share)
+    held = int(instance.arrays.capacity) * instance.granule_bytes
+    assert 0 <= share * program.activation_peak_bytes - held < instance.granule_bytes + 1
+    assert SCENARIO.resolve({"capacity": share})["capacity"] == str(share)
 
 
 def test_elements_are_as_wide_as_the_platforms():
-    narrow, wide = (
-        memory_mapping.discrete_program("mlp_mixer", platform, "0.25", "charged").program
-        for platform in ("ethos_u85_high", "tpu_v4i")
-    )
+    narrow, wide = (discrete("mlp_mixer", platform, "0.25").program for platform in ("ethos_u85_high", "tpu_v4i"))
     assert [2 * buffer.bytes for buffer in narrow.buffers] == [buffer.bytes for buffer in wide.buffers]
     assert narrow.flops == wide.flops
 
@@ -371,11 +368,15 @@ def test_an_unknown_name_names_the_nearest():
         make_problem(platform="ethos_u85_hihg")
     with pytest.raises(UnknownNameError, match="Did you mean 'charged'"):
         make_problem(bandwidth="charge")
+    with pytest.raises(UnknownNameError, match=r"the path of a \.jsonl file"):
+        make_problem(program="mine.json")
 
 
-@pytest.mark.parametrize("capacity", ["lots", "0", "-1", "nan", "inf", "", "16 megabytes", "MiB", "-2MiB", "1e999"])
+@pytest.mark.parametrize(
+    "capacity", ["lots", "0", "-1", "nan", "inf", "", "16 megabytes", "MiB", "-2MiB", "1e999", True, -0.5]
+)
 def test_a_capacity_that_is_none_is_refused(capacity):
-    with pytest.raises(UnknownNameError, match="capacity"):
+    with pytest.raises((UnknownNameError, InvalidOptionError), match=r"capacity.*platform.*16MiB"):
         make_problem(capacity=capacity)
 
 
@@ -466,7 +467,7 @@ def test_a_plan_is_rendered_as_it_stands():
 
 @pytest.fixture(scope="module")
 def table():
-    rows = memory_mapping._stored()
+    rows = stored_rows()
     assert rows
     return rows
 
@@ -481,7 +482,7 @@ def test_no_stored_reference_is_faster_than_its_bound(table):
 
 
 def test_stored_instances_are_those_that_the_scenario_covers(table):
-    covered = {tuple(row[name] for name in memory_mapping._INSTANCE_KEYS) for row in SCENARIO.core_instances()}
+    covered = {tuple(row[name] for name in COLUMNS) for row in SCENARIO.core_instances()}
     assert set(table) <= covered
 
 
@@ -498,9 +499,9 @@ def test_a_stored_reference_plan_costs_what_is_stored(table, shape):
         sizes = len(program.instructions), len(program.buffers) + 1, len(program.accesses)
         if next(shape for shape in cases.SHAPES if np.all(np.array(sizes) <= shape)) != shape:
             continue
-        discrete = memory_mapping.discrete_program(*key)
+        instance = discrete(*key)
         plan = [int(action) for action in row["reference_plan"]]
-        assert len(plan) == len(discrete.arrays.buffer), key
-        assert discrete.all_slow_ticks == int(row["all_slow_ticks"]), key
-        latency = play(cases.padded(discrete.arrays, *shape), cases.padded_plan(plan, shape[-1]))
+        assert len(plan) == len(instance.arrays.buffer), key
+        assert instance.all_slow_ticks == int(row["all_slow_ticks"]), key
+        latency = play(cases.padded(instance.arrays, *shape), cases.padded_plan(plan, shape[-1]))
         assert int(latency) == int(row["reference_ticks"]), key

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import jax
 import numpy as np
 
-from ..arrays import Array
 from ..diagram import Diagram, Rectangle
 from . import simulator
-from .discrete import NONE, Arrays, DiscreteProgram
+from .discrete import NONE, DiscreteProgram
+from .game import replay
 
 __all__ = ["Stay", "draw", "stays"]
 
@@ -32,14 +29,9 @@ class Stay:
     copied_in: bool
 
 
-@functools.cache
-def _replay() -> Callable[[Arrays, Array], tuple[simulator.State, simulator.Record]]:
-    return jax.jit(simulator.replay)
-
-
 def stays(discrete: DiscreteProgram, plan: np.ndarray) -> tuple[Stay, ...]:
     """All stays of a plan, int32[R], in the order in which they begin to be used."""
-    _, record = _replay()(discrete.arrays, plan)
+    _, record = replay(discrete.arrays, plan)
     record = simulator.Record(*map(np.asarray, record))
     arrays = discrete.arrays
     found: list[Stay] = []
@@ -64,7 +56,7 @@ def stays(discrete: DiscreteProgram, plan: np.ndarray) -> tuple[Stay, ...]:
 
 def draw(discrete: DiscreteProgram, plan: np.ndarray) -> Diagram:
     """The memory-time diagram of a plan, int32[R]."""
-    state, record = _replay()(discrete.arrays, plan)
+    state, record = replay(discrete.arrays, plan)
     unit, divisor = _unit(discrete.granule_bytes * int(discrete.arrays.capacity))
     scale = discrete.granule_bytes / divisor
     rectangles = []

@@ -1,0 +1,89 @@
+"""An instance of memory mapping: how much fast memory there is, as users say it, and the program in whole numbers."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import re
+from dataclasses import dataclass
+
+from ..errors import DsegymError
+from .discrete import DiscreteProgram, discretise
+from .platforms import Platform, get_platform
+from .program import Program, get_program
+
+__all__ = ["MAX_ACCESSES", "Capacity", "discrete_program", "parse_capacity"]
+
+MAX_ACCESSES = 20_000
+_UNITS = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10, "B": 1}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB)")
+_PLATFORM = "platform"
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Of fast memory: a share of the program's activation peak, a size, or (neither) the platform's own.
+
+    Its text is canonical: equal capacities have one.
+    """
+
+    peak_share: float | None = None
+    size_bytes: int | None = None
+
+    def __str__(self) -> str:
+        if self.size_bytes is not None:
+            unit = next(
+                (unit for unit, factor in _UNITS.items() if self.size_bytes and self.size_bytes % factor == 0), "B"
+            )
+            return f"{self.size_bytes // _UNITS[unit]}{unit}"
+        return _PLATFORM if self.peak_share is None else repr(self.peak_share).removesuffix(".0")
+
+    def bytes_of(self, program: Program, platform: Platform) -> int:
+        """B; a share is at least one granule of the platform."""
+        if self.size_bytes is not None:
+            return self.size_bytes
+        if self.peak_share is None:
+            return platform.capacity_bytes
+        peak = program.with_element_bits(platform.element_bits).activation_peak_bytes
+        return max(int(self.peak_share * peak), platform.granule_bytes)
+
+
+def parse_capacity(given: object) -> Capacity:
+    """The capacity that a user means: 0.25 (a share), "16MiB", "64 KiB", "2048B" or "platform".
+
+    Raises:
+        ValueError: it is none of these, or a share that is not above 0.
+    """
+    if isinstance(given, Capacity):
+        return given
+    if isinstance(given, bool) or not isinstance(given, str | numbers.Real):
+        raise ValueError
+    if given == _PLATFORM:
+        return Capacity()
+    size = _SIZE.fullmatch(str(given))
+    if size:
+        return Capacity(size_bytes=int(float(size[1]) * _UNITS[size[2]]))
+    share = float(given)
+    if not 0.0 < share < math.inf:
+        raise ValueError
+    return Capacity(peak_share=share)
+
+
+def discrete_program(program: str, platform: str, capacity: Capacity, bandwidth: str) -> DiscreteProgram:
+    """The instance in whole numbers.
+
+    Args:
+        program: a program of the package, or the path of a user's file.
+        platform: a platform of the package.
+        capacity: of fast memory.
+        bandwidth: as of `discretise`.
+
+    Raises:
+        UnknownNameError, InvalidWorkloadError: as `get_program` and `get_platform`.
+        DsegymError: the program has more than `MAX_ACCESSES` accesses; or as `discretise`.
+    """
+    loaded, memories = get_program(program), get_platform(platform)
+    if len(loaded.accesses) > MAX_ACCESSES:
+        count = len(loaded.accesses)
+        raise DsegymError(f"Program '{program}' has {count} accesses; at most {MAX_ACCESSES} are played.")
+    return discretise(loaded, memories, capacity_bytes=capacity.bytes_of(loaded, memories), bandwidth=bandwidth)
