@@ -278,7 +278,7 @@ class Flattener:
 
 
 def _scan_counts(parameters: Any) -> tuple[int, int]:
-    """How many of a scan's inputs are constants, and how many it carries: groups of its inputs, or (JAX 0.10) numbers."""
+    """How many of a scan's inputs are constants, and how many it carries: groups, or (JAX 0.10) numbers."""
     if "ft_in" in parameters:
         constants, carry, _ = parameters["ft_in"].unpack()
         return len(constants), len(carry)
