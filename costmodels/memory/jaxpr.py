@@ -233,10 +233,11 @@ class Flattener:
 
     def _scan(self, parameters: Any, inputs: list[int]) -> list[int]:
         body, length = parameters["jaxpr"], parameters["length"]
-        first, second = parameters["num_consts"], parameters["num_consts"] + parameters["num_carry"]
+        first, carried = _scan_counts(parameters)
+        second = first + carried
         constants, carry, stacked = inputs[:first], inputs[first:second], inputs[second:]
         variables = body.jaxpr.invars[second:]
-        shapes = [variable.aval for variable in body.jaxpr.outvars[parameters["num_carry"] :]]
+        shapes = [variable.aval for variable in body.jaxpr.outvars[carried:]]
         wholes = [jax.ShapeDtypeStruct((length, *aval.shape), aval.dtype) for aval in shapes]
         collected: list[int | None] = [None] * len(shapes)
         for _ in range(length):  # backwards if it says so: which slice it is makes no difference to the traffic
@@ -274,6 +275,14 @@ class Flattener:
             return found
 
         return self.run(max(branches, key=cost), inputs)
+
+
+def _scan_counts(parameters: Any) -> tuple[int, int]:
+    """How many of a scan's inputs are constants, and how many it carries: groups, or (JAX 0.10) numbers."""
+    if "ft_in" in parameters:
+        constants, carry, _ = parameters["ft_in"].unpack()
+        return len(constants), len(carry)
+    return parameters["num_consts"], parameters["num_carry"]
 
 
 def _is_view(name: str, parameters: Any, shapes: Sequence[Any], results: Sequence[Any]) -> bool:

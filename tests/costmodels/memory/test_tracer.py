@@ -3,6 +3,7 @@
 import functools
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -481,15 +482,33 @@ def test_every_shipped_program_has_a_function_and_a_file():
     assert len(PROGRAMS) >= 24
 
 
+# Programs of which another JAX makes another jaxpr than the one that made the files, 0.10.2; measured with 0.12.0.1.
+OTHER_JAXPR = {
+    "transformer_train": "the derivatives of tanh (`one_minus_square` in place of two products) and of a maximum",
+    "lstm_train": "the derivative of tanh: one product and one sum fewer, so an addition reads one buffer less",
+    "diffusion_step": "one division more, of a scalar",
+}
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_shipped_program_is_what_its_function_gives(name, tmp_path):
+    """To the byte; with another JAX but for its version, and but for a stated difference, within 0.1 % and 1 %."""
     stored = get_program(name)
-    if stored.provenance["jax"] != jax.__version__:
-        pytest.skip(f"the files were made with JAX {stored.provenance['jax']}")
-    save_program(trace_shipped(name), tmp_path / "program.jsonl")
+    fresh = trace_shipped(name)
     frozen = Path(tracer.__file__).parent / "programs" / f"{name}.jsonl"
-    assert (tmp_path / "program.jsonl").read_bytes() == frozen.read_bytes()
     assert load_program(frozen) == stored
+    assert fresh.provenance["jax"] == jax.__version__
+    if name in OTHER_JAXPR and jax.__version__ != stored.provenance["jax"]:
+        assert fresh.buffers == stored.buffers
+        assert [i.name for i in fresh.instructions] == [i.name for i in stored.instructions]
+        assert fresh.flops == pytest.approx(stored.flops, rel=1e-3)
+        assert fresh.bytes_moved == pytest.approx(stored.bytes_moved, rel=1e-2)
+        return
+    save_program(replace(fresh, provenance={**fresh.provenance, "jax": stored.provenance["jax"]}), tmp_path / "program")
+    text, expected = (tmp_path / "program").read_text(), frozen.read_text()
+    if jax.__version__ != stored.provenance["jax"]:  # `jnp.stack` is a primitive of that name since JAX 0.10.1
+        text, expected = (t.replace('"concatenate.', '"stack.') for t in (text, expected))
+    assert text == expected
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -559,6 +578,9 @@ RATIOS = {
     "recommender": (1.000, 0.110),
     "adam_step": (1.091, 0.700),
 }
+# Bytes where a later XLA fuses otherwise; measured with JAX 0.12.0.1, whose other 25 ratios stay in their bands. Of
+# llama_block it leaves 20 fusions and 2 concatenations, where 0.10.2 leaves 15 fusions, and so moves 19 % more.
+LATER_BYTES = {"llama_block": 0.760}
 QUICK = ("mlp_forward", "llama_mlp", "llama_block", "mobilenet_block", "recurrent_scan", "graph_convolution")
 
 
@@ -571,6 +593,8 @@ def in_float32(name):
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in RATIOS]
 )
 def test_operations_and_bytes_agree_with_xla_within_the_stated_bands(name, monkeypatch):
+    if jax.default_backend() != "cpu":
+        pytest.skip("the bands were measured on XLA's CPU compiler; others fuse, and so count bytes, otherwise")
     function, args = PROGRAMS[name].function, in_float32(name)
     program = traced(function, *args, donate=PROGRAMS[name].donate)
     monkeypatch.setattr(lax, "scan", functools.partial(lax.scan, unroll=True))
@@ -578,7 +602,8 @@ def test_operations_and_bytes_agree_with_xla_within_the_stated_bands(name, monke
     analysis = compiled.compile({"xla_disable_hlo_passes": "dot-library-rewriter"}).cost_analysis()
     operations, moved = RATIOS[name]
     assert program.flops / analysis["flops"] == pytest.approx(operations, rel=0.02)
-    assert program.bytes_moved / analysis["bytes accessed"] == pytest.approx(moved, rel=0.15)
+    measured = program.bytes_moved / analysis["bytes accessed"]
+    assert any(measured == pytest.approx(value, rel=0.15) for value in {moved, LATER_BYTES.get(name, moved)}), measured
 
 
 # An earlier prototype's figures for programs of the same sizes, float32, fused: (instructions, buffers, 1e9 operations,
