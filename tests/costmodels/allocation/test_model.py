@@ -1,5 +1,6 @@
 """The packing model against the plain Python oracle, and its properties; generators and bounds."""
 
+import functools
 import hashlib
 import importlib
 from dataclasses import replace
@@ -157,6 +158,20 @@ def test_many_lanes_are_packed_in_chunks_with_the_same_peaks():
     np.testing.assert_array_equal(only, peaks)
     again, _ = _pack(orders[140:], instance.arrays, "first_fit")
     np.testing.assert_array_equal(again, peaks[140:])
+
+
+@both_placements
+def test_all_lanes_at_once_as_on_an_accelerator_pack_as_chunks_do(placement):
+    instance = generate("layered_40_s4")
+    orders = random_orders(200, 40)
+    for with_offsets in (False, True):
+        pack = [
+            jax.jit(functools.partial(how, placement=placement, with_offsets=with_offsets))
+            for how in (model._pack_lanes, model._pack_chunks, model._pack_batch)
+        ]
+        at_once, *others = (jax.tree.map(np.asarray, each(orders, instance.arrays)) for each in pack)
+        for other in others:
+            jax.tree.map(np.testing.assert_array_equal, other, at_once)
 
 
 def test_instances_side_by_side_pack_as_each_alone():
