@@ -1,17 +1,44 @@
 """For the tests of every layer: third parties' scenarios, one sequential, one with held-out cases."""
 
 import importlib
+import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 import dsegym
+from dsegym.costmodels.errors import DsegymError
 
 # Compiling is what the tests' time goes to: what a test, a worker or an earlier run compiled is not compiled again.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+# Torch is left out where pip has no CPU build of it (see the Makefile): what needs it skips and says so.
+
+
+def pytest_ignore_collect(collection_path):
+    """Leave out modules that import stable-baselines3 at their top where it is not installed."""
+    missing = collection_path.suffix == ".py" and not importlib.util.find_spec("stable_baselines3")
+    return (missing and "\nfrom stable_baselines3" in collection_path.read_text(encoding="utf-8")) or None
+
+
+def pytest_report_header():
+    if not importlib.util.find_spec("stable_baselines3"):
+        return "stable-baselines3 is not installed: modules that import it are left out, tests that need it skip"
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    try:
+        return (yield)
+    except (ModuleNotFoundError, DsegymError) as error:
+        if importlib.util.find_spec("stable_baselines3") or not re.search("stable[-_]baselines3|torch", str(error)):
+            raise
+        pytest.skip("stable-baselines3 is not installed")
 
 
 @pytest.fixture(scope="session")

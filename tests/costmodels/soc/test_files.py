@@ -282,7 +282,7 @@ def test_a_bad_graph_file_is_refused_with_the_member(tmp_path, path, value, mess
     [
         ("", "the file is empty"),
         (json.dumps(GRAPH, indent=1)[:-40], "is not JSON"),
-        ('{\n"name": 1,\n}', "line 3 is not JSON"),
+        ('{\n"name": 1,\n"tasks" 2}', "line 3 is not JSON"),
         ("[1]", "neither a graph file"),
         ("[" * 100_000, "nested too deeply"),
         ('{"a": NaN}', "the number NaN is not allowed"),
