@@ -61,7 +61,7 @@ def compare(scenario: str, options: dict[str, object]) -> None:
         ours_s, peer_s, ratio = paired_seconds(
             functools.partial(problem.evaluate, designs),
             functools.partial(peer, designs),
-            pairs=3 if batch > 128 else 7,
+            pairs=1 if batch > 128 else 7,
         )
         goal = "at least 10 on two cores where they allow, 100 on a GPU" if batch == BATCHES[-1] else ""
         report(f"{scenario}, batch {batch}", f"{batch / ours_s:,.0f}")

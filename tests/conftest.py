@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import dsegym
@@ -15,6 +16,10 @@ from dsegym.costmodels.errors import DsegymError
 # Compiling is what the tests' time goes to: what a test, a worker or an earlier run compiled is not compiled again.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+# A test's seconds depend on who else is on the machine: no example fails for them.
+hypothesis.settings.register_profile("dsegym", deadline=None)
+hypothesis.settings.load_profile("dsegym")
 
 # Torch is left out where pip has no CPU build of it (see the Makefile): what needs it skips and says so.
 
