@@ -229,6 +229,9 @@ def test_objectives_and_yardsticks_are_exact_where_float32_is_not(tmp_path, plac
     lanes.reset(seed=0)
     assert single.step(0)[-1]["objective"] == 16777217
     assert lanes.step(np.zeros(2, int))[-1]["final_info"]["objective"].tolist() == [16777217, 16777217]
+    parametric = FunctionalGymnasiumEnv(problem, "parametric")
+    parametric.reset(seed=0)
+    assert parametric.step(np.zeros(1, np.int32))[-1]["objective"] == 16777217
 
 
 def test_parameters_are_named_as_the_buffers_where_that_is_possible(tmp_path, table):
