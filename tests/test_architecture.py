@@ -50,6 +50,24 @@ def test_a_file_imports_its_own_package_relatively(path):
     assert not [module for module in absolute if module.split(".")[0] == "dsegym"]
 
 
+SCENARIO_FILES = [
+    path for path in FILES if path.parent.parent == ROOT / "envs" and path.parent.name not in ("core", "faces")
+]
+
+
+@pytest.mark.parametrize("path", SCENARIO_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_scenario_imports_no_other_and_no_face(path):
+    inside = [module.split(".") for module in imported_modules(path) if module.startswith("dsegym.envs.")]
+    assert {names[2] for names in inside if len(names) > 2} <= {"core"}
+
+
+def test_cost_models_hold_no_environment():
+    """Bounds, games and pictures are there for any environment: none of them needs Gymnasium."""
+    for path in FILES:
+        if path.relative_to(ROOT).parts[0] == "costmodels":
+            assert not [module for module in imported_modules(path) if module.split(".")[0] == "gymnasium"], path
+
+
 def test_importing_the_package_registers_environments_and_loads_nothing_heavy():
     program = f"""
 import sys
