@@ -30,15 +30,24 @@ from .agents.registry import load_agent
 from .costmodels.errors import BudgetExhausted, DsegymError
 from .envs.core.evaluation import Yardstick
 from .envs.core.problem import Problem
-from .envs.core.scenarios import load_scenario, make_functional, make_problem
+from .envs.core.scenarios import Scenario, load_scenario, make_functional, make_problem
 from .envs.core.stepping import Lane, lane_keys, reset_lane, step_lane
 from .envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
 
-__all__ = ["AGENT_CLAUSES", "FORM_CLAUSES", "INSTANCE_CLAUSES", "BrokenContract", "check_agent", "check_scenario"]
+__all__ = [
+    "AGENT_CLAUSES",
+    "FORM_CLAUSES",
+    "INSTANCE_CLAUSES",
+    "SCENARIO_CLAUSES",
+    "BrokenContract",
+    "check_agent",
+    "check_scenario",
+]
 
 DESIGNS = 24  # random ones, of an instance
 LANES = 3
 SEED = 2026
+BOUNDS = ("optimum", "bound", "oracle", "best known")  # the names of bounds
 TOLERANCE = 1e-6  # relative, between an episode's float32 objective and the replayed design's
 
 
@@ -49,6 +58,21 @@ class BrokenContract(DsegymError, AssertionError):
 def _require(holds: object, message: str) -> None:
     if not holds:
         raise BrokenContract(message)
+
+
+# Clauses of a scenario ------------------------------------------------------------------------------------------------
+
+
+def it_describes_itself_and_its_instances(family: Scenario) -> None:
+    """It has a summary, and so has each option; canonical texts stay as they are; its tables can be made."""
+    _require(family.summary, "the scenario has no summary")
+    for name, option in family.options.items():
+        _require(option.summary, f"the option {name} has no summary")
+        for text in (option.text(option.default), *option.values()):
+            again = family.resolve({name: text})[name]
+            _require(again == text, f"the option {name}'s value {text!r} becomes {again!r}")
+    _require(family.core_instances(), "there are no core instances")
+    family.facts()
 
 
 # Clauses of an instance -----------------------------------------------------------------------------------------------
@@ -70,6 +94,8 @@ def designs_cost_finite_positive_objectives(problem: Problem) -> None:
         result = which(_designs(problem))
         _require(np.isfinite(result.objective).all(), f"objectives {result.objective} are not all finite")
         _require((result.objective > 0).all(), f"objectives {result.objective} are not all positive")
+        for name, values in result.metrics._asdict().items():
+            _require(not np.isnan(np.asarray(values, float)).any(), f"the metric {name} is not a number")
         if result.feasible.any() and not result.feasible.all():
             best, worst = result.objective[~result.feasible].min(), result.objective[result.feasible].max()
             _require(best > worst, f"an infeasible design has {best}, a feasible one {worst}")
@@ -92,6 +118,8 @@ def the_reference_is_above_the_bound(problem: Problem) -> None:
     for yardstick in (reference, bound):
         _require(math.isfinite(yardstick.value), f"{yardstick.name} is {yardstick.value}")
         _require(yardstick.name and yardstick.source, f"{yardstick} lacks its name or its source")
+    _require(bound.name in BOUNDS, f"the bound is called {bound.name!r}; allowed: {', '.join(BOUNDS)}")
+    for yardstick in (reference, bound):
         _costs_its_value(problem, yardstick)
     room = reference.value - bound.value
     _require(room > TOLERANCE * abs(reference.value), f"reference {reference.value} is not above bound {bound.value}")
@@ -292,6 +320,7 @@ def the_functional_door_takes_the_same_steps(problem: Problem, form: str) -> Non
     _require(_close(found.reward, rewards), "the door's rewards differ")
 
 
+SCENARIO_CLAUSES: Sequence[Callable[[Scenario], None]] = (it_describes_itself_and_its_instances,)
 INSTANCE_CLAUSES: Sequence[Callable[[Problem], None]] = (
     options_survive_json,
     designs_cost_finite_positive_objectives,
@@ -328,8 +357,12 @@ def check_scenario(
         BrokenContract: says the instance, the form and the clause.
         DsegymError: an instance cannot be made.
     """
-    _require(load_scenario(scenario_id).summary, f"{scenario_id}: the scenario has no summary")
-    for options in instances:
+    family, tried = load_scenario(scenario_id), list(instances)
+    _require(tried, "no instance is given to be tried")
+    _require(forms is None or forms, "no form is given to be tried")
+    for clause in SCENARIO_CLAUSES:
+        _hold(clause, scenario_id, family)
+    for options in tried:
         problem = make_problem(scenario_id, **options)
         where = f"{problem.scenario} ({problem.name})"
         for clause in INSTANCE_CLAUSES:
@@ -340,10 +373,14 @@ def check_scenario(
 
 
 def _hold(clause: Callable[..., None], where: str, *arguments: Any) -> None:
+    """Tries a clause; whatever goes wrong in it names the clause."""
+    name = clause.__name__.replace("_", " ")
     try:
         clause(*arguments)
     except BrokenContract as broken:
-        raise BrokenContract(f"{where}: {clause.__name__.replace('_', ' ')}: {broken}") from broken.__cause__
+        raise BrokenContract(f"{where}: {name}: {broken}") from broken.__cause__
+    except Exception as error:
+        raise BrokenContract(f"{where}: {name}: raises {type(error).__name__}: {error}") from error
 
 
 # Clauses of an agent --------------------------------------------------------------------------------------------------

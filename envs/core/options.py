@@ -163,6 +163,8 @@ def _numeric(
             return meant
         if isinstance(given, bool) or not isinstance(given, str | numbers.Real):
             raise ValueError
+        if isinstance(given, str) and not (given.isascii() and "_" not in given):
+            raise ValueError  # what Python takes for a number, and no one else does
         value = float(given)
         if not (least <= value <= most) or (above and value == least) or (whole and not value.is_integer()):
             raise ValueError
@@ -193,7 +195,7 @@ def file_or_name(
 
     def parse(given: object) -> str:
         allowed = listed() if callable(listed) else listed
-        if str(given) not in allowed and not is_file(str(given)):
+        if str(given) not in allowed and ("\0" in str(given) or not is_file(str(given))):
             raise ValueError
         return str(given)
 

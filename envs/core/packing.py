@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...costmodels.errors import DsegymError
+
 __all__ = ["Packing"]
 
 
@@ -51,6 +53,19 @@ class Packing:
         """uint32[words], inside compiled code."""
         leaves = jax.tree.leaves(tree)
         return jnp.concatenate([_words(leaf) for leaf in leaves]) if leaves else jnp.zeros(0, jnp.uint32)
+
+    def checked(self, tree: Any) -> jax.Array:
+        """uint32[words] of a pytree that a user gives.
+
+        Raises:
+            DsegymError: its structure, a shape or a dtype is another; says which is expected.
+        """
+        leaves, structure = jax.tree.flatten(tree)
+        given = [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in leaves]
+        if structure != self._structure or given != [(place.shape, place.dtype) for place in self._places]:
+            expected = ", ".join(f"{place.dtype}{list(place.shape)}" for place in self._places)
+            raise DsegymError(f"This is no state of the environment, which has the leaves {expected}.")
+        return self.pack(tree)
 
     def traced(self, words: jax.Array) -> Any:
         """The pytree inside compiled code."""

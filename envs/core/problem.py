@@ -245,7 +245,7 @@ class Problem:
         Raises:
             UnknownNameError: there is no such form.
         """
-        form = form or next(iter(self.forms))
-        if form not in self.forms:
+        form = next(iter(self.forms)) if form is None else form
+        if not isinstance(form, str) or form not in self.forms:
             raise UnknownNameError("form", form, self.forms)
         return self.forms[form](self.as_searched)

@@ -161,7 +161,7 @@ def load_scenario(scenario_id: str) -> Scenario:
     if package:
         try:
             importlib.import_module(package)
-        except ImportError as error:
+        except (ImportError, TypeError, ValueError) as error:
             raise DsegymError(f"Cannot import '{package}' for the scenario '{scenario_id}': {error}.") from None
     if name not in _LOCATIONS:
         raise UnknownNameError("scenario", name, scenario_ids())
@@ -179,7 +179,7 @@ def scenario_module(scenario_id: str) -> str:
     return _LOCATIONS[scenario_id.rpartition(":")[2]].partition(":")[0]
 
 
-def make_problem(scenario_id: str, **options: object) -> Problem:
+def make_problem(scenario_id: str, /, **options: object) -> Problem:
     """An instance of a scenario.
 
     Args:
@@ -197,7 +197,7 @@ def make_problem(scenario_id: str, **options: object) -> Problem:
 
 
 def make_functional(
-    scenario_id: str, *, form: str | None = None, **options: object
+    scenario_id: str, /, *, form: str | None = None, **options: object
 ) -> tuple[FunctionalEnv[Any, Any], Any]:
     """An instance's functional environment and its params, to be trained on inside `jit`, as with gymnax.
 
@@ -225,7 +225,7 @@ def _stamp(value: str) -> tuple[str, int, int] | None:
     """What tells two states of a user's file apart."""
     try:
         status = os.stat(value)
-    except OSError:
+    except (OSError, ValueError):  # no file, or no path at all
         return None
     return os.path.abspath(value), status.st_mtime_ns, status.st_size
 

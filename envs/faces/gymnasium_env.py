@@ -65,10 +65,11 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
 
     @property
     def state(self) -> Any:
-        """The functional environment's state, leaves on the host; it may be set.
+        """The functional environment's state, leaves on the host; it may be set, and an episode goes on from there.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first `reset`.
+            DsegymError: what it is set to has other leaves, shapes or dtypes than a state of this environment.
         """
         if self._words is None:
             raise gymnasium.error.ResetNeeded("Call reset() first.")
@@ -76,7 +77,8 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
 
     @state.setter
     def state(self, state: Any) -> None:
-        self._words = self._lane.state.pack(state)
+        self._words = self._lane.state.checked(state)
+        self._first, self._actions = self.state, []  # a picture shows what comes from here on
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Starts an episode. The seed, once given, fixes everything that follows."""
@@ -291,7 +293,15 @@ def make_env(
 
 
 def make_vector_env(
-    *, scenario: str, num_envs: int = 1, form: str | None = None, **options: object
+    *, scenario: str, num_envs: int = 1, form: str | None = None, render_mode: str | None = None, **options: object
 ) -> FunctionalVectorEnv:
-    """Gymnasium's `vector_entry_point` of every scenario."""
+    """Gymnasium's `vector_entry_point` of every scenario.
+
+    Raises:
+        DsegymError: no whole number of lanes from 1 on, or pictures are asked for; or as `dsegym.make_problem`.
+    """
+    if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
+        raise DsegymError(f"num_envs = {num_envs!r} is not allowed; allowed: a whole number from 1 on.")
+    if render_mode is not None:
+        raise DsegymError("Vector environments draw no pictures; make a single environment for a render mode.")
     return FunctionalVectorEnv(make_problem(scenario, **options), num_envs, form)

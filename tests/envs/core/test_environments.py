@@ -12,7 +12,7 @@ from stable_baselines3.common.env_checker import check_env as stable_baselines3_
 
 import dsegym
 from dsegym.costmodels.accelerator.sizing import AREA_BUDGETS_MM2, INFEASIBLE_FACTOR, OBJECTIVES
-from dsegym.costmodels.errors import UnknownNameError
+from dsegym.costmodels.errors import DsegymError, UnknownNameError
 from dsegym.envs.accelerator.sizing import SPACE
 from dsegym.envs.core.functional import rollout_cost
 from dsegym.envs.core.one_shot import SequentialEnv
@@ -123,6 +123,36 @@ def test_an_unknown_form_or_option_names_the_nearest():
 def test_a_step_before_the_first_reset_is_refused(problem, env):
     with pytest.raises(gymnasium.error.ResetNeeded):
         env(problem).step(np.zeros(7, np.int32))
+
+
+def test_a_state_may_be_set_if_it_is_one(problem):
+    env = FunctionalGymnasiumEnv(problem, "sequential")
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        _ = env.state
+    env.reset(seed=0)
+    start = env.state
+    first = env.step(3)
+    env.state = start
+    np.testing.assert_array_equal(env.step(3)[0], first[0])
+    wrong = (None, "state", (1, 2), jax.tree.map(lambda leaf: np.stack([leaf, leaf]), start))
+    for state in (*wrong, start._replace(step=np.float32(0))):
+        with pytest.raises(DsegymError, match=r"no state of the environment, which has the leaves int32\[7\]"):
+            env.state = state
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [({"num_envs": 0}, "a whole number from 1 on"), ({"render_mode": "rgb_array"}, "draw no pictures")],
+)
+def test_a_vector_environment_of_no_lanes_or_with_pictures_is_refused(more, reason):
+    with pytest.raises(DsegymError, match=reason):
+        gymnasium.make_vec(SIZING, **{"num_envs": 2, **INSTANCE, **more})
+
+
+@pytest.mark.parametrize("form", ["", ["parametric"], 3])
+def test_what_is_no_form_is_not_the_default(problem, form):
+    with pytest.raises(UnknownNameError, match="there are: parametric, sequential"):
+        problem.functional_env(form)
 
 
 # --- Episodes ---------------------------------------------------------------------------------------------------------

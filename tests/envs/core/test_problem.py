@@ -193,6 +193,15 @@ def test_an_unknown_name_is_answered_with_what_there_is(scenario, options, reaso
         dsegym.make_problem(scenario, **options)
 
 
+def test_an_option_of_the_id_or_a_path_that_is_none_is_one_sentence():
+    with pytest.raises(UnknownNameError, match="Unknown option 'scenario_id'"):
+        dsegym.make_problem(SIZING, scenario_id=TOY)
+    with pytest.raises(DsegymError, match=r"^Cannot import '\.\.'"):
+        dsegym.make_problem("..:toy/Staircase-v0")
+    with pytest.raises(DsegymError):
+        dsegym.make_problem(SIZING, workload="a\0b.csv")
+
+
 def test_a_package_that_cannot_be_imported_is_reported():
     with pytest.raises(DsegymError, match="Cannot import 'no_such_package'"):
         dsegym.make_problem("no_such_package:toy/Staircase-v0")
