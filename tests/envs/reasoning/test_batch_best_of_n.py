@@ -220,7 +220,7 @@ def test_a_users_log_is_an_instance_and_a_malformed_one_names_the_line(tmp_path)
     problem = dsegym.make_problem(ID, data=str(log), samples="2", questions="4")
     assert problem.reference.value > problem.bound.value
     log.write_text("\n".join(["problem,attempts,successes", *rows, "last,3,4"]), encoding="utf-8")
-    with pytest.raises(InvalidWorkloadError, match="line 42: successes is '4'; a whole number from 0 to 3"):
+    with pytest.raises(InvalidWorkloadError, match="line 42: successes = '4' is not a whole number from 0 to 3"):
         dsegym.make_problem(ID, data=str(log), samples="2", questions="4")
     with pytest.raises((UnknownNameError, InvalidWorkloadError)):
         dsegym.make_problem(ID, data=str(tmp_path / "missing.csv"), samples="2", questions="4")
