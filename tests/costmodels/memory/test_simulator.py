@@ -18,9 +18,9 @@ from dsegym.costmodels.memory import msa, simulator
 from dsegym.costmodels.memory.discrete import NONE, discretise
 from dsegym.costmodels.memory.heuristics import HEURISTICS, heuristic_plan, msa_like
 from dsegym.costmodels.memory.models import PROGRAMS
+from dsegym.costmodels.memory.picture import stays
 from dsegym.costmodels.memory.platforms import get_platform
 from dsegym.costmodels.memory.program import get_program, program_names
-from dsegym.costmodels.memory.picture import stays
 from dsegym.costmodels.memory.tracer import trace
 
 DROP, NO_COPY, COPY = oracle.DROP, oracle.NO_COPY, oracle.COPY
