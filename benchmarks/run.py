@@ -18,7 +18,7 @@ BENCHMARKS = (
     "policies",
     "reasoning",
 )
-ONLY_BY_NAME = ("soc_learning", "reasoning_learning")  # they train for minutes
+ONLY_BY_NAME = ("policies", "soc_learning", "reasoning_learning")  # they take many minutes
 
 
 def main() -> None:
