@@ -15,7 +15,6 @@ BENCHMARKS = (
     "memory",
     "allocation",
     "soc",
-    "policies",
     "reasoning",
 )
 ONLY_BY_NAME = ("policies", "soc_learning", "reasoning_learning")  # they take many minutes

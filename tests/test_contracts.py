@@ -45,7 +45,7 @@ def test_a_scenario_keeps_its_contract_in_every_form(name, options):
     check_scenario(name, [options])
 
 
-@pytest.mark.parametrize("name", [name for name in AGENTS if name != "gradient_descent"])
+@pytest.mark.parametrize("name", AGENTS)
 def test_an_agent_keeps_its_contract(name):
     check_agent(name, "dsegym/AcceleratorSizing-v0", workload="alexnet", area_budget="small")
 

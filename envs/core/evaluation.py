@@ -40,7 +40,8 @@ class Yardstick:
     """A value to hold results against.
 
     Attributes:
-        name: of the baseline (for a reference), or `optimum`, `bound` or `best known` (for a bound).
+        name: of the baseline (for a reference), or of a bound: `optimum`; `bound`, which is proven; `oracle`, what one
+            reaches that knows what is hidden, so that no policy does better but by luck; or `best known`.
         value: in the objective's unit.
         source: where it comes from: a command, a paper, a derivation.
         design: int32[n] that has this value, if there is one.

@@ -240,7 +240,7 @@ class Problem:
         return self.space.decode(design)
 
     def functional_env(self, form: str | None = None) -> FunctionalEnv:
-        """A fresh functional environment in the given form (the first of `forms` when left out).
+        """The functional environment in the given form (the first of `forms` when left out).
 
         Raises:
             UnknownNameError: there is no such form.

@@ -218,7 +218,7 @@ def make_functional(
     import jax.numpy as jnp
 
     problem = make_problem(scenario_id, **options)
-    return problem.functional_env(form), jax.tree.map(jnp.asarray, problem.as_searched.params)
+    return problem.functional_env(form), jax.tree.map(jnp.asarray, problem.params)
 
 
 def _stamp(value: str) -> tuple[str, int, int] | None:

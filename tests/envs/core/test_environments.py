@@ -125,6 +125,32 @@ def test_a_step_before_the_first_reset_is_refused(problem, env):
         env(problem).step(np.zeros(7, np.int32))
 
 
+@every_kind
+def test_the_functional_door_steps_as_gymnax_does_beyond_an_episodes_end(kind):
+    """Through `env.reset` and `env.step` alone: the transitions of the family, and where one ends, a new start."""
+    scenario, options = KINDS[kind]
+    env, params = dsegym.make_functional(scenario, **options)
+    reset, step = jax.jit(env.reset), jax.jit(env.step)
+    generator, ended = np.random.default_rng(0), 0
+    observation, state = reset(jax.random.key(0), params)
+    for time in range(3 * env.horizon):
+        space = env.action_space
+        action = generator.integers(0, space.nvec if hasattr(space, "nvec") else space.n)
+        key = jax.random.key(time + 1)
+        moved = env.advance(state, jax.numpy.asarray(action), params)
+        observation, following, reward, done, info = step(key, state, action, params)
+        np.testing.assert_allclose(info["final_observation"], env.observation(moved, params), rtol=1e-6)
+        assert float(reward) == pytest.approx(float(env.reward(state, moved, params)), rel=1e-5, abs=1e-6)
+        assert bool(done) == bool(env.over(moved, params))
+        if done:
+            ended += 1
+            assert float(info["objective"]) == pytest.approx(float(env.evaluation(moved, params).objective), rel=1e-6)
+            moved = env.start(key, params)
+        np.testing.assert_allclose(observation, env.observation(moved, params), rtol=1e-6)
+        state = following
+    assert ended >= 3
+
+
 def test_a_state_may_be_set_if_it_is_one(problem):
     env = FunctionalGymnasiumEnv(problem, "sequential")
     with pytest.raises(gymnasium.error.ResetNeeded):
