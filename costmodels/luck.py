@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from .arrays import Array
 
-__all__ = ["WIDTH", "normal", "numbered_uniform", "uniform", "unit_interval"]
+__all__ = ["WIDTH", "episode_key", "normal", "numbered_uniform", "uniform", "unit_interval"]
 
 WIDTH = 12**0.5  # of a uniform distribution with standard deviation 1
 _FACTORS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # odd, one for each word
@@ -60,3 +60,10 @@ def _finalise(x: jax.Array) -> jax.Array:
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
     return x ^ (x >> 16)
+
+
+def episode_key(seed: Array | int) -> jax.Array:
+    """The key of the episode of a seed, uint32[]: policies, bounds and scripts that name the same seed play the same
+    episode.
+    """
+    return jax.random.fold_in(jax.random.key(seed), 0)

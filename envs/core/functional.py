@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from ...costmodels.arrays import Array
+from ...costmodels.luck import episode_key
 from .evaluation import Evaluation
 from .features import Box, Feature, box_of, concatenated, slices_of
 
@@ -197,7 +198,7 @@ def rollout_cost(env: FunctionalEnv[Any, Any], seed: int = 0) -> Callable[[Array
     """
 
     def cost(design: Array, params: Any) -> Evaluation:
-        first = env.start(jax.random.fold_in(jax.random.key(seed), 0), params)
+        first = env.start(episode_key(seed), params)
         last = play(env, first, lambda state, index: design[index], params)
         return env.evaluation(last, params)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...costmodels.arrays import Array
 from ...costmodels.breakdown import Breakdown
+from ...costmodels.luck import episode_key
 from .evaluation import Evaluation, Objective, Sweep
 from .functional import FunctionalEnv, advanced, play
 from .one_shot import ONE_SHOT_FORMS
@@ -108,7 +109,7 @@ def _on_host(state: Any) -> Any:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _started(env: PolicyEnv[Any, Any], seed: Any, params: Any) -> Any:
-    return env.start(_episode_key(seed), params)
+    return env.start(episode_key(seed), params)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -122,14 +123,10 @@ def play_decisions(env: PolicyEnv[State, Params], decide: Callable[[State, Param
     """The final states, leaves [E], of the episodes of `params.seeds` under any policy `(state, params) -> action`."""
 
     def episode(seed: Array) -> Any:
-        first = env.start(_episode_key(seed), params)
+        first = env.start(episode_key(seed), params)
         return play(env, first, lambda state, index: decide(state, params), params)
 
     return jax.vmap(episode)(jnp.asarray(params.seeds))
-
-
-def _episode_key(seed: Any) -> Array:
-    return jax.random.fold_in(jax.random.key(seed), 0)
 
 
 def mean_over_episodes(values: Array) -> Array:
@@ -200,7 +197,7 @@ def policy_problem(
     objective: Objective,
     notes: Sequence[str],
     sweep: Sweep | None = None,
-    form: str = "decisions",
+    forms: Mapping[str, FunctionalEnv[Any, Any]] | None = None,
     batch_sizes: tuple[int, ...] = BATCH_SIZES,
     best: Callable[[Any], Any] | None = None,
     derived: Callable[[Any], Mapping[str, float]] = lambda metrics: {},
@@ -219,13 +216,14 @@ def policy_problem(
         objective: what is minimised.
         notes: what is synthetic or uncalibrated.
         sweep: the option that results are drawn against.
-        form: the name of the form of decisions.
+        forms: {name: environment} of the forms of decisions, the default first; `env` as `decisions` when left out.
         batch_sizes: what batches are padded to.
         best: `params -> metrics` of the bound, for the breakdown; None where the bound has no metrics.
         derived: `metrics -> {name with unit: figure}`, what the breakdown says beside the metrics.
         searched: further baselines, whose designs are found on the search's episodes, once, when asked.
     """
     name, source = reference
+    makers = {form: (lambda problem, each=each: each) for form, each in (forms or {"decisions": env}).items()}
     problem = Problem(
         instance=options,
         space=heuristics.space,
@@ -235,7 +233,7 @@ def policy_problem(
         held_out_params=held_out_params,
         reference_rule=costed(name, lambda problem: heuristics.design(name), source),
         bound_rule=bound,
-        forms={form: lambda problem: env, **ONE_SHOT_FORMS},
+        forms={**makers, **ONE_SHOT_FORMS},
         breakdown=lambda values: break_down(problem, values, best, derived),
         baselines={
             **heuristics.makers,

@@ -40,7 +40,7 @@ Termination: after the last sub-question.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
@@ -55,7 +55,6 @@ from ...costmodels.reasoning.plan.schedulers import MOST, SCHEDULES
 from ...costmodels.reasoning.scores import cost_of_pass, e3
 from ..core.evaluation import Objective, Sweep, Yardstick
 from ..core.features import Discrete, Feature
-from ..core.one_shot import ONE_SHOT_FORMS
 from ..core.options import Options, choice, number
 from ..core.policies import HELD_OUT, SEARCH, PolicyEnv, policy_problem, seeds_of
 from ..core.problem import Problem
@@ -296,7 +295,7 @@ def build(options: SubQuestionBudgetOptions) -> Problem:
             raise DsegymError(f"budget = {options.budget} leaves nothing to win {where}.")
         return Yardstick("bound", value, BOUND_SOURCES[utility])
 
-    problem = policy_problem(
+    return policy_problem(
         SubQuestionBudget(utility),
         options=options,
         heuristics=HEURISTICS,
@@ -317,12 +316,11 @@ def build(options: SubQuestionBudgetOptions) -> Problem:
             baselines=("constant", "linear", "cosine"),
         ),
         batch_sizes=BATCH_SIZES,
+        forms={
+            "decisions": SubQuestionBudget(utility, parts=PARTS),
+            "tokens": SubQuestionBudget(utility, most_tokens=int(budgets.max())),
+        },
     )
-    forms = {
-        "decisions": lambda problem: SubQuestionBudget(utility, parts=PARTS),
-        "tokens": lambda problem: SubQuestionBudget(utility, most_tokens=int(budgets.max())),
-    }
-    return replace(problem, forms={**forms, **ONE_SHOT_FORMS})
 
 
 def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:

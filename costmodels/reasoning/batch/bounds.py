@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ...arrays import Array
-from ...luck import uniform
+from ...luck import episode_key, uniform
 from . import game
 
 __all__ = ["oracle"]
@@ -17,7 +17,7 @@ __all__ = ["oracle"]
 @functools.partial(jax.jit, static_argnums=0)
 def _starts(rules: game.Rules, params: game.Params) -> game.State:
     """The first states of the batches of `params.seeds`, leaves [E, ...]."""
-    keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 0))(params.seeds)
+    keys = jax.vmap(episode_key)(params.seeds)
     return jax.vmap(lambda key: game.start(rules, key, params))(keys)
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
+from ...luck import episode_key
 from . import game
 
 __all__ = ["best_known_correctness", "oracle_correctness", "oracle_metrics"]
@@ -17,7 +18,7 @@ def _chosen(params: game.Params) -> Array:
     """int32[E, Q]: the questions of the batches of an instance's seeds."""
 
     def batch(seed: Array) -> Array:
-        return game.start(jax.random.fold_in(jax.random.key(seed), 0), params).chosen
+        return game.start(episode_key(seed), params).chosen
 
     return jax.vmap(batch)(jnp.asarray(params.seeds))
 

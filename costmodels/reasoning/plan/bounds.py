@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
+from ...luck import episode_key
 from . import bbam, plans
 from .game import Metrics, Params, least_tokens
 from .schedulers import MOST
@@ -30,7 +31,7 @@ class Drawn(NamedTuple):
 
 @jax.jit
 def _drawn(params: Params) -> Drawn:
-    keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 0))(params.seeds)
+    keys = jax.vmap(episode_key)(params.seeds)
     words = jax.vmap(lambda key: jax.random.bits(key, (), jnp.uint32))(keys)
     plan = jax.vmap(plans.draw, in_axes=(0, None))(words, params.world)
     return Drawn(plan, jnp.asarray(params.budgets_tokens)[plan.level], jax.vmap(plans.random_shares)(words, plan.count))

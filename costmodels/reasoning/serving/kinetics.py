@@ -43,7 +43,6 @@ __all__ = [
 ]
 
 BLOCK_TIMES_BUDGET = 16384  # tokens^2: the swept block sizes times budgets
-KV_BYTES = 2  # bytes of a number in bf16
 
 
 Number: TypeAlias = "Array | float"  # a number, or an array of them that broadcasts

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...arrays import Array
+from ...luck import episode_key
 from . import game, model
 
 __all__ = ["Allocation", "Hidden", "best_allocation", "hidden_values", "oracle_allocation", "oracle_metrics"]
@@ -30,7 +31,7 @@ class Hidden(NamedTuple):
 
 @jax.jit
 def _hidden(params: game.Params) -> Hidden:
-    keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 0))(params.seeds)
+    keys = jax.vmap(episode_key)(params.seeds)
     states = jax.vmap(game.start, in_axes=(0, None))(keys, params)
     seeds, places = states.seed[:, None], jnp.arange(game.MOST_QUERIES)
     return Hidden(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
+from ...luck import episode_key
 from . import game, policies
 
 __all__ = ["KEEPS", "Oracle", "oracle"]
@@ -35,7 +36,7 @@ def _searches(rules: game.Rules, params: game.Params) -> tuple[Array, game.Metri
     """Failures and metrics, leaves float32[KEEPS, E]."""
 
     def search(keep: Array, seed: Array) -> tuple[Array, game.Metrics]:
-        state = game.start(rules, jax.random.fold_in(jax.random.key(seed), 0), params)
+        state = game.start(rules, episode_key(seed), params)
 
         def step(state: game.State, _: None) -> tuple[game.State, None]:
             return game.advance(rules, state, _decide(state, keep), params), None

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
+from ...luck import episode_key
 from . import game
 
 __all__ = ["coverage", "least_failure", "oracle_metrics"]
@@ -19,7 +20,7 @@ def _right(samples: int, params: game.Params) -> Array:
     """bool[E, S], whether the samples of each problem are right."""
 
     def problem(seed: Array) -> Array:
-        return game.start(samples, jax.random.fold_in(jax.random.key(seed), 0), params).right
+        return game.start(samples, episode_key(seed), params).right
 
     return jax.vmap(problem)(jnp.asarray(params.seeds))
 
