@@ -21,7 +21,6 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import math
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -47,7 +46,6 @@ class Solution:
     schedule: Schedule  # int64[N] arrays
     bound_us: int  # no schedule has a smaller makespan
     optimal: bool  # whether the schedule's makespan is the bound
-    wall_s: float
 
 
 def is_available() -> bool:
@@ -83,12 +81,11 @@ def solve(
         from ortools.sat.python import cp_model
     except ImportError:
         raise DsegymError("The exact scheduler needs OR-Tools: python -m pip install ortools.") from None
-    begin = time.perf_counter()
     known = run_heuristic("heft", instance) if hint is None else hint
     check_schedule(instance, known)
     bound = makespan_bound(instance)
     if known.makespan_us == bound:
-        return Solution(known, bound, True, time.perf_counter() - begin)
+        return Solution(known, bound, True)
     model = _Model(instance, known, bound, cp_model.CpModel())
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = time_limit_s
@@ -105,7 +102,7 @@ def solve(
         known = found if found.makespan_us < known.makespan_us else known
     if math.isfinite(solver.best_objective_bound):
         bound = max(bound, math.ceil(solver.best_objective_bound - 1e-6))
-    return Solution(known, bound, known.makespan_us == bound, time.perf_counter() - begin)
+    return Solution(known, bound, known.makespan_us == bound)
 
 
 class _Costs(NamedTuple):

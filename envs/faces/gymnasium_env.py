@@ -61,7 +61,7 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
         self._words: Any = None  # the state, packed
         self._first: Any = None  # the state after `reset`; with the actions since, what a picture needs
         self._actions: list[np.ndarray] = []
-        self._lane = _compiled_lane(problem, form)
+        self._lane = _compiled_lane(problem, next(iter(problem.forms)) if form is None else form)
 
     @property
     def state(self) -> Any:
@@ -227,7 +227,7 @@ class FunctionalVectorEnv(VectorEnv):
         self._recorder = recorder
         self.step_s = 0.0  # s spent in `step`, recording left out
         self._lanes: Any = None
-        self._reset, self._step = _compiled_lanes(problem, form)
+        self._reset, self._step = _compiled_lanes(problem, next(iter(problem.forms)) if form is None else form)
 
     def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None):
         """Starts an episode in every lane. A seed stands for itself and those that follow it, one a lane; in a list,
