@@ -3,7 +3,7 @@
 ifdef PYTHON
 VERSION := $(shell ( $(PYTHON) -c 'import sys; sys.version_info < (3, 11) or print("%d.%d" % sys.version_info[:2])' ) 2>/dev/null)
 ifneq ($(words $(VERSION))$(filter 3.%,$(VERSION)),1$(VERSION))
-$(error PYTHON=$(PYTHON) is no Python 3.11 or newer that runs; name one, or its path, such as ~/.pyenv/versions/3.13.0/bin/python)
+$(error PYTHON=$(PYTHON) is no Python 3.11 or newer that runs; name one, or its path)
 endif
 VENV := .venv-$(VERSION)
 else
