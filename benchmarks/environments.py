@@ -9,7 +9,7 @@ from timing import median_seconds, paired_seconds, report
 
 import dsegym
 from dsegym.envs.core.stepping import lane_keys, reset_lanes, step_lanes
-from dsegym.envs.faces.gymnasium_env import FunctionalVectorEnv
+from dsegym.envs.faces.vector_env import FunctionalVectorEnv
 
 SCENARIO = "dsegym/AcceleratorSizing-v0"
 LANES, STEPS, SINGLE_STEPS = 1024, 64, 1000

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ...costmodels.errors import InvalidOptionError, UnknownNameError
+from ...costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError, UnknownOptionError
 
 __all__ = ["Option", "Options", "choice", "custom", "file_or_name", "number", "options_of", "parse", "texts", "whole"]
 
@@ -233,17 +233,20 @@ def parse(kind: type[_OptionsType], given: Mapping[str, object], scenario_id: st
     """The options of a user's values; what is not given takes its default.
 
     Raises:
-        UnknownNameError: an option that does not exist, or a name that is none of an option's.
+        UnknownOptionError: an option that does not exist.
+        UnknownNameError: a name that is none of an option's.
         InvalidOptionError: a value of the wrong type or out of range; says what is allowed.
     """
     declared = options_of(kind)
     for name in given:
         if name not in declared:
-            raise UnknownNameError("option", name, declared)
+            raise UnknownOptionError(name, declared)
     values = {}
     for name, value in given.items():
         try:
             values[name] = declared[name].parse(value)
+        except DsegymError:
+            raise
         except (ValueError, TypeError, OverflowError):
             raise _refusal(name, value, declared[name]) from None
     return kind(**values, scenario_id=scenario_id)

@@ -12,13 +12,14 @@ import numpy as np
 
 from ...costmodels import wide
 from ...costmodels.breakdown import Breakdown
+from ...costmodels.diagram import Diagram, index_bars
 from ...costmodels.errors import DsegymError, UnknownNameError
 from .evaluation import Evaluation, Objective, Sweep, Yardstick
+from .forks import refuse_after_fork
 from .options import Options, texts
 from .spaces import DesignSpace
 
 if TYPE_CHECKING:
-    from ...costmodels.diagram import Diagram
     from .functional import FunctionalEnv
 
 __all__ = ["ENUMERABLE", "Problem", "YardstickRule", "costed", "enumerated", "evaluate_batch", "given"]
@@ -180,6 +181,7 @@ class Problem:
 
     def _evaluate_with(self, params: Any, designs: object) -> Evaluation:
         checked = self.space.check(designs)
+        refuse_after_fork()
         largest = self._sizes[-1]
         starts = range(0, max(len(checked), 1), largest)
         parts = [self._evaluate_padded(params, checked[start : start + largest]) for start in starts]
@@ -238,6 +240,27 @@ class Problem:
     def decode(self, design: object) -> dict[str, int | float | str]:
         """{name: value} of one design, int[n]."""
         return self.space.decode(design)
+
+    def picture(self, design: np.ndarray) -> Diagram:
+        """One design, int32[n], as a picture for a person: the family's `diagram`, or a bar for each parameter."""
+        if self.diagram is not None:
+            return self.diagram(design)
+        chosen = zip(self.space.parameters, design.tolist(), strict=True)
+        rows = [(p.name, p.text(p.values[i]), i / max(len(p.values) - 1, 1)) for p, i in chosen]
+        return index_bars(f"{self.scenario}: {self.name}", rows)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled by scenario and options, and made again from them where it is loaded."""
+        from .scenarios import remake_problem, scenario_location
+
+        return remake_problem, (self.scenario, scenario_location(self.scenario), dict(self.options))
+
+    def __deepcopy__(self, memo: object) -> Problem:
+        """Itself: nothing about it changes."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"<Problem {self.scenario}: {self.name}>"
 
     def functional_env(self, form: str | None = None) -> FunctionalEnv:
         """The functional environment in the given form (the first of `forms` when left out).

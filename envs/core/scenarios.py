@@ -9,13 +9,17 @@ import functools
 import importlib
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-import gymnasium
+from gymnasium.envs import registration
+from gymnasium.error import Error as GymnasiumError
 
 from ...costmodels.errors import DsegymError, UnknownNameError
+from .forks import refuse_after_fork
 from .options import Option, Options, options_of, parse, texts
 
 if TYPE_CHECKING:
@@ -29,10 +33,14 @@ __all__ = [
     "make_functional",
     "make_problem",
     "register",
+    "remake_problem",
     "scenario_ids",
+    "scenario_location",
     "scenario_module",
     "unregister",
 ]
+
+ENTRY_POINT_GROUP = "dsegym.scenarios"
 
 # Environment id: where its `Scenario` is.
 BUILT_IN: Mapping[str, str] = {
@@ -116,11 +124,13 @@ def register(scenario_id: str, location: str) -> None:
         scenario_id: `namespace/Name-v0`.
         location: `package.module:NAME` of a `Scenario`; loaded on first use.
     """
-    gymnasium.register(
+    # A spec that travels to another process tells where a third party's scenario is.
+    own = {} if scenario_id in BUILT_IN else {"location": location}
+    registration.register(
         id=scenario_id,
         entry_point="dsegym.envs.faces.gymnasium_env:make_env",
-        vector_entry_point="dsegym.envs.faces.gymnasium_env:make_vector_env",
-        kwargs={"scenario": scenario_id},
+        vector_entry_point="dsegym.envs.faces.vector_env:make_vector_env",
+        kwargs={"scenario": scenario_id, **own},
         additional_wrappers=(),
     )
     _LOCATIONS[scenario_id] = location
@@ -128,7 +138,7 @@ def register(scenario_id: str, location: str) -> None:
 
 def unregister(scenario_id: str) -> None:
     """Takes a registered scenario back, and what was made of it; nothing happens where there is none."""
-    gymnasium.registry.pop(scenario_id, None)
+    registration.registry.pop(scenario_id, None)
     _LOCATIONS.pop(scenario_id, None)
     _build.cache_clear()
 
@@ -136,13 +146,19 @@ def unregister(scenario_id: str) -> None:
 _LOCATIONS: dict[str, str] = {}
 
 
-def register_built_in() -> None:
-    """Registers the package's own scenarios; called once by `import dsegym`."""
-    for scenario_id, location in BUILT_IN.items():
-        if scenario_id in gymnasium.registry:  # imported a second time under another name, as test runners may
+def register_installed() -> None:
+    """Registers the package's own scenarios, and those that installed packages name as entry points of the group
+    `dsegym.scenarios`, `"toy/Sizes-v0" = "toy.sizes:SCENARIO"` say; called once by `import dsegym`.
+    """
+    others = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
+    for scenario_id, location in {**others, **BUILT_IN}.items():
+        if scenario_id in registration.registry:  # imported a second time under another name, as test runners may
             _LOCATIONS[scenario_id] = location
         else:
-            register(scenario_id, location)
+            try:
+                register(scenario_id, location)
+            except GymnasiumError as error:  # another package's fault keeps no one from the rest
+                warnings.warn(f"The scenario '{scenario_id}' of '{location}' is left out: {error}", stacklevel=2)
 
 
 def scenario_ids() -> tuple[str, ...]:
@@ -179,6 +195,24 @@ def scenario_module(scenario_id: str) -> str:
     return _LOCATIONS[scenario_id.rpartition(":")[2]].partition(":")[0]
 
 
+def scenario_location(scenario_id: str) -> str:
+    """`package.module:NAME` of a scenario's `Scenario`.
+
+    Raises:
+        UnknownNameError: there is no such scenario.
+    """
+    if scenario_id not in _LOCATIONS:
+        raise UnknownNameError("scenario", scenario_id, scenario_ids())
+    return _LOCATIONS[scenario_id]
+
+
+def remake_problem(scenario_id: str, location: str, options: Mapping[str, object]) -> Problem:
+    """`make_problem` in a process that may not know the scenario yet, such as a worker's."""
+    if scenario_id not in _LOCATIONS:
+        register(scenario_id, location)
+    return make_problem(scenario_id, **options)
+
+
 def make_problem(scenario_id: str, /, **options: object) -> Problem:
     """An instance of a scenario.
 
@@ -191,6 +225,7 @@ def make_problem(scenario_id: str, /, **options: object) -> Problem:
         UnknownNameError: an unknown scenario, option or name; lists what exists.
         InvalidOptionError: a value of the wrong type or out of range; says what is allowed.
     """
+    refuse_after_fork()
     scenario, name = load_scenario(scenario_id), scenario_id.rpartition(":")[2]
     typed = parse(scenario.options_type, options, name)
     return _build(name, typed, tuple(_stamp(value) for value in texts(typed).values()))

@@ -16,8 +16,9 @@ from dsegym.costmodels.errors import DsegymError, UnknownNameError
 from dsegym.envs.accelerator.sizing import SPACE
 from dsegym.envs.core.functional import rollout_cost
 from dsegym.envs.core.one_shot import SequentialEnv
-from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
+from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
 from dsegym.envs.faces.stable_baselines3_env import StableBaselines3Env
+from dsegym.envs.faces.vector_env import FunctionalVectorEnv
 
 SIZING, TOY, SHOP = "dsegym/AcceleratorSizing-v0", "toy/Staircase-v0", "toy/Shop-v0"
 FORMS = ("parametric", "sequential")
@@ -168,9 +169,15 @@ def test_a_state_may_be_set_if_it_is_one(problem):
 
 @pytest.mark.parametrize(
     ("more", "reason"),
-    [({"num_envs": 0}, "a whole number from 1 on"), ({"render_mode": "rgb_array"}, "draw no pictures")],
+    [
+        ({"num_envs": 0}, "num_envs = 0 is not allowed; allowed: a whole number from 1 on"),
+        ({"max_episode_steps": 0}, "max_episode_steps = 0 is not allowed; allowed: a whole number from 1 on"),
+        ({"render_mode": "ansi"}, "Unknown render mode 'ansi'; there are: rgb_array"),
+        ({"autoreset_mode": "SomeStep"}, "Unknown autoreset mode 'SomeStep'; .* Did you mean 'SameStep'"),
+        ({"frameskip": 4}, "Unknown option 'frameskip'"),
+    ],
 )
-def test_a_vector_environment_of_no_lanes_or_with_pictures_is_refused(more, reason):
+def test_what_no_vector_environment_has_is_refused(more, reason):
     with pytest.raises(DsegymError, match=reason):
         gymnasium.make_vec(SIZING, **{"num_envs": 2, **INSTANCE, **more})
 
@@ -332,7 +339,7 @@ def test_the_stable_baselines3_face_hands_each_lane_its_own(shop):
 def test_a_form_that_names_nothing_tells_nothing():
     env = make_vec("sequential", 2)
     env.reset(seed=0)
-    assert set(env.step(np.zeros(2, int))[-1]) == {"action_mask"}
+    assert set(env.step(np.zeros(2, int))[-1]) == {"action_mask", "_action_mask"}
 
 
 # --- Agreement with the problem ---------------------------------------------------------------------------------------
@@ -489,9 +496,10 @@ def test_the_stable_baselines3_face_answers_for_the_lanes_asked_for(problem):
         env.env_method("no_such_method")
 
 
-def test_a_form_without_masks_has_no_method_for_them(problem):
+def test_where_every_action_is_legal_info_has_no_mask_and_the_method_says_so(problem):
     env = StableBaselines3Env(FunctionalVectorEnv(problem, 2, "parametric"))
     env.reset()
-    with pytest.raises(AttributeError, match="action_masks"):
-        env.env_method("action_masks")
+    for masks in (*env.env_method("action_masks"), make("parametric").unwrapped.action_masks()):
+        assert masks.all()
+        assert masks.shape == (problem.space.cardinalities.sum(),)
     assert make("parametric").reset(seed=0)[1] == {}

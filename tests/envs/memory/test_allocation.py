@@ -12,7 +12,8 @@ from dsegym.costmodels.allocation.generator import generate
 from dsegym.costmodels.allocation.instance import AllocationInstance
 from dsegym.costmodels.errors import InvalidOptionError, InvalidWorkloadError, UnknownNameError
 from dsegym.envs.core.functional import rollout_cost
-from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
+from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
+from dsegym.envs.faces.vector_env import FunctionalVectorEnv
 from dsegym.envs.memory.allocation import GENERATED, SCENARIO, MemoryAllocation
 
 ALLOCATION = "dsegym/MemoryAllocation-v0"

@@ -19,7 +19,8 @@ from dsegym.costmodels.memory.discrete import GRANULES
 from dsegym.costmodels.memory.instance import discrete_program, parse_capacity
 from dsegym.costmodels.memory.program import get_program, program_names, save_program
 from dsegym.envs.core.functional import rollout_cost
-from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
+from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
+from dsegym.envs.faces.vector_env import FunctionalVectorEnv
 from dsegym.envs.memory import mapping
 from dsegym.envs.memory.mapping import SCENARIO, TIERS
 

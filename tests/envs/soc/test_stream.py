@@ -13,7 +13,8 @@ from dsegym.costmodels.errors import DsegymError, InvalidOptionError, UnknownNam
 from dsegym.costmodels.soc import rules, simulator
 from dsegym.costmodels.soc.library import MIXES, get_instance
 from dsegym.costmodels.soc.stream_game import POOL, TRACES
-from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
+from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
+from dsegym.envs.faces.vector_env import FunctionalVectorEnv
 from dsegym.envs.soc.stream import SCENARIO
 from dsegym.testing import check_scenario
 
