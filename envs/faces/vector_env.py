@@ -36,8 +36,8 @@ class FunctionalVectorEnv(VectorEnv):
     caller's own, rewards float64, and info has for every name the mask `_name` of the lanes that it speaks of.
 
     Info of every step: `action_mask` of what comes next, if there is one, and what the form's `step_info` names. Of
-    finished episodes `design`, `objective` and `feasible`: with same-step autoreset within `final_info`, beside
-    `final_obs`; all dense, [num_envs, ...], meaningful where the mask holds.
+    finished episodes `design`, `objective` and `feasible`. With same-step autoreset, what is told of an episode's last
+    step stands within `final_info`, beside `final_obs`. All is dense, [num_envs, ...], meaningful where the mask holds.
 
     Args:
         problem: the instance.
@@ -161,10 +161,13 @@ class FunctionalVectorEnv(VectorEnv):
         if same_step:
             self._steps[ended] = 0
         info = self._with_mask({})
-        for name, values in step.step_info.items():
-            info |= {name: np.array(values), f"_{name}": ~restarted}
+        told = {name: np.array(values) for name, values in step.step_info.items()}
+        going = ~ended if same_step else ~restarted
+        info |= told | {f"_{name}": going.copy() for name in told}
         if ended.any():
             final = self._final(step, terminal)
+            if same_step:
+                final |= told | {f"_{name}": ended.copy() for name in told}
             outcome = {"final_obs": _copied(step.final_observation), "final_info": final} if same_step else final
             masks = dict.fromkeys(outcome, ended) if same_step else {}
             info |= outcome | {f"_{name}": mask.copy() for name, mask in masks.items()}
