@@ -138,7 +138,7 @@ class _Lane(NamedTuple):
 @functools.lru_cache(maxsize=64)
 def _compiled_lane(problem: Problem, form: str | None) -> _Lane:
     """Shared by all environments of an instance."""
-    env, params = problem.functional_env(form), functools.partial(_literals, _to_numpy(problem.params))
+    env, params = problem.functional_env(form), functools.partial(_literals, _to_numpy(problem.env_params(form)))
 
     def start(key: Any) -> Any:
         (key, state), observation, mask = reset_lane(env, key, params())
@@ -181,7 +181,7 @@ def _compiled_lane(problem: Problem, form: str | None) -> _Lane:
 @functools.lru_cache(maxsize=64)
 def _compiled_lanes(problem: Problem, form: str | None):
     """The jitted reset and step of a vector environment, shared by all of an instance's."""
-    env, params = problem.functional_env(form), functools.partial(_literals, _to_numpy(problem.params))
+    env, params = problem.functional_env(form), functools.partial(_literals, _to_numpy(problem.env_params(form)))
     return jax.jit(lambda keys: reset_lanes(env, keys, params())), jax.jit(
         lambda lanes, actions: step_lanes(env, lanes, actions, params())
     )
