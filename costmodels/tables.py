@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import functools
 import importlib.resources
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TypeVar
 
 from .errors import InvalidWorkloadError
 
-__all__ = ["UserTable", "package_path", "package_rows", "read_user_table", "whole_number"]
+__all__ = ["UserTable", "package_path", "package_rows", "plain_number", "read_user_table", "whole_number"]
 
 Row = TypeVar("Row")
 
@@ -104,6 +105,23 @@ def read_user_table(
     return UserTable(path, comments, tuple(header), tuple(body[1:]))
 
 
+def plain_number(given: object) -> float:
+    """The number that a user gives as itself or as its text, in the digits that everyone reads.
+
+    Raises:
+        ValueError: it is none, or only Python takes it for one: `1_0`, digits of other scripts, a truth value.
+    """
+    if isinstance(given, bool) or not isinstance(given, str | numbers.Real):
+        raise ValueError(f"{given!r} is no number")
+    if isinstance(given, str) and not _is_plain(given):
+        raise ValueError(f"'{given}' is no number")
+    return float(given)
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and "_" not in text
+
+
 def whole_number(text: str, column: str, least: int, most: int) -> int:
     """A cell's whole number.
 
@@ -111,7 +129,7 @@ def whole_number(text: str, column: str, least: int, most: int) -> int:
         ValueError: it is none, or out of range; names the column, the text and what is allowed.
     """
     try:
-        value = int(text)
+        value = int(text) if _is_plain(text) else least - 1
     except ValueError:
         value = least - 1
     if not least <= value <= most:

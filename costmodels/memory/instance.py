@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import numbers
 import re
 from dataclasses import dataclass
 
 from ..errors import DsegymError
+from ..tables import plain_number
 from .discrete import DiscreteProgram, discretise
 from .platforms import Platform, get_platform
 from .program import Program, get_program
@@ -16,7 +16,7 @@ __all__ = ["MAX_ACCESSES", "Capacity", "discrete_program", "parse_capacity"]
 
 MAX_ACCESSES = 20_000
 _UNITS = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10, "B": 1}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB)")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(B|KiB|MiB|GiB)")
 _PLATFORM = "platform"
 
 
@@ -56,14 +56,12 @@ def parse_capacity(given: object) -> Capacity:
     """
     if isinstance(given, Capacity):
         return given
-    if isinstance(given, bool) or not isinstance(given, str | numbers.Real):
-        raise ValueError
     if given == _PLATFORM:
         return Capacity()
     size = _SIZE.fullmatch(str(given))
     if size:
         return Capacity(size_bytes=int(float(size[1]) * _UNITS[size[2]]))
-    share = float(given)
+    share = plain_number(given)
     if not 0.0 < share < math.inf:
         raise ValueError
     return Capacity(peak_share=share)

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InvalidWorkloadError, UnknownNameError
-from ..tables import package_rows, read_user_table, whole_number
+from ..tables import package_rows, plain_number, read_user_table, whole_number
 from .splits import split_indices
 
 __all__ = [
@@ -395,7 +395,7 @@ def _wrong_header(header: Sequence[str]) -> str:
 
 def _positive(text: str, column: str) -> float:
     try:
-        value = float(text)
+        value = plain_number(text)
     except ValueError:
         value = math.nan
     if not 0 < value <= 1e9:

@@ -51,7 +51,6 @@ __all__ = [
     "SUFFIXES",
     "load_flexible_job_shop",
     "load_graph_file",
-    "load_workflow",
     "write_graph_file",
 ]
 
@@ -87,7 +86,7 @@ def load_graph_file(path: str | Path) -> tuple[TaskGraph, Platform]:
         raise DsegymError(f"The graph file {path} ends in '{suffix}'; allowed are {', '.join(SUFFIXES)}.")
     data = _json(path)
     if isinstance(data, dict) and "workflow" in data:
-        return _workflow(path, data, WORKFLOW_SPEEDS, WORKFLOW_BYTES_PER_S)
+        return _workflow(path, data)
     return _graph_of_json(path, data)
 
 
@@ -213,35 +212,13 @@ def _add_pair(path: Path, where: str, choice: dict[int, int], machine: int, dura
 # ----- workflows -----
 
 
-def load_workflow(
-    path: str | Path,
-    speeds: Sequence[float] = WORKFLOW_SPEEDS,
-    bytes_per_s: float = WORKFLOW_BYTES_PER_S,
-) -> tuple[TaskGraph, Platform]:
+def _workflow(path: Path, data: object) -> tuple[TaskGraph, Platform]:
     """A recorded workflow in WfFormat: its tasks with their run times and the files that they exchange.
 
     The recorded run time, rounded up to whole us, is that of an element of speed 1. The volume of an edge is the bytes
     of all files that the parent writes and the child reads. Recordings longer than 32 bits of us count their times in
     a coarser unit, a power of ten of us, which the graph's `source` states.
-
-    Args:
-        path: of the file.
-        speeds: of the elements, each a cluster of its own; synthetic, as is
-        bytes_per_s: of the link between any two of them, 1e6 or more; rounded down to whole bytes per us.
-
-    Raises:
-        InvalidWorkloadError: a file that cannot be read; the message names the file and the member.
-        DsegymError: a speed or a bandwidth out of range.
     """
-    path = Path(path)
-    if not 1 <= len(speeds) <= MOST_ELEMENTS or not all(0 < speed < math.inf for speed in speeds):
-        raise DsegymError(f"The speeds are {tuple(speeds)}; allowed are 1 to {MOST_ELEMENTS} positive numbers.")
-    if not 1e6 <= bytes_per_s <= 1e15:
-        raise DsegymError(f"The bandwidth is {bytes_per_s:g} bytes/s; allowed are 1e6 to 1e15.")
-    return _workflow(path, _json(path), speeds, bytes_per_s)
-
-
-def _workflow(path: Path, data: object, speeds: Sequence[float], bytes_per_s: float) -> tuple[TaskGraph, Platform]:
     reader = _Reader(path)
     version = reader.member(data, "", "schemaVersion", str)
     if version not in WORKFLOW_VERSIONS:
@@ -284,19 +261,19 @@ def _workflow(path: Path, data: object, speeds: Sequence[float], bytes_per_s: fl
         if volume > MOST_VOLUME:
             _fail(path, f"{where}[{s}]: {volume:,} bytes for '{names[t]}'; at most {MOST_VOLUME:,} are supported")
         edges.append((s, t, volume))
-    unit = _unit_us(seconds.values(), [volume for _, _, volume in edges], speeds, bytes_per_s)
-    bandwidth = int(Fraction(bytes_per_s) * unit / 1_000_000)
-    clusters = [f"M{m}" for m in range(len(speeds))]
+    unit = _unit_us(seconds.values(), [volume for _, _, volume in edges])
+    bandwidth = int(Fraction(WORKFLOW_BYTES_PER_S) * unit / 1_000_000)
+    clusters = [f"M{m}" for m in range(len(WORKFLOW_SPEEDS))]
     run_times = {
         name: {
             cluster: math.ceil(seconds[name] * 1_000_000 / unit / Fraction(speed))
-            for cluster, speed in zip(clusters, speeds, strict=True)
+            for cluster, speed in zip(clusters, WORKFLOW_SPEEDS, strict=True)
         }
         for name in names
     }
     source = f"workflow recording, {path.name}; 1 us of the model is {unit:,} us of the recording"
     graph = _checked(path, lambda: task_graph(path.stem, [Task(name, name) for name in names], edges, source))
-    text = "synthetic: elements of relative speeds " + ", ".join(f"{speed:g}" for speed in speeds)
+    text = "synthetic: elements of relative speeds " + ", ".join(f"{speed:g}" for speed in WORKFLOW_SPEEDS)
     platform = Platform(
         path.stem,
         tuple(Cluster(cluster, 1) for cluster in clusters),
@@ -307,10 +284,10 @@ def _workflow(path: Path, data: object, speeds: Sequence[float], bytes_per_s: fl
     return graph, platform
 
 
-def _unit_us(seconds: Collection[Fraction], volumes: Sequence[int], speeds: Sequence[float], bytes_per_s: float) -> int:
+def _unit_us(seconds: Collection[Fraction], volumes: Sequence[int]) -> int:
     """The finest power of ten of us in which the longest conceivable schedule fits 32 bits."""
     count = len(volumes) + len(seconds)
-    longest = sum(seconds) / Fraction(min(speeds)) + Fraction(sum(volumes)) / Fraction(bytes_per_s)
+    longest = sum(seconds) / Fraction(min(WORKFLOW_SPEEDS)) + Fraction(sum(volumes)) / Fraction(WORKFLOW_BYTES_PER_S)
     unit = 1
     while longest * 1_000_000 / unit * 2 + count > MAX_TOTAL_US:
         unit *= 10

@@ -21,6 +21,7 @@ __all__ = [
     "Arrays",
     "Placement",
     "arrays",
+    "at",
     "effective_order",
     "energy_j",
     "place_earliest",
@@ -129,14 +130,14 @@ def effective_order(arrays: Arrays, ranks: Array) -> jax.Array:
     return jnp.sort(effective * count + jnp.arange(count)) % count  # one array to sort: twice as fast as argsort
 
 
-def _at(array: Array, *index: Array | int) -> jax.Array:
+def at(array: Array, *index: Array | int | slice) -> jax.Array:
     """`array[index]` for indices that are surely in range: XLA leaves the checks out."""
     return jnp.asarray(array).at[index].get(mode="promise_in_bounds")
 
 
 def _communication(arrays: Arrays, task: Array, kinds: Array) -> jax.Array:
     """int32[K, ...], us, from each predecessor of the task over a kind of link, int32[K, ...]."""
-    times = _at(arrays.communication, task)
+    times = at(arrays.communication, task)
     times = times.reshape(times.shape[0], times.shape[1], *(1,) * (kinds.ndim - 1))
     result = times[:, 0]
     for kind in range(1, times.shape[1]):
@@ -153,18 +154,18 @@ def place_given(arrays: Arrays, run_time: Array, placement: Placement, task: Arr
 
 def _finish_on(arrays: Arrays, run_time: Array, placement: Placement, task: Array, element: Array) -> Placement:
     """As `place_given`, where `placement.element` holds the task's element already."""
-    predecessors = _at(arrays.predecessor, task)
-    of_predecessors = _at(placement.element, predecessors)
+    predecessors = at(arrays.predecessor, task)
+    of_predecessors = at(placement.element, predecessors)
     if arrays.communication.shape[2] == 2:
         kinds = (of_predecessors != element).astype(jnp.int32)  # no need to look it up
     else:
-        kinds = _at(arrays.link, of_predecessors, element)
-    ready = jnp.max(_at(placement.finish, predecessors) + _communication(arrays, task, kinds))
+        kinds = at(arrays.link, of_predecessors, element)
+    ready = jnp.max(at(placement.finish, predecessors) + _communication(arrays, task, kinds))
     if len(placement.available) > _MANY:
-        available = _at(placement.available, element)
+        available = at(placement.available, element)
     else:
         available = jnp.max(jnp.where(jnp.arange(len(placement.available)) == element, placement.available, 0))
-    finish = jnp.maximum(ready, available) + _at(run_time, task, element)
+    finish = jnp.maximum(ready, available) + at(run_time, task, element)
     return placement._replace(
         finish=placement.finish.at[task].set(finish, mode="promise_in_bounds"),
         available=_occupied(placement.available, element, finish),
@@ -180,14 +181,14 @@ def _occupied(available: jax.Array, element: Array, finish: Array) -> jax.Array:
 
 def finish_times(arrays: Arrays, run_time: Array, placement: Placement, task: Array) -> jax.Array:
     """int32[P], us, when the task would finish on each element; at least `NEVER` where it cannot run."""
-    predecessors = _at(arrays.predecessor, task)
-    of_predecessors = _at(placement.element, predecessors)
+    predecessors = at(arrays.predecessor, task)
+    of_predecessors = at(placement.element, predecessors)
     if arrays.communication.shape[2] == 2:
         kinds = (of_predecessors[:, None] != jnp.arange(len(placement.available))).astype(jnp.int32)
     else:
-        kinds = _at(arrays.link, of_predecessors)
-    arrival = _at(placement.finish, predecessors)[:, None] + _communication(arrays, task, kinds)
-    return jnp.maximum(jnp.max(arrival, axis=0), placement.available) + _at(run_time, task)
+        kinds = at(arrays.link, of_predecessors)
+    arrival = at(placement.finish, predecessors)[:, None] + _communication(arrays, task, kinds)
+    return jnp.maximum(jnp.max(arrival, axis=0), placement.available) + at(run_time, task)
 
 
 def place_earliest(arrays: Arrays, run_time: Array, placement: Placement, task: Array) -> Placement:
@@ -206,7 +207,7 @@ def place_earliest(arrays: Arrays, run_time: Array, placement: Placement, task: 
 def schedule(arrays: Arrays, run_time: Array, order: Array, elements: Array) -> Placement:
     """Places the tasks in an order that respects the precedences, int32[N], each on its element, int32[N]."""
     first = start(arrays)._replace(element=jnp.append(elements, 0).astype(jnp.int32))
-    return _scan(lambda state, task: _finish_on(arrays, run_time, state, task, _at(elements, task)), first, order)
+    return _scan(lambda state, task: _finish_on(arrays, run_time, state, task, at(elements, task)), first, order)
 
 
 def schedule_earliest(arrays: Arrays, run_time: Array, order: Array) -> Placement:
@@ -226,7 +227,7 @@ def residency_us(arrays: Arrays, start_us: Array, finish_us: Array, element: Arr
         start_us, finish_us, element: int32[N], of each task.
     """
     clusters, _, counts = arrays.power.shape
-    mine = _at(arrays.cluster, element)[:, None] == jnp.arange(clusters)
+    mine = at(arrays.cluster, element)[:, None] == jnp.arange(clusters)
     times = jnp.concatenate([start_us, finish_us])
     changes = jnp.concatenate([mine, -mine.astype(jnp.int32)])
     by_time = jnp.argsort(times)

@@ -265,11 +265,11 @@ def _bounds(options: SizingOptions, progress: Callable[[int, int], None]) -> Seq
 
 
 SCENARIO = Scenario(
-    summary="Size a systolic-array accelerator (array, buffers, DRAM, dataflow) for a network under an area budget.",
-    options_type=SizingOptions,
-    build=build,
-    core=_core,
-    facts=_facts,
-    bounds=_bounds,
-    stored_bounds=f"costmodels/{OPTIMA}",
+    "Size a systolic-array accelerator (array, buffers, DRAM, dataflow) for a network under an area budget.",
+    SizingOptions,
+    build,
+    _core,
+    _facts,
+    _bounds,
+    f"costmodels/{OPTIMA}",
 )

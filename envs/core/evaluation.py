@@ -61,7 +61,7 @@ class Sweep:
         option: of the scenario; designs keep their meaning when it changes.
         values: of the option, ascending numbers.
         x_label, y_label: the axes' names with units.
-        to_y: the objective's value as it is drawn, `lambda failure: 1 - failure` for an accuracy.
+        to_y: the objective's value as it is drawn; the accuracy of a failure when left out.
         baselines: drawn beside the reference, the bound and the best design found.
         own: the one of `values` that the option's value stands for where it is a word.
     """
@@ -70,6 +70,6 @@ class Sweep:
     values: tuple[str, ...]
     x_label: str
     y_label: str
-    to_y: Callable[[float], float]
+    to_y: Callable[[float], float] = lambda failure: 1 - failure
     baselines: tuple[str, ...] = ()
     own: str = ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .options import Options
     from .spaces import DesignSpace
 
-__all__ = ["ONE_SHOT_FORMS", "OneShotState", "ParametricEnv", "SequentialEnv", "one_shot_problem"]
+__all__ = ["ONE_SHOT_FORMS", "OneShotParams", "OneShotState", "ParametricEnv", "SequentialEnv", "one_shot_problem"]
 
 
 class OneShotState(NamedTuple):
@@ -32,8 +32,15 @@ class OneShotState(NamedTuple):
     feasible: Array  # bool[], of the finished design; False before
 
 
+class OneShotParams(NamedTuple):
+    """What tells instances of one cost function and space apart."""
+
+    given: Any  # the problem's params
+    reference: Any  # float32[], the reference's value: the zero of the reward
+
+
 @dataclass(frozen=True)
-class _OneShotEnv(FunctionalEnv[OneShotState, Any]):
+class _OneShotEnv(FunctionalEnv[OneShotState, OneShotParams]):
     """What the two one-shot forms share.
 
     Reward: 0 before the end; then log(reference / objective), so that 0 is the reference and more is better.
@@ -41,17 +48,19 @@ class _OneShotEnv(FunctionalEnv[OneShotState, Any]):
     Attributes:
         cost: of the problem.
         cardinalities: of its space, [n].
-        reference: the reference's value, the zero of the reward.
     """
 
     cost: Callable[[Any, Any], Evaluation]
     cardinalities: tuple[int, ...]
-    reference: float
 
     @classmethod
     def of(cls, problem: Problem) -> _OneShotEnv:
         """The form of a problem."""
-        return cls(problem.cost, tuple(problem.space.cardinalities.tolist()), problem.reference.value)
+        return cls(problem.cost, tuple(problem.space.cardinalities.tolist()))
+
+    def params_of(self, problem: Problem) -> OneShotParams:
+        """The problem's, and the reference's value."""
+        return OneShotParams(problem.params, np.float32(problem.reference.value))
 
     @property
     def features(self) -> Sequence[Feature]:
@@ -62,7 +71,7 @@ class _OneShotEnv(FunctionalEnv[OneShotState, Any]):
             Feature("index", n, meaning="each parameter's index over its largest index; 0 where not chosen"),
         )
 
-    def start(self, key: Array, params: Any) -> OneShotState:
+    def start(self, key: Array, params: OneShotParams) -> OneShotState:
         """No parameter is chosen."""
         del key, params
         return OneShotState(
@@ -70,19 +79,19 @@ class _OneShotEnv(FunctionalEnv[OneShotState, Any]):
         )
 
     @abstractmethod
-    def advance(self, state: OneShotState, action: Array, params: Any) -> OneShotState: ...
+    def advance(self, state: OneShotState, action: Array, params: OneShotParams) -> OneShotState: ...
 
-    def _costed(self, design: Array, step: Array, params: Any) -> OneShotState:
+    def _costed(self, design: Array, step: Array, params: OneShotParams) -> OneShotState:
         """The state with the design costed if it is complete: once, for the reward and the info alike.
 
         A select, not a `lax.cond`: under `vmap` that would compute both branches anyway, and hand each lane a copy of
         the parameters, which keeps XLA from folding them into the program.
         """
         done = step >= len(self.cardinalities)
-        evaluation = self.cost(design, params)
+        evaluation = self.cost(design, params.given)
         return OneShotState(design, step, jnp.where(done, evaluation.objective, 0.0), done & evaluation.feasible)
 
-    def observe(self, state: OneShotState, params: Any) -> Mapping[str, Any]:
+    def observe(self, state: OneShotState, params: OneShotParams) -> Mapping[str, Any]:
         """See `features`."""
         del params
         return {
@@ -90,30 +99,30 @@ class _OneShotEnv(FunctionalEnv[OneShotState, Any]):
             "index": state.design / np.maximum(np.array(self.cardinalities, np.int32) - 1, 1),
         }
 
-    def over(self, state: OneShotState, params: Any) -> Array:
+    def over(self, state: OneShotState, params: OneShotParams) -> Array:
         """Whether every parameter is chosen."""
         del params
         return state.step >= len(self.cardinalities)
 
-    def reward(self, state: OneShotState, next_state: OneShotState, params: Any) -> Array:
+    def reward(self, state: OneShotState, next_state: OneShotState, params: OneShotParams) -> Array:
         """float32: log(reference / objective) of the finished design, 0 before."""
         del state
         done = self.over(next_state, params)
-        return jnp.where(done, jnp.log(self.reference / jnp.where(done, next_state.objective, 1.0)), 0.0)
+        return jnp.where(done, jnp.log(params.reference / jnp.where(done, next_state.objective, 1.0)), 0.0)
 
-    def final_info(self, state: OneShotState, params: Any) -> dict[str, Array]:
+    def final_info(self, state: OneShotState, params: OneShotParams) -> dict[str, Array]:
         """The finished episode's design, objective and feasibility."""
         del params
         return {"design": state.design, "objective": state.objective, "feasible": state.feasible}
 
-    def design(self, state: OneShotState, params: Any) -> Array:
+    def design(self, state: OneShotState, params: OneShotParams) -> Array:
         """int32[n]."""
         del params
         return state.design
 
-    def evaluation(self, state: OneShotState, params: Any) -> Evaluation:
+    def evaluation(self, state: OneShotState, params: OneShotParams) -> Evaluation:
         """Costs of the design."""
-        return self.cost(state.design, params)
+        return self.cost(state.design, params.given)
 
 
 class ParametricEnv(_OneShotEnv):
@@ -126,7 +135,7 @@ class ParametricEnv(_OneShotEnv):
         """An index for each parameter."""
         return MultiDiscrete(np.array(self.cardinalities, np.int32), dtype=np.int32)  # pyright: ignore
 
-    def advance(self, state: OneShotState, action: Array, params: Any) -> OneShotState:
+    def advance(self, state: OneShotState, action: Array, params: OneShotParams) -> OneShotState:
         """Sets every parameter; an index that is too large counts as the largest."""
         del state
         counts = np.array(self.cardinalities, np.int32)
@@ -146,13 +155,13 @@ class SequentialEnv(_OneShotEnv):
         """The index of the next parameter."""
         return Discrete(max(self.cardinalities))
 
-    def advance(self, state: OneShotState, action: Array, params: Any) -> OneShotState:
+    def advance(self, state: OneShotState, action: Array, params: OneShotParams) -> OneShotState:
         """Sets the next parameter; a masked action counts as the parameter's largest index."""
         value = _clip(action, jnp.asarray(self.cardinalities)[state.step])
         here = jnp.arange(len(self.cardinalities)) == state.step  # a select: scatters are slow on CPUs
         return self._costed(jnp.where(here, value, state.design), state.step + 1, params)
 
-    def legal(self, state: OneShotState, params: Any) -> Array:
+    def action_mask(self, state: OneShotState, params: OneShotParams) -> Array:
         """bool[C]: the values of the next parameter."""
         del params
         step = jnp.minimum(state.step, len(self.cardinalities) - 1)

@@ -22,7 +22,7 @@ from .spaces import DesignSpace
 if TYPE_CHECKING:
     from .functional import FunctionalEnv
 
-__all__ = ["ENUMERABLE", "Problem", "YardstickRule", "costed", "enumerated", "evaluate_batch", "given"]
+__all__ = ["ENUMERABLE", "Problem", "YardstickRule", "bounded", "costed", "enumerated", "evaluate_batch", "given"]
 
 # Batches are padded to one of these sizes, so that a problem compiles four times at most whatever agents ask for; the
 # default of `Problem.batch_sizes`.
@@ -38,6 +38,17 @@ YardstickRule = Callable[["Problem"], Yardstick]
 def given(yardstick: Yardstick) -> YardstickRule:
     """The rule of a yardstick that is known beforehand."""
     return lambda problem: yardstick
+
+
+def bounded(name: str, value: Callable[[Problem], float], source: str) -> YardstickRule:
+    """The rule of a bound: its value is computed when asked for.
+
+    Args:
+        name: as of a `Yardstick`.
+        value: makes the value, in the objective's unit.
+        source: where it comes from.
+    """
+    return lambda problem: Yardstick(name, float(value(problem)), source)
 
 
 def costed(name: str, design: Callable[[Problem], Sequence[int]], source: str) -> YardstickRule:
@@ -272,3 +283,12 @@ class Problem:
         if not isinstance(form, str) or form not in self.forms:
             raise UnknownNameError("form", form, self.forms)
         return self.forms[form](self.as_searched)
+
+    def env_params(self, form: str | None = None) -> Any:
+        """What the functional environment of a form is played with: `params`, and the reference's value if rewards
+        need it.
+
+        Raises:
+            UnknownNameError: there is no such form.
+        """
+        return self.functional_env(form).params_of(self.as_searched)

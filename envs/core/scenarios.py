@@ -67,8 +67,8 @@ class Scenario:
         summary: one line for the user.
         options_type: the dataclass of its options.
         build: makes the problem of typed options.
-        core: what the instances that the scenario's tables cover change in the defaults; every combination of the
-            listed values when left out.
+        core: what the instances that the scenario's tables cover change in the defaults, or a function that lists it;
+            every combination of the listed values when left out.
         facts: tables for `dsegym info`: [(title, rows)], made when asked.
         bounds: `(options, progress) -> rows`, recomputes the bounds of all instances that share one computation with
             the given one; `progress(done, total)` is called as it goes. None where the family has no such computation.
@@ -78,7 +78,7 @@ class Scenario:
     summary: str
     options_type: type[Options]
     build: Callable[[Any], Problem]
-    core: Callable[[], Sequence[Mapping[str, object]]] | None = None
+    core: Sequence[Mapping[str, object]] | Callable[[], Sequence[Mapping[str, object]]] | None = None
     facts: Callable[[], Sequence[tuple[str, Sequence[Mapping[str, object]]]]] = lambda: ()
     bounds: Callable[[Any, Callable[[int, int], None]], Sequence[Mapping[str, object]]] | None = None
     stored_bounds: str | None = None
@@ -91,7 +91,7 @@ class Scenario:
     def core_instances(self) -> list[dict[str, str]]:
         """The options of the core instances, as canonical texts."""
         if self.core is not None:
-            return [self.resolve(changes) for changes in self.core()]
+            return [self.resolve(changes) for changes in (self.core() if callable(self.core) else self.core)]
         values = [option.values() for option in self.options.values()]
         return [dict(zip(self.options, combination, strict=True)) for combination in itertools.product(*values)]
 
@@ -253,7 +253,7 @@ def make_functional(
     import jax.numpy as jnp
 
     problem = make_problem(scenario_id, **options)
-    return problem.functional_env(form), jax.tree.map(jnp.asarray, problem.params)
+    return problem.functional_env(form), jax.tree.map(jnp.asarray, problem.env_params(form))
 
 
 def _stamp(value: str) -> tuple[str, int, int] | None:

@@ -19,9 +19,9 @@ from .functional import FunctionalEnv, Step
 __all__ = [
     "Lane",
     "chosen",
+    "constants_of",
     "lane_keys",
     "move_lanes",
-    "params_of",
     "reset_lane",
     "reset_lanes",
     "step_lane",
@@ -102,7 +102,7 @@ def chosen(condition: Array, one: Any, other: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
-def params_of(params: Any) -> Callable[[], Any]:
+def constants_of(params: Any) -> Callable[[], Any]:
     """A function that gives a problem's parameters as constants of the program that is being traced.
 
     XLA folds them into the cost model, which makes a step twice as fast as with arrays handed in; and they are traced

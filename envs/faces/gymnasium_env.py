@@ -18,7 +18,7 @@ from ..core.forks import refuse_after_fork
 from ..core.packing import Packing
 from ..core.problem import Problem
 from ..core.scenarios import remake_problem, scenario_ids
-from ..core.stepping import lane_keys, params_of, reset_lane
+from ..core.stepping import constants_of, lane_keys, reset_lane
 from .actions import NeedsReset, blank_action, checked_action, checked_seed
 from .frames import frame
 
@@ -223,7 +223,7 @@ class _Lane(NamedTuple):
 @functools.lru_cache(maxsize=64)
 def _compiled_lane(problem: Problem, form: str | None) -> _Lane:
     """Shared by all environments of an instance."""
-    env, params = problem.functional_env(form), params_of(problem.params)
+    env, params = problem.functional_env(form), constants_of(problem.env_params(form))
 
     def start(key: Any) -> Any:
         (key, state), observation, mask = reset_lane(env, key, params())

@@ -20,7 +20,7 @@ from ...costmodels.errors import DsegymError, UnknownNameError
 from ..core.forks import refuse_after_fork
 from ..core.functional import FunctionalEnv, Step
 from ..core.problem import Problem
-from ..core.stepping import Lane, chosen, lane_keys, move_lanes, params_of, reset_lanes, step_lanes
+from ..core.stepping import Lane, chosen, constants_of, lane_keys, move_lanes, reset_lanes, step_lanes
 from .actions import NeedsReset, blank_action, checked_action, checked_seed
 from .frames import frame
 from .gymnasium_env import FunctionalGymnasiumEnv, checked_render_mode, made_problem, spec_with_horizon
@@ -298,7 +298,7 @@ class _Lanes(NamedTuple):
 @functools.lru_cache(maxsize=64)
 def _compiled_lanes(problem: Problem, form: str | None) -> _Lanes:
     """Shared by all vector environments of an instance."""
-    env, params = problem.functional_env(form), params_of(problem.params)
+    env, params = problem.functional_env(form), constants_of(problem.env_params(form))
 
     def restart(lanes: Lane, again: Any) -> Any:
         values = params()

@@ -159,6 +159,7 @@ class MemoryMapping(FunctionalEnv[State, Params]):
 
     horizon: int
     with_image: bool = False
+    game = game
 
     @property
     def features(self) -> Sequence[Feature]:
@@ -170,27 +171,12 @@ class MemoryMapping(FunctionalEnv[State, Params]):
         """drop, no_copy, copy."""
         return Discrete(len(simulator.ACTIONS))
 
-    def start(self, key: Array, params: Params) -> State:
-        """Nothing is decided."""
-        del key
-        return game.start(params)
-
-    def advance(self, state: State, action: Array, params: Params) -> State:
-        """Decides the next access; an action that is not legal counts as drop."""
-        return game.advance(state, action, params)
-
-    def over(self, state: State, params: Params) -> Array:
-        """Whether every access is decided."""
-        del params
-        return state.number >= self.horizon
-
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: latency saved over the all-slow latency."""
         return (state.game.latency - next_state.game.latency).astype(jnp.float32) / params.all_slow
 
-    def legal(self, state: State, params: Params) -> Array:
+    def action_mask(self, state: State, params: Params) -> Array:
         """bool[3]; only drop after the end."""
-        del params
         return game.legal(state)
 
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
@@ -210,18 +196,17 @@ class MemoryMapping(FunctionalEnv[State, Params]):
             values |= {feature.name: channel for feature, channel in zip(_IMAGE_FEATURES, channels, strict=True)}
         return {name: jnp.clip(jnp.asarray(value, jnp.float32), -1.0, HIGHEST) for name, value in values.items()}
 
+    def illegal(self, state: State) -> Array:
+        """Actions that counted as drop."""
+        return state.game.illegal
+
     def design(self, state: State, params: Params) -> Array:
         """int32[R], the actions carried out; drop where undecided."""
-        del params
         return state.design
 
     def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of the mapping."""
         return _evaluation(state.game, params)
-
-    def final_info(self, state: State, params: Params) -> dict[str, Array]:
-        """As every family's, and the number of actions that counted as drop."""
-        return super().final_info(state, params) | {"illegal_actions": state.game.illegal}
 
 
 def _plan_space(discrete: DiscreteProgram) -> DesignSpace:
@@ -311,9 +296,8 @@ def _plan_of_knobs(discrete: DiscreteProgram, design: np.ndarray) -> np.ndarray:
     return msa_like(discrete, msa.Knobs(*(float(value) for value in KNOB_SPACE.decode(design).values())))
 
 
-def core_instances() -> Sequence[Mapping[str, object]]:
-    """Every program at every tier on the TPU v4i; and on an int8 accelerator, the networks made for such."""
-    return [
+def _core() -> Sequence[Mapping[str, object]]:
+    return [  # every program at every tier on the TPU v4i; and on an int8 accelerator, the networks made for such
         {"program": program, "platform": platform, "capacity": tier}
         for platform, programs in (("tpu_v4i", program_names()), ("ethos_u85_high", _EDGE_PROGRAMS))
         for program in programs
@@ -345,11 +329,11 @@ def _bounds(options: MappingOptions, progress: Callable[[int, int], None]) -> Se
 
 
 SCENARIO = Scenario(
-    summary="Serve each access of a machine-learning program from fast or slow memory, for the least latency.",
-    options_type=MappingOptions,
-    build=build,
-    core=core_instances,
-    facts=_facts,
-    bounds=_bounds,
-    stored_bounds=f"costmodels/{stored.TABLE}",
+    "Serve each access of a machine-learning program from fast or slow memory, for the least latency.",
+    MappingOptions,
+    build,
+    _core,
+    _facts,
+    _bounds,
+    f"costmodels/{stored.TABLE}",
 )

@@ -29,9 +29,10 @@ from ...costmodels.reasoning.scores import cost_of_pass
 from ...costmodels.reasoning.serving import bounds, configurations, model
 from ...costmodels.reasoning.serving.configurations import RULES, SLACK, Params
 from ...costmodels.reasoning.serving.kinetics import ATTENTIONS, Hardware, hardware
+from ...costmodels.tables import plain_number
 from ..core.evaluation import Evaluation, Objective, Sweep, Yardstick
 from ..core.one_shot import one_shot_problem
-from ..core.options import Options, choice, custom, number
+from ..core.options import Options, choice, custom, number_or_own
 from ..core.problem import Problem
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Parameter
@@ -66,7 +67,7 @@ def _machine(name: str) -> Hardware:
     """
     if name in hardware():
         return hardware()[name]
-    peak, bandwidth = map(float, name.split("/"))
+    peak, bandwidth = map(plain_number, name.split("/"))
     if not (1e-2 <= peak <= 1e6 and 1e-3 <= bandwidth <= 1e5):
         raise ValueError
     return Hardware(f"{peak:.12g}/{bandwidth:.12g}", peak * 1e12, bandwidth * 1e12)
@@ -88,14 +89,8 @@ class ReasoningServeOptions(Options):
     levels: str = choice(
         "1", ("1", "3", "5"), "classes of difficulty, known beforehand, each with a configuration of its own"
     )
-    budget: float | None = number(
-        None,
-        (None, *BUDGETS),
-        least=1e-3,
-        most=1e9,
-        unit="TFLOP",
-        words={"own": None},
-        summary=f"that a question may cost, on average; own: {OWN_BUDGET}",
+    budget: float | None = number_or_own(
+        BUDGETS, least=1e-3, most=1e9, unit="TFLOP", summary=f"that a question may cost, on average; own: {OWN_BUDGET}"
     )
 
 
@@ -180,11 +175,10 @@ def build(options: ReasoningServeOptions) -> Problem:
         batch_sizes=BATCH_SIZES,
         notes=NOTES,
         sweep=Sweep(
-            option="budget",
-            values=tuple(map(str, BUDGETS)),
-            x_label="budget (TFLOP a question, " + ("key-value reads included)" if counts_reads else "FLOP law)"),
-            y_label="coverage (fraction of questions solved by a trial)",
-            to_y=lambda failure: 1 - failure,
+            "budget",
+            tuple(map(str, BUDGETS)),
+            "budget (TFLOP a question, " + ("key-value reads included)" if counts_reads else "FLOP law)"),
+            "coverage (fraction of questions solved by a trial)",
             baselines=("dense", "best_of_all"),
             own=str(OWN_BUDGET),
         ),
@@ -219,22 +213,18 @@ def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
     return (("Hardware", machines), ("Calibrated abilities", abilities))
 
 
-def core_instances() -> Sequence[Mapping[str, object]]:
-    """Every task; both laws; other hardware; classes of difficulty."""
-    return (
-        {},
-        {"tasks": "aime25", "budget": 3000},
-        {"tasks": "livecodebench", "hardware": "a100"},
-        {"cost": "flops", "budget": 1000},
-        {"levels": 3},
-        {"tasks": "livecodebench", "levels": 5, "budget": 3000},
-    )
-
-
+CORE = (  # every task; both laws; other hardware; classes of difficulty
+    {},
+    {"tasks": "aime25", "budget": 3000},
+    {"tasks": "livecodebench", "hardware": "a100"},
+    {"cost": "flops", "budget": 1000},
+    {"levels": 3},
+    {"tasks": "livecodebench", "levels": 5, "budget": 3000},
+)
 SCENARIO = Scenario(
-    summary="Choose model, tokens, trials and attention of a reasoning service on given hardware.",
-    options_type=ReasoningServeOptions,
-    build=build,
-    core=core_instances,
-    facts=_facts,
+    "Choose model, tokens, trials and attention of a reasoning service on given hardware.",
+    ReasoningServeOptions,
+    build,
+    CORE,
+    _facts,
 )

@@ -37,11 +37,11 @@ from ...costmodels.diagram import Diagram
 from ...costmodels.reasoning.verify import bounds, game, model
 from ...costmodels.reasoning.verify.game import ANSWER, SAMPLE, TOP, VERIFY, Metrics, Params, State
 from ...costmodels.reasoning.verify.picture import draw_problem
-from ..core.evaluation import Objective, Sweep, Yardstick
+from ..core.evaluation import Objective, Sweep
 from ..core.features import Discrete, Feature
-from ..core.options import Options, choice, number
+from ..core.options import Options, choice, number, number_or_own
 from ..core.policies import HELD_OUT, SEARCH, PolicyEnv, policy_problem, seeds_of
-from ..core.problem import Problem
+from ..core.problem import Problem, bounded
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Heuristics, Parameter
 
@@ -80,16 +80,16 @@ SPACE = DesignSpace(
 )
 HEURISTICS = Heuristics(
     SPACE,
-    {
-        "samples": 1.0,
-        "groups": 1,
-        "verdicts": 0,
-        "escalate": "no",
-        "rest": "stop",
-        "confidence": 1.0,
-        "votes_exponent": 1.0,
-        "verdict_worth": "none",
-    },
+    dict(
+        samples=1.0,
+        groups=1,
+        verdicts=0,
+        escalate="no",
+        rest="stop",
+        confidence=1.0,
+        votes_exponent=1.0,
+        verdict_worth="none",
+    ),
     {
         "self_consistency": {},
         "single_sample": {"samples": 0.0},
@@ -119,14 +119,8 @@ class SolveVerifyOptions(Options):
     budget: float = number(
         16, BUDGETS, least=1, most=MOST_BUDGET, unit="samples", summary="of a problem; 100 samples are recorded of each"
     )
-    verify_cost: float | None = number(
-        None,
-        (None, 0.25, 1, 2),
-        least=0.05,
-        most=100,
-        unit="samples",
-        words={"own": None},
-        summary="of a verdict; own: 0.25 for humaneval, 2 for genrm",
+    verify_cost: float | None = number_or_own(
+        (0.25, 1, 2), least=0.05, most=100, unit="samples", summary="of a verdict; own: 0.25 for humaneval, 2 for genrm"
     )
     price: float = number(0, (0, 0.1, 0.2), least=0, most=1, summary="of the whole budget, in accuracy")
 
@@ -141,6 +135,7 @@ class SolveVerify(PolicyEnv[State, Params]):
 
     samples: int
     verdicts: int
+    game = game
     action_space = Discrete(1 + 2 * TOP)
     features = (
         Feature("share", (TOP,), meaning="of samples, in each of the largest groups"),
@@ -162,21 +157,12 @@ class SolveVerify(PolicyEnv[State, Params]):
         """A problem, nothing sampled."""
         return game.start(self.samples, key, params)
 
-    def advance(self, state: State, action: Array, params: Params) -> State:
-        """Samples, verifies or answers."""
-        return game.advance(state, action, params)
-
-    def over(self, state: State, params: Params) -> Array:
-        """Whether it has answered."""
-        del params
-        return state.answered
-
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: the answer's correctness, less what was paid."""
         paid = params.price * (next_state.spent - state.spent) / params.budget
         return jnp.where(next_state.answered, next_state.accuracy, 0.0) - paid
 
-    def legal(self, state: State, params: Params) -> Array:
+    def action_mask(self, state: State, params: Params) -> Array:
         """bool[11]; the first answer is always legal, wrong where nothing was sampled."""
         sample, verify, answer = game.legal(state, params)
         return jnp.concatenate([sample[None], verify, answer])
@@ -219,22 +205,13 @@ class SolveVerify(PolicyEnv[State, Params]):
         action = jnp.where(jnp.any(due), VERIFY + next_due, action)
         return jnp.where(early, SAMPLE, action).astype(jnp.int32)
 
-    def metrics(self, state: State, params: Params) -> Metrics:
-        """Costs of a problem that is answered."""
-        return game.metrics(state, params)
-
     def objective(self, metrics: Metrics) -> Array:
         """float32: 1 - accuracy, plus what was paid."""
         return game.failure(metrics)
 
     def drawing(self, states: Sequence[State], actions: Sequence[object], params: Params) -> Diagram:
         """Where the budget went."""
-        del actions
         return draw_problem(states, budget=float(params.budget))
-
-    def final_info(self, state: State, params: Params) -> dict[str, Array]:
-        """As of every policy family, and `illegal_actions`."""
-        return {**super().final_info(state, params), "illegal_actions": state.illegal}
 
 
 def _best(chosen: Mapping[str, Array], votes: Array, verdicts: Array, yes: Array, tie: Array) -> Array:
@@ -275,10 +252,6 @@ def build(options: SolveVerifyOptions) -> Problem:
 
     held_out = params_of(HELD_OUT, "test")
 
-    def bound(problem: Problem) -> Yardstick:
-        source = "coverage: any of the samples that the budget has room for is right"
-        return Yardstick("bound", bounds.least_failure(samples, held_out), source)
-
     return policy_problem(
         SolveVerify(samples, verdicts),
         options=options,
@@ -286,17 +259,20 @@ def build(options: SolveVerifyOptions) -> Problem:
         params=params_of(SEARCH, "train"),
         held_out_params=held_out,
         reference=("self_consistency", "the whole budget on samples, the largest group wins"),
-        bound=bound,
+        bound=bounded(
+            "bound",
+            lambda problem: bounds.least_failure(samples, held_out),
+            "coverage: any of the samples that the budget has room for is right",
+        ),
         best=lambda params: bounds.oracle_metrics(samples, params),
         searched={"best_fixed": _best_fixed},
         objective=OBJECTIVE,
         notes=NOTES[options.data],
         sweep=Sweep(
-            option="budget",
-            values=tuple(map(str, BUDGETS)),
-            x_label="budget (samples a problem)",
-            y_label="accuracy (fraction of problems answered right)",
-            to_y=lambda failure: 1 - failure,
+            "budget",
+            tuple(map(str, BUDGETS)),
+            "budget (samples a problem)",
+            "accuracy (fraction of problems answered right)",
             baselines=("single_sample", "agreement_and_verdicts"),
         ),
         batch_sizes=BATCH_SIZES,
@@ -308,22 +284,18 @@ def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
     return (("Rules (blank: neutral)", HEURISTICS.rows()), ("Synthetic verifier", verifier))
 
 
-def core_instances() -> Sequence[Mapping[str, object]]:
-    """Both backends at several budgets and prices of verification."""
-    return (
-        {"budget": 8},
-        {},
-        {"verify_cost": 1},
-        {"data": SYNTHETIC},
-        {"data": SYNTHETIC, "budget": 32, "verify_cost": 0.25},
-        {"data": SYNTHETIC, "verify_cost": 1, "price": 0.2},
-    )
-
-
+CORE = (  # both backends at several budgets and prices of verification
+    {"budget": 8},
+    {},
+    {"verify_cost": 1},
+    {"data": SYNTHETIC},
+    {"data": SYNTHETIC, "budget": 32, "verify_cost": 0.25},
+    {"data": SYNTHETIC, "verify_cost": 1, "price": 0.2},
+)
 SCENARIO = Scenario(
-    summary="Sample again, verify, or answer: spend a budget on one problem at a time.",
-    options_type=SolveVerifyOptions,
-    build=build,
-    core=core_instances,
-    facts=_facts,
+    "Sample again, verify, or answer: spend a budget on one problem at a time.",
+    SolveVerifyOptions,
+    build,
+    CORE,
+    _facts,
 )

@@ -75,7 +75,7 @@ class Staircase(FunctionalEnv):
     def reward(self, state, next_state, params):
         return state.cost - next_state.cost
 
-    def legal(self, state, params):
+    def action_mask(self, state, params):
         return jnp.arange(MOVES) <= TOP - state.position
 
     def design(self, state, params):

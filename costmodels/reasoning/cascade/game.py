@@ -31,6 +31,7 @@ __all__ = [
     "here",
     "ladder_rows",
     "metrics",
+    "over",
     "params_of",
     "runnable",
     "start",
@@ -169,8 +170,15 @@ def advance(state: State, action: Array, params: Params) -> State:
     )
 
 
-def metrics(state: State) -> Metrics:
+def over(state: State, params: Params) -> Array:
+    """Whether all questions are left."""
+    del params
+    return state.at >= QUESTIONS
+
+
+def metrics(state: State, params: Params) -> Metrics:
     """Costs of a finished batch."""
+    del params
     return Metrics(
         accuracy=state.solved / QUESTIONS,
         cost_tflop=state.spent / QUESTIONS,

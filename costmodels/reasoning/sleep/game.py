@@ -28,6 +28,7 @@ __all__ = [
     "advance",
     "even_tokens",
     "metrics",
+    "over",
     "params_of",
     "start",
 ]
@@ -162,6 +163,12 @@ def advance(state: State, action: Array, params: Params) -> State:
         left_tokens=state.left_tokens - spent,
         accuracy=jnp.where(sleeping, 0.0, mean),
     )
+
+
+def over(state: State, params: Params) -> Array:
+    """Whether the context's last query is answered."""
+    del params
+    return state.answered >= state.queries
 
 
 def metrics(state: State, params: Params) -> Metrics:

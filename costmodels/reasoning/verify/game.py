@@ -36,6 +36,7 @@ __all__ = [
     "failure",
     "legal",
     "metrics",
+    "over",
     "recorded",
     "start",
     "synthetic",
@@ -245,6 +246,12 @@ def _verdict(state: State, group: Array, source: Source) -> Array:
     solution = source.solution * normal(state.seed, group, number, _NOISE)
     chance = jax.nn.sigmoid(state.inclined[group] + solution)
     return (uniform(state.seed, group, number, _VERDICT) < chance).astype(jnp.float32)
+
+
+def over(state: State, params: Params) -> Array:
+    """Whether it has answered."""
+    del params
+    return state.answered
 
 
 def metrics(state: State, params: Params) -> Metrics:

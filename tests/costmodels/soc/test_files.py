@@ -355,23 +355,16 @@ def test_a_workflow_has_its_recorded_times_and_the_bytes_that_tasks_hand_on(tmp_
     assert "1 us of the model is 1 us" in graph.source
 
 
-def test_version_1_6_is_read_as_well_and_a_speed_and_a_bandwidth_can_be_chosen(tmp_path):
-    path = written(tmp_path, "shop.json", changed(WORKFLOW, ("schemaVersion",), "1.6"))
-    graph, platform = files.load_workflow(path, speeds=(0.5,), bytes_per_s=1e6)
-    instance = bind(graph, platform)
-    assert instance.run_time_us[:, 0].tolist() == [2000, 7, 4_000_000, 0]
-    assert platform.default_bandwidth == 1
-    for speeds in ((), (0.0,), (-1.0, 1.0), (float("nan"),)):
-        with pytest.raises(DsegymError, match="positive numbers"):
-            files.load_workflow(path, speeds=speeds)
-    with pytest.raises(DsegymError, match="1e6 to 1e15"):
-        files.load_workflow(path, bytes_per_s=10.0)
+def test_version_1_6_is_read_as_well(tmp_path):
+    newer = written(tmp_path, "newer.json", changed(WORKFLOW, ("schemaVersion",), "1.6"))
+    graph, platform = files.load_graph_file(newer)
+    assert bind(graph, platform).run_time_us[:, 0].tolist() == [1000, 4, 2_000_000, 0]
 
 
 def test_long_recordings_count_their_time_in_a_coarser_unit(tmp_path):
     hours = ("workflow", "execution", "tasks", 2, "runtimeInSeconds")
     path = written(tmp_path, "shop.json", changed(WORKFLOW, hours, 36_000))
-    graph, platform = files.load_workflow(path)
+    graph, platform = files.load_graph_file(path)
     instance = bind(graph, platform)
     assert "1 us of the model is 1,000 us of the recording" in graph.source
     assert instance.run_time_us[2].tolist() == [36_000_000, 36_000_000, 18_000_000, 9_000_000]

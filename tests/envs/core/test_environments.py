@@ -375,7 +375,9 @@ def test_the_reference_design_earns_a_reward_of_zero_on_the_cases_of_the_search(
 
 def test_the_sequential_form_rolled_out_is_the_cost_function(problem):
     designs = problem.space.sample(np.random.default_rng(1), 200)
-    rolled = jax.jit(jax.vmap(rollout_cost(SequentialEnv.of(problem)), in_axes=(0, None)))(designs, problem.params)
+    rolled = jax.jit(jax.vmap(rollout_cost(SequentialEnv.of(problem)), in_axes=(0, None)))(
+        designs, problem.env_params("sequential")
+    )
     expected = problem.evaluate(designs)
     np.testing.assert_allclose(rolled.objective, expected.objective, rtol=1e-6)
     np.testing.assert_array_equal(rolled.feasible, expected.feasible)

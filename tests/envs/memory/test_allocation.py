@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import dsegym
-from dsegym.costmodels.allocation import bounds, exact, heuristics
+from dsegym.costmodels import solver
+from dsegym.costmodels.allocation import bounds, heuristics
 from dsegym.costmodels.allocation.baselines import CP_SAT, design_makers
 from dsegym.costmodels.allocation.generator import generate
 from dsegym.costmodels.allocation.instance import AllocationInstance
@@ -279,7 +280,7 @@ def test_baselines_are_orders_with_the_peaks_of_their_rules(placement):
             assert reached <= peak
 
 
-@pytest.mark.skipif(not exact.is_available(), reason="OR-Tools is not installed")
+@pytest.mark.skipif(not solver.is_available(), reason="OR-Tools is not installed")
 def test_the_solvers_baseline_reaches_the_optimum_of_a_perfect_instance():
     problem = make_problem(instance="perfect_60_s1")
     design = problem.baselines[CP_SAT]()
@@ -287,7 +288,7 @@ def test_the_solvers_baseline_reaches_the_optimum_of_a_perfect_instance():
 
 
 def test_without_or_tools_there_is_no_solver_among_the_baselines(monkeypatch):
-    monkeypatch.setattr(exact, "is_available", lambda: False)
+    monkeypatch.setattr(solver, "is_available", lambda: False)
     assert set(design_makers(generate(SMALL), "first_fit")) == set(heuristics.RULES)
 
 
