@@ -225,7 +225,6 @@ def make_problem(scenario_id: str, /, **options: object) -> Problem:
         UnknownNameError: an unknown scenario, option or name; lists what exists.
         InvalidOptionError: a value of the wrong type or out of range; says what is allowed.
     """
-    refuse_after_fork()
     scenario, name = load_scenario(scenario_id), scenario_id.rpartition(":")[2]
     typed = parse(scenario.options_type, options, name)
     return _build(name, typed, tuple(_stamp(value) for value in texts(typed).values()))
@@ -268,4 +267,5 @@ def _stamp(value: str) -> tuple[str, int, int] | None:
 @functools.lru_cache(maxsize=256)
 def _build(scenario_id: str, options: Options, stamps: tuple[object, ...]) -> Problem:
     del stamps  # of the files among the options: part of the key, so that an edited file is read again
+    refuse_after_fork()  # an instance that the parent has made is there; another may need JAX
     return load_scenario(scenario_id).build(options)
