@@ -91,7 +91,8 @@ def cost(design: Any, params: Params) -> Evaluation:
     metrics = evaluate(values["capacity"], values["ways"], values["line"], values["replacement"], params.program)
     excess = metrics.area_mm2 / params.area_budget_mm2 - 1.0
     feasible = excess <= 0.0
-    return Evaluation(metrics, jnp.where(feasible, metrics.access_time_ns, INFEASIBLE_NS * (1.0 + excess)), feasible)
+    objective = jnp.where(feasible, metrics.access_time_ns, INFEASIBLE_NS * (1.0 + excess))
+    return Evaluation(metrics, objective, feasible, violation=excess, unpenalised=metrics.access_time_ns)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def _cost_function(platform: Platform) -> Callable[[Any, Params], Evaluation]:
         excess = metrics.area_mm2 / params.area_budget_mm2 - 1.0
         feasible = excess <= 0.0
         value = objective_values(metrics, params.targets)[params.objective]
-        return Evaluation(metrics, jnp.where(feasible, value, penalty(excess, params)), feasible)
+        return Evaluation(metrics, jnp.where(feasible, value, penalty(excess, params)), feasible, excess, value)
 
     return cost
 

@@ -15,6 +15,11 @@ class Evaluation(NamedTuple):
     metrics: Any  # the family's named tuple, the unit in every field name
     objective: Any  # float32, to be minimised; a penalty above every feasible value where not feasible
     feasible: Any  # bool, whether the constraints hold
+    # float32, for searches that model constraints: at most 0 where feasible, else how far beyond, as a share of the
+    # limit. A cost function that leaves it out has 0 where feasible and 1 where not.
+    violation: Any = None
+    # float32, the objective as if there were no constraints; one that leaves it out has `objective`.
+    unpenalised: Any = None
 
 
 @dataclass(frozen=True)

@@ -175,8 +175,8 @@ class Problem:
             designs: integers [B, n] (or one design [n]).
 
         Returns:
-            `Evaluation` of NumPy arrays [B]: metrics (exact counts as int64), objective (float64), feasible (bool).
-            The values do not depend on how designs are batched.
+            `Evaluation` of NumPy arrays [B]: metrics (exact counts as int64), objective (float64), feasible (bool),
+            violation and unpenalised (float64). The values do not depend on how designs are batched.
 
         Raises:
             InvalidDesignError: wrong dtype or shape, or an index out of range.
@@ -211,7 +211,12 @@ class Problem:
         if self.objective.exact_metric:  # float32 rounds what does not fit its 24 bits
             exact = getattr(result.metrics, self.objective.exact_metric).astype(np.float64)
             objective = np.where(result.feasible, exact, objective)
-        return result._replace(objective=objective)
+        violation, unpenalised = result.violation, result.unpenalised
+        return result._replace(
+            objective=objective,
+            violation=np.where(result.feasible, 0.0, 1.0) if violation is None else violation.astype(np.float64),
+            unpenalised=objective.copy() if unpenalised is None else unpenalised.astype(np.float64),
+        )
 
     def exact_objective(self, designs: np.ndarray, objective: np.ndarray) -> np.ndarray:
         """float64[F]: the objectives of episodes that environments have finished, which count in float32.

@@ -119,9 +119,13 @@ def _space(models: Sequence[str], levels: int) -> DesignSpace:
 def cost(design: Array, params: Params) -> Evaluation:
     """Costs of one design; see the module's docstring."""
     metrics, spent = configurations.served(design, params)
-    fits = spent <= params.budget_tera * (1 + SLACK)
+    limit = params.budget_tera * (1 + SLACK)
+    fits, excess = spent <= limit, spent / limit - 1
     over = 1 + jnp.log2(jnp.maximum(spent / params.budget_tera, 1.0))
-    return Evaluation(metrics, jnp.where(fits, 1 - metrics.coverage, over), fits)
+    failure = 1 - metrics.coverage
+    return Evaluation(
+        metrics, jnp.where(fits, failure, over), fits, jnp.where(fits, jnp.minimum(excess, 0), excess), failure
+    )
 
 
 def build(options: ReasoningServeOptions) -> Problem:
