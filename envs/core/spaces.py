@@ -33,6 +33,9 @@ class Parameter:
         unit: of the values; empty for a pure number or a name.
         ordered: whether neighbours in `values` are alike (agents may interpolate).
         summary: one line for the user.
+        ranking: what it puts in order together with the other parameters of this ranking: of their values counts only
+            how they compare, equal ones being put in order by the family's own rule, so that permutations are designs
+            without ties. Empty where a value counts by itself.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Parameter:
     unit: str = ""
     ordered: bool = True
     summary: str = ""
+    ranking: str = ""
 
     def index(self, value: object) -> int:
         """The index of a value, given as itself, as an equal number (128 as 128.0) or as its text.
@@ -86,6 +90,12 @@ class DesignSpace:
     def names(self) -> tuple[str, ...]:
         """The parameters' names, in design order."""
         return tuple(parameter.name for parameter in self.parameters)
+
+    @property
+    def rankings(self) -> dict[str, tuple[int, ...]]:
+        """{ranking: the places of its parameters}, for searches over permutations."""
+        names = dict.fromkeys(parameter.ranking for parameter in self.parameters if parameter.ranking)
+        return {name: tuple(i for i, p in enumerate(self.parameters) if p.ranking == name) for name in names}
 
     @property
     def size(self) -> int:

@@ -179,7 +179,7 @@ def _space(instance: AllocationInstance) -> DesignSpace:
     names = next((names for names in candidates if all(name.isidentifier() for name in names)), numbered)
     return DesignSpace(
         tuple(
-            Parameter(name, ranks, summary=f"rank of buffer {buffer.id}: low ones are placed first")
+            Parameter(name, ranks, summary=f"rank of buffer {buffer.id}: low ones are placed first", ranking="buffers")
             for name, buffer in zip(names, instance.buffers, strict=True)
         )
     )

@@ -104,7 +104,10 @@ class StaticOptions(Options):
 def _space(instance: Instance, encoding: Encoding) -> DesignSpace:
     tasks, names = instance.graph.tasks, instance.platform.element_names
     ranks = tuple(range(len(tasks)))
-    parameters = [Parameter(f"rank:{task.name}", ranks, summary=f"{task.kernel}: low ones first") for task in tasks]
+    parameters = [
+        Parameter(f"rank:{task.name}", ranks, summary=f"{task.kernel}: low ones first", ranking="tasks")
+        for task in tasks
+    ]
     if encoding.elements:
         parameters += [
             Parameter(f"element:{task.name}", tuple(names[q] for q in elements), ordered=False)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dsegym
 from dsegym.costmodels.errors import InvalidDesignError, UnknownNameError
 from dsegym.envs.core.spaces import DesignSpace, Parameter
 
@@ -137,3 +138,24 @@ def test_a_wrong_value_or_name_is_refused_with_what_is_allowed(changes, error, r
 def test_a_design_that_leaves_parameters_out_is_refused():
     with pytest.raises(InvalidDesignError, match="leaves out scale, dataflow"):
         SPACE.encode({"rows": 4})
+
+
+@pytest.mark.parametrize(
+    ("scenario", "options", "ranking"),
+    [
+        ("dsegym/MemoryAllocation-v0", {}, "buffers"),
+        ("dsegym/SocSchedulingStatic-v0", {"graph": "random_10_3_ccr1_s1", "space": "order"}, "tasks"),
+    ],
+)
+def test_of_a_ranking_only_the_order_counts(scenario, options, ranking):
+    problem = dsegym.make_problem(scenario, **options)
+    places = list(problem.space.rankings[ranking])
+    designs = problem.space.sample(np.random.default_rng(0), 8)
+    dense = designs.copy()
+    dense[:, places] = [np.unique(ranks, return_inverse=True)[1] for ranks in designs[:, places]]
+    assert (dense != designs).any()
+    np.testing.assert_array_equal(problem.evaluate(designs).objective, problem.evaluate(dense).objective)
+    permutation = designs[:1].copy()
+    permutation[:, places] = np.random.default_rng(1).permutation(len(places))
+    assert problem.evaluate(permutation).objective.shape == (1,)
+    assert not SPACE.rankings

@@ -74,7 +74,8 @@ def test_single_and_vector_environment_agree_step_by_step():
             seen, own_reward, own_end, _, own_info = env.step(actions[lane])
             assert (own_reward, own_end) == (reward[lane], terminated[lane])
             if own_end:
-                for key, value in info["final_info"].items():
+                for key in ("design", "objective", "feasible", "illegal_actions"):
+                    value = info["final_info"][key]
                     np.testing.assert_array_equal(own_info[key], value[lane])
                 seen, own_info = env.reset()
             np.testing.assert_array_equal(seen, observation[lane])

@@ -235,13 +235,10 @@ def test_the_budget_is_hard_and_under_sum_nobody_goes_without():
 
 
 def test_actions_beyond_the_last_count_as_the_nearest():
-    env = FunctionalGymnasiumEnv(make_problem(), "decisions")
+    env, params = dsegym.make_functional("dsegym/SubQuestionBudget-v0", form="decisions")
+    _, state = env.reset(jax.random.key(4), params)
     for wrong, nearest in ((-3, 0), (21, 20)):
-        left = []
-        for action in (wrong, nearest):
-            start(env, 4)
-            env.step(action)
-            left.append(int(env.state.left_tokens))
+        left = [int(env.advance(state, action, params).left_tokens) for action in (wrong, nearest)]
         assert left[0] == left[1]
 
 
