@@ -107,10 +107,6 @@ class ReasoningCascade(PolicyEnv[State, Params]):
         """float32: 1 / Q when a question is left with a right answer."""
         return (next_state.solved - state.solved) / QUESTIONS
 
-    def action_mask(self, state: State, params: Params) -> Array:
-        """bool[M + 1]: moving on, and the models that can run."""
-        return jnp.concatenate([jnp.ones(1, bool), game.runnable(state, params)])
-
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
         left, budget = QUESTIONS - state.at, game.budget_tera(params)
