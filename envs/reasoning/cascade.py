@@ -189,7 +189,10 @@ def build(options: ReasoningCascadeOptions) -> Problem:
         heuristics=_heuristics(params),
         params=params,
         held_out_params=held_out,
-        reference=("largest_that_fits", "the largest model whose mean cost is within the budget, for every question"),
+        reference=(
+            "largest_that_fits",
+            "the largest model whose mean cost is within the budget of a question, for every question",
+        ),
         bound=bounded(
             "bound",
             lambda problem: 1 - bounds.oracle_correctness(held_out),
