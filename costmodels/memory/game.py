@@ -20,9 +20,9 @@ __all__ = [
     "Metrics",
     "Params",
     "State",
+    "action_mask",
     "advance",
     "latency_ticks",
-    "legal",
     "metrics",
     "over",
     "params_of",
@@ -109,8 +109,9 @@ def over(state: State, params: Params) -> Array:
     return state.number >= len(state.design)
 
 
-def legal(state: State) -> Array:
+def action_mask(state: State, params: Params) -> Array:
     """bool[3]; only drop after the end."""
+    del params
     return state.place.mask & ((state.number < state.design.shape[0]) | (jnp.arange(3) == simulator.DROP))
 
 

@@ -59,7 +59,7 @@ class FunctionalEnv(Generic[State, Params]):
     replayable: ClassVar[bool] = True
     # The module of the family's rules: what is not written here is its function of the same name, which takes
     # `game_arguments` first.
-    game: ClassVar[Any]
+    game: ClassVar[Any] = None
 
     # What a family writes -----------------------------------------------------------------------------------------
 
@@ -97,9 +97,12 @@ class FunctionalEnv(Generic[State, Params]):
         raise NotImplementedError
 
     def action_mask(self, state: State, params: Params) -> Array | None:
-        """bool[actions], True where legal; None where actions are no single choice or all are always legal."""
-        del state, params
-        return None
+        """bool[actions], True where legal; None where actions are no single choice or all are always legal.
+
+        The game's, if it has one.
+        """
+        mask = getattr(self.game, "action_mask", None)
+        return None if mask is None else mask(*self.game_arguments, state, params)
 
     def illegal(self, state: State) -> Array | None:
         """int32[], actions of the episode that were not legal and counted as another: the state's field `illegal`.

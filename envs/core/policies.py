@@ -75,8 +75,9 @@ class PolicyEnv(FunctionalEnv[State, Params]):
         return self.game.metrics(*self.game_arguments, state, params)
 
     def objective(self, metrics: Any) -> Array:
-        """float32, to be minimised, of one episode's metrics or of their means: the failure, 1 - accuracy."""
-        return 1.0 - metrics.accuracy
+        """float32, to be minimised, of an episode's metrics or of means: the game's `failure`, or 1 - accuracy."""
+        failure = getattr(self.game, "failure", None)
+        return 1.0 - metrics.accuracy if failure is None else failure(metrics)
 
     def drawing(self, states: Sequence[State], actions: Sequence[Any], params: Params) -> Diagram:
         """An episode so far: its states, the first one included, leaves on the host, and the actions between them."""

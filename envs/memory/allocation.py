@@ -38,7 +38,7 @@ from ...costmodels.allocation.baselines import design_makers, offsets_of_ranks
 from ...costmodels.allocation.bounds import max_load
 from ...costmodels.allocation.breakdown import NOTES, break_down
 from ...costmodels.allocation.game import Params, State
-from ...costmodels.allocation.generator import generate, get_instance, is_generated_name
+from ...costmodels.allocation.generator import get_instance, instance_rows, is_generated_name
 from ...costmodels.allocation.instance import MAX_BYTES, AllocationInstance
 from ...costmodels.allocation.picture import draw
 from ...costmodels.arrays import Array
@@ -221,24 +221,10 @@ def build(options: AllocationOptions) -> Problem:
     )
 
 
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    instances = []
-    for name in GENERATED:
-        instance = generate(name)
-        instances.append(
-            {"instance": name, "buffers": len(instance), "capacity (B)": f"{instance.capacity:,}"}
-            | {"load (B)": f"{max_load(instance):,}", "source": instance.source}
-        )
-    rules = [
-        {"rule": name, "order": rule.summary, "placed by": rule.placement} for name, rule in heuristics.RULES.items()
-    ]
-    return (("Instances", instances), ("Heuristics", rules))
-
-
 SCENARIO = Scenario(
     "Place buffers with fixed lifetimes into one address space, with the lowest peak (static allocation).",
     AllocationOptions,
     build,
     [{"instance": name} for name in GENERATED],
-    _facts,
+    lambda: (("Instances", instance_rows(GENERATED)), ("Heuristics", heuristics.rule_rows())),
 )

@@ -42,7 +42,7 @@ from ...costmodels.memory.heuristics import HEURISTICS, heuristic_plan, msa_like
 from ...costmodels.memory.instance import Capacity, discrete_program, parse_capacity
 from ...costmodels.memory.picture import draw
 from ...costmodels.memory.platforms import platform_names, platform_rows
-from ...costmodels.memory.program import get_program, is_program_file, program_names
+from ...costmodels.memory.program import is_program_file, program_names, program_rows
 from ...costmodels.memory.views import AHEAD, BEHIND, COLUMNS, HIGHEST, IMAGE
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.features import Discrete, Feature
@@ -175,10 +175,6 @@ class MemoryMapping(FunctionalEnv[State, Params]):
         """float32: latency saved over the all-slow latency."""
         return (state.game.latency - next_state.game.latency).astype(jnp.float32) / params.all_slow
 
-    def action_mask(self, state: State, params: Params) -> Array:
-        """bool[3]; only drop after the end."""
-        return game.legal(state)
-
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
         number = jnp.minimum(state.number, self.horizon - 1)
@@ -305,24 +301,6 @@ def _core() -> Sequence[Mapping[str, object]]:
     ]
 
 
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    programs = [
-        {
-            "program": name,
-            "instructions": len(program.instructions),
-            "buffers": len(program.buffers),
-            "accesses": len(program.accesses),
-            "GFLOP": f"{program.flops / 1e9:.3g}",
-            "moved (MB)": f"{program.bytes_moved / 1e6:.3g}",
-            "parameters (MB)": f"{program.parameter_bytes / 1e6:.3g}",
-            "activation peak (MB)": f"{program.activation_peak_bytes / 1e6:.3g}",
-        }
-        for name in program_names()
-        for program in (get_program(name),)
-    ]
-    return (("Programs", programs), ("Platforms", platform_rows()))
-
-
 def _bounds(options: MappingOptions, progress: Callable[[int, int], None]) -> Sequence[Mapping[str, object]]:
     """The reference and the bound of one instance, a row as `bounds/stored.py` has it."""
     return [texts(options) | stored.bound_row(discrete_of(options), progress)]
@@ -333,7 +311,7 @@ SCENARIO = Scenario(
     MappingOptions,
     build,
     _core,
-    _facts,
+    lambda: (("Programs", program_rows()), ("Platforms", platform_rows())),
     _bounds,
     f"costmodels/{stored.TABLE}",
 )

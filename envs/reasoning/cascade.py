@@ -107,10 +107,6 @@ class ReasoningCascade(PolicyEnv[State, Params]):
         """float32: 1 / Q when a question is left with a right answer."""
         return (next_state.solved - state.solved) / QUESTIONS
 
-    def action_mask(self, state: State, params: Params) -> Array:
-        """bool[M + 1]: moving on, and the models that can run."""
-        return jnp.concatenate([jnp.ones(1, bool), game.runnable(state, params)])
-
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
         left, budget = QUESTIONS - state.at, game.budget_tera(params)
@@ -193,7 +189,10 @@ def build(options: ReasoningCascadeOptions) -> Problem:
         heuristics=_heuristics(params),
         params=params,
         held_out_params=held_out,
-        reference=("largest_that_fits", "the largest model whose mean cost is within the budget, for every question"),
+        reference=(
+            "largest_that_fits",
+            "the largest model whose mean cost is within the budget of a question, for every question",
+        ),
         bound=bounded(
             "bound",
             lambda problem: 1 - bounds.oracle_correctness(held_out),

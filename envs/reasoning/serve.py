@@ -28,7 +28,7 @@ from ...costmodels.errors import DsegymError
 from ...costmodels.reasoning.scores import cost_of_pass
 from ...costmodels.reasoning.serving import bounds, configurations, model
 from ...costmodels.reasoning.serving.configurations import RULES, SLACK, Params
-from ...costmodels.reasoning.serving.kinetics import ATTENTIONS, Hardware, hardware
+from ...costmodels.reasoning.serving.kinetics import ATTENTIONS, Hardware, hardware, hardware_rows
 from ...costmodels.tables import plain_number
 from ..core.evaluation import Evaluation, Objective, Sweep, Yardstick
 from ..core.one_shot import one_shot_problem
@@ -197,26 +197,6 @@ def _break_down(params: Params, space: DesignSpace, values: Mapping[str, object]
     return Breakdown(totals, configurations.parts(design, params), NOTES)
 
 
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    machines = [
-        {
-            "hardware": name,
-            "peak (TFLOP/s)": each.peak_flops * 1e-12,
-            "bandwidth (TB/s)": each.bandwidth_bytes_s * 1e-12,
-            "intensity (FLOP/byte)": round(each.intensity, 1),
-        }
-        for name, each in hardware().items()
-    ]
-    abilities = []
-    for task in model.TASKS:
-        names, found = model.load_task(task)
-        abilities += [
-            {"task": task, "model": name, "ability": round(float(ability), 3)}
-            for name, ability in zip(names, found.ability, strict=True)
-        ]
-    return (("Hardware", machines), ("Calibrated abilities", abilities))
-
-
 CORE = (  # every task; both laws; other hardware; classes of difficulty
     {},
     {"tasks": "aime25", "budget": 3000},
@@ -230,5 +210,5 @@ SCENARIO = Scenario(
     ReasoningServeOptions,
     build,
     CORE,
-    _facts,
+    lambda: (("Hardware", hardware_rows()), ("Calibrated abilities", model.ability_rows())),
 )

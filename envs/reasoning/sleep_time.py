@@ -230,15 +230,6 @@ def build(options: SleepTimeOptions) -> Problem:
     )
 
 
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    spread = [{"predictability": name, "mean rho": 1 / (1 + power)} for name, power in game.PREDICTABILITIES.items()]
-    return (
-        ("Constants", model.constant_rows()),
-        ("Contexts", spread),
-        ("Heuristics (blank: neutral)", HEURISTICS.rows()),
-    )
-
-
 CORE = (  # every predictability, few and many queries, dear and cheap test-time tokens
     {},
     {"predictability": "low"},
@@ -254,5 +245,9 @@ SCENARIO = Scenario(
     SleepTimeOptions,
     build,
     CORE,
-    _facts,
+    lambda: (
+        ("Constants", model.constant_rows()),
+        ("Contexts", game.context_rows()),
+        ("Heuristics (blank: neutral)", HEURISTICS.rows()),
+    ),
 )

@@ -35,7 +35,7 @@ import numpy as np
 from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.reasoning.verify import bounds, game, model
-from ...costmodels.reasoning.verify.game import ANSWER, SAMPLE, TOP, VERIFY, Metrics, Params, State
+from ...costmodels.reasoning.verify.game import ANSWER, SAMPLE, TOP, VERIFY, Params, State
 from ...costmodels.reasoning.verify.picture import draw_problem
 from ..core.evaluation import Objective, Sweep
 from ..core.features import Discrete, Feature
@@ -65,7 +65,6 @@ NOTES = {
 _SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
 _VERDICTS = (0, 1, 2, 4, 8, 16, 32)
 _CONFIDENCES = (0.8, 0.9, 0.95, 0.99, 1.0)
-_EXPONENTS = (0.0, 0.5, 1.0, 2.0)
 SPACE = DesignSpace(
     (
         Parameter("samples", _SHARES, summary="share of the budget that is spent on samples first; one at least"),
@@ -74,35 +73,20 @@ SPACE = DesignSpace(
         Parameter("escalate", ("no", "yes"), ordered=False, summary="two verdicts, and more only if they disagree"),
         Parameter("rest", ("stop", "sample"), ordered=False, summary="what is done when the verdicts are in"),
         Parameter("confidence", _CONFIDENCES, summary="answers once the largest group stays so this surely; 1: never"),
-        Parameter("votes_exponent", _EXPONENTS, summary="a group's worth grows with its size to this power"),
+        Parameter("votes_exponent", (0.0, 0.5, 1.0, 2.0), summary="a group's worth grows with its size to this power"),
         Parameter("verdict_worth", ("none", "share", "count"), ordered=False, summary="and with what of its verdicts"),
     )
 )
 HEURISTICS = Heuristics(
     SPACE,
-    dict(
-        samples=1.0,
-        groups=1,
-        verdicts=0,
-        escalate="no",
-        rest="stop",
-        confidence=1.0,
-        votes_exponent=1.0,
-        verdict_worth="none",
-    ),
+    dict(zip(SPACE.names, (1.0, 1, 0, "no", "stop", 1.0, 1.0, "none"), strict=True)),
     {
         "self_consistency": {},
         "single_sample": {"samples": 0.0},
         "confidence_stop": {"confidence": 0.95},
         "best_of_n": {"samples": 0.25, "groups": 5, "verdicts": 8, "votes_exponent": 0.0, "verdict_worth": "share"},
         "verify_top_two": {"samples": 0.5, "groups": 2, "verdicts": 16, "verdict_worth": "share"},
-        "agreement_and_verdicts": {
-            "samples": 0.5,
-            "groups": 5,
-            "verdicts": 32,
-            "votes_exponent": 0.5,
-            "verdict_worth": "count",
-        },
+        "agreement_and_verdicts": dict(samples=0.5, groups=5, verdicts=32, votes_exponent=0.5, verdict_worth="count"),
         "escalation": {"samples": 0.5, "groups": 3, "verdicts": 8, "escalate": "yes", "verdict_worth": "share"},
         "verify_then_sample": {"samples": 0.25, "groups": 3, "verdicts": 4, "rest": "sample", "verdict_worth": "share"},
     },
@@ -130,11 +114,12 @@ class SolveVerify(PolicyEnv[State, Params]):
     """Sample by sample and verdict by verdict; see the module's docstring.
 
     Attributes:
-        samples, verdicts: that the budget has room for.
+        samples: that the budget has room for.
+        horizon: as many steps as the cheaper action has room for, and the answer.
     """
 
     samples: int
-    verdicts: int
+    horizon: int
     game = game
     action_space = Discrete(1 + 2 * TOP)
     features = (
@@ -148,11 +133,6 @@ class SolveVerify(PolicyEnv[State, Params]):
         Feature("can_sample", meaning="1 where the budget pays for a sample"),
     )
 
-    @property
-    def horizon(self) -> int:
-        """As many steps as the cheaper action has room for, and the answer."""
-        return max(self.samples, 1 + self.verdicts) + 1
-
     def start(self, key: Array, params: Params) -> State:
         """A problem, nothing sampled."""
         return game.start(self.samples, key, params)
@@ -161,11 +141,6 @@ class SolveVerify(PolicyEnv[State, Params]):
         """float32: the answer's correctness, less what was paid."""
         paid = params.price * (next_state.spent - state.spent) / params.budget
         return jnp.where(next_state.answered, next_state.accuracy, 0.0) - paid
-
-    def action_mask(self, state: State, params: Params) -> Array:
-        """bool[11]; the first answer is always legal, wrong where nothing was sampled."""
-        sample, verify, answer = game.legal(state, params)
-        return jnp.concatenate([sample[None], verify, answer])
 
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
@@ -205,10 +180,6 @@ class SolveVerify(PolicyEnv[State, Params]):
         action = jnp.where(jnp.any(due), VERIFY + next_due, action)
         return jnp.where(early, SAMPLE, action).astype(jnp.int32)
 
-    def objective(self, metrics: Metrics) -> Array:
-        """float32: 1 - accuracy, plus what was paid."""
-        return game.failure(metrics)
-
     def drawing(self, states: Sequence[State], actions: Sequence[object], params: Params) -> Diagram:
         """Where the budget went."""
         return draw_problem(states, budget=float(params.budget))
@@ -228,11 +199,9 @@ def _best_fixed(problem: Problem) -> Sequence[int]:
     uses = ((0.0, "share"), (1.0, "share"), (0.5, "count"))
     designs = np.array(
         [
-            HEURISTICS.encode(
-                {"samples": share, "groups": 5, "verdicts": verdicts, "votes_exponent": votes, "verdict_worth": worth}
-            )
+            HEURISTICS.encode(dict(samples=share, groups=5, verdicts=count, votes_exponent=votes, verdict_worth=worth))
             for share in _SHARES[1:]
-            for verdicts in _VERDICTS
+            for count in _VERDICTS
             for votes, worth in uses
         ]
     )
@@ -245,18 +214,13 @@ def build(options: SolveVerifyOptions) -> Problem:
     each = OWN_VERIFY_COST[options.data] if options.verify_cost is None else options.verify_cost
     room = options.budget * (1 + 1e-6)
     samples, verdicts = math.floor(room), math.floor(max(room - 1, 0) / each)
-
-    def params_of(which: int, split: str) -> Params:
-        numbers = (np.asarray(value, np.float32) for value in (options.budget, each, options.price))
-        return Params(seeds_of(which, EPISODES), game.recorded(split) if recorded else game.synthetic(), *numbers)
-
-    held_out = params_of(HELD_OUT, "test")
-
+    figures = {"budget": options.budget, "verify_cost": each, "price": options.price}
+    held_out = game.params_of("test" if recorded else None, seeds_of(HELD_OUT, EPISODES), **figures)
     return policy_problem(
-        SolveVerify(samples, verdicts),
+        SolveVerify(samples, max(samples, 1 + verdicts) + 1),
         options=options,
         heuristics=HEURISTICS,
-        params=params_of(SEARCH, "train"),
+        params=game.params_of("train" if recorded else None, seeds_of(SEARCH, EPISODES), **figures),
         held_out_params=held_out,
         reference=("self_consistency", "the whole budget on samples, the largest group wins"),
         bound=bounded(
@@ -279,11 +243,6 @@ def build(options: SolveVerifyOptions) -> Problem:
     )
 
 
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    verifier = [{"constant": name, "value": value} for name, value in model.PRESET._asdict().items()]
-    return (("Rules (blank: neutral)", HEURISTICS.rows()), ("Synthetic verifier", verifier))
-
-
 CORE = (  # both backends at several budgets and prices of verification
     {"budget": 8},
     {},
@@ -297,5 +256,5 @@ SCENARIO = Scenario(
     SolveVerifyOptions,
     build,
     CORE,
-    _facts,
+    lambda: (("Rules (blank: neutral)", HEURISTICS.rows()), ("Synthetic verifier", model.preset_rows())),
 )

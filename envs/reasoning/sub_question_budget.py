@@ -304,14 +304,6 @@ def build(options: SubQuestionBudgetOptions) -> Problem:
     )
 
 
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    return (
-        ("Levels (the scale is synthetic)", plans.level_rows()),
-        ("Measured credits", schedulers.credit_rows()),
-        ("Heuristics (blank: neutral)", HEURISTICS.rows()),
-    )
-
-
 CORE = (  # every world and utility, and a tight budget
     {},
     {"world": "decreasing"},
@@ -327,5 +319,9 @@ SCENARIO = Scenario(
     SubQuestionBudgetOptions,
     build,
     CORE,
-    _facts,
+    lambda: (
+        ("Levels (the scale is synthetic)", plans.level_rows()),
+        ("Measured credits", schedulers.credit_rows()),
+        ("Heuristics (blank: neutral)", HEURISTICS.rows()),
+    ),
 )

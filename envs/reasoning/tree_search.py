@@ -34,7 +34,7 @@ from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.errors import DsegymError
 from ...costmodels.reasoning.tree import bounds, game, policies, trees
-from ...costmodels.reasoning.tree.game import LEVELS, MOST_WIDTH, Metrics, Params, Rules, State
+from ...costmodels.reasoning.tree.game import LEVELS, MOST_WIDTH, Params, Rules, State
 from ...costmodels.reasoning.tree.picture import draw_search
 from ..core.evaluation import Objective, Sweep
 from ..core.features import Feature, MultiDiscrete
@@ -189,10 +189,6 @@ class TreeSearch(PolicyEnv[State, Params]):
             weight = jnp.where(policies.beam(weight + 1e-3 * value, weight > 0, self.rules.width) > 0, weight, 0.0)
         level = jnp.round(jnp.log2(jnp.maximum(weight, 1e-9))).astype(jnp.int32) + LEVELS - 1
         return jnp.where(weight > 0, jnp.clip(level, 0, LEVELS - 1), 0)
-
-    def objective(self, metrics: Metrics) -> Array:
-        """float32: 1 - success, plus the cache's price."""
-        return game.failure(metrics)
 
     def drawing(self, states: Sequence[State], actions: Sequence[Array], params: Params) -> Diagram:
         """The leaves of each depth."""

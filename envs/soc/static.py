@@ -44,9 +44,9 @@ from ...costmodels.soc.breakdown import break_down
 from ...costmodels.soc.encoding import Encoding, candidates
 from ...costmodels.soc.heuristics import HEURISTICS, run_heuristic
 from ...costmodels.soc.instance import Instance
-from ...costmodels.soc.library import OWN, get_instance, graph_names, home_platform, platform_names
+from ...costmodels.soc.library import OWN, get_instance, graph_names, platform_names
 from ...costmodels.soc.static_game import Params, State
-from ...costmodels.soc.stored import BOUNDS, computed_row, stored_row, stored_schedule
+from ...costmodels.soc.stored import BOUNDS, computed_row, graph_rows, stored_row, stored_schedule
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.features import Discrete, Feature
 from ..core.functional import FunctionalEnv, advanced
@@ -308,19 +308,6 @@ def _core() -> Sequence[Mapping[str, object]]:
     return [{"graph": graph} for graph in (*graph_names(), *GENERATED)]
 
 
-_YARDSTICKS = {"best_us": "best known (us)", "bound_us": "bound (us)", "proven": "proven"}
-
-
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    graphs = {name: (library.get_graph(name), home_platform(name)) for name in graph_names()}
-    rows = [
-        {"graph": name, "tasks": len(graph), "edges": len(graph.edges), "platform": platform}
-        | {title: (stored_row(name, platform) or {}).get(key, "") for key, title in _YARDSTICKS.items()}
-        for name, (graph, platform) in graphs.items()
-    ]
-    return (("Graphs", rows),)
-
-
 def _bounds(options: StaticOptions, progress: Callable[[int, int], None]) -> Sequence[Mapping[str, object]]:
     """One row: the instance, then `costmodels/soc/stored.py:computed_row`."""
     return [{**texts(options), **computed_row(get_instance(options.graph, options.platform), progress)}]
@@ -331,7 +318,7 @@ SCENARIO = Scenario(
     StaticOptions,
     build,
     _core,
-    _facts,
+    lambda: (("Graphs", graph_rows()),),
     _bounds,
     f"costmodels/{BOUNDS}",
 )

@@ -42,7 +42,7 @@ from ...costmodels.errors import DsegymError
 from ...costmodels.soc import gantt, rules, simulator
 from ...costmodels.soc import stream_game as game
 from ...costmodels.soc.instance import Instance
-from ...costmodels.soc.library import MIXES, OWN, get_instance, is_platform_name, platform_names, source_notes
+from ...costmodels.soc.library import MIXES, OWN, get_instance, is_platform_name, mix_rows, platform_names, source_notes
 from ...costmodels.soc.model import NEVER
 from ...costmodels.soc.replay import replay_actions, replay_rule
 from ...costmodels.soc.stream_bounds import stream_bound
@@ -346,21 +346,11 @@ def build(options: StreamOptions) -> Problem:
 
 
 def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    mixes = [
-        {
-            "jobs": name,
-            "graphs": ", ".join(f"{graph} {p:g}" for graph, p in zip(mix.graphs, mix.probabilities, strict=True)),
-            "platform": mix.platform,
-            "interval (us)": mix.mean_interval_us,
-            "queue": mix.queue,
-        }
-        for name, mix in MIXES.items()
-    ]
     tasks = [{"parameter": f"task_{name}", "of the task": text} for name, text in rules.TASK_FEATURES.items()]
     elements = [
         {"parameter": f"element_{name}", "of the element": text} for name, text in rules.ELEMENT_FEATURES.items()
     ]
-    return (("Jobs", mixes), ("A task goes first for", tasks), ("An element is avoided for", elements))
+    return (("Jobs", mix_rows()), ("A task goes first for", tasks), ("An element is avoided for", elements))
 
 
 SCENARIO = Scenario(

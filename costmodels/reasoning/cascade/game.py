@@ -26,6 +26,7 @@ __all__ = [
     "Metrics",
     "Params",
     "State",
+    "action_mask",
     "advance",
     "budget_tera",
     "here",
@@ -145,6 +146,11 @@ def runnable(state: State, params: Params) -> Array:
     """bool[M]: models that have not answered this question and whose mean cost is affordable."""
     fits = state.spent + jnp.asarray(params.mean_tera) <= budget_tera(params) * (1 + 1e-6)
     return ~state.ran & fits & (state.at < QUESTIONS)
+
+
+def action_mask(state: State, params: Params) -> Array:
+    """bool[M + 1]: moving on, and the models that can run."""
+    return jnp.concatenate([jnp.ones(1, bool), runnable(state, params)])
 
 
 def advance(state: State, action: Array, params: Params) -> State:

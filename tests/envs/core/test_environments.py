@@ -14,6 +14,7 @@ import dsegym
 from dsegym.costmodels.accelerator.sizing import AREA_BUDGETS_MM2, INFEASIBLE_FACTOR, OBJECTIVES
 from dsegym.costmodels.errors import DsegymError, UnknownNameError
 from dsegym.envs.accelerator.sizing import SPACE
+from dsegym.envs.core import problem as problems
 from dsegym.envs.core.functional import rollout_cost
 from dsegym.envs.core.one_shot import SequentialEnv
 from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
@@ -150,6 +151,62 @@ def test_the_functional_door_steps_as_gymnax_does_beyond_an_episodes_end(kind):
         np.testing.assert_allclose(observation, env.observation(moved, params), rtol=1e-6)
         state = following
     assert ended >= 3
+
+
+SHARED = {
+    "one-shot": ("dsegym/AcceleratorSizing-v0", {"form": "sequential"}, "area_budget", ("small", "medium")),
+    "policy": ("dsegym/SleepTime-v0", {"form": "parametric"}, "budget", ("2000", "8000")),
+    "buffers": ("dsegym/MemoryAllocation-v0", {"instance": "perfect_30_s0"}, "capacity", ("own", "2097152")),
+    "task graph": ("dsegym/SocSchedulingStatic-v0", {}, "graph", ("random_20_3_ccr1_s1", "random_20_3_ccr5_s1")),
+}
+
+
+@pytest.mark.parametrize("kind", SHARED)
+def test_instances_of_equal_shapes_share_an_environment_and_every_lane_may_have_its_own(kind):
+    scenario, fixed, option, values = SHARED[kind]
+    (env, first), (other, second) = (dsegym.make_functional(scenario, **fixed, **{option: value}) for value in values)
+    assert env == other
+    assert hash(env) == hash(other)
+    both = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), first, second)
+
+    def rewards(params):
+        def step(state, action):
+            moved = env.advance(state, action, params)
+            return moved, env.reward(state, moved, params)
+
+        actions = jax.numpy.zeros((env.horizon, *env.action_space.shape), jax.numpy.int32)
+        return jax.lax.scan(step, env.start(jax.random.key(0), params), actions)[1]
+
+    together = jax.jit(jax.vmap(rewards))(both)
+    for lane, params in zip(together, (first, second), strict=True):
+        np.testing.assert_allclose(lane, jax.jit(rewards)(params), rtol=1e-5, atol=1e-6)
+    assert not np.array_equal(*together)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "options"),
+    [
+        ("dsegym/SocSchedulingStatic-v0", {"graph": "random_20_3_ccr1_s7"}),
+        ("dsegym/SocSchedulingStream-v0", {"count": "21"}),
+        ("dsegym/AcceleratorSizing-v0", {"workload": "alexnet", "objective": "target", "area_budget": "large"}),
+    ],
+)
+def test_an_instance_is_made_without_costing_its_reference(scenario, options, monkeypatch):
+    asked = []
+    costs = problems.evaluate_batch
+
+    def counted(cost, designs, params):
+        asked.append(len(designs))
+        return costs(cost, designs, params)
+
+    monkeypatch.setattr(problems, "evaluate_batch", counted)
+    problem = dsegym.make_problem(scenario, **options)
+    assert problem.functional_env().horizon > 0
+    assert np.isnan(getattr(problem.params, "reference", np.nan))
+    assert not asked
+    reference = problem.env_params(next(iter(problem.forms))).reference
+    assert len(asked) == 1
+    assert reference == np.float32(problem.as_searched.reference.value)
 
 
 def test_a_state_may_be_set_if_it_is_one(problem):

@@ -374,7 +374,24 @@ def test_an_unknown_name_names_the_nearest():
 
 
 @pytest.mark.parametrize(
-    "capacity", ["lots", "0", "-1", "nan", "inf", "", "16 megabytes", "MiB", "-2MiB", "1e999", True, -0.5]
+    "capacity",
+    [
+        "lots",
+        "0",
+        "-1",
+        "nan",
+        "inf",
+        "",
+        "16 megabytes",
+        "MiB",
+        "-2MiB",
+        "1e999",
+        True,
+        -0.5,
+        "0.2_5",
+        "\u0661",
+        "\u0661MiB",
+    ],
 )
 def test_a_capacity_that_is_none_is_refused(capacity):
     with pytest.raises((UnknownNameError, InvalidOptionError), match=r"capacity.*platform.*16MiB"):
