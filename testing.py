@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 DESIGNS = 24  # random ones, of an instance
-LANES = 3  # played side by side; the last one takes actions that its mask forbids
+LANES, ALONE = 6, 3  # played side by side, and those of them that are held against an environment of their own
 STEPS = 40  # played in a row: several episodes where they are short; of the functional door, at most
 SEED = 2026
 BOUNDS = ("optimum", "bound", "oracle", "best known")  # the names of bounds
@@ -207,7 +207,7 @@ def a_seed_fixes_the_episodes(problem: Problem, form: str) -> None:
     """The same seed gives the same episodes, in a single environment and in any lane of a vector environment."""
     vector = FunctionalVectorEnv(problem, LANES, form)
     observation, info = vector.reset(seed=SEED)
-    singles = [FunctionalGymnasiumEnv(problem, form) for _ in range(LANES)]
+    singles = [FunctionalGymnasiumEnv(problem, form) for _ in range(ALONE)]
     starts = [env.reset(seed=SEED + lane) for lane, env in enumerate(singles)]
     generator, ended = np.random.default_rng(SEED), 0
     for time in range(2 * vector.functional.horizon + 2):
@@ -216,10 +216,10 @@ def a_seed_fixes_the_episodes(problem: Problem, form: str) -> None:
             _require(_close(alone, observation[lane]), f"step {time}: lane {lane} sees other than alone")
             same = np.array_equal(np.asarray(alone_info.get("action_mask")), _lane(info.get("action_mask"), lane))
             _require(same, f"step {time}: lane {lane} has another mask than alone")
-        if ended >= 2 * LANES or time >= 60:
+        if ended >= 2 * ALONE or time >= 60:
             break
-        actions = np.stack([_legal_action(generator, vector.single_action_space, start[1]) for start in starts])
-        observation, reward, terminated, _, info = vector.step(actions)
+        actions = [_legal_action(generator, vector.single_action_space, start[1]) for start in starts]
+        observation, reward, terminated, _, info = vector.step(np.stack([*actions, *actions[: LANES - ALONE]]))
         starts = []
         for lane, env in enumerate(singles):
             alone, alone_reward, alone_ended, _, alone_info = env.step(actions[lane])
@@ -281,7 +281,7 @@ def a_mask_names_the_legal_actions(problem: Problem, form: str) -> None:
 
 
 class _Played(NamedTuple):
-    """Episodes of `LANES` lanes, the last of which takes forbidden actions where the mask leaves some."""
+    """Episodes of `LANES` lanes, of which every second takes forbidden actions where the mask leaves some."""
 
     observations: Sequence[np.ndarray]  # float32[n] each, of all lanes and steps
     rewards: Sequence[float]
@@ -306,7 +306,7 @@ def _played(problem: Problem, form: str) -> _Played:
     for _ in range(max(horizon, STEPS)):
         masks = info["action_mask"].astype(bool) if masked else np.ones((LANES, 1), bool)
         stuck |= not masks.any(axis=1).all()
-        asked = [~mask if lane == LANES - 1 and not mask.all() else mask for lane, mask in enumerate(masks)]
+        asked = [~mask if lane % 2 and not mask.all() else mask for lane, mask in enumerate(masks)]
         lanes = [{"action_mask": each} if masked else {} for each in asked]
         actions = np.stack([_legal_action(generator, space, lane) for lane in lanes])
         taken += ~masks[np.arange(LANES), actions] if masked else 0
@@ -407,7 +407,7 @@ FORM_CLAUSES: Sequence[Callable[[Problem, str], None]] = (
     a_seed_fixes_the_episodes,
     episodes_end_and_replay,
     a_mask_names_the_legal_actions,
-    it_renders_or_says_that_it_has_no_picture,
+    it_renders,
     the_functional_door_takes_the_same_steps,
 )
 

@@ -97,7 +97,10 @@ class FunctionalEnv(Generic[State, Params]):
         raise NotImplementedError
 
     def action_mask(self, state: State, params: Params) -> Array | None:
-        """bool[actions], True where legal; None where actions are no single choice or all are always legal."""
+        """bool[actions], True where legal; None where actions are no single choice or all are always legal.
+
+        Where there is a mask, `illegal` counts what is done against it.
+        """
         del state, params
         return None
 

@@ -87,9 +87,6 @@ class Staircase(FunctionalEnv):
         reached = state.position >= TOP
         return Evaluation(Metrics(state.time), jnp.where(reached, state.cost, PENALTY), reached)
 
-    def final_info(self, state, params):
-        return {**super().final_info(state, params), "illegal_actions": state.illegal}
-
 
 _COST = rollout_cost(Staircase())
 
