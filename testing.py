@@ -10,7 +10,6 @@ is the clause, and CONTRIBUTING.md lists them.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 import itertools
@@ -86,10 +85,10 @@ def options_survive_json(problem: Problem) -> None:
     """The options are texts, which after JSON make the same instance again; so are those of Gymnasium's spec."""
     options = json.loads(json.dumps(dict(problem.options)))
     _require(make_problem(problem.scenario, **options) is problem, f"{options} make another instance")
-    spec = copy.deepcopy(gymnasium.spec(problem.scenario))
-    spec.kwargs |= options
-    again = EnvSpec.from_json(spec.to_json()).kwargs
-    _require(make_problem(again.pop("scenario"), **again) is problem, "its spec after JSON makes another instance")
+    spec = gymnasium.make(problem.scenario, **options).spec
+    assert spec is not None
+    again = gymnasium.make(EnvSpec.from_json(spec.to_json()))
+    _require(again.get_wrapper_attr("problem") is problem, "its spec after JSON makes another instance")
 
 
 def designs_cost_finite_positive_objectives(problem: Problem) -> None:

@@ -269,7 +269,7 @@ BREAKS = [
     (
         SEED,
         "has another mask than alone",
-        form(action_mask=lambda good, *given: good.legal(*given) & (given[0].time < 1)),
+        laned(action_mask=jnp.logical_not),
     ),
     (SEED, "ends at another time than alone", laned(terminal=jnp.logical_not)),
     (SEED, "ends elsewhere", laned(final_observation=lambda seen: seen / 2)),
@@ -281,7 +281,7 @@ BREAKS = [
     (
         EPISODES,
         "without a legal action",
-        form(legal=lambda good, state, params: late(state, False, good.legal(state, params))),
+        form(action_mask=lambda good, state, params: late(state, False, good.action_mask(state, params))),
     ),
     (EPISODES, "beyond its horizon of 5 steps", form(over=lambda good, *given: jnp.bool_(False))),
     (EPISODES, "beyond its horizon of 2 steps", form(horizon=2)),
