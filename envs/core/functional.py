@@ -99,7 +99,7 @@ class FunctionalEnv(Generic[State, Params]):
     def action_mask(self, state: State, params: Params) -> Array | None:
         """bool[actions], True where legal; None where actions are no single choice or all are always legal.
 
-        The game's, if it has one.
+        Where there is a mask, `illegal` counts what is done against it. The game's, if it has one.
         """
         mask = getattr(self.game, "action_mask", None)
         return None if mask is None else mask(*self.game_arguments, state, params)

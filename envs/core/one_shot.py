@@ -30,6 +30,7 @@ class OneShotState(NamedTuple):
     step: Array  # int32[], parameters chosen so far
     objective: Array  # float32[], of the finished design; 0 before
     feasible: Array  # bool[], of the finished design; False before
+    illegal: Array  # int32[], actions so far that the mask forbade
 
 
 class OneShotParams(NamedTuple):
@@ -75,13 +76,13 @@ class _OneShotEnv(FunctionalEnv[OneShotState, OneShotParams]):
         """No parameter is chosen."""
         del key, params
         return OneShotState(
-            jnp.zeros(len(self.cardinalities), jnp.int32), jnp.int32(0), jnp.float32(0), jnp.bool_(False)
+            jnp.zeros(len(self.cardinalities), jnp.int32), jnp.int32(0), jnp.float32(0), jnp.bool_(False), jnp.int32(0)
         )
 
     @abstractmethod
     def advance(self, state: OneShotState, action: Array, params: OneShotParams) -> OneShotState: ...
 
-    def _costed(self, design: Array, step: Array, params: OneShotParams) -> OneShotState:
+    def _costed(self, design: Array, step: Array, illegal: Array, params: OneShotParams) -> OneShotState:
         """The state with the design costed if it is complete: once, for the reward and the info alike.
 
         A select, not a `lax.cond`: under `vmap` that would compute both branches anyway, and hand each lane a copy of
@@ -89,7 +90,8 @@ class _OneShotEnv(FunctionalEnv[OneShotState, OneShotParams]):
         """
         done = step >= len(self.cardinalities)
         evaluation = self.cost(design, params.given)
-        return OneShotState(design, step, jnp.where(done, evaluation.objective, 0.0), done & evaluation.feasible)
+        objective = jnp.where(done, evaluation.objective, 0.0)
+        return OneShotState(design, step, objective, done & evaluation.feasible, illegal)
 
     def observe(self, state: OneShotState, params: OneShotParams) -> Mapping[str, Any]:
         """See `features`."""
@@ -137,9 +139,8 @@ class ParametricEnv(_OneShotEnv):
 
     def advance(self, state: OneShotState, action: Array, params: OneShotParams) -> OneShotState:
         """Sets every parameter; an index that is too large counts as the largest."""
-        del state
         counts = np.array(self.cardinalities, np.int32)
-        return self._costed(_clip(action, counts), jnp.int32(len(counts)), params)
+        return self._costed(_clip(action, counts), jnp.int32(len(counts)), state.illegal, params)
 
 
 class SequentialEnv(_OneShotEnv):
@@ -159,13 +160,18 @@ class SequentialEnv(_OneShotEnv):
         """Sets the next parameter; a masked action counts as the parameter's largest index."""
         value = _clip(action, jnp.asarray(self.cardinalities)[state.step])
         here = jnp.arange(len(self.cardinalities)) == state.step  # a select: scatters are slow on CPUs
-        return self._costed(jnp.where(here, value, state.design), state.step + 1, params)
+        illegal = state.illegal + (value != action)
+        return self._costed(jnp.where(here, value, state.design), state.step + 1, illegal, params)
 
     def action_mask(self, state: OneShotState, params: OneShotParams) -> Array:
         """bool[C]: the values of the next parameter."""
         del params
         step = jnp.minimum(state.step, len(self.cardinalities) - 1)
         return jnp.arange(max(self.cardinalities)) < jnp.asarray(self.cardinalities)[step]
+
+    def final_info(self, state: OneShotState, params: OneShotParams) -> dict[str, Array]:
+        """As of both forms, and `illegal_actions`."""
+        return {**super().final_info(state, params), "illegal_actions": state.illegal}
 
 
 def _clip(index: Any, cardinality: Any) -> Array:
