@@ -44,16 +44,18 @@ class UnknownNameError(DsegymError, ValueError):
 
 class UnknownOptionError(UnknownNameError, TypeError):
     """A keyword that is no option of the scenario. Clients that try a keyword and go without it (TorchRL's `frameskip`)
-    look for a `TypeError` with Python's own words.
+    look for a `TypeError` with Python's own words; `gymnasium.make` raises it anew, as the class called with a text.
     """
 
-    def __init__(self, given: object, allowed: Iterable[str]):
-        super().__init__("option", given, allowed)
-        self.args = (f"{self.args[0]} (got an unexpected keyword argument '{given}')",)
+    def __init__(self, given: object, allowed: Iterable[str] | None = None):
+        self._made_of = (given,) if allowed is None else (given, tuple(allowed))
+        super().__init__("option", given, allowed or ())
+        said = given if allowed is None else f"{self.args[0]} (got an unexpected keyword argument '{given}')"
+        self.args = (said,)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Workers send errors to the runner as pickles of what the error was made of."""
-        return type(self), (self.given, self.allowed)
+        return type(self), self._made_of
 
 
 class InvalidOptionError(DsegymError, ValueError):

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 
 import dsegym
 from dsegym.agents.referee import Referee
-from dsegym.costmodels.errors import BudgetExhausted
+from dsegym.costmodels.errors import BudgetExhausted, DsegymError
 from dsegym.envs.core.scenarios import BUILT_IN
 from dsegym.envs.faces.functional_env import GymnasiumFunctionalEnv
 
@@ -355,8 +355,10 @@ def test_a_problem_pickles_by_its_name_and_options(case):
 
 @every_kind
 def test_an_unknown_keyword_is_the_error_on_which_clients_try_again_without_it(case):
-    with pytest.raises(TypeError, match="unexpected keyword argument 'frameskip'"):
+    with pytest.raises(TypeError, match="got an unexpected keyword argument 'frameskip'") as raised:
         make(case, frameskip=4)
+    assert isinstance(raised.value, DsegymError)
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
 
 
 # --- TorchRL, Tianshou, Minari, RLlib ---------------------------------------------------------------------------------
