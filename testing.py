@@ -92,7 +92,9 @@ def options_survive_json(problem: Problem) -> None:
 
 
 def designs_cost_finite_positive_objectives(problem: Problem) -> None:
-    """Objectives are finite and positive, on the held-out cases too; no infeasible design is below a feasible one."""
+    """Objectives are finite and positive, on the held-out cases too; no infeasible design is below a feasible one; the
+    violation is above 0 where a design is infeasible and nowhere else, and a feasible objective has no penalty.
+    """
     for which in (problem.evaluate, problem.evaluate_held_out):
         result = which(_designs(problem))
         _require(np.isfinite(result.objective).all(), f"objectives {result.objective} are not all finite")
@@ -100,6 +102,10 @@ def designs_cost_finite_positive_objectives(problem: Problem) -> None:
         if result.feasible.any() and not result.feasible.all():
             best, worst = result.objective[~result.feasible].min(), result.objective[result.feasible].max()
             _require(best > worst, f"an infeasible design has {best}, a feasible one {worst}")
+        told = (result.violation <= 0) == result.feasible  # False where it is no number
+        _require(told.all(), f"violations {result.violation} do not tell the feasible designs")
+        alike = np.isclose(result.unpenalised, result.objective, rtol=TOLERANCE) | ~result.feasible
+        _require(alike.all(), f"unpenalised objectives {result.unpenalised} are not those of feasible designs")
 
 
 def a_design_costs_the_same_alone_and_in_a_batch(problem: Problem) -> None:
