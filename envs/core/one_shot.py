@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -82,17 +83,6 @@ class _OneShotEnv(FunctionalEnv[OneShotState, OneShotParams]):
     @abstractmethod
     def advance(self, state: OneShotState, action: Array, params: OneShotParams) -> OneShotState: ...
 
-    def _costed(self, design: Array, step: Array, illegal: Array, params: OneShotParams) -> OneShotState:
-        """The state with the design costed if it is complete: once, for the reward and the info alike.
-
-        A select, not a `lax.cond`: under `vmap` that would compute both branches anyway, and hand each lane a copy of
-        the parameters, which keeps XLA from folding them into the program.
-        """
-        done = step >= len(self.cardinalities)
-        evaluation = self.cost(design, params.given)
-        objective = jnp.where(done, evaluation.objective, 0.0)
-        return OneShotState(design, step, objective, done & evaluation.feasible, illegal)
-
     def observe(self, state: OneShotState, params: OneShotParams) -> Mapping[str, Any]:
         """See `features`."""
         del params
@@ -127,6 +117,32 @@ class _OneShotEnv(FunctionalEnv[OneShotState, OneShotParams]):
         return self.cost(state.design, params.given)
 
 
+def _costed_where(cost: Callable[[Any, Any], Evaluation], done: Any, design: Array, params: Any) -> tuple[Array, Array]:
+    """The design's objective and feasibility where it is done, else 0 and False, at no cost.
+
+    Of many lanes, which are done in the same step as a rule, all are costed where one is: `lax.cond` under `vmap` would
+    cost them at every step.
+    """
+
+    def one(done: Array, design: Array, params: Any) -> tuple[Array, Array]:
+        evaluation = cost(design, params)
+        return jnp.where(done, evaluation.objective, jnp.float32(0)), done & evaluation.feasible
+
+    @jax.custom_batching.custom_vmap
+    def costed(done: Array, design: Array, params: Any) -> tuple[Array, Array]:
+        nothing = (jnp.float32(0), jnp.bool_(False))
+        return jax.lax.cond(done, lambda: one(done, design, params), lambda: nothing)
+
+    @costed.def_vmap
+    def lanes(size: int, batched: Any, done: Array, design: Array, params: Any) -> Any:
+        axes = jax.tree.map(lambda each: 0 if each else None, batched)
+        nothing = (jnp.zeros(size, jnp.float32), jnp.zeros(size, bool))
+        every = jax.vmap(one, in_axes=tuple(axes), axis_size=size)
+        return jax.lax.cond(jnp.any(done), lambda: every(done, design, params), lambda: nothing), (True, True)
+
+    return costed(jnp.asarray(done), design, params)
+
+
 class ParametricEnv(_OneShotEnv):
     """One MultiDiscrete action sets every parameter; an episode is one step."""
 
@@ -140,7 +156,10 @@ class ParametricEnv(_OneShotEnv):
     def advance(self, state: OneShotState, action: Array, params: OneShotParams) -> OneShotState:
         """Sets every parameter; an index that is too large counts as the largest."""
         counts = np.array(self.cardinalities, np.int32)
-        return self._costed(_clip(action, counts), jnp.int32(len(counts)), state.illegal, params)
+        design = _clip(action, counts)
+        evaluation = self.cost(design, params.given)
+        step = jnp.int32(len(counts))
+        return OneShotState(design, step, evaluation.objective, evaluation.feasible, state.illegal)
 
 
 class SequentialEnv(_OneShotEnv):
@@ -161,7 +180,9 @@ class SequentialEnv(_OneShotEnv):
         value = _clip(action, jnp.asarray(self.cardinalities)[state.step])
         here = jnp.arange(len(self.cardinalities)) == state.step  # a select: scatters are slow on CPUs
         illegal = state.illegal + (value != action)
-        return self._costed(jnp.where(here, value, state.design), state.step + 1, illegal, params)
+        design, step = jnp.where(here, value, state.design), state.step + 1
+        costed = _costed_where(self.cost, step >= len(self.cardinalities), design, params.given)
+        return OneShotState(design, step, *costed, illegal)
 
     def action_mask(self, state: OneShotState, params: OneShotParams) -> Array:
         """bool[C]: the values of the next parameter."""
