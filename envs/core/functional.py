@@ -68,6 +68,17 @@ class FunctionalEnv(Generic[State, Params]):
         """What shapes the programs of the game's functions, their first arguments."""
         return ()
 
+    def of_game(self, name: str) -> Callable[..., Any]:
+        """A function of the game, its first arguments given.
+
+        Raises:
+            NotImplementedError: there is no such function, so that the family should have written the method.
+        """
+        function = getattr(self.game, name, None)
+        if function is None:
+            raise NotImplementedError(f"{type(self).__name__} writes no `{name}`, and no game of its own has one.")
+        return functools.partial(function, *self.game_arguments)
+
     def params_of(self, problem: Problem) -> Params:
         """What the environment is played with: the params of a problem, and the reference's value if rewards need it.
 
@@ -78,11 +89,11 @@ class FunctionalEnv(Generic[State, Params]):
 
     def start(self, key: Array, params: Params) -> State:
         """The state in which an episode begins; all that is random about it comes from the key. The game's."""
-        return self.game.start(*self.game_arguments, key, params)
+        return self.of_game("start")(key, params)
 
     def advance(self, state: State, action: Array, params: Params) -> State:
         """The state after an action; what an action that is not legal counts as, the family documents. The game's."""
-        return self.game.advance(*self.game_arguments, state, action, params)
+        return self.of_game("advance")(state, action, params)
 
     def observe(self, state: State, params: Params) -> Mapping[str, Any]:
         """{feature: values}, in the order of `features`."""
@@ -90,7 +101,7 @@ class FunctionalEnv(Generic[State, Params]):
 
     def over(self, state: State, params: Params) -> Array:
         """bool[], whether the episode has ended. The game's."""
-        return self.game.over(*self.game_arguments, state, params)
+        return self.of_game("over")(state, params)
 
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32[], of a transition."""
@@ -101,8 +112,7 @@ class FunctionalEnv(Generic[State, Params]):
 
         Where there is a mask, `illegal` counts what is done against it. The game's, if it has one.
         """
-        mask = getattr(self.game, "action_mask", None)
-        return None if mask is None else mask(*self.game_arguments, state, params)
+        return self.of_game("action_mask")(state, params) if hasattr(self.game, "action_mask") else None
 
     def illegal(self, state: State) -> Array | None:
         """int32[], actions of the episode that were not legal and counted as another: the state's field `illegal`.

@@ -72,12 +72,11 @@ class PolicyEnv(FunctionalEnv[State, Params]):
 
     def metrics(self, state: State, params: Params) -> Any:
         """The family's named tuple of scalars, of a finished episode; costs are means over episodes. The game's."""
-        return self.game.metrics(*self.game_arguments, state, params)
+        return self.of_game("metrics")(state, params)
 
     def objective(self, metrics: Any) -> Array:
         """float32, to be minimised, of an episode's metrics or of means: the game's `failure`, or 1 - accuracy."""
-        failure = getattr(self.game, "failure", None)
-        return 1.0 - metrics.accuracy if failure is None else failure(metrics)
+        return self.game.failure(metrics) if hasattr(self.game, "failure") else 1.0 - metrics.accuracy
 
     def drawing(self, states: Sequence[State], actions: Sequence[Any], params: Params) -> Diagram:
         """An episode so far: its states, the first one included, leaves on the host, and the actions between them."""

@@ -15,7 +15,7 @@ from dsegym.costmodels.accelerator.sizing import AREA_BUDGETS_MM2, INFEASIBLE_FA
 from dsegym.costmodels.errors import DsegymError, UnknownNameError
 from dsegym.envs.accelerator.sizing import SPACE
 from dsegym.envs.core import problem as problems
-from dsegym.envs.core.functional import rollout_cost
+from dsegym.envs.core.functional import FunctionalEnv, rollout_cost
 from dsegym.envs.core.one_shot import SequentialEnv
 from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
 from dsegym.envs.faces.stable_baselines3_env import StableBaselines3Env
@@ -207,6 +207,14 @@ def test_an_instance_is_made_without_costing_its_reference(scenario, options, mo
     reference = problem.env_params(next(iter(problem.forms))).reference
     assert len(asked) == 1
     assert reference == np.float32(problem.as_searched.reference.value)
+
+
+def test_a_family_that_writes_no_method_and_names_no_game_is_told_which_is_missing():
+    env = FunctionalEnv()
+    for ask in (lambda: env.start(None, None), lambda: env.advance(None, None, None), lambda: env.over(None, None)):
+        with pytest.raises(NotImplementedError, match=r"FunctionalEnv writes no `(start|advance|over)`, and no game"):
+            ask()
+    assert env.action_mask(None, None) is env.illegal(None) is env.design(None, None) is None
 
 
 def test_a_state_may_be_set_if_it_is_one(problem):
