@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces.utils import flatdim
 
 from .agents.base import NEEDS, Agent
 from .agents.referee import Referee, Samples
@@ -184,8 +185,9 @@ def features_are_the_observation(problem: Problem, form: str) -> None:
     _require(len(set(names)) == len(names), f"the features {names} share names")
     for feature in env.features:
         _require(feature.meaning, f"the feature {feature.name} has no meaning")
-    covered, shape = sum(feature.size for feature in env.features), env.observation_space.shape
-    _require(shape == (covered,), f"the features are {covered} numbers, and the observation's shape is {shape}")
+    parts = flatdim(env.observation_space)
+    covered = sum(feature.size for feature in env.features)
+    _require(parts == covered, f"the features are {covered} numbers, and the observation has {parts}")
 
 
 def checkers_find_no_fault(problem: Problem, form: str) -> None:

@@ -94,7 +94,7 @@ def info(
     form, env = next(iter(problem.forms)), problem.functional_env()
     console.print(
         table(
-            f"Observation of the form {form}: float32{list(env.observation_space.shape)}",
+            f"Observation of the form {form}: {_space_text(env.observation_space)}",
             [
                 {"feature": f.name, "shape": str(list(f.shape)), "from": f.low, "to": f.high, "what": f.meaning}
                 for f in env.features
@@ -104,6 +104,14 @@ def info(
     console.print(f"Environment forms: {', '.join(problem.forms)} (the first is the default)")
     for note in problem.notes:
         console.print(f"Note: {note}")
+
+
+def _space_text(space: Any) -> str:
+    """The dtype and shape of an observation, or of each of its parts."""
+    parts = getattr(space, "spaces", None)
+    if parts is not None:
+        return ", ".join(f"{name} {_space_text(part)}" for name, part in parts.items())
+    return f"{space.dtype}{list(space.shape)}"
 
 
 def _values_text(values: Sequence[object]) -> str:

@@ -1,6 +1,6 @@
 """Other people's clients, as they are installed, on environments of every kind: what their users call must work.
 
-What is marked `xfail` does not work yet. `tests/envs/faces` holds our environments to Gymnasium's contracts themselves.
+`tests/envs/faces` holds our environments to Gymnasium's contracts themselves.
 """
 
 import pickle
@@ -108,12 +108,18 @@ def test_dqn_learns(case):
     DQN("MlpPolicy", make(case), buffer_size=100, learning_starts=8, seed=0, device="cpu").learn(24)
 
 
-@pytest.mark.xfail(strict=True, reason="F14: the image is a flat vector, of which DQN's own buffer wants 47 GiB")
-def test_dqn_learns_from_images_with_the_buffer_that_it_has_by_default():
-    from stable_baselines3 import DQN
+def test_convolutions_learn_from_images():
+    from stable_baselines3 import DQN, PPO
+    from stable_baselines3.common.preprocessing import is_image_space
 
-    env = gymnasium.make(MAPPING[0], form="image", **MAPPING[2])
-    assert DQN("MultiInputPolicy", env, device="cpu").buffer_size == 1_000_000
+    from dsegym.envs.faces.stable_baselines3_env import StableBaselines3Env
+
+    image = (MAPPING[0], "image", MAPPING[2])
+    env = make(image)
+    assert is_image_space(env.observation_space["image"])
+    DQN("MultiInputPolicy", env, buffer_size=200, learning_starts=8, seed=0, device="cpu").learn(16)
+    lanes = StableBaselines3Env(make_vec(image, 2))
+    PPO("MultiInputPolicy", lanes, n_steps=4, batch_size=8, n_epochs=1, seed=0, device="cpu").learn(8)
 
 
 @pytest.mark.slow
