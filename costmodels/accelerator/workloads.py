@@ -19,8 +19,8 @@ start with `#` are comments.
 | repeat | all | how many times the row occurs in the network | 1 |
 
 A convolution becomes a matrix product by im2col (one per group): M output pixels, N filters, K weights a filter.
-Outputs are rounded down, as frameworks do; `same` gives ceil(input / stride) outputs, with the odd pixel of padding at the end.
-One padding for both axes of a filter that is 1 wide or high is refused: it would pad an axis that needs none.
+Outputs are rounded down, as frameworks do; `same` gives ceil(input / stride) outputs, the odd pixel of padding at the
+end. One padding for both axes of a filter that is 1 wide or high is refused: it would pad an axis that needs none.
 
 A topology of SCALE-Sim has its columns (IFMAP Height, ..., Strides; or M, N, K) and its conventions: sizes hold their
 padding, outputs are rounded up, and a layer with DP in its name is depthwise.
