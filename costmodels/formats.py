@@ -228,7 +228,8 @@ def _is_counts(text: str) -> bool:
 
 
 def _is_attempt_lines(text: str) -> bool:
-    return bool(_members(_first_line(text))) and not _is_program(text) and not _is_inspect(text)
+    names = {normalised(name) for name in _members(_first_line(text))}
+    return bool(names & set(PROBLEM_NAMES)) and bool(names & set(VERDICT_NAMES)) and not _is_inspect(text)
 
 
 def _is_inspect(text: str) -> bool:
@@ -418,21 +419,22 @@ def format_of(path: str | Path, text: str, reader: str, by_suffix: Mapping[str, 
 
 
 def _looks_known(text: str) -> bool:
-    return any(each.matches(text) for each in FORMATS) or any(matches(text) for _, matches in _FOREIGN)
+    foreign = any(name != "JSON" and matches(text) for name, matches in _FOREIGN)
+    return foreign or any(each.matches(text) for each in FORMATS)
 
 
 def _refuse(path: str | Path, text: str, reader: str) -> NoReturn:
     own = [each for each in FORMATS if each.reader == reader]
-    taken = "; ".join(f"{each.name} ({each.content})" for each in own)
+    taken = ", ".join(each.name for each in own)
     other = next((each for each in FORMATS if each.matches(text)), None)
     foreign = next((name for name, matches in _FOREIGN if matches(text)), "")
     option = READERS[reader]
-    if other is not None and not (foreign == "JSON" and other.reader == "data"):
+    if other is not None:
         where = READERS[other.reader]
         looks = f"this looks like {other.name}, which is for the option {where.option} of {where.scenario}"
     else:
         looks = f"this looks like {foreign}" if foreign else "it is in no format that is known here"
-    fail(path, f"{looks}; as {option.option} of {option.scenario}, dsegym reads: {taken}")
+    fail(path, f"{looks}; as {option.option} of {option.scenario}, dsegym reads {taken} (docs/files.md)")
 
 
 def format_rows() -> list[dict[str, str]]:

@@ -107,7 +107,7 @@ def _shop(path: Path, text: str) -> _Shop:
                 fail(path, f"line {line}: '{shortened(content.strip(), 20)}' is not a whole number of up to 18 digits")
             matrices = True
     if not numbers:
-        fail(path, "it holds no number; a job shop begins with 'jobs machines'")
+        fail(path, "the file is empty: it holds no number")
     (first, words), *rest = numbers
     if len(words) < 2:
         fail(path, f"line {first}: a job shop begins with 'jobs machines', two numbers; there are {len(words)}")
