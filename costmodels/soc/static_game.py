@@ -190,7 +190,8 @@ def start(params: Params, objective: str) -> State:
 def ready(state: State, params: Params) -> jax.Array:
     """bool[N]: not placed, and every predecessor is."""
     waits = jnp.append(state.rank >= len(params.element), False)
-    return waits[:-1] & ~jnp.any(waits[jnp.asarray(params.arrays.predecessor)], axis=1)
+    rows = jnp.any(waits[jnp.asarray(params.arrays.predecessor)], axis=1)
+    return waits[:-1] & (model.of_each_task(params.arrays, rows.astype(jnp.int32)) == 0)
 
 
 def legal(state: State, params: Params, *, by_element: bool) -> jax.Array:
@@ -204,9 +205,7 @@ def legal(state: State, params: Params, *, by_element: bool) -> jax.Array:
 def estimated_finishes(state: State, params: Params) -> jax.Array:
     """int32[N, P], us: when each task would finish on each element; -1 if it is not ready or cannot run there."""
     run_time = jnp.asarray(params.arrays.run_time)[0]
-    finishes = jax.vmap(lambda task: model.finish_times(params.arrays, run_time, state.placement, task))(
-        jnp.arange(len(run_time))
-    )
+    finishes = model.all_finish_times(params.arrays, run_time, state.placement)
     return jnp.where(legal(state, params, by_element=True).reshape(run_time.shape), finishes, -1)
 
 
