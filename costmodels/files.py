@@ -32,6 +32,7 @@ __all__ = [
     "shortened",
     "shown",
     "size_in_bytes",
+    "size_text",
     "whole_number",
 ]
 
@@ -211,3 +212,9 @@ def size_in_bytes(text: str) -> int | None:
         return None
     size = Decimal(match[1]) * SIZE_UNITS[match[2]]
     return int(size) if size == size.to_integral_value() else None
+
+
+def size_text(size_bytes: int) -> str:
+    """The size with the largest unit of which it is a multiple: equal sizes have one text."""
+    unit = next((unit for unit, factor in SIZE_UNITS.items() if size_bytes and size_bytes % factor == 0), "B")
+    return f"{size_bytes // SIZE_UNITS[unit]}{unit}"

@@ -169,7 +169,7 @@ def _is_object(text: str) -> bool:
 def _is_one_object(text: str) -> bool:
     """A JSON file that is not lines of JSON."""
     first = _first_line(text)
-    return _is_object(text) and not (_members(first) and text.strip() != first)
+    return _is_object(text) and (not _members(first) or "\n" not in text.strip())
 
 
 def _top_member(text: str, name: str) -> bool:
@@ -229,7 +229,7 @@ def _is_counts(text: str) -> bool:
 
 def _is_attempt_lines(text: str) -> bool:
     names = {normalised(name) for name in _members(_first_line(text))}
-    return bool(names & set(PROBLEM_NAMES)) and bool(names & set(VERDICT_NAMES)) and not _is_inspect(text)
+    return bool(names & set(PROBLEM_NAMES)) and not _is_one_object(text)
 
 
 def _is_inspect(text: str) -> bool:

@@ -87,7 +87,7 @@ def read_user_table(
         path: of the file.
         kind: what the file is, for errors ("workload file").
         item: what a row is, for errors ("layer").
-        columns: the names that a header may hold, each once.
+        columns: the names that a header may hold, each once; any where there are none.
         wrong_header: what is wrong with a header of such names; empty for a good one.
         text: the file's, where it is read already.
         rename: the columns of a header's names as they are written; None for what is not read.
@@ -120,7 +120,7 @@ def read_user_table(
         names.pop()
     header = list(rename([name or "" for name in names])) if rename else names
     named = [column for column in header if column is not None]
-    unknown = [column for column in named if column not in columns]
+    unknown = [column for column in named if columns and column not in columns]
     if unknown:
         what = f"unknown column '{shortened(unknown[0])}'" if unknown[0] else "a column without a name"
         wrong = f"{what}; the columns are {', '.join(columns)}"

@@ -130,7 +130,7 @@ class BatchOptions(Options):
         SYNTHETIC,
         lambda: (SYNTHETIC, *dataset_names()),
         is_outcome_file,
-        "a path that ends in .csv",
+        "the path of a log (docs/files.md)",
         "recorded outcomes, or synthetic ones (beta)",
     )
     samples: int = whole(4, BUDGETS, least=1, most=MOST_SAMPLES, summary="mean samples a question")
@@ -280,7 +280,8 @@ def build(options: BatchOptions) -> Problem:
             "turns and stopping at a success is optimal; set hint, cost=tokens, rounds or verifier=noisy."
         )
     recorded = options.data != SYNTHETIC
-    splits = game.recorded_splits(options.data, options.samples, options.questions) if recorded else None
+    exact = options.cost == "samples" and options.verifier == PERFECT
+    splits = game.recorded_splits(options.data, options.samples, options.questions, exact=exact) if recorded else None
     rules = Rules(
         questions=options.questions,
         samples=options.samples,
