@@ -101,7 +101,8 @@ class AllocationInstance:
         largest = max(self.buffers, key=lambda buffer: buffer.size)
         if largest.size > capacity:
             raise InvalidWorkloadError(
-                f"'{self.name}': buffer {shortened(largest.id)} has {largest.size} bytes, more than the capacity {capacity}."
+                f"'{self.name}': buffer {shortened(largest.id)} has {largest.size} bytes, "
+                f"more than the capacity {capacity}."
             )
         return replace(self, capacity=capacity)
 
@@ -188,7 +189,8 @@ def load_instance(path: str | Path, capacity: int | None = None) -> AllocationIn
     for line, (buffer, _) in rows.items():
         if (first := line_of.setdefault(buffer.id, line)) != line:
             raise InvalidWorkloadError(
-                f"'{shown(path)}', line {line}: id '{shortened(buffer.id)}' stands in line {first} already; an id is used once."
+                f"'{shown(path)}', line {line}: id '{shortened(buffer.id)}' stands in line {first} already; "
+                "an id is used once."
             )
     if offsets and len(offsets) < len(buffers):
         raise InvalidWorkloadError(
@@ -217,7 +219,8 @@ def _capacity(path: Path) -> int:
     text = path.stem.rpartition(".")[2] if "." in path.stem else ""
     if not (text.isascii() and text.isdigit()):
         raise InvalidWorkloadError(
-            f"'{shown(path)}' tells no capacity: name the file NAME.CAPACITY.csv, as in input.12.csv, or give the capacity."
+            f"'{shown(path)}' tells no capacity: name the file NAME.CAPACITY.csv, as in input.12.csv, "
+            "or give the capacity."
         )
     return int(text)
 

@@ -36,7 +36,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import DsegymError, InvalidWorkloadError
-from ..files import fail, parse_json, read_text, shortened
+from ..files import fail, parse_json, read_text, shortened, shown
 from ..formats import MOST_EDGES, MOST_ELEMENTS, MOST_TASKS, format_of
 from .graph import Task, TaskGraph, task_graph
 from .graph_texts import read_dot, read_task_graph_set, read_tgff
@@ -80,7 +80,7 @@ def load_graph_file(path: str | Path, equal_elements: int | None = None) -> Boun
     elif equal_elements is None:
         graph, platform = _READERS[kind](path, text)
     else:
-        raise DsegymError(f"Graph '{path}', {kind}, brings its own elements; platform=own is allowed.")
+        raise DsegymError(f"Graph '{shown(path)}', {kind}, brings its own elements; platform=own is allowed.")
     if not any(time for task in graph.tasks for time in platform.run_times[task.kernel].values()):
         fail(path, "no task takes any time, so that there is nothing to schedule")
     return graph, platform

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DsegymError, InvalidWorkloadError, UnknownNameError
-from ..files import is_path
+from ..files import is_path, shown
 from ..formats import MOST_ELEMENTS
 from ..tables import package_rows
 from . import files, generator
@@ -138,11 +138,11 @@ def get_instance(graph: str, platform: str = OWN, levels: tuple[int, ...] | None
         return bind(get_graph(graph), get_platform(home_platform(graph) if platform == OWN else platform), levels)
     elements = equal_elements_of(platform)
     if platform != OWN and (elements is None or is_generated_name(graph)):
-        raise DsegymError(f"Graph '{graph}' brings its own platform; platform is '{platform}', allowed is '{OWN}'.")
+        raise DsegymError(f"Graph '{shown(graph)}' brings its own platform; platform is '{platform}', allowed is '{OWN}'.")
     try:
         return bind(*_own(graph, elements), levels)
     except InvalidWorkloadError as error:
-        place = "" if str(error).startswith(graph) else f"{graph}: "
+        place = "" if str(error).startswith(shown(graph)) else f"{shown(graph)}: "
         raise InvalidWorkloadError(f"{place}{error}") from None
 
 

@@ -383,7 +383,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InvalidWorkloadError, match="there is no such file"):
         outcomes.load_outcomes(str(tmp_path / "none.csv"))
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(InvalidWorkloadError, match="directory"):
+    with pytest.raises(InvalidWorkloadError, match="it is a folder"):
         outcomes.load_outcomes(str(tmp_path / "folder.csv"))
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from dsegym.costmodels.errors import DsegymError, InvalidWorkloadError
 from dsegym.costmodels.soc import files, library
-from dsegym.costmodels.soc.workflow import load_workflow
 from dsegym.costmodels.soc.instance import INFEASIBLE, MAX_TOTAL_US, bind
+from dsegym.costmodels.soc.workflow import load_workflow
 
 FT06 = """\
 # Fisher and Thompson, 6 x 6
