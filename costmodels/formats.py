@@ -305,7 +305,7 @@ FORMATS: Sequence[Format] = (
     Format(
         "graph",
         "a recorded workflow (WfFormat)",
-        'JSON of WfCommons with "schemaVersion" 1.2 to 1.6 and a "workflow"',
+        'JSON of WfCommons with "schemaVersion" 1.0 to 1.6 and a "workflow"',
         "s and bytes; elements and links are synthetic; long recordings count in a power of ten of us",
         f"{MOST_TASKS:,} tasks, {MOST_EDGES:,} edges",
         _is_workflow,

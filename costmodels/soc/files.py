@@ -3,7 +3,7 @@
 | format | reader |
 |---|---|
 | ours, below | here |
-| WfFormat 1.2 to 1.6 (wfcommons.org), told by the member `workflow` | `workflow.py` |
+| WfFormat 1.0 to 1.6 (wfcommons.org), told by the member `workflow` | `workflow.py` |
 | job shops: classic, flexible, Taillard's | `job_shop.py` |
 | the Standard Task Graph Set, DOT, TGFF | `graph_texts.py` |
 

@@ -138,7 +138,9 @@ def get_instance(graph: str, platform: str = OWN, levels: tuple[int, ...] | None
         return bind(get_graph(graph), get_platform(home_platform(graph) if platform == OWN else platform), levels)
     elements = equal_elements_of(platform)
     if platform != OWN and (elements is None or is_generated_name(graph)):
-        raise DsegymError(f"Graph '{shown(graph)}' brings its own platform; platform is '{platform}', allowed is '{OWN}'.")
+        raise DsegymError(
+            f"Graph '{shown(graph)}' brings its own platform; platform is '{platform}', allowed is '{OWN}'."
+        )
     try:
         return bind(*_own(graph, elements), levels)
     except InvalidWorkloadError as error:

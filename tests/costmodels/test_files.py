@@ -192,7 +192,7 @@ def test_a_whole_number_may_be_written_as_programs_write_it(text, value):
      "three", "3 4", "--3", "1e", "e3", ".", "-1", "11"],
 )  # fmt: skip
 def test_what_python_alone_takes_for_a_number_is_none(text):
-    with pytest.raises(ValueError, match="x = '.*' is not a whole number from 0 to 10") as caught:
+    with pytest.raises(ValueError, match=r"x = '.*' is not a whole number from 0 to 10") as caught:
         files.whole_number(text, "x", 0, 10)
     assert len(str(caught.value)) < 150
 

@@ -65,7 +65,7 @@ def test_08_the_sister_scenario_takes_sizes_with_a_unit_as_well(written):
     assert dsegym.make_problem(ALLOCATION, instance=path, capacity="20").options["capacity"] == "20"
     for text, size in (("1KiB", "1024"), ("0.5KiB", "512"), ("1024.0", "1024")):
         assert dsegym.make_problem(ALLOCATION, instance=path, capacity=text).options["capacity"] == size
-    with pytest.raises(DsegymError, match="a whole number of bytes from 1 to .*, or a size with its unit: 8192B"):
+    with pytest.raises(DsegymError, match=r"a whole number of bytes from 1 to .*, or a size with its unit: 8192B"):
         dsegym.make_problem(ALLOCATION, instance=path, capacity="20.5")
 
 
@@ -133,7 +133,7 @@ def test_12_whole_numbers_that_pandas_wrote_as_floats_are_whole(written):
     assert [layer.macs for layer in load_workload(written("net.csv", header + rows)).layers] == [118_013_952, 512_000]
     indexed = "," + header + "".join(f"{i},{row}\n" for i, row in enumerate(rows.splitlines()))
     assert load_workload(written("indexed.csv", indexed)).macs == 118_013_952 + 512_000
-    with pytest.raises(DsegymError, match="line 2: in_channels = '3.5' is not a whole number"):
+    with pytest.raises(DsegymError, match=r"line 2: in_channels = '3.5' is not a whole number"):
         load_workload(written("half.csv", header + rows.replace("conv,3.0", "conv,3.5")))
 
 
