@@ -229,7 +229,7 @@ def _is_counts(text: str) -> bool:
 
 def _is_attempt_lines(text: str) -> bool:
     names = {normalised(name) for name in _members(_first_line(text))}
-    return bool(names & set(PROBLEM_NAMES)) and not _is_one_object(text)
+    return bool(names & set(PROBLEM_NAMES)) and not _is_inspect(text) and not _is_evalplus(text)
 
 
 def _is_inspect(text: str) -> bool:

@@ -78,7 +78,7 @@ def read_task_graph_set(path: Path, text: str, elements: int | None = None) -> t
 # DOT.
 
 _TOKEN = re.compile(
-    r"""\s+|//[^\n]*|/\*.*?\*/|(?m:^\s*\#[^\n]*)
+    r"""\s+|//[^\n]*|/\*.*?\*/|\#[^\n]*
     |(?P<quoted>"(?:[^"\\]|\\.)*")|(?P<html><[^<>]*>)|(?P<arrow>->|--)
     |(?P<word>-?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][+-]?[0-9]+)?(?![A-Za-z_0-9])|[A-Za-z0-9_.\u0080-\uffff]+)
     |(?P<mark>[{}\[\];,=:])""",
