@@ -3,7 +3,7 @@
 ifdef PYTHON
 VERSION := $(shell ( $(PYTHON) -c 'import sys; sys.version_info < (3, 11) or print("%d.%d" % sys.version_info[:2])' ) 2>/dev/null)
 ifneq ($(words $(VERSION))$(filter 3.%,$(VERSION)),1$(VERSION))
-$(error PYTHON=$(PYTHON) is no Python 3.11 or newer that runs; name one, or its path, such as ~/.pyenv/versions/3.13.0/bin/python)
+$(error PYTHON=$(PYTHON) is no Python 3.11 or newer that runs; name one, or its path)
 endif
 VENV := .venv-$(VERSION)
 else
@@ -41,7 +41,7 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	@$(BASE) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(BASE) is not Python 3.11 or newer; give one as PYTHON=..."; exit 1; }
 	test -x $(BIN)/python || $(BASE) -m venv $(VENV)
-	extras=agents,dev; \
+	extras=agents,clients,dev; \
 	if [ -n "$(PYTHON)" ] && [ "$$(uname)" = Linux ] && ! $(PIP) "$$(grep ^torch== constraints.txt)+cpu" 2>/dev/null; then \
 		echo "No CPU build of torch for $(BASE): PPO stays out, and tests that need it skip."; extras=solvers,dev; \
 	fi; \

@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from .envs.core.scenarios import register_built_in as _register_built_in
+from .envs.core.scenarios import register_installed as _register_installed
 
 if TYPE_CHECKING:
     from .agents.base import Agent
@@ -103,4 +103,4 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
-_register_built_in()
+_register_installed()

@@ -13,9 +13,9 @@ from .envs.core.evaluation import Evaluation, Objective, Sweep, Yardstick
 from .envs.core.features import Box, Discrete, Feature, MultiDiscrete
 from .envs.core.functional import FunctionalEnv, play, rollout_cost
 from .envs.core.one_shot import ONE_SHOT_FORMS, one_shot_problem
-from .envs.core.options import Option, Options, choice, custom, file_or_name, number, whole
+from .envs.core.options import Option, Options, choice, custom, file_or_name, number, number_or_own, whole, whole_or_own
 from .envs.core.policies import HELD_OUT, SEARCH, PolicyEnv, policy_cost, policy_problem, seeds_of
-from .envs.core.problem import Problem, YardstickRule, costed, enumerated, given
+from .envs.core.problem import Problem, YardstickRule, bounded, costed, enumerated, given
 from .envs.core.scenarios import Scenario, register, unregister
 from .envs.core.spaces import DesignSpace, Heuristics, Parameter
 
@@ -49,6 +49,7 @@ __all__ = [
     "UnknownNameError",
     "Yardstick",
     "YardstickRule",
+    "bounded",
     "choice",
     "costed",
     "custom",
@@ -56,6 +57,7 @@ __all__ = [
     "file_or_name",
     "given",
     "number",
+    "number_or_own",
     "one_shot_problem",
     "play",
     "policy_cost",
@@ -65,4 +67,5 @@ __all__ = [
     "seeds_of",
     "unregister",
     "whole",
+    "whole_or_own",
 ]

@@ -3,20 +3,21 @@
     >>> from dsegym.testing import check_scenario
     >>> check_scenario("dsegym/AcceleratorSizing-v0", [{"workload": "alexnet"}], forms=["parametric"])
 
-A check that fails raises `BrokenContract`, which says the scenario, the instance and the clause. The clauses are the
-functions of this module's two tables, in the order in which they are tried; each docstring is the clause.
+A check that fails raises `BrokenContract`, which says in one sentence the scenario, the instance, the clause and what
+breaks it. The clauses are the functions of this module's tables, in the order in which they are tried; each docstring
+is the clause, and CONTRIBUTING.md lists them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import jax
@@ -24,15 +25,15 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from .agents.base import Agent
-from .agents.referee import Referee
+from .agents.base import NEEDS, Agent
+from .agents.referee import Referee, Samples
 from .agents.registry import load_agent
-from .costmodels.errors import BudgetExhausted, DsegymError
+from .costmodels.errors import BudgetExhausted, DsegymError, TimeLimitReached
 from .envs.core.evaluation import Yardstick
 from .envs.core.problem import Problem
 from .envs.core.scenarios import Scenario, load_scenario, make_functional, make_problem
-from .envs.core.stepping import Lane, lane_keys, reset_lane, step_lane
-from .envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
+from .envs.faces.gymnasium_env import FunctionalGymnasiumEnv
+from .envs.faces.vector_env import FunctionalVectorEnv
 
 __all__ = [
     "AGENT_CLAUSES",
@@ -45,9 +46,11 @@ __all__ = [
 ]
 
 DESIGNS = 24  # random ones, of an instance
-LANES = 3
+LANES, ALONE = 6, 3  # played side by side, and those of them that are held against an environment of their own
+STEPS = 40  # played in a row: several episodes where they are short; of the functional door, at most
 SEED = 2026
 BOUNDS = ("optimum", "bound", "oracle", "best known")  # the names of bounds
+BUDGET, OFFERED_BUDGET = 40, 120  # samples of a search, and of one with other hyperparameters than the defaults
 TOLERANCE = 1e-6  # relative, between an episode's float32 objective and the replayed design's
 
 
@@ -89,7 +92,9 @@ def options_survive_json(problem: Problem) -> None:
 
 
 def designs_cost_finite_positive_objectives(problem: Problem) -> None:
-    """Objectives are finite and positive, and no infeasible design is below a feasible one."""
+    """Objectives are finite and positive, on the held-out cases too; no infeasible design is below a feasible one; the
+    violation is above 0 where a design is infeasible and nowhere else, and a feasible objective has no penalty.
+    """
     for which in (problem.evaluate, problem.evaluate_held_out):
         result = which(_designs(problem))
         _require(np.isfinite(result.objective).all(), f"objectives {result.objective} are not all finite")
@@ -97,6 +102,10 @@ def designs_cost_finite_positive_objectives(problem: Problem) -> None:
         if result.feasible.any() and not result.feasible.all():
             best, worst = result.objective[~result.feasible].min(), result.objective[result.feasible].max()
             _require(best > worst, f"an infeasible design has {best}, a feasible one {worst}")
+        told = (result.violation <= 0) == result.feasible  # False where it is no number
+        _require(told.all(), f"violations {result.violation} do not tell the feasible designs")
+        alike = np.isclose(result.unpenalised, result.objective, rtol=TOLERANCE) | ~result.feasible
+        _require(alike.all(), f"unpenalised objectives {result.unpenalised} are not those of feasible designs")
 
 
 def a_design_costs_the_same_alone_and_in_a_batch(problem: Problem) -> None:
@@ -127,14 +136,14 @@ def _costs_its_value(problem: Problem, yardstick: Yardstick) -> None:
     if yardstick.design is not None:
         result = problem.evaluate_held_out(yardstick.design)
         close = math.isclose(result.objective[0], yardstick.value, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-        _require(close and result.feasible[0], f"{yardstick.name}'s design costs {result.objective[0]}")
+        _require(close, f"{yardstick.name}'s design costs {result.objective[0]}, and its value is {yardstick.value}")
+        _require(result.feasible[0], f"{yardstick.name}'s design is infeasible")
 
 
 def no_design_is_below_the_bound(problem: Problem) -> None:
-    """No random design and no baseline is below a bound that is proven or an optimum."""
+    """No design that is tried, random or a baseline's, is below a bound that is proven or an optimum."""
     if problem.bound.name in ("bound", "optimum"):
-        designs = [*_designs(problem), *(np.asarray(maker()) for maker in problem.baselines.values())]
-        best = problem.evaluate_held_out(np.stack(designs)).objective.min()
+        best = problem.evaluate_held_out(_designs(problem)).objective.min()
         _require(
             best >= problem.bound.value * (1 - TOLERANCE), f"a design has {best}, the bound is {problem.bound.value}"
         )
@@ -148,20 +157,35 @@ def notes_are_sentences(problem: Problem) -> None:
 
 
 def a_breakdown_has_finite_totals(problem: Problem) -> None:
-    """Where there is a breakdown, it breaks down the reference's design, and its figures are finite."""
-    design = problem.reference.design
-    if problem.breakdown is not None and design is not None:
-        found = problem.breakdown(problem.decode(design))
+    """Where there is a breakdown, it breaks down the reference's design, or any if it has none, in finite figures."""
+    if problem.breakdown is not None:
+        design = problem.reference.design
+        found = problem.breakdown(problem.decode(_designs(problem)[0] if design is None else design))
         _require(found.totals, "the breakdown has no totals")
         for name, value in found.totals.items():
             _require(not isinstance(value, float) or math.isfinite(value), f"the breakdown's {name} is {value}")
 
 
+@functools.lru_cache(maxsize=1)
 def _designs(problem: Problem) -> np.ndarray:
-    return problem.space.sample(np.random.default_rng(SEED), DESIGNS)
+    """int32[.., n]: the baselines', the two extreme corners, and random ones."""
+    baselines = [np.asarray(maker(), np.int32) for maker in problem.baselines.values()]
+    corners = [np.zeros(len(problem.space), np.int32), problem.space.cardinalities.astype(np.int32) - 1]
+    return np.stack([*baselines, *corners, *problem.space.sample(np.random.default_rng(SEED), DESIGNS)])
 
 
 # Clauses of a form ----------------------------------------------------------------------------------------------------
+
+
+def features_are_the_observation(problem: Problem, form: str) -> None:
+    """Features have names of their own and a meaning each, and their slices cover the observation."""
+    env = problem.functional_env(form)
+    names = [feature.name for feature in env.features]
+    _require(len(set(names)) == len(names), f"the features {names} share names")
+    for feature in env.features:
+        _require(feature.meaning, f"the feature {feature.name} has no meaning")
+    covered, shape = sum(feature.size for feature in env.features), env.observation_space.shape
+    _require(shape == (covered,), f"the features are {covered} numbers, and the observation's shape is {shape}")
 
 
 def checkers_find_no_fault(problem: Problem, form: str) -> None:
@@ -184,21 +208,11 @@ def checkers_find_no_fault(problem: Problem, form: str) -> None:
             raise BrokenContract(f"stable-baselines3's check_env: {error}") from error
 
 
-def features_are_the_observation(problem: Problem, form: str) -> None:
-    """Features have names of their own and a meaning each, and their slices cover the observation."""
-    env = problem.functional_env(form)
-    names = [feature.name for feature in env.features]
-    _require(len(set(names)) == len(names), f"the features {names} share names")
-    for feature in env.features:
-        _require(feature.meaning, f"the feature {feature.name} has no meaning")
-    _require(env.observation_space.shape == (max(s.stop for s in env.feature_slices.values()),), "slices do not cover")
-
-
 def a_seed_fixes_the_episodes(problem: Problem, form: str) -> None:
     """The same seed gives the same episodes, in a single environment and in any lane of a vector environment."""
     vector = FunctionalVectorEnv(problem, LANES, form)
     observation, info = vector.reset(seed=SEED)
-    singles = [FunctionalGymnasiumEnv(problem, form) for _ in range(LANES)]
+    singles = [FunctionalGymnasiumEnv(problem, form) for _ in range(ALONE)]
     starts = [env.reset(seed=SEED + lane) for lane, env in enumerate(singles)]
     generator, ended = np.random.default_rng(SEED), 0
     for time in range(2 * vector.functional.horizon + 2):
@@ -207,16 +221,15 @@ def a_seed_fixes_the_episodes(problem: Problem, form: str) -> None:
             _require(_close(alone, observation[lane]), f"step {time}: lane {lane} sees other than alone")
             same = np.array_equal(np.asarray(alone_info.get("action_mask")), _lane(info.get("action_mask"), lane))
             _require(same, f"step {time}: lane {lane} has another mask than alone")
-        if ended >= 2 * LANES or time >= 60:
+        if ended >= 2 * ALONE or time >= 60:
             break
-        actions = np.stack([_legal_action(generator, vector.single_action_space, start[1]) for start in starts])
-        observation, reward, terminated, _, info = vector.step(actions)
+        actions = [_legal_action(generator, vector.single_action_space, start[1]) for start in starts]
+        observation, reward, terminated, _, info = vector.step(np.stack([*actions, *actions[: LANES - ALONE]]))
         starts = []
         for lane, env in enumerate(singles):
             alone, alone_reward, alone_ended, _, alone_info = env.step(actions[lane])
             _require(alone_ended == terminated[lane], f"step {time}: lane {lane} ends at another time than alone")
-            _require(_close(alone_reward, reward[lane]), f"step {time}: rewards differ")
-            _require(math.isfinite(alone_reward), f"step {time}: the reward is {alone_reward}")
+            _require(_close(alone_reward, reward[lane]), f"step {time}: lane {lane} is rewarded otherwise than alone")
             if alone_ended:
                 ended += 1
                 _require(_close(alone, info["final_obs"][lane]), f"step {time}: lane {lane} ends elsewhere")
@@ -225,7 +238,7 @@ def a_seed_fixes_the_episodes(problem: Problem, form: str) -> None:
 
 
 def _close(one: Any, other: Any) -> bool:
-    return np.allclose(one, other, rtol=1e-4, atol=1e-5)
+    return np.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)  # what is not finite another clause names
 
 
 def _lane(values: Any, lane: int) -> np.ndarray:
@@ -241,45 +254,85 @@ def _legal_action(generator: np.random.Generator, space: Any, info: Mapping[str,
 
 
 def episodes_end_and_replay(problem: Problem, form: str) -> None:
-    """Actions that a mask allows are never counted as illegal, episodes end within the horizon, and where the form says
-    that a design replays them, the design costs what the episode did.
+    """Observations and rewards are finite and in their space, episodes end within the horizon with a legal action at
+    every step, and where the form says that a design replays them, the design costs what the episode did.
     """
+    played, space = _played(problem, form), problem.functional_env(form).observation_space
+    seen = np.stack(played.observations)
+    _require(np.isfinite(seen).all(), "an observation is not finite")
+    outside = [observation for observation in seen if observation not in space]
+    _require(not outside, f"the observation {outside[:1]} is outside its space")
+    _require(np.isfinite(played.rewards).all(), "a reward is not finite")
+    _require(not played.stuck, "an episode goes on without a legal action")
+    _require(not played.overrun, f"an episode goes on beyond its horizon of {played.horizon} steps")
+    if played.replayable:
+        result = problem.as_searched.evaluate(np.stack([final["design"] for final in played.finals]))
+        for final, objective, feasible in zip(played.finals, result.objective, result.feasible, strict=True):
+            close = math.isclose(objective, final["objective"], rel_tol=TOLERANCE)
+            _require(close, f"an episode costs {final['objective']}, its design {objective}")
+            _require(feasible == final["feasible"], "an episode and its design differ in feasibility")
+
+
+def a_mask_names_the_legal_actions(problem: Problem, form: str) -> None:
+    """Where there is an action mask, the info of an episode's end holds `illegal_actions`: how many of its actions the
+    mask forbade.
+    """
+    played = _played(problem, form)
+    for final, forbidden in zip(played.finals, played.forbidden, strict=True) if played.masked else ():
+        _require("illegal_actions" in final, "there is a mask, and the final info lacks 'illegal_actions'")
+        counted = int(final["illegal_actions"])
+        broken = f"the mask forbade {forbidden} of an episode's actions, and illegal_actions is {counted}"
+        _require(counted == forbidden, broken)
+
+
+class _Played(NamedTuple):
+    """Episodes of `LANES` lanes, of which every second takes forbidden actions where the mask leaves some."""
+
+    observations: Sequence[np.ndarray]  # float32[n] each, of all lanes and steps
+    rewards: Sequence[float]
+    finals: Sequence[Mapping[str, Any]]  # the final info of every episode that ended
+    forbidden: Sequence[int]  # actions that each of them took against its mask
+    stuck: bool  # whether a mask allowed nothing
+    overrun: bool  # whether an episode took more steps than the horizon
+    masked: bool  # whether there are masks
+    replayable: bool
+    horizon: int
+
+
+@functools.lru_cache(maxsize=1)
+def _played(problem: Problem, form: str) -> _Played:
+    """Played once for the clauses that look at it."""
     env, generator = FunctionalVectorEnv(problem, LANES, form), np.random.default_rng(SEED)
-    horizon, searched = env.functional.horizon, problem.as_searched
+    horizon, space = env.functional.horizon, env.single_action_space
     observation, info = env.reset(seed=SEED)
-    finished = np.zeros(LANES, bool)
-    for _ in range(horizon):
-        masks = info.get("action_mask")
-        if masks is not None:
-            _require(masks[~finished].any(axis=1).all(), "an episode goes on without a legal action")
-        lanes = [{}] * LANES if masks is None else [{"action_mask": mask} for mask in masks]
-        actions = np.stack([_legal_action(generator, env.single_action_space, lane) for lane in lanes])
-        observation, _, terminated, _, info = env.step(actions)
-        _require(np.isfinite(observation).all(), "an observation is not finite")
-        _require(observation in env.observation_space, "an observation is outside of its space")
-        for lane in np.flatnonzero(terminated & ~finished):
-            final = {name: values[lane] for name, values in info["final_info"].items()}
-            counted = 0 if masks is None else final.get("illegal_actions", 0)
-            _require(counted == 0, f"{counted} legal actions count as illegal")
-            if env.functional.replayable:
-                result = searched.evaluate(final["design"])
-                close = math.isclose(result.objective[0], final["objective"], rel_tol=TOLERANCE)
-                _require(close, f"an episode costs {final['objective']}, its design {result.objective[0]}")
-                _require(result.feasible[0] == final["feasible"], "an episode and its design differ in feasibility")
-        finished |= terminated
-        if finished.all():
+    observations, rewards, finals, forbidden = list(observation), [], [], []
+    taken, steps, stuck, overrun = np.zeros(LANES, int), np.zeros(LANES, int), False, False
+    masked = "action_mask" in info
+    for _ in range(max(horizon, STEPS)):
+        masks = info["action_mask"].astype(bool) if masked else np.ones((LANES, 1), bool)
+        stuck |= not masks.any(axis=1).all()
+        asked = [~mask if lane % 2 and not mask.all() else mask for lane, mask in enumerate(masks)]
+        lanes = [{"action_mask": each} if masked else {} for each in asked]
+        actions = np.stack([_legal_action(generator, space, lane) for lane in lanes])
+        taken += ~masks[np.arange(LANES), actions] if masked else 0
+        observation, reward, terminated, _, info = env.step(actions)
+        steps += 1
+        overrun = bool(((steps >= horizon) & ~terminated).any())
+        observations.extend(observation)
+        rewards.extend(reward)
+        for lane in np.flatnonzero(terminated):
+            observations.append(info["final_obs"][lane])
+            finals.append({name: values[lane] for name, values in info["final_info"].items()})
+            forbidden.append(int(taken[lane]))
+            taken[lane] = steps[lane] = 0
+        if overrun:
             break
-    _require(finished.all(), f"an episode goes on beyond its horizon of {horizon} steps")
+    replayable = env.functional.replayable
+    return _Played(observations, rewards, finals, forbidden, stuck, overrun, masked, replayable, horizon)
 
 
-def it_renders_or_says_that_it_has_no_picture(problem: Problem, form: str) -> None:
-    """An environment with a picture renders one after every step; without one it refuses the render mode."""
-    if problem.diagram is None:
-        try:
-            FunctionalGymnasiumEnv(problem, form, render_mode="rgb_array")
-        except DsegymError:
-            return
-        raise BrokenContract("it has no diagram, and yet takes render_mode='rgb_array'")
+def it_renders(problem: Problem, form: str) -> None:
+    """An environment renders a picture after every step."""
     env, generator = FunctionalGymnasiumEnv(problem, form, render_mode="rgb_array"), np.random.default_rng(SEED)
     _, info = env.reset(seed=SEED)
     for _ in range(2):
@@ -291,31 +344,56 @@ def it_renders_or_says_that_it_has_no_picture(problem: Problem, form: str) -> No
 
 
 def the_functional_door_takes_the_same_steps(problem: Problem, form: str) -> None:
-    """`make_functional` gives JAX arrays as params, and its steps under `lax.scan` are those of the faces."""
+    """`make_functional` gives JAX arrays as params; from the state that `env.reset` begins, `env.step` under `lax.scan`
+    goes where the Gymnasium environment goes, and where an episode ends, it begins the next one as `env.reset` does.
+    """
     env, params = make_functional(problem.scenario, form=form, **problem.options)
     _require(all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params)), "a leaf of params is no JAX array")
+    reset = jax.jit(env.reset)
+    keys = jax.random.split(jax.random.key(SEED), STEPS + 1)
+    observation, first = reset(keys[0], params)
     face, generator = FunctionalGymnasiumEnv(problem, form), np.random.default_rng(SEED)
-    steps = min(env.horizon, 12)
-    seen, info = face.reset(seed=SEED)
-    first, observation, _ = jax.jit(lambda key, params: reset_lane(env, key, params))(lane_keys([SEED])[0], params)
-    _require(_close(observation, seen), "the door starts elsewhere than the Gymnasium environment")
-    actions, observations, rewards = [], [], []
-    for _ in range(steps):
+    seen, _ = face.reset(seed=SEED)
+    _require(_close(jax.jit(env.observation)(face.state, params), seen), "the door sees a state otherwise")
+    _require(_close(jax.jit(env.observation)(first, params), observation), "`reset` sees its state otherwise")
+    face.state = jax.device_get(first)
+    mask, actions, expected = jax.jit(env.action_mask)(first, params), [], []
+    info = {} if mask is None else {"action_mask": np.asarray(mask)}
+    for _ in range(min(env.horizon, STEPS)):
         actions.append(_legal_action(generator, face.action_space, info))
         seen, reward, ended, _, info = face.step(actions[-1])
-        observations.append(seen)
-        rewards.append(reward)
+        expected.append((seen, reward, ended, info))
         if ended:
             break
 
     @jax.jit
-    def play(lane: Lane, actions: jax.Array, params: Any) -> Any:
-        return jax.lax.scan(lambda lane, action: step_lane(env, lane, action, params), lane, actions)[1]
+    def play(state: Any, keys: Any, actions: Any, params: Any) -> Any:
+        def move(state: Any, each: Any) -> Any:
+            observation, state, reward, done, info = env.step(each[0], state, each[1], params)
+            return state, (observation, reward, done, info, env.action_mask(state, params))
 
-    found = play(first, jnp.asarray(np.stack(actions)), params)
-    same = _close(found.final_observation, np.stack(observations))
-    _require(same, "the door's observations differ from those of the Gymnasium environment")
-    _require(_close(found.reward, rewards), "the door's rewards differ")
+        return jax.lax.scan(move, state, (keys, actions))
+
+    last, found = play(first, keys[1 : len(actions) + 1], jnp.asarray(np.stack(actions)), params)
+    observations, rewards, dones, infos, masks = jax.device_get(found)
+    for time, (seen, reward, ended, info) in enumerate(expected):
+        _require(_close(infos["final_observation"][time], seen), f"step {time}: the door's observation differs")
+        _require(_close(rewards[time], reward), f"step {time}: the door's reward is {rewards[time]}, not {reward}")
+        _require(dones[time] == ended, f"step {time}: the door's episode ends at another time")
+        for name, value in info.items():
+            if name != "action_mask":
+                _require(_close(infos[name][time], value), f"step {time}: the door's {name} differs")
+        if not ended:
+            _require(_close(observations[time], seen), f"step {time}: the door's observation differs")
+            same = masks is None or np.array_equal(masks[time], info["action_mask"])
+            _require(same, f"step {time}: the door's mask differs")
+    if dones[-1]:
+        began, state = reset(keys[len(actions)], params)
+        _require(
+            _close(observations[-1], began), "after an episode's end, the door's observation is not that of `reset`"
+        )
+        same = all(map(_close, jax.tree.leaves(jax.device_get(last)), jax.tree.leaves(jax.device_get(state))))
+        _require(same, "after an episode's end, the door's state is not that of `reset`")
 
 
 SCENARIO_CLAUSES: Sequence[Callable[[Scenario], None]] = (it_describes_itself_and_its_instances,)
@@ -329,11 +407,12 @@ INSTANCE_CLAUSES: Sequence[Callable[[Problem], None]] = (
     a_breakdown_has_finite_totals,
 )
 FORM_CLAUSES: Sequence[Callable[[Problem, str], None]] = (
-    checkers_find_no_fault,
     features_are_the_observation,
+    checkers_find_no_fault,
     a_seed_fixes_the_episodes,
     episodes_end_and_replay,
-    it_renders_or_says_that_it_has_no_picture,
+    a_mask_names_the_legal_actions,
+    it_renders,
     the_functional_door_takes_the_same_steps,
 )
 
@@ -371,57 +450,120 @@ def check_scenario(
 
 
 def _hold(clause: Callable[..., None], where: str, *arguments: Any) -> None:
-    """Tries a clause; whatever goes wrong in it names the clause."""
-    name = clause.__name__.replace("_", " ")
+    """Tries a clause; whatever goes wrong in it names the clause, in one line."""
     try:
         clause(*arguments)
-    except BrokenContract as broken:
-        raise BrokenContract(f"{where}: {name}: {broken}") from broken.__cause__
     except Exception as error:
-        raise BrokenContract(f"{where}: {name}: raises {type(error).__name__}: {error}") from error
+        ours = isinstance(error, BrokenContract)
+        reason = " ".join((str(error) if ours else f"raises {type(error).__name__}: {error}").split())
+        broken = f"{where}: {clause.__name__.replace('_', ' ')}: {reason}"
+        raise BrokenContract(broken) from (error.__cause__ if ours else error)
 
 
 # Clauses of an agent --------------------------------------------------------------------------------------------------
 
 
 def it_describes_itself(agent: type[Agent], problem: Problem) -> None:
-    """It is a frozen dataclass with a name, a summary, and hyperparameters that are fields whose default is offered."""
+    """It is a frozen dataclass with a name, a summary, needs that are known, and hyperparameters that are fields, whose
+    default is offered and whose values are of the default's type.
+    """
     del problem
     frozen = dataclasses.is_dataclass(agent) and agent.__dataclass_params__.frozen  # pyright: ignore
     _require(frozen, "it is no frozen dataclass")
     for name in ("name", "summary"):
         _require(isinstance(getattr(agent, name, None), str) and getattr(agent, name), f"it has no {name}")
+    for need in agent.needs:
+        _require(need in NEEDS, f"it needs {need!r}; allowed: {', '.join(NEEDS)}")
     fields = {field.name: field.default for field in dataclasses.fields(agent)}  # pyright: ignore
     for name, values in agent.hyperparameters.items():
         _require(name in fields, f"the hyperparameter {name} is no field")
         _require(fields[name] in values, f"the default of {name}, {fields[name]!r}, is none of the values offered")
+        for value in values:
+            fits = type(value) is type(fields[name]) or (type(value), type(fields[name])) == (int, float)
+            _require(
+                fits, f"{name} offers {value!r}, which is not of its default's type, {type(fields[name]).__name__}"
+            )
 
 
-def it_spends_no_more_than_its_budget(agent: type[Agent], problem: Problem) -> None:
-    """It searches until the referee stops it or it has no more to try, and costs at least one design."""
-    for budget in (1, 40):
-        spent = len(_searched(agent, problem, budget, 0).objective)
+def it_searches_until_it_is_stopped_and_no_longer(agent: type[Agent], problem: Problem) -> None:
+    """It costs at least one design, whatever the budget, and asks for no more once the referee has raised
+    `BudgetExhausted` or `TimeLimitReached`.
+    """
+    for budget in (1, BUDGET):
+        spent = len(_searched(agent(), problem, budget, 0).objective)
         _require(1 <= spent <= budget, f"it spent {spent} samples of {budget}")
+    _searched(agent(), problem, BUDGET, 0, time_limit_s=0.0)
 
 
-def the_same_seed_gives_the_same_samples(agent: type[Agent], problem: Problem) -> None:
-    """Its samples depend on the seed alone."""
-    first, again = (_searched(agent, problem, 40, 7) for _ in range(2))
+def its_seed_and_nothing_else_is_its_luck(agent: type[Agent], problem: Problem) -> None:
+    """The same seed gives the same samples, another seed others; where the agent says `stochastic = False`, every seed
+    gives the same.
+    """
+    first, again, other = (_searched(agent(), problem, BUDGET, seed) for seed in (7, 7, 8))
     _require(np.array_equal(first.designs, again.designs), "the same seed gave other designs")
     _require(np.array_equal(first.objective, again.objective), "the same seed gave other objectives")
+    same = np.array_equal(first.designs, other.designs)
+    if not agent.stochastic:
+        _require(same, "it says that it is not stochastic, and another seed gave other designs")
+    elif problem.space.size > 1:
+        _require(not same, "another seed gave the same designs; it ignores its seed, or says `stochastic = False`")
 
 
-def _searched(agent: type[Agent], problem: Problem, budget: int, seed: int) -> Any:
-    referee = Referee(problem, budget)
-    with contextlib.suppress(BudgetExhausted):
-        agent().search(referee, seed)
+def every_value_that_it_offers_searches(agent: type[Agent], problem: Problem) -> None:
+    """It searches with every value that its hyperparameters offer, as with the defaults."""
+    offered = agent.hyperparameters
+    for row in range(max(map(len, offered.values()), default=0)):
+        values = {name: listed[row % len(listed)] for name, listed in offered.items()}
+        try:
+            spent = len(_searched(agent(**values), problem, OFFERED_BUDGET, 0).objective)
+        except Exception as error:
+            said = error if isinstance(error, BrokenContract) else f"raises {type(error).__name__}: {error}"
+            raise BrokenContract(f"with {values}: {said}") from error
+        _require(spent, f"with {values}: it costs no design")
+
+
+class _WentOn(BaseException):
+    """Ends an agent that the referee has stopped; no child of `Exception`, as the agent may catch all of those."""
+
+
+class _Watch(Referee):
+    """A referee that sees whether an agent goes on after it was stopped."""
+
+    stopped = ""  # by which error
+
+    def evaluate(self, designs: object) -> Any:
+        """As every referee's."""
+        return self._watched(super().evaluate, designs)
+
+    def _record_episodes(self, designs: np.ndarray, objective: np.ndarray, feasible: np.ndarray) -> None:
+        self._watched(super()._record_episodes, designs, objective, feasible)
+
+    def _watched(self, ask: Callable[..., Any], *asked: Any) -> Any:
+        if self.stopped:
+            raise _WentOn
+        try:
+            return ask(*asked)
+        except (BudgetExhausted, TimeLimitReached) as end:
+            self.stopped = type(end).__name__
+            raise
+
+
+def _searched(agent: Agent, problem: Problem, budget: int, seed: int, time_limit_s: float | None = None) -> Samples:
+    referee = _Watch(problem, budget, time_limit_s)
+    try:
+        agent.search(referee, seed)
+    except (BudgetExhausted, TimeLimitReached):
+        pass
+    except _WentOn:
+        raise BrokenContract(f"it goes on after {referee.stopped}; let it pass, or return") from None
     return referee.samples
 
 
 AGENT_CLAUSES: Sequence[Callable[[type[Agent], Problem], None]] = (
     it_describes_itself,
-    it_spends_no_more_than_its_budget,
-    the_same_seed_gives_the_same_samples,
+    it_searches_until_it_is_stopped_and_no_longer,
+    its_seed_and_nothing_else_is_its_luck,
+    every_value_that_it_offers_searches,
 )
 
 

@@ -23,6 +23,7 @@ class Agent(abc.ABC):
         libraries: distributions that it searches with, beside those that dsegym itself depends on. They must be
             installed, and their versions are part of its trials' identity: of no other agent's.
         needs: what a problem must have, names of `NEEDS`; a suite refuses the agent where the problem lacks it.
+        stochastic: whether another seed gives other samples; False for a rule that draws nothing.
     """
 
     name: ClassVar[str]
@@ -30,6 +31,7 @@ class Agent(abc.ABC):
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     libraries: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
+    stochastic: ClassVar[bool] = True
 
     @abc.abstractmethod
     def search(self, referee: Referee, seed: int) -> None:

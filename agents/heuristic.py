@@ -25,6 +25,7 @@ class Heuristic(Agent):
 
     name = "heuristic"
     summary = "the design of a baseline, without search"
+    stochastic = False
 
     def search(self, referee: Referee, seed: int) -> None:
         """Costs the baseline's design.

@@ -17,8 +17,8 @@ from ..envs.core.spaces import DesignSpace
 from .base import replayable_forms
 
 if TYPE_CHECKING:
-    from ..envs.faces.gymnasium_env import FunctionalVectorEnv
     from ..envs.faces.stable_baselines3_env import StableBaselines3Env
+    from ..envs.faces.vector_env import FunctionalVectorEnv
 
 __all__ = ["REFERENCE", "Referee", "Samples"]
 
@@ -196,7 +196,7 @@ class Referee:
         Raises:
             DsegymError: `forms` does not list the form.
         """
-        from ..envs.faces.gymnasium_env import FunctionalVectorEnv
+        from ..envs.faces.vector_env import FunctionalVectorEnv
 
         with self._compiling():
             form = self._offered(form)

@@ -9,7 +9,7 @@ from timing import median_seconds, paired_seconds, report
 
 import dsegym
 from dsegym.envs.core.stepping import lane_keys, reset_lanes, step_lanes
-from dsegym.envs.faces.gymnasium_env import FunctionalVectorEnv
+from dsegym.envs.faces.vector_env import FunctionalVectorEnv
 
 SCENARIO = "dsegym/AcceleratorSizing-v0"
 LANES, STEPS, SINGLE_STEPS = 1024, 64, 1000
@@ -38,7 +38,7 @@ def vector_rates(form: str) -> tuple[float, float, float]:
     env = FunctionalVectorEnv(dsegym.make_problem(SCENARIO), LANES, form)
     env.action_space.seed(0)
     actions = np.stack([env.action_space.sample() for _ in range(STEPS)]).astype(np.int32)
-    params = env.problem.params  # NumPy, so that they are constants of the program, as in the environment
+    params = env.problem.env_params(form)  # NumPy, so that they are constants of the program, as in the environment
     env.reset(seed=0)
 
     def through_env() -> None:

@@ -29,8 +29,8 @@ from dsegym.agents.hill_climb import HillClimb
 from dsegym.agents.referee import Referee
 from dsegym.costmodels.errors import BudgetExhausted
 from dsegym.costmodels.soc import rules, simulator, stream_game
-from dsegym.envs.faces.gymnasium_env import FunctionalVectorEnv
 from dsegym.envs.faces.stable_baselines3_env import StableBaselines3Env
+from dsegym.envs.faces.vector_env import FunctionalVectorEnv
 from dsegym.envs.soc.stream import weights_of
 
 SCENARIO = "dsegym/SocSchedulingStream-v0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Diagram", "Rectangle", "in_row", "row_ticks"]
+__all__ = ["Diagram", "Rectangle", "in_row", "index_bars", "row_ticks"]
 
 _INSET = 0.1  # of a row, above and below what lies in it
 
@@ -53,3 +53,26 @@ def row_ticks(names: Sequence[str]) -> tuple[tuple[float, str], ...]:
 def in_row(row: int, start: float, end: float, kind: str, label: str) -> Rectangle:
     """A rectangle that fills a row from `start` to `end`, with a margin above and below."""
     return Rectangle(start, row + _INSET, end - start, 1 - 2 * _INSET, kind, label)
+
+
+def index_bars(title: str, rows: Sequence[tuple[str, str, float]]) -> Diagram:
+    """The picture of a design whose family has none of its own: a bar for each parameter.
+
+    Args:
+        title: one line.
+        rows: (parameter, its value with unit, where the value stands among the allowed ones: 0 the first, 1 the last).
+    """
+    order = rows[::-1]  # the first on top
+    bars = [
+        in_row(row, 0.0, max(place, 0.01), "choice", f"{name} = {value}")
+        for row, (name, value, place) in enumerate(order)
+    ]
+    return Diagram(
+        title=title,
+        x_label="place among the allowed values, 0 the first, 1 the last",
+        y_label="",
+        x_range=(0.0, 1.0),
+        y_range=(0.0, float(max(len(rows), 1))),
+        rectangles=bars,
+        y_ticks=row_ticks([name for name, _, _ in order]),
+    )

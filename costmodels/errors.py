@@ -9,12 +9,15 @@ __all__ = [
     "BudgetExhausted",
     "CorruptResultError",
     "DsegymError",
+    "ForkedError",
+    "InvalidActionError",
     "InvalidDesignError",
     "InvalidOptionError",
     "InvalidSuiteError",
     "InvalidWorkloadError",
     "TimeLimitReached",
     "UnknownNameError",
+    "UnknownOptionError",
     "shortened",
 ]
 
@@ -32,7 +35,7 @@ class DsegymError(Exception):
     """Base of every error that dsegym raises on purpose; its text is one clear sentence for the user."""
 
 
-class UnknownNameError(DsegymError):
+class UnknownNameError(DsegymError, ValueError):
     """A name (scenario, workload, objective, agent, ...) that does not exist."""
 
     def __init__(self, kind: str, given: object, allowed: Iterable[str]):
@@ -52,7 +55,23 @@ class UnknownNameError(DsegymError):
         return type(self), (self.kind, self.given, self.allowed)
 
 
-class InvalidOptionError(DsegymError):
+class UnknownOptionError(UnknownNameError, TypeError):
+    """A keyword that is no option of the scenario. Clients that try a keyword and go without it (TorchRL's `frameskip`)
+    look for a `TypeError` with Python's own words; `gymnasium.make` raises it anew, as the class called with a text.
+    """
+
+    def __init__(self, given: object, allowed: Iterable[str] | None = None):
+        self._made_of = (given,) if allowed is None else (given, tuple(allowed))
+        super().__init__("option", given, allowed or ())
+        said = given if allowed is None else f"{self.args[0]} (got an unexpected keyword argument '{given}')"
+        self.args = (said,)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Workers send errors to the runner as pickles of what the error was made of."""
+        return type(self), self._made_of
+
+
+class InvalidOptionError(DsegymError, ValueError):
     """An option's value of the wrong type or out of its range."""
 
     def __init__(self, name: str, given: object, allowed: Iterable[str]):
@@ -64,8 +83,16 @@ class InvalidOptionError(DsegymError):
         return type(self), (self.name, self.given, self.allowed)
 
 
-class InvalidDesignError(DsegymError):
+class InvalidDesignError(DsegymError, ValueError):
     """A design out of range, of the wrong shape or of the wrong dtype."""
+
+
+class InvalidActionError(DsegymError, ValueError):
+    """An action that is not in the action space, or one that comes after the episode's end."""
+
+
+class ForkedError(DsegymError, RuntimeError):
+    """A process that was forked when JAX was already running, in which JAX would wait for ever."""
 
 
 class InvalidWorkloadError(DsegymError):

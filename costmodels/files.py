@@ -10,6 +10,7 @@ Python alone takes for a number (`1_000`, `nan`, `inf`, digits of other scripts)
 from __future__ import annotations
 
 import json
+import numbers
 import os
 import re
 import stat
@@ -28,6 +29,7 @@ __all__ = [
     "is_whole",
     "number",
     "parse_json",
+    "plain_number",
     "read_text",
     "shortened",
     "shown",
@@ -165,6 +167,18 @@ def decimal_of(text: str) -> Decimal | None:
     """The exact number that a text is; None where it is none."""
     text = text.strip(" \t")
     return Decimal(text) if len(text) <= MOST_DIGITS and _NUMBER.fullmatch(text) else None
+
+
+def plain_number(given: object) -> float:
+    """The number that a user gives as itself or as its text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    value = decimal_of(given) if isinstance(given, str) else given
+    if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
+        raise ValueError(f"{shortened(repr(given))} is no number")
+    return float(value)
 
 
 def whole_number(text: str, column: str, least: int, most: int) -> int:

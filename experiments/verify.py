@@ -71,6 +71,8 @@ def _check(directory: Path, identifier: str, result: TrialResult) -> None:
         trial = Trial.from_dict(manifest["trial"])
         problem = make_problem(trial.scenario, **trial.options)
         budget = int(trial.samples)
+    except DsegymError:
+        raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CorruptResultError(f"{directory}: the manifest's trial is malformed ({error}).") from None
     count = trace.height

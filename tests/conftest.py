@@ -21,6 +21,20 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 hypothesis.settings.register_profile("dsegym", deadline=None)
 hypothesis.settings.load_profile("dsegym")
 
+
+class PlainTopLevel:
+    """Collects the repository's folder as no package: its `__init__.py` would be imported under the folder's name."""
+
+    @staticmethod
+    def pytest_collect_directory(path, parent):
+        return pytest.Dir.from_parent(parent, path=path) if path == Path(__file__).parents[1] else None
+
+
+def pytest_configure(config):
+    # A plugin's hook is asked about the top level; a conftest's own is asked about what lies below it only.
+    config.pluginmanager.register(PlainTopLevel())
+
+
 # Torch is left out where pip has no CPU build of it (see the Makefile): what needs it skips and says so.
 
 

@@ -61,6 +61,47 @@ def test_a_scenario_imports_no_other_and_no_face(path):
     assert {names[2] for names in inside if len(names) > 2} <= {"core"}
 
 
+ABOVE_THE_LAYERS = ("authoring", "testing")  # what authors import: it stands on the layers, none of them on it
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_layer_below_the_experiments_imports_what_authors_import(path):
+    inside = {tuple(module.split(".")[:2]) for module in imported_modules(path)}
+    if path.relative_to(ROOT).parts[0] != "experiments":
+        assert not inside & {("dsegym", name) for name in ABOVE_THE_LAYERS}
+
+
+def test_the_core_of_environments_imports_no_face_and_no_scenario():
+    for path in sorted((ROOT / "envs" / "core").rglob("*.py")):
+        inside = [module.split(".") for module in imported_modules(path) if module.startswith("dsegym.envs.")]
+        assert {names[2] for names in inside} <= {"core"}, path
+
+
+def families(folder):
+    """{name: files} of the folders in a folder of cost models."""
+    return {each.name: sorted(each.rglob("*.py")) for each in folder.iterdir() if (each / "__init__.py").is_file()}
+
+
+@pytest.mark.parametrize("within", [("costmodels",), ("costmodels", "reasoning")], ids="/".join)
+def test_no_family_of_cost_models_and_no_game_of_reasoning_imports_another(within):
+    found = families(ROOT.joinpath(*within))
+    assert len(found) >= 5
+    for name, paths in found.items():
+        others = {("dsegym", *within, other) for other in found if other != name}
+        for path in paths:
+            inside = {tuple(module.split(".")[: len(within) + 2]) for module in imported_modules(path)}
+            assert not inside & others, path
+
+
+def test_a_relative_import_is_told_by_its_absolute_name(tmp_path, monkeypatch):
+    (tmp_path / "costmodels" / "reasoning" / "tree").mkdir(parents=True)
+    path = tmp_path / "costmodels" / "reasoning" / "tree" / "game.py"
+    path.write_text("def late():\n    from ..plan import game\n    from .... import testing\n", encoding="utf-8")
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    names = {"dsegym.costmodels.reasoning.plan", "dsegym.costmodels.reasoning.plan.game", "dsegym", "dsegym.testing"}
+    assert set(imported_modules(path)) == names
+
+
 def test_cost_models_hold_no_environment():
     """Bounds, games and pictures are there for any environment: none of them needs Gymnasium."""
     for path in FILES:

@@ -156,3 +156,13 @@ def test_the_installed_package_writes_the_leaderboards_page(installed, tmp_path)
     (tmp_path / "one.toml").write_text(suite + '[[agents]]\nname = "random_search"\n', encoding="utf-8")
     run(sys.executable, "-I", "-c", script, installed, "one.toml", cwd=tmp_path)
     assert "random_search" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_the_tests_run_in_a_folder_of_any_name(tmp_path):
+    top = tmp_path / "dsegym-main"  # as an archive unpacks; no identifier, so no package can be called so
+    (top / "tests").mkdir(parents=True)
+    for name in ("__init__.py", "pyproject.toml", "tests/conftest.py"):
+        shutil.copy(ROOT / name, top / name)
+    (top / "tests" / "test_one.py").write_text("def test_one():\n    assert True\n", encoding="utf-8")
+    ran = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=top, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout[-2000:]

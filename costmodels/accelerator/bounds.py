@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from .platforms import Platform
 from .workloads import Workload
 
-__all__ = ["lower_bounds"]
+__all__ = ["Limits", "lower_bounds"]
+
+
+class Limits(NamedTuple):
+    """What no design within an area budget goes below."""
+
+    latency_s: float
+    energy_j: float
+    area_mm2: float
 
 
 def lower_bounds(
@@ -17,7 +26,7 @@ def lower_bounds(
     area_budget_mm2: float,
     words_per_cycle: int,
     smallest: Mapping[str, float],
-) -> dict[str, float]:
+) -> Limits:
     """Values that no design within the area budget can go below.
 
     Latency: every product needs at least its multiply-accumulates over the largest array that fits the budget beside
@@ -28,9 +37,6 @@ def lower_bounds(
         area_budget_mm2: mm2.
         words_per_cycle: the widest DRAM port of the design space, operand words a cycle.
         smallest: `ifmap_kib`, `filter_kib`, `ofmap_kib`: the smallest buffers of the space, KiB.
-
-    Returns:
-        `latency_s`, `energy_j`, `area_mm2`.
     """
     technology = platform.technology
     fixed_mm2 = technology.base_mm2 + technology.sram_mm2_per_kib * (smallest["ifmap_kib"] + smallest["filter_kib"])
@@ -44,4 +50,4 @@ def lower_bounds(
         cycles += layer.count * max(macs / processing_elements, port_words / words_per_cycle)
         energy_pj += layer.count * (macs * (technology.mac_pj + technology.register_pj) + words * technology.dram_pj)
         energy_pj += layer.count * words * technology.sram_base_pj
-    return {"latency_s": cycles / platform.clock_hz, "energy_j": energy_pj * 1e-12, "area_mm2": fixed_mm2}
+    return Limits(cycles / platform.clock_hz, energy_pj * 1e-12, fixed_mm2)

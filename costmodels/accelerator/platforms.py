@@ -13,7 +13,7 @@ from typing import Literal
 from ..errors import UnknownNameError
 from ..tables import package_rows
 
-__all__ = ["PLATFORMS", "Platform", "Technology", "get_platform", "get_technology", "technology_rows"]
+__all__ = ["PLATFORMS", "Platform", "Technology", "get_platform", "get_technology", "platform_rows", "technology_rows"]
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,8 @@ def get_platform(name: str) -> Platform:
         raise UnknownNameError("platform", name, PLATFORMS)
     technology, clock_hz, ports, traffic, summary = PLATFORMS[name]
     return Platform(name, get_technology(technology), clock_hz, ports, traffic, summary)
+
+
+def platform_rows() -> list[dict[str, object]]:
+    """The platforms, a row each, for people."""
+    return [{"platform": name, "summary": row[-1]} for name, row in PLATFORMS.items()]

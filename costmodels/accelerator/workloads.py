@@ -45,7 +45,7 @@ from ..files import is_path, read_text, shortened, shown, whole_number
 from ..formats import MOST_LAYERS, format_of, normalised
 from ..tables import UserTable, package_path, read_user_table
 
-__all__ = ["Layer", "LayerArrays", "Workload", "get_workload", "load_workload", "workload_names"]
+__all__ = ["Layer", "LayerArrays", "Workload", "get_workload", "load_workload", "workload_names", "workload_rows"]
 
 MAX_DIMENSION = 2**23  # of M, N and K: the fold count's float32 estimate is exact below this
 MAX_OPERAND = 2**31 - 1  # words in one operand, so that they fit int32
@@ -465,3 +465,13 @@ def get_workload(name_or_file: str) -> Workload:
     if is_path(name_or_file):
         return load_workload(name_or_file)
     raise UnknownNameError("workload", name_or_file, (*workload_names(), "or the path of a file"))
+
+
+def workload_rows() -> Sequence[Mapping[str, object]]:
+    """The shipped workloads, a row each, for people."""
+    workloads = {name: get_workload(name) for name in workload_names()}
+    return [
+        {"workload": name, "layers": sum(layer.repeat for layer in each.layers)}
+        | {"MACs": f"{each.macs:,}", "weights": f"{each.weights:,}"}
+        for name, each in workloads.items()
+    ]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from .. import solver
 from . import exact, heuristics
 from .instance import AllocationInstance
 
@@ -45,4 +46,4 @@ def _solver_design(instance: AllocationInstance) -> tuple[int, ...]:
 def design_makers(instance: AllocationInstance, placement: str) -> Mapping[str, Callable[[], Sequence[int]]]:
     """{name: makes its design, int[n]}: the one-pass rules, and CP-SAT's packing where OR-Tools is installed."""
     makers = {rule: functools.partial(_rule_design, instance, rule, placement) for rule in heuristics.RULES}
-    return makers | ({CP_SAT: functools.partial(_solver_design, instance)} if exact.is_available() else {})
+    return makers | ({CP_SAT: functools.partial(_solver_design, instance)} if solver.is_available() else {})

@@ -6,7 +6,6 @@ sum to at most the height (a redundant Cumulative).
 
 from __future__ import annotations
 
-import importlib.util
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from .bounds import max_load
 from .heuristics import RULES, rule_offsets
 from .instance import AllocationInstance
 
-__all__ = ["Packing", "is_available", "minimise_peak", "pack_within"]
+__all__ = ["Packing", "minimise_peak", "pack_within"]
 
 
 class Packing(NamedTuple):
@@ -26,11 +25,6 @@ class Packing(NamedTuple):
     peak: int | None  # bytes; None where no packing was found
     bound: int  # bytes: no packing has a lower peak
     offsets: np.ndarray | None  # int64[n], bytes
-
-
-def is_available() -> bool:
-    """Whether OR-Tools can be imported."""
-    return importlib.util.find_spec("ortools") is not None
 
 
 def pack_within(

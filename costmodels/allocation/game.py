@@ -16,7 +16,7 @@ from . import heuristics, model
 from .bounds import max_load
 from .instance import AllocationInstance, BufferArrays
 
-__all__ = ["Metrics", "Params", "State", "advance", "metrics", "params_of", "peak_of_ranks", "start"]
+__all__ = ["Metrics", "Params", "State", "advance", "metrics", "over", "params_of", "peak_of_ranks", "start"]
 
 
 class Params(NamedTuple):
@@ -51,7 +51,7 @@ class State(NamedTuple):
     skyline: Array  # int32[n], units: the topmost end of what is placed within each buffer's life
     step: Array  # int32, buffers placed
     peak: Array  # int32, units
-    illegal_actions: Array  # int32
+    illegal: Array  # int32, actions that counted as another
 
 
 def params_of(instance: AllocationInstance) -> Params:
@@ -71,8 +71,10 @@ def params_of(instance: AllocationInstance) -> Params:
     )
 
 
-def start(count: int) -> State:
-    """Nothing is placed; n = `count`."""
+def start(key: Array, params: Params) -> State:
+    """Nothing is placed."""
+    del key
+    count = len(params.by_size)
     none, zero = jnp.zeros(count, jnp.int32), jnp.int32(0)
     return State(model.nothing_placed(count, 1), jnp.full(count, count, jnp.int32), none, none, zero, zero, zero)
 
@@ -98,8 +100,14 @@ def advance(state: State, action: Array, params: Params, placement: str) -> Stat
         skyline=jnp.where(beside, jnp.maximum(state.skyline, offset + size), state.skyline),
         step=state.step + 1,
         peak=jnp.maximum(state.peak, offset + size),
-        illegal_actions=state.illegal_actions + ~legal,
+        illegal=state.illegal + ~legal,
     )
+
+
+def over(state: State, params: Params) -> Array:
+    """Whether every buffer is placed."""
+    del params
+    return state.step >= len(state.rank)
 
 
 def peak_of_ranks(ranks: Array, params: Params, placement: str) -> Array:

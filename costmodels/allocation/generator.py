@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +22,7 @@ import numpy as np
 from .bounds import max_load
 from .instance import AllocationInstance, Buffer, checked, load_instance
 
-__all__ = ["KINDS", "generate", "get_instance", "is_generated_name", "layered", "perfect"]
+__all__ = ["KINDS", "generate", "get_instance", "instance_rows", "is_generated_name", "layered", "perfect"]
 
 KIB = 1024
 HEIGHT, LENGTH = 1024, 1024  # of the rectangle that is cut, in KiB and time steps
@@ -138,3 +138,12 @@ def get_instance(name_or_file: str, capacity: int | None = None) -> AllocationIn
         return load_instance(name_or_file, capacity)
     instance = generate(name_or_file)
     return instance if capacity is None else instance.with_capacity(capacity)
+
+
+def instance_rows(names: Sequence[str]) -> Sequence[Mapping[str, object]]:
+    """Generated instances, a row each, for people."""
+    return [
+        {"instance": name, "buffers": len(instance), "capacity (B)": f"{instance.capacity:,}"}
+        | {"load (B)": f"{max_load(instance):,}", "source": instance.source}
+        for name, instance in ((name, generate(name)) for name in names)
+    ]

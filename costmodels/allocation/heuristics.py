@@ -26,7 +26,7 @@ from ..arrays import Array
 from . import model
 from .instance import AllocationInstance, BufferArrays
 
-__all__ = ["RULES", "Rule", "design_of_offsets", "place", "ranks_of_order", "rule_offsets", "rule_order"]
+__all__ = ["RULES", "Rule", "design_of_offsets", "place", "ranks_of_order", "rule_offsets", "rule_order", "rule_rows"]
 
 
 class Rule(NamedTuple):
@@ -92,3 +92,8 @@ def design_of_offsets(offsets: Any) -> np.ndarray:
     First fit in this order has no higher peak than the packing: each buffer finds its own address free, or a lower one.
     """
     return ranks_of_order(np.argsort(np.asarray(offsets), kind="stable"))
+
+
+def rule_rows() -> list[dict[str, object]]:
+    """The rules, a row each, for people."""
+    return [{"rule": name, "order": rule.summary, "placed by": rule.placement} for name, rule in RULES.items()]

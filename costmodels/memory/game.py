@@ -20,10 +20,11 @@ __all__ = [
     "Metrics",
     "Params",
     "State",
+    "action_mask",
     "advance",
     "latency_ticks",
-    "legal",
     "metrics",
+    "over",
     "params_of",
     "replay",
     "start",
@@ -82,8 +83,9 @@ def params_of(discrete: DiscreteProgram) -> Params:
     )
 
 
-def start(params: Params) -> State:
+def start(key: Array, params: Params) -> State:
     """Nothing is decided."""
+    del key
     game = jax.tree.map(jnp.asarray, params.start)
     place = simulator.locate(params.arrays, game, simulator.access_at(params.accesses, 0))
     return State(game, place, jnp.int32(0), jnp.zeros(params.arrays.buffer.shape, jnp.int32))
@@ -101,8 +103,15 @@ def advance(state: State, action: Array, params: Params) -> State:
     return State(game, place, state.number + 1, jnp.where(here, record.action, state.design))
 
 
-def legal(state: State) -> Array:
+def over(state: State, params: Params) -> Array:
+    """Whether every access is decided."""
+    del params
+    return state.number >= len(state.design)
+
+
+def action_mask(state: State, params: Params) -> Array:
     """bool[3]; only drop after the end."""
+    del params
     return state.place.mask & ((state.number < state.design.shape[0]) | (jnp.arange(3) == simulator.DROP))
 
 

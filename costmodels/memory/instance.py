@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass
 
 from ..errors import DsegymError
@@ -52,8 +51,6 @@ def parse_capacity(given: object) -> Capacity:
     """
     if isinstance(given, Capacity):
         return given
-    if isinstance(given, bool) or not isinstance(given, str | numbers.Real):
-        raise ValueError
     if given == _PLATFORM:
         return Capacity()
     size = size_in_bytes(str(given))

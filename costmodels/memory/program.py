@@ -27,7 +27,17 @@ from ..errors import InvalidWorkloadError, UnknownNameError
 from ..files import is_path, is_whole, parse_json, read_text, shortened, shown
 from ..formats import format_of
 
-__all__ = ["Access", "Buffer", "Instruction", "Program", "get_program", "load_program", "program_names", "save_program"]
+__all__ = [
+    "Access",
+    "Buffer",
+    "Instruction",
+    "Program",
+    "get_program",
+    "load_program",
+    "program_names",
+    "program_rows",
+    "save_program",
+]
 
 _FOLDER = "programs"
 _SUFFIX = ".jsonl"
@@ -381,3 +391,21 @@ def get_program(name: str) -> Program:
 def _shipped(name: str) -> Program:
     folder = importlib.resources.files(__name__.rpartition(".")[0]) / _FOLDER
     return _parse((folder / f"{name}{_SUFFIX}").read_text(encoding="utf-8"), f"{name}{_SUFFIX}")
+
+
+def program_rows() -> list[dict[str, object]]:
+    """The package's programs, a row each, for people."""
+    programs = {name: get_program(name) for name in program_names()}
+    return [
+        {
+            "program": name,
+            "instructions": len(program.instructions),
+            "buffers": len(program.buffers),
+            "accesses": len(program.accesses),
+            "GFLOP": f"{program.flops / 1e9:.3g}",
+            "moved (MB)": f"{program.bytes_moved / 1e6:.3g}",
+            "parameters (MB)": f"{program.parameter_bytes / 1e6:.3g}",
+            "activation peak (MB)": f"{program.activation_peak_bytes / 1e6:.3g}",
+        }
+        for name, program in programs.items()
+    ]

@@ -1,13 +1,12 @@
 """Best of N over a batch: beliefs about each question, and what classic rules of allocation reach.
 
 A question is solved by an attempt with its own probability p. A rule spends B attempts on Q questions; with a perfect
-verifier it sees at once whether one succeeded. `static_*` fix the numbers of attempts beforehand; `round_robin`,
-`posterior_greedy` and `oracle_adaptive` look at results and stop at a success.
+verifier it sees at once whether one succeeded: `round_robin`, `posterior_greedy` and `oracle_adaptive` look at results
+and stop at a success.
 
 With a perfect verifier, independent priors and unit costs, posterior means fall with each failure, so taking the
-largest mean is optimal for every horizon (deteriorating arms; Gittins). Snell et al., arXiv 2408.03314, section 3, for
-five bins of difficulty. Plain NumPy, float64, but for `noisy_logit_beta`, which is JAX and runs inside environments. R
-replications.
+largest mean is optimal for every horizon (deteriorating arms; Gittins). Plain NumPy, float64, but for
+`noisy_logit_beta`, which is JAX and runs inside environments. R replications.
 """
 
 from __future__ import annotations
@@ -26,9 +25,6 @@ __all__ = [
     "oracle_adaptive",
     "posterior_greedy",
     "round_robin",
-    "static_bins",
-    "static_optimum",
-    "static_solved",
 ]
 
 GRID = 64  # probabilities of a belief
@@ -60,38 +56,6 @@ def noisy_logit_beta(hint: Array, sigma: Array | float, *, grid: Array, logits: 
     variance = jnp.sum(weight * (grid - mean[..., None]) ** 2, axis=-1)
     strength = jnp.clip(mean * (1 - mean) / jnp.maximum(variance, 1e-8) - 1, 0.1, 1e4)
     return mean * strength, (1 - mean) * strength
-
-
-def static_solved(p: np.ndarray, attempts: np.ndarray) -> float:
-    """The expected share solved where question i gets attempts[i], both [Q]."""
-    return float(np.mean(-np.expm1(attempts * np.log1p(-np.minimum(p, 1 - 1e-12)))))
-
-
-def static_optimum(p: np.ndarray, budget: int) -> np.ndarray:
-    """int64[Q]: the best numbers of attempts for known p: the B largest of the falling gains p (1 - p)^k."""
-    gains = np.where(p > 0, p, -1.0).astype(float)
-    attempts = np.zeros(len(p), np.int64)
-    for _ in range(budget):
-        best = int(gains.argmax())
-        attempts[best] += 1
-        gains[best] *= 1 - p[best]
-    return attempts
-
-
-def static_bins(p: np.ndarray, budget: int, bins: int = 5) -> np.ndarray:
-    """int64[Q]: the best numbers of attempts that are equal within each of `bins` equal shares of difficulty.
-
-    The bin with the largest mean gain is served next; the last one in part, as far as the budget lasts.
-    """
-    groups = np.array_split(np.argsort(-p, kind="stable"), bins)
-    attempts = np.zeros(len(p), np.int64)
-    left = budget
-    while left:
-        gains = [float(np.mean(p[group] * (1 - p[group]) ** attempts[group])) for group in groups]
-        served = np.sort(groups[int(np.argmax(gains))])[:left]  # within a bin no question is known to be easier
-        attempts[served] += 1
-        left -= len(served)
-    return attempts
 
 
 def _first_success(p: np.ndarray, replications: int, generator: np.random.Generator) -> np.ndarray:

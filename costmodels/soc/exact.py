@@ -18,7 +18,6 @@ model and what speeds it up:
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
 from collections.abc import Iterable
@@ -36,7 +35,7 @@ from .schedule import Schedule, check_schedule
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
-__all__ = ["Solution", "is_available", "solve"]
+__all__ = ["Solution", "solve"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +45,6 @@ class Solution:
     schedule: Schedule  # int64[N] arrays
     bound_us: int  # no schedule has a smaller makespan
     optimal: bool  # whether the schedule's makespan is the bound
-
-
-def is_available() -> bool:
-    """Whether OR-Tools can be imported."""
-    return importlib.util.find_spec("ortools") is not None
 
 
 def solve(

@@ -37,6 +37,7 @@ __all__ = [
     "is_generated_name",
     "is_graph_file",
     "is_platform_name",
+    "mix_rows",
     "platform_names",
     "source_notes",
 ]
@@ -284,3 +285,17 @@ MIXES: Mapping[str, Mix] = {
         ("sct", "scr"), (0.5, 0.5), "multiple_bal", 250, 12, "DS3's single-carrier jobs in equal shares (ours)"
     ),
 }
+
+
+def mix_rows() -> list[dict[str, object]]:
+    """The mixes of jobs, a row each, for people."""
+    return [
+        {
+            "jobs": name,
+            "graphs": ", ".join(f"{graph} {p:g}" for graph, p in zip(mix.graphs, mix.probabilities, strict=True)),
+            "platform": mix.platform,
+            "interval (us)": mix.mean_interval_us,
+            "queue": mix.queue,
+        }
+        for name, mix in MIXES.items()
+    ]

@@ -25,6 +25,7 @@ __all__ = [
     "Placement",
     "all_finish_times",
     "arrays",
+    "at",
     "effective_order",
     "energy_j",
     "finish_times",
@@ -146,7 +147,7 @@ def effective_order(arrays: Arrays, ranks: Array) -> jax.Array:
     return jnp.sort(effective * count + jnp.arange(count)) % count  # one array to sort: twice as fast as argsort
 
 
-def _at(array: Array, *index: Array | int) -> jax.Array:
+def at(array: Array, *index: Array | int | slice) -> jax.Array:
     """`array[index]` for indices that are surely in range: XLA leaves the checks out."""
     return jnp.asarray(array).at[index].get(mode="promise_in_bounds")
 
@@ -165,7 +166,7 @@ def _over_rows(arrays: Arrays, task: Array, arrival: Callable[[Array], jax.Array
     """The latest arrival, int32[...], us, over a task's rows; `arrival` gives that of one row."""
     if _one_row(arrays):
         return arrival(task)
-    first, end = _at(arrays.first_row, task), _at(arrays.first_row, task + 1)
+    first, end = at(arrays.first_row, task), at(arrays.first_row, task + 1)
     return jax.lax.fori_loop(first + 1, end, lambda row, so_far: jnp.maximum(so_far, arrival(row)), arrival(first))
 
 
@@ -176,7 +177,7 @@ def of_each_task(arrays: Arrays, rows: jax.Array) -> jax.Array:
 
 def _communication(arrays: Arrays, row: Array, kinds: Array) -> jax.Array:
     """int32[K, ...], us, from each predecessor of a row over a kind of link, int32[K, ...]."""
-    times = _at(arrays.communication, row)
+    times = at(arrays.communication, row)
     times = times.reshape(times.shape[0], times.shape[1], *(1,) * (kinds.ndim - 1))
     result = times[:, 0]
     for kind in range(1, times.shape[1]):
@@ -195,20 +196,20 @@ def _finish_on(arrays: Arrays, run_time: Array, placement: Placement, task: Arra
     """As `place_given`, where `placement.element` holds the task's element already."""
 
     def arrival(row: Array) -> jax.Array:
-        predecessors = _at(arrays.predecessor, row)
-        of_predecessors = _at(placement.element, predecessors)
+        predecessors = at(arrays.predecessor, row)
+        of_predecessors = at(placement.element, predecessors)
         if arrays.communication.shape[2] == 2:
             kinds = (of_predecessors != element).astype(jnp.int32)  # no need to look it up
         else:
-            kinds = _at(arrays.link, of_predecessors, element)
-        return jnp.max(_at(placement.finish, predecessors) + _communication(arrays, row, kinds))
+            kinds = at(arrays.link, of_predecessors, element)
+        return jnp.max(at(placement.finish, predecessors) + _communication(arrays, row, kinds))
 
     ready = _over_rows(arrays, task, arrival)
     if len(placement.available) > _MANY:
-        available = _at(placement.available, element)
+        available = at(placement.available, element)
     else:
         available = jnp.max(jnp.where(jnp.arange(len(placement.available)) == element, placement.available, 0))
-    finish = jnp.maximum(ready, available) + _at(run_time, task, element)
+    finish = jnp.maximum(ready, available) + at(run_time, task, element)
     return placement._replace(
         finish=placement.finish.at[task].set(finish, mode="promise_in_bounds"),
         available=_occupied(placement.available, element, finish),
@@ -225,7 +226,7 @@ def _occupied(available: jax.Array, element: Array, finish: Array) -> jax.Array:
 def finish_times(arrays: Arrays, run_time: Array, placement: Placement, task: Array) -> jax.Array:
     """int32[P], us, when the task would finish on each element; at least `NEVER` where it cannot run."""
     arrival = _over_rows(arrays, task, lambda row: _arrivals(arrays, placement, row))
-    return jnp.maximum(arrival, placement.available) + _at(run_time, task)
+    return jnp.maximum(arrival, placement.available) + at(run_time, task)
 
 
 def all_finish_times(arrays: Arrays, run_time: Array, placement: Placement) -> jax.Array:
@@ -236,13 +237,13 @@ def all_finish_times(arrays: Arrays, run_time: Array, placement: Placement) -> j
 
 def _arrivals(arrays: Arrays, placement: Placement, row: Array) -> jax.Array:
     """int32[P], us, when the data of a row's predecessors are on each element."""
-    predecessors = _at(arrays.predecessor, row)
-    of_predecessors = _at(placement.element, predecessors)
+    predecessors = at(arrays.predecessor, row)
+    of_predecessors = at(placement.element, predecessors)
     if arrays.communication.shape[2] == 2:
         kinds = (of_predecessors[:, None] != jnp.arange(len(placement.available))).astype(jnp.int32)
     else:
-        kinds = _at(arrays.link, of_predecessors)
-    return jnp.max(_at(placement.finish, predecessors)[:, None] + _communication(arrays, row, kinds), axis=0)
+        kinds = at(arrays.link, of_predecessors)
+    return jnp.max(at(placement.finish, predecessors)[:, None] + _communication(arrays, row, kinds), axis=0)
 
 
 def place_earliest(arrays: Arrays, run_time: Array, placement: Placement, task: Array) -> Placement:
@@ -261,7 +262,7 @@ def place_earliest(arrays: Arrays, run_time: Array, placement: Placement, task: 
 def schedule(arrays: Arrays, run_time: Array, order: Array, elements: Array) -> Placement:
     """Places the tasks in an order that respects the precedences, int32[N], each on its element, int32[N]."""
     first = start(arrays)._replace(element=jnp.append(elements, 0).astype(jnp.int32))
-    return _scan(lambda state, task: _finish_on(arrays, run_time, state, task, _at(elements, task)), first, order)
+    return _scan(lambda state, task: _finish_on(arrays, run_time, state, task, at(elements, task)), first, order)
 
 
 def schedule_earliest(arrays: Arrays, run_time: Array, order: Array) -> Placement:
@@ -281,7 +282,7 @@ def residency_us(arrays: Arrays, start_us: Array, finish_us: Array, element: Arr
         start_us, finish_us, element: int32[N], of each task.
     """
     clusters, _, counts = arrays.power.shape
-    mine = _at(arrays.cluster, element)[:, None] == jnp.arange(clusters)
+    mine = at(arrays.cluster, element)[:, None] == jnp.arange(clusters)
     times = jnp.concatenate([start_us, finish_us])
     changes = jnp.concatenate([mine, -mine.astype(jnp.int32)])
     by_time = jnp.argsort(times)

@@ -25,12 +25,10 @@ from .instance import Instance
 
 __all__ = [
     "Means",
-    "downward_rank",
     "exact_downward",
     "exact_optimistic_costs",
     "exact_upward",
     "mean_times",
-    "optimistic_cost_table",
     "static_level",
     "upward_rank",
 ]
@@ -103,27 +101,10 @@ def upward_rank(instance: Instance) -> np.ndarray:
     return _in_us(exact_upward(instance, means.run_time, means.communication), means)
 
 
-def downward_rank(instance: Instance) -> np.ndarray:
-    """float64[N], us: mean times along the longest way from the beginning to a task's start."""
-    means = mean_times(instance)
-    return _in_us(exact_downward(instance, means.run_time, means.communication), means)
-
-
 def static_level(instance: Instance) -> np.ndarray:
     """float64[N], us: as the upward rank, without communication."""
     means = mean_times(instance)
     return _in_us(exact_upward(instance, means.run_time, [0] * len(means.communication)), means)
-
-
-def optimistic_cost_table(instance: Instance) -> np.ndarray:
-    """float64[N, P], us, what follows a task on an element; infinity where the element cannot run the task.
-
-    The longest, over the successors, of the shortest, over the elements, of communication (the mean, or from the
-    element to itself), run time and what follows there. 0 for a task without successors.
-    """
-    means = mean_times(instance)
-    table = [_in_us(row, means) for row in exact_optimistic_costs(instance, means)]
-    return np.where(instance.feasible, np.array(table), np.inf)
 
 
 def _in_us(values: Sequence[int], means: Means) -> np.ndarray:

@@ -25,7 +25,7 @@ import numpy as np
 from ..arrays import Array
 from . import model
 from .instance import Instance
-from .model import NEVER
+from .model import NEVER, at
 
 __all__ = [
     "ASSIGNED",
@@ -241,7 +241,7 @@ def estimates(arrays: Arrays, state: State, slot: Array, task: Array) -> Estimat
     if times.shape[1] == 2:
         kinds = (element[:, None] != _numbers(arrays.run_time.shape[2], state.now)).astype(jnp.int32)
     else:
-        kinds = jnp.moveaxis(_at(jnp.transpose(arrays.link), slice(None), element), 0, 1)
+        kinds = jnp.moveaxis(at(jnp.transpose(arrays.link), slice(None), element), 0, 1)
     communication = times[:, :1]
     for g in range(1, times.shape[1]):
         communication = jnp.where(kinds == g, times[:, g : g + 1], communication)
@@ -513,21 +513,16 @@ def play(
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0).reshape(count, drawn, *leaf.shape[:-1]), last)
 
 
-def _at(array: Array, *index: Array | slice) -> jax.Array:
-    """`array[index]` for indices that are surely in range: XLA leaves the checks out."""
-    return jnp.asarray(array).at[index].get(mode="promise_in_bounds")
-
-
 def _own(array: Array, *index: Array) -> jax.Array:
     """`array[index]` of an array of the state, of each lane its own; `array` has the lanes last if there are any."""
     lanes = () if array.ndim == len(index) else (jnp.arange(array.shape[-1]),)
-    return _at(array, *index, *lanes)
+    return at(array, *index, *lanes)
 
 
 def _drawn(array: Array, *index: Array) -> jax.Array:
     """`array[index]` of an array of the trace; where there are many, lane l meets trace l modulo their number."""
     lanes = () if array.ndim == len(index) else (jnp.arange(len(index[0])) % len(array),)
-    return _at(array, *lanes, *index)
+    return at(array, *lanes, *index)
 
 
 def _of(table: Array, *index: Array) -> jax.Array:

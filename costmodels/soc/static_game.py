@@ -34,6 +34,7 @@ __all__ = [
     "legal",
     "metrics_of",
     "objective_of",
+    "over",
     "params_of",
     "place",
     "placed_so_far",
@@ -84,7 +85,7 @@ class State(NamedTuple):
 
 
 def params_of(instance: Instance, encoding: Encoding, reference_makespan_us: int) -> Params:
-    """An instance; the reference's objective is 1 until it is known."""
+    """An instance; the reference's objective, costed when asked for, is not known yet."""
     able = candidates(instance)
     element = np.zeros((len(instance), max(map(len, able))), np.int32)
     for i, elements in enumerate(able):
@@ -104,7 +105,7 @@ def params_of(instance: Instance, encoding: Encoding, reference_makespan_us: int
         features=(np.stack([upward_rank(instance), mean], axis=1) / scale).astype(np.float32),
         critical_path=np.array((way_on + instance.least_run_time_us).max(), np.int32),
         reference_makespan=np.array(scale, np.float32),
-        reference=np.array(1.0, np.float32),
+        reference=np.array(np.nan, np.float32),
         tick_us=_tick(instance.platform.tick_us),
     )
 
@@ -233,6 +234,12 @@ def advance(state: State, action: Array, params: Params, *, by_element: bool, ob
     rank = jnp.where(jnp.arange(tasks) == task, state.step, state.rank)
     moved = State(placement, rank, state.step + 1, state.estimate, state.illegal + ~allowed)
     return moved._replace(estimate=_estimate(moved, params, objective))
+
+
+def over(state: State, params: Params) -> jax.Array:
+    """Whether every task is placed."""
+    del params
+    return state.step >= len(state.rank)
 
 
 def _estimate(state: State, params: Params, objective: str) -> jax.Array:

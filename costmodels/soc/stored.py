@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,9 +11,10 @@ from .. import tables
 from .exact import solve
 from .heuristics import HEURISTICS, run_heuristic
 from .instance import Instance
+from .library import get_graph, graph_names, home_platform
 from .schedule import Schedule, in_us
 
-__all__ = ["BOUNDS", "computed_row", "stored_bound_us", "stored_row", "stored_rows", "stored_schedule"]
+__all__ = ["BOUNDS", "computed_row", "graph_rows", "stored_bound_us", "stored_row", "stored_rows", "stored_schedule"]
 
 BOUNDS = "soc/bounds.csv"
 _SMALL = 30  # tasks; graphs of the core up to this size are solved to the optimum
@@ -73,3 +74,16 @@ def computed_row(instance: Instance, progress: Callable[[int, int], None]) -> di
         "heft_us": in_us(schedules["heft"].makespan_us, tick_us),
         "best_schedule": " ".join(f"{start}@{element}" for start, element in pairs),
     }
+
+
+_YARDSTICKS = {"best_us": "best known (us)", "bound_us": "bound (us)", "proven": "proven"}
+
+
+def graph_rows() -> Sequence[Mapping[str, object]]:
+    """The library's graphs on their own platforms, a row each, for people."""
+    graphs = {name: (get_graph(name), home_platform(name)) for name in graph_names()}
+    return [
+        {"graph": name, "tasks": len(graph), "edges": len(graph.edges), "platform": platform}
+        | {title: (stored_row(name, platform) or {}).get(key, "") for key, title in _YARDSTICKS.items()}
+        for name, (graph, platform) in graphs.items()
+    ]

@@ -32,6 +32,7 @@ __all__ = [
     "legal",
     "metrics_of",
     "objective_of",
+    "over",
     "params_of",
     "play",
     "start",
@@ -83,7 +84,7 @@ def params_of(
     slots: int,
     full: bool,
 ) -> tuple[Params, Params]:
-    """An instance on the search's and on the held-out traces; the reference's objective is 1 until it is known.
+    """An instance on the search's and on the held-out traces; the reference's objective is not known yet.
 
     Args:
         instances: the kinds of jobs, on one platform.
@@ -114,7 +115,7 @@ def params_of(
         pool=drawn(POOL, _TRAINING),
         queue=np.zeros(slots, np.int32),
         unit_us=np.array(max(float(np.mean(heads)), 1.0), np.float32),
-        reference=np.array(1.0, np.float32),
+        reference=np.array(np.nan, np.float32),
     )
     return params, params._replace(traces=drawn(TRACES, _HELD_OUT))
 
@@ -233,6 +234,11 @@ def advance(state: State, action: Array, params: Params, *, pairs: bool) -> Stat
 
     moved = jax.lax.while_loop(nothing_to_decide, go_on, moved)
     return State(moved, state.number, moved.now - stream.now, state.illegal + ~allowed)
+
+
+def over(state: State, params: Params) -> jax.Array:
+    """Whether every job has left."""
+    return state.stream.completed >= params.pool.arrival_us.shape[1]
 
 
 def legal(stream: simulator.State, params: Params, *, pairs: bool) -> jax.Array:

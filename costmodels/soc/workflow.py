@@ -13,15 +13,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import DsegymError
-from ..files import fail, parse_json, read_text, shortened
-from ..formats import MOST_EDGES, MOST_ELEMENTS, MOST_TASKS
+from ..files import fail, shortened
+from ..formats import MOST_EDGES, MOST_TASKS
 from .graph import Task, TaskGraph, task_graph
 from .members import Members
 from .platform import Cluster, Platform
 from .reading import check_limit, check_names, checked, tick_of
 
-__all__ = ["MOST_VOLUME", "load_workflow", "read_workflow"]
+__all__ = ["MOST_VOLUME", "read_workflow"]
 
 MOST_VOLUME = 10**12
 SPEEDS = (1.0, 1.0, 2.0, 4.0)  # synthetic
@@ -48,35 +47,15 @@ class _Recording(NamedTuple):
     where: str  # of the tasks, for errors
 
 
-def load_workflow(
-    path: str | Path, speeds: Sequence[float] = SPEEDS, bytes_per_s: float = BYTES_PER_S
-) -> tuple[TaskGraph, Platform]:
-    """A recorded workflow.
+def read_workflow(path: Path, data: object) -> tuple[TaskGraph, Platform]:
+    """A recorded workflow, of a file's JSON.
 
     The recorded run time, rounded up to whole us, is that of an element of speed 1. The volume of an edge is the bytes
-    of all files that the parent writes and the child reads.
-
-    Args:
-        path: of the file.
-        speeds: of the elements, each a cluster of its own; synthetic, as is
-        bytes_per_s: of the link between any two of them, 1e6 or more; rounded down to whole bytes per tick.
+    of all files that the parent writes and the child reads; links carry a whole number of bytes per tick.
 
     Raises:
-        InvalidWorkloadError: a file that cannot be read; the message names the file and the member.
-        DsegymError: a speed or a bandwidth out of range.
+        InvalidWorkloadError: it cannot be read; the message names the file and the member.
     """
-    path = Path(path)
-    if not 1 <= len(speeds) <= MOST_ELEMENTS or not all(0 < speed < math.inf for speed in speeds):
-        raise DsegymError(f"The speeds are {tuple(speeds)}; allowed are 1 to {MOST_ELEMENTS} positive numbers.")
-    if not 1e6 <= bytes_per_s <= 1e15:
-        raise DsegymError(f"The bandwidth is {bytes_per_s:g} bytes/s; allowed are 1e6 to 1e15.")
-    return read_workflow(path, parse_json(path, read_text(path)), speeds, bytes_per_s)
-
-
-def read_workflow(
-    path: Path, data: object, speeds: Sequence[float] = SPEEDS, bytes_per_s: float = BYTES_PER_S
-) -> tuple[TaskGraph, Platform]:
-    """As `load_workflow`, of a file's JSON."""
     members = Members(path)
     version = members.member(data, "", "schemaVersion", str)
     if version in VERSIONS:
@@ -110,13 +89,13 @@ def read_workflow(
             )
         edges.append((s, t, volume))
     seconds = [task.seconds for task in listed]
-    longest = sum(seconds) / Fraction(min(speeds)) + Fraction(sum(each for *_, each in edges)) / Fraction(bytes_per_s)
+    longest = sum(seconds) / Fraction(min(SPEEDS)) + Fraction(sum(each for *_, each in edges)) / Fraction(BYTES_PER_S)
     tick = tick_of((), longest * 1_000_000, len(seconds) + len(edges), finest=0)
-    clusters = [f"M{m}" for m in range(len(speeds))]
+    clusters = [f"M{m}" for m in range(len(SPEEDS))]
     run_times = {
         name: {
             cluster: math.ceil(task.seconds * 1_000_000 / tick / Fraction(speed))
-            for cluster, speed in zip(clusters, speeds, strict=True)
+            for cluster, speed in zip(clusters, SPEEDS, strict=True)
         }
         for name, task in recording.tasks.items()
     }
@@ -127,8 +106,8 @@ def read_workflow(
         path.stem,
         tuple(Cluster(cluster, 1) for cluster in clusters),
         run_times,
-        default_bandwidth=int(Fraction(bytes_per_s) * tick / 1_000_000),
-        source="synthetic: elements of relative speeds " + ", ".join(f"{speed:g}" for speed in speeds),
+        default_bandwidth=int(Fraction(BYTES_PER_S) * tick / 1_000_000),
+        source="synthetic: elements of relative speeds " + ", ".join(f"{speed:g}" for speed in SPEEDS),
         tick_us=tick,
     )
     return graph, platform

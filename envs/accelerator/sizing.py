@@ -26,7 +26,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ import numpy as np
 
 from ...costmodels import tables
 from ...costmodels.accelerator import bounds, breakdown, model, relaxation
-from ...costmodels.accelerator.platforms import PLATFORMS, Platform, get_platform, technology_rows
+from ...costmodels.accelerator.platforms import PLATFORMS, Platform, get_platform, platform_rows, technology_rows
 from ...costmodels.accelerator.sizing import (
     AREA_BUDGETS_MM2,
     BUFFER_KIB,
@@ -49,7 +49,7 @@ from ...costmodels.accelerator.sizing import (
     penalty,
     reference_values,
 )
-from ...costmodels.accelerator.workloads import get_workload, workload_names
+from ...costmodels.accelerator.workloads import get_workload, workload_names, workload_rows
 from ...costmodels.arrays import Array
 from ...costmodels.files import is_path
 from ..core.evaluation import Evaluation, Objective, Yardstick
@@ -86,9 +86,7 @@ class SizingOptions(Options):
     """What tells instances apart."""
 
     workload: str = file_or_name(
-        "resnet50",
-        workload_names,
-        is_path,
+        *("resnet50", workload_names, is_path),
         "the path of a table of layers or a SCALE-Sim topology (docs/files.md)",
         "a shipped network, or the path of a table of layers",
     )
@@ -110,7 +108,7 @@ def _cost_function(platform: Platform) -> Callable[[Any, Params], Evaluation]:
         excess = metrics.area_mm2 / params.area_budget_mm2 - 1.0
         feasible = excess <= 0.0
         value = objective_values(metrics, params.targets)[params.objective]
-        return Evaluation(metrics, jnp.where(feasible, value, penalty(excess, params)), feasible)
+        return Evaluation(metrics, jnp.where(feasible, value, penalty(excess, params)), feasible, excess, value)
 
     return cost
 
@@ -131,12 +129,6 @@ def _relaxation_function(platform: Platform) -> Callable[[Sequence[Any], Params]
         return jnp.dot(weights[-1], jnp.stack(logs))
 
     return relaxed
-
-
-class _Limits(NamedTuple):
-    latency_s: float
-    energy_j: float
-    area_mm2: float
 
 
 @functools.cache
@@ -160,7 +152,7 @@ def _bound(problem: Problem) -> Yardstick:
         words_per_cycle=max(DRAM_WORDS),
         smallest=dict.fromkeys(("ifmap_kib", "filter_kib", "ofmap_kib"), min(BUFFER_KIB)),
     )
-    value = float(OBJECTIVES[options.objective].value(_Limits(**limits), params.targets))
+    value = float(OBJECTIVES[options.objective].value(limits, params.targets))
     return Yardstick("bound", value, "compulsory work and traffic; run `dsegym bound` for the exact optimum")
 
 
@@ -209,16 +201,10 @@ def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
         | {parameter.name: parameter.text(reference_values(name)[parameter.name]) for parameter in SPACE.parameters}
         for name, budget in AREA_BUDGETS_MM2.items()
     ]
-    workloads = [
-        {"workload": name, "layers": sum(layer.repeat for layer in get_workload(name).layers)}
-        | {"MACs": f"{get_workload(name).macs:,}", "weights": f"{get_workload(name).weights:,}"}
-        for name in workload_names()
-    ]
-    platforms = [{"platform": name, "summary": row[-1]} for name, row in PLATFORMS.items()]
     return (
         ("Area budgets and references", budgets),
-        ("Workloads", workloads),
-        ("Platforms", platforms),
+        ("Workloads", workload_rows()),
+        ("Platforms", platform_rows()),
         ("Technology constants", technology_rows()),
     )
 
@@ -266,11 +252,11 @@ def _bounds(options: SizingOptions, progress: Callable[[int, int], None]) -> Seq
 
 
 SCENARIO = Scenario(
-    summary="Size a systolic-array accelerator (array, buffers, DRAM, dataflow) for a network under an area budget.",
-    options_type=SizingOptions,
-    build=build,
-    core=_core,
-    facts=_facts,
-    bounds=_bounds,
-    stored_bounds=f"costmodels/{OPTIMA}",
+    "Size a systolic-array accelerator (array, buffers, DRAM, dataflow) for a network under an area budget.",
+    SizingOptions,
+    build,
+    _core,
+    _facts,
+    _bounds,
+    f"costmodels/{OPTIMA}",
 )

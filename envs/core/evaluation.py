@@ -15,6 +15,11 @@ class Evaluation(NamedTuple):
     metrics: Any  # the family's named tuple, the unit in every field name
     objective: Any  # float32, to be minimised; a penalty above every feasible value where not feasible
     feasible: Any  # bool, whether the constraints hold
+    # float32, for searches that model constraints: at most 0 where feasible, else how far beyond, as a share of the
+    # limit. A cost function that leaves it out has 0 where feasible and 1 where not.
+    violation: Any = None
+    # float32, the objective as if there were no constraints; one that leaves it out has `objective`.
+    unpenalised: Any = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Sweep:
         option: of the scenario; designs keep their meaning when it changes.
         values: of the option, ascending numbers.
         x_label, y_label: the axes' names with units.
-        to_y: the objective's value as it is drawn, `lambda failure: 1 - failure` for an accuracy.
+        to_y: the objective's value as it is drawn; the accuracy of a failure when left out.
         baselines: drawn beside the reference, the bound and the best design found.
         own: the one of `values` that the option's value stands for where it is a word.
     """
@@ -70,6 +75,6 @@ class Sweep:
     values: tuple[str, ...]
     x_label: str
     y_label: str
-    to_y: Callable[[float], float]
+    to_y: Callable[[float], float] = lambda failure: 1 - failure
     baselines: tuple[str, ...] = ()
     own: str = ""

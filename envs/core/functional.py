@@ -1,7 +1,8 @@
 """Functional environments: pure functions on one lane, from which every face is made, and the door to them.
 
-A family writes `start`, `advance`, `observe`, `over`, `reward`, `legal` and what an episode leaves behind; it gets
-`reset` and `step` as gymnax has them, and its cost function if a design is the script of actions (`rollout_cost`).
+A family writes `start`, `advance`, `observe`, `over`, `reward`, `action_mask` and what an episode leaves behind, or
+names the module of its rules, whose functions some of these then are; it gets `reset` and `step` as gymnax has them,
+and its cost function if a design is the script of actions (`rollout_cost`).
 Environments are values: frozen dataclasses of what shapes their program, so that equal ones share compiled code.
 What tells instances apart beside that is `params`, a pytree of arrays.
 """
@@ -56,37 +57,74 @@ class FunctionalEnv(Generic[State, Params]):
     # Whether an episode's `design` gives its `objective` when the problem costs it; if not, as where an episode draws
     # its own cases, the referee offers the form to no agent.
     replayable: ClassVar[bool] = True
+    # The module of the family's rules: what is not written here is its function of the same name, which takes
+    # `game_arguments` first.
+    game: ClassVar[Any] = None
 
     # What a family writes -----------------------------------------------------------------------------------------
 
+    @property
+    def game_arguments(self) -> tuple[Any, ...]:
+        """What shapes the programs of the game's functions, their first arguments."""
+        return ()
+
+    def of_game(self, name: str) -> Callable[..., Any]:
+        """A function of the game, its first arguments given.
+
+        Raises:
+            NotImplementedError: there is no such function, so that the family should have written the method.
+        """
+        function = getattr(self.game, name, None)
+        if function is None:
+            raise NotImplementedError(f"{type(self).__name__} writes no `{name}`, and no game of its own has one.")
+        return functools.partial(function, *self.game_arguments)
+
+    def params_of(self, problem: Problem) -> Params:
+        """What the environment is played with: the params of a problem, and the reference's value if rewards need it.
+
+        Args:
+            problem: `Problem.as_searched` of an instance, whose reference is costed when it is asked for.
+        """
+        return problem.params
+
     def start(self, key: Array, params: Params) -> State:
-        """The state in which an episode begins; all that is random about it comes from the key."""
-        raise NotImplementedError
+        """The state in which an episode begins; all that is random about it comes from the key. The game's."""
+        return self.of_game("start")(key, params)
 
     def advance(self, state: State, action: Array, params: Params) -> State:
-        """The state after an action; what an action that is not legal counts as, the family documents."""
-        raise NotImplementedError
+        """The state after an action; what an action that is not legal counts as, the family documents. The game's."""
+        return self.of_game("advance")(state, action, params)
 
     def observe(self, state: State, params: Params) -> Mapping[str, Any]:
         """{feature: values}, in the order of `features`."""
         raise NotImplementedError
 
     def over(self, state: State, params: Params) -> Array:
-        """bool[], whether the episode has ended."""
-        raise NotImplementedError
+        """bool[], whether the episode has ended. The game's."""
+        return self.of_game("over")(state, params)
 
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32[], of a transition."""
         raise NotImplementedError
 
-    def legal(self, state: State, params: Params) -> Array | None:
-        """bool[actions], True where legal; None when every action always is."""
+    def action_mask(self, state: State, params: Params) -> Array | None:
+        """bool[actions], True where legal; None where actions are no single choice or all are always legal.
+
+        Where there is a mask, `illegal` counts what is done against it. The game's, if it has one.
+        """
+        return self.of_game("action_mask")(state, params) if hasattr(self.game, "action_mask") else None
+
+    def illegal(self, state: State) -> Array | None:
+        """int32[], actions of the episode that were not legal and counted as another: the state's field `illegal`.
+
+        None where the family counts none.
+        """
+        return getattr(state, "illegal", None)
+
+    def design(self, state: State, params: Params) -> Array | None:
+        """int32[n], the design that a finished episode stands for; None where it stands for none."""
         del state, params
         return None
-
-    def design(self, state: State, params: Params) -> Array:
-        """int32[n], the design that a finished episode stands for."""
-        raise NotImplementedError
 
     def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of a finished episode; what it holds before the end has no meaning."""
@@ -98,13 +136,15 @@ class FunctionalEnv(Generic[State, Params]):
         return {}
 
     def final_info(self, state: State, params: Params) -> dict[str, Array]:
-        """What `info` holds of a finished episode: its design, objective and feasibility."""
+        """What `info` holds of a finished episode: its design and `illegal_actions` if any, objective, feasibility."""
         evaluation = self.evaluation(state, params)
-        return {
+        found = {
             "design": self.design(state, params),
             "objective": evaluation.objective,
             "feasible": evaluation.feasible,
+            "illegal_actions": self.illegal(state),
         }
+        return {name: value for name, value in found.items() if value is not None}
 
     def picture(self, problem: Problem, first: State, actions: Sequence[Any]) -> Diagram | None:
         """An episode so far, for a person; on the host, unlike the rest.
@@ -135,10 +175,6 @@ class FunctionalEnv(Generic[State, Params]):
     def observation(self, state: State, params: Params) -> Array:
         """float32[n]."""
         return concatenated(self.features, self.observe(state, params))
-
-    def action_mask(self, state: State, params: Params) -> Array | None:
-        """bool[actions], True where legal; None where actions are no single choice or all are always legal."""
-        return self.legal(state, params)
 
     def reset(self, key: Array, params: Params) -> tuple[Array, State]:
         """Starts an episode: the observation and the state, as gymnax has them."""
@@ -173,7 +209,7 @@ class FunctionalEnv(Generic[State, Params]):
             self.observation(after, params),
             self.reward(state, moved, params),
             terminal,
-            self.legal(after, params),
+            self.action_mask(after, params),
             self.observation(moved, params),
             self.final_info(moved, params),
             self.step_info(state, action, moved, params),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from .options import Options
     from .spaces import DesignSpace
 
-__all__ = ["ONE_SHOT_FORMS", "OneShotState", "ParametricEnv", "SequentialEnv", "one_shot_problem"]
+__all__ = ["ONE_SHOT_FORMS", "OneShotParams", "OneShotState", "ParametricEnv", "SequentialEnv", "one_shot_problem"]
 
 
 class OneShotState(NamedTuple):
@@ -30,10 +31,18 @@ class OneShotState(NamedTuple):
     step: Array  # int32[], parameters chosen so far
     objective: Array  # float32[], of the finished design; 0 before
     feasible: Array  # bool[], of the finished design; False before
+    illegal: Array  # int32[], actions so far that the mask forbade
+
+
+class OneShotParams(NamedTuple):
+    """What tells instances of one cost function and space apart."""
+
+    given: Any  # the problem's params
+    reference: Any  # float32[], the reference's value: the zero of the reward
 
 
 @dataclass(frozen=True)
-class _OneShotEnv(FunctionalEnv[OneShotState, Any]):
+class _OneShotEnv(FunctionalEnv[OneShotState, OneShotParams]):
     """What the two one-shot forms share.
 
     Reward: 0 before the end; then log(reference / objective), so that 0 is the reference and more is better.
@@ -41,17 +50,19 @@ class _OneShotEnv(FunctionalEnv[OneShotState, Any]):
     Attributes:
         cost: of the problem.
         cardinalities: of its space, [n].
-        reference: the reference's value, the zero of the reward.
     """
 
     cost: Callable[[Any, Any], Evaluation]
     cardinalities: tuple[int, ...]
-    reference: float
 
     @classmethod
     def of(cls, problem: Problem) -> _OneShotEnv:
         """The form of a problem."""
-        return cls(problem.cost, tuple(problem.space.cardinalities.tolist()), problem.reference.value)
+        return cls(problem.cost, tuple(problem.space.cardinalities.tolist()))
+
+    def params_of(self, problem: Problem) -> OneShotParams:
+        """The problem's, and the reference's value."""
+        return OneShotParams(problem.params, np.float32(problem.reference.value))
 
     @property
     def features(self) -> Sequence[Feature]:
@@ -62,27 +73,17 @@ class _OneShotEnv(FunctionalEnv[OneShotState, Any]):
             Feature("index", n, meaning="each parameter's index over its largest index; 0 where not chosen"),
         )
 
-    def start(self, key: Array, params: Any) -> OneShotState:
+    def start(self, key: Array, params: OneShotParams) -> OneShotState:
         """No parameter is chosen."""
         del key, params
         return OneShotState(
-            jnp.zeros(len(self.cardinalities), jnp.int32), jnp.int32(0), jnp.float32(0), jnp.bool_(False)
+            jnp.zeros(len(self.cardinalities), jnp.int32), jnp.int32(0), jnp.float32(0), jnp.bool_(False), jnp.int32(0)
         )
 
     @abstractmethod
-    def advance(self, state: OneShotState, action: Array, params: Any) -> OneShotState: ...
+    def advance(self, state: OneShotState, action: Array, params: OneShotParams) -> OneShotState: ...
 
-    def _costed(self, design: Array, step: Array, params: Any) -> OneShotState:
-        """The state with the design costed if it is complete: once, for the reward and the info alike.
-
-        A select, not a `lax.cond`: under `vmap` that would compute both branches anyway, and hand each lane a copy of
-        the parameters, which keeps XLA from folding them into the program.
-        """
-        done = step >= len(self.cardinalities)
-        evaluation = self.cost(design, params)
-        return OneShotState(design, step, jnp.where(done, evaluation.objective, 0.0), done & evaluation.feasible)
-
-    def observe(self, state: OneShotState, params: Any) -> Mapping[str, Any]:
+    def observe(self, state: OneShotState, params: OneShotParams) -> Mapping[str, Any]:
         """See `features`."""
         del params
         return {
@@ -90,30 +91,56 @@ class _OneShotEnv(FunctionalEnv[OneShotState, Any]):
             "index": state.design / np.maximum(np.array(self.cardinalities, np.int32) - 1, 1),
         }
 
-    def over(self, state: OneShotState, params: Any) -> Array:
+    def over(self, state: OneShotState, params: OneShotParams) -> Array:
         """Whether every parameter is chosen."""
         del params
         return state.step >= len(self.cardinalities)
 
-    def reward(self, state: OneShotState, next_state: OneShotState, params: Any) -> Array:
+    def reward(self, state: OneShotState, next_state: OneShotState, params: OneShotParams) -> Array:
         """float32: log(reference / objective) of the finished design, 0 before."""
         del state
         done = self.over(next_state, params)
-        return jnp.where(done, jnp.log(self.reference / jnp.where(done, next_state.objective, 1.0)), 0.0)
+        return jnp.where(done, jnp.log(params.reference / jnp.where(done, next_state.objective, 1.0)), 0.0)
 
-    def final_info(self, state: OneShotState, params: Any) -> dict[str, Array]:
+    def final_info(self, state: OneShotState, params: OneShotParams) -> dict[str, Array]:
         """The finished episode's design, objective and feasibility."""
         del params
         return {"design": state.design, "objective": state.objective, "feasible": state.feasible}
 
-    def design(self, state: OneShotState, params: Any) -> Array:
+    def design(self, state: OneShotState, params: OneShotParams) -> Array:
         """int32[n]."""
         del params
         return state.design
 
-    def evaluation(self, state: OneShotState, params: Any) -> Evaluation:
+    def evaluation(self, state: OneShotState, params: OneShotParams) -> Evaluation:
         """Costs of the design."""
-        return self.cost(state.design, params)
+        return self.cost(state.design, params.given)
+
+
+def _costed_where(cost: Callable[[Any, Any], Evaluation], done: Any, design: Array, params: Any) -> tuple[Array, Array]:
+    """The design's objective and feasibility where it is done, else 0 and False, at no cost.
+
+    Of many lanes, which are done in the same step as a rule, all are costed where one is: `lax.cond` under `vmap` would
+    cost them at every step.
+    """
+
+    def one(done: Array, design: Array, params: Any) -> tuple[Array, Array]:
+        evaluation = cost(design, params)
+        return jnp.where(done, evaluation.objective, jnp.float32(0)), done & evaluation.feasible
+
+    @jax.custom_batching.custom_vmap
+    def costed(done: Array, design: Array, params: Any) -> tuple[Array, Array]:
+        nothing = (jnp.float32(0), jnp.bool_(False))
+        return jax.lax.cond(done, lambda: one(done, design, params), lambda: nothing)
+
+    @costed.def_vmap
+    def lanes(size: int, batched: Any, done: Array, design: Array, params: Any) -> Any:
+        axes = jax.tree.map(lambda each: 0 if each else None, batched)
+        nothing = (jnp.zeros(size, jnp.float32), jnp.zeros(size, bool))
+        every = jax.vmap(one, in_axes=tuple(axes), axis_size=size)
+        return jax.lax.cond(jnp.any(done), lambda: every(done, design, params), lambda: nothing), (True, True)
+
+    return costed(jnp.asarray(done), design, params)
 
 
 class ParametricEnv(_OneShotEnv):
@@ -126,11 +153,13 @@ class ParametricEnv(_OneShotEnv):
         """An index for each parameter."""
         return MultiDiscrete(np.array(self.cardinalities, np.int32), dtype=np.int32)  # pyright: ignore
 
-    def advance(self, state: OneShotState, action: Array, params: Any) -> OneShotState:
+    def advance(self, state: OneShotState, action: Array, params: OneShotParams) -> OneShotState:
         """Sets every parameter; an index that is too large counts as the largest."""
-        del state
         counts = np.array(self.cardinalities, np.int32)
-        return self._costed(_clip(action, counts), jnp.int32(len(counts)), params)
+        design = _clip(action, counts)
+        evaluation = self.cost(design, params.given)
+        step = jnp.int32(len(counts))
+        return OneShotState(design, step, evaluation.objective, evaluation.feasible, state.illegal)
 
 
 class SequentialEnv(_OneShotEnv):
@@ -146,17 +175,24 @@ class SequentialEnv(_OneShotEnv):
         """The index of the next parameter."""
         return Discrete(max(self.cardinalities))
 
-    def advance(self, state: OneShotState, action: Array, params: Any) -> OneShotState:
+    def advance(self, state: OneShotState, action: Array, params: OneShotParams) -> OneShotState:
         """Sets the next parameter; a masked action counts as the parameter's largest index."""
         value = _clip(action, jnp.asarray(self.cardinalities)[state.step])
         here = jnp.arange(len(self.cardinalities)) == state.step  # a select: scatters are slow on CPUs
-        return self._costed(jnp.where(here, value, state.design), state.step + 1, params)
+        illegal = state.illegal + (value != action)
+        design, step = jnp.where(here, value, state.design), state.step + 1
+        costed = _costed_where(self.cost, step >= len(self.cardinalities), design, params.given)
+        return OneShotState(design, step, *costed, illegal)
 
-    def legal(self, state: OneShotState, params: Any) -> Array:
+    def action_mask(self, state: OneShotState, params: OneShotParams) -> Array:
         """bool[C]: the values of the next parameter."""
         del params
         step = jnp.minimum(state.step, len(self.cardinalities) - 1)
         return jnp.arange(max(self.cardinalities)) < jnp.asarray(self.cardinalities)[step]
+
+    def final_info(self, state: OneShotState, params: OneShotParams) -> dict[str, Array]:
+        """As of both forms, and `illegal_actions`."""
+        return {**super().final_info(state, params), "illegal_actions": state.illegal}
 
 
 def _clip(index: Any, cardinality: Any) -> Array:

@@ -17,15 +17,29 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ...costmodels.errors import InvalidOptionError, UnknownNameError
+from ...costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError, UnknownOptionError
+from ...costmodels.files import plain_number
 
-__all__ = ["Option", "Options", "choice", "custom", "file_or_name", "number", "options_of", "parse", "texts", "whole"]
+__all__ = [
+    "Option",
+    "Options",
+    "choice",
+    "custom",
+    "file_or_name",
+    "number",
+    "number_or_own",
+    "options_of",
+    "parse",
+    "texts",
+    "whole",
+    "whole_or_own",
+]
 
+_OWN: Mapping[str, object] = {"own": None}
 _Listed = Sequence[object] | Callable[[], Sequence[object]]
 _OptionsType = TypeVar("_OptionsType", bound="Options")
 
@@ -140,6 +154,16 @@ def whole(
     return _numeric(default, listed, least, most, summary, unit, False, words or {}, whole=True)
 
 
+def number_or_own(listed: Sequence[object], *, least: float, most: float, summary: str, unit: str = "") -> Any:
+    """As `number`, or by default `own`: None, for the number that the instance has by itself."""
+    return _numeric(None, (None, *listed), least, most, summary, unit, False, _OWN, whole=False)
+
+
+def whole_or_own(listed: Sequence[object], *, least: int, most: int, summary: str, unit: str = "") -> Any:
+    """As `whole`, or by default `own`: None, for the number that the instance has by itself."""
+    return _numeric(None, (None, *listed), least, most, summary, unit, False, _OWN, whole=True)
+
+
 def _numeric(
     default: object,
     listed: Sequence[object],
@@ -161,11 +185,7 @@ def _numeric(
         found, meant = find(given)
         if found:
             return meant
-        if isinstance(given, bool) or not isinstance(given, str | numbers.Real):
-            raise ValueError
-        if isinstance(given, str) and not (given.isascii() and "_" not in given):
-            raise ValueError  # what Python takes for a number, and no one else does
-        value = float(given)
+        value = plain_number(given)
         if not (least <= value <= most) or (above and value == least) or (whole and not value.is_integer()):
             raise ValueError
         return int(value) if value.is_integer() else value
@@ -233,17 +253,20 @@ def parse(kind: type[_OptionsType], given: Mapping[str, object], scenario_id: st
     """The options of a user's values; what is not given takes its default.
 
     Raises:
-        UnknownNameError: an option that does not exist, or a name that is none of an option's.
+        UnknownOptionError: an option that does not exist.
+        UnknownNameError: a name that is none of an option's.
         InvalidOptionError: a value of the wrong type or out of range; says what is allowed.
     """
     declared = options_of(kind)
     for name in given:
         if name not in declared:
-            raise UnknownNameError("option", name, declared)
+            raise UnknownOptionError(name, declared)
     values = {}
     for name, value in given.items():
         try:
             values[name] = declared[name].parse(value)
+        except DsegymError:
+            raise
         except (ValueError, TypeError, OverflowError):
             raise _refusal(name, value, declared[name]) from None
     return kind(**values, scenario_id=scenario_id)

@@ -48,6 +48,7 @@ class Packing:
             start, end = end, end + int(np.prod(leaf.shape))
             places.append(_Place(start, end, tuple(leaf.shape), np.dtype(leaf.dtype)))
         self._places = tuple(places)
+        self.size = end  # words
 
     def pack(self, tree: Any) -> jax.Array:
         """uint32[words], inside compiled code."""

@@ -59,7 +59,7 @@ Params = TypeVar("Params", bound=_Seeded)
 
 
 class PolicyEnv(FunctionalEnv[State, Params]):
-    """An environment whose designs are policies. Subclasses also write `decide`, `metrics` and `drawing`.
+    """An environment whose designs are policies. Subclasses also write `decide` and `drawing`.
 
     `params` has a field `seeds`, uint32[E]: the episodes of the cost.
     """
@@ -71,12 +71,12 @@ class PolicyEnv(FunctionalEnv[State, Params]):
         raise NotImplementedError
 
     def metrics(self, state: State, params: Params) -> Any:
-        """The family's named tuple of scalars, of a finished episode; costs are means over episodes."""
-        raise NotImplementedError
+        """The family's named tuple of scalars, of a finished episode; costs are means over episodes. The game's."""
+        return self.of_game("metrics")(state, params)
 
     def objective(self, metrics: Any) -> Array:
-        """float32, to be minimised, of one episode's metrics or of their means."""
-        raise NotImplementedError
+        """float32, to be minimised, of an episode's metrics or of means: the game's `failure`, or 1 - accuracy."""
+        return self.game.failure(metrics) if hasattr(self.game, "failure") else 1.0 - metrics.accuracy
 
     def drawing(self, states: Sequence[State], actions: Sequence[Any], params: Params) -> Diagram:
         """An episode so far: its states, the first one included, leaves on the host, and the actions between them."""
@@ -95,9 +95,8 @@ class PolicyEnv(FunctionalEnv[State, Params]):
         return Evaluation(metrics, self.objective(metrics), jnp.bool_(True))
 
     def final_info(self, state: State, params: Params) -> dict[str, Array]:
-        """The finished episode's objective, and each of its metrics by name."""
-        metrics = self.metrics(state, params)
-        return {"objective": self.objective(metrics), "feasible": jnp.bool_(True), **metrics._asdict()}
+        """As of every family, and each of the episode's metrics by name."""
+        return {**super().final_info(state, params), **self.metrics(state, params)._asdict()}
 
 
 def _on_host(state: Any) -> Any:

@@ -12,16 +12,17 @@ import numpy as np
 
 from ...costmodels import wide
 from ...costmodels.breakdown import Breakdown
+from ...costmodels.diagram import Diagram, index_bars
 from ...costmodels.errors import DsegymError, UnknownNameError
 from .evaluation import Evaluation, Objective, Sweep, Yardstick
+from .forks import refuse_after_fork
 from .options import Options, texts
 from .spaces import DesignSpace
 
 if TYPE_CHECKING:
-    from ...costmodels.diagram import Diagram
     from .functional import FunctionalEnv
 
-__all__ = ["ENUMERABLE", "Problem", "YardstickRule", "costed", "enumerated", "evaluate_batch", "given"]
+__all__ = ["ENUMERABLE", "Problem", "YardstickRule", "bounded", "costed", "enumerated", "evaluate_batch", "given"]
 
 # Batches are padded to one of these sizes, so that a problem compiles four times at most whatever agents ask for; the
 # default of `Problem.batch_sizes`.
@@ -37,6 +38,17 @@ YardstickRule = Callable[["Problem"], Yardstick]
 def given(yardstick: Yardstick) -> YardstickRule:
     """The rule of a yardstick that is known beforehand."""
     return lambda problem: yardstick
+
+
+def bounded(name: str, value: Callable[[Problem], float], source: str) -> YardstickRule:
+    """The rule of a bound: its value is computed when asked for.
+
+    Args:
+        name: as of a `Yardstick`.
+        value: makes the value, in the objective's unit.
+        source: where it comes from.
+    """
+    return lambda problem: Yardstick(name, float(value(problem)), source)
 
 
 def costed(name: str, design: Callable[[Problem], Sequence[int]], source: str) -> YardstickRule:
@@ -163,8 +175,8 @@ class Problem:
             designs: integers [B, n] (or one design [n]).
 
         Returns:
-            `Evaluation` of NumPy arrays [B]: metrics (exact counts as int64), objective (float64), feasible (bool).
-            The values do not depend on how designs are batched.
+            `Evaluation` of NumPy arrays [B]: metrics (exact counts as int64), objective (float64), feasible (bool),
+            violation and unpenalised (float64). The values do not depend on how designs are batched.
 
         Raises:
             InvalidDesignError: wrong dtype or shape, or an index out of range.
@@ -180,6 +192,7 @@ class Problem:
 
     def _evaluate_with(self, params: Any, designs: object) -> Evaluation:
         checked = self.space.check(designs)
+        refuse_after_fork()
         largest = self._sizes[-1]
         starts = range(0, max(len(checked), 1), largest)
         parts = [self._evaluate_padded(params, checked[start : start + largest]) for start in starts]
@@ -198,7 +211,12 @@ class Problem:
         if self.objective.exact_metric:  # float32 rounds what does not fit its 24 bits
             exact = getattr(result.metrics, self.objective.exact_metric).astype(np.float64)
             objective = np.where(result.feasible, exact, objective)
-        return result._replace(objective=objective)
+        violation, unpenalised = result.violation, result.unpenalised
+        return result._replace(
+            objective=objective,
+            violation=np.where(result.feasible, 0.0, 1.0) if violation is None else violation.astype(np.float64),
+            unpenalised=objective.copy() if unpenalised is None else unpenalised.astype(np.float64),
+        )
 
     def exact_objective(self, designs: np.ndarray, objective: np.ndarray) -> np.ndarray:
         """float64[F]: the objectives of episodes that environments have finished, which count in float32.
@@ -239,6 +257,27 @@ class Problem:
         """{name: value} of one design, int[n]."""
         return self.space.decode(design)
 
+    def picture(self, design: np.ndarray) -> Diagram:
+        """One design, int32[n], as a picture for a person: the family's `diagram`, or a bar for each parameter."""
+        if self.diagram is not None:
+            return self.diagram(design)
+        chosen = zip(self.space.parameters, design.tolist(), strict=True)
+        rows = [(p.name, p.text(p.values[i]), i / max(len(p.values) - 1, 1)) for p, i in chosen]
+        return index_bars(f"{self.scenario}: {self.name}", rows)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled by scenario and options, and made again from them where it is loaded."""
+        from .scenarios import remake_problem, scenario_location
+
+        return remake_problem, (self.scenario, scenario_location(self.scenario), dict(self.options))
+
+    def __deepcopy__(self, memo: object) -> Problem:
+        """Itself: nothing about it changes."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"<Problem {self.scenario}: {self.name}>"
+
     def functional_env(self, form: str | None = None) -> FunctionalEnv:
         """The functional environment in the given form (the first of `forms` when left out).
 
@@ -249,3 +288,12 @@ class Problem:
         if not isinstance(form, str) or form not in self.forms:
             raise UnknownNameError("form", form, self.forms)
         return self.forms[form](self.as_searched)
+
+    def env_params(self, form: str | None = None) -> Any:
+        """What the functional environment of a form is played with: `params`, and the reference's value if rewards
+        need it.
+
+        Raises:
+            UnknownNameError: there is no such form.
+        """
+        return self.functional_env(form).params_of(self.as_searched)

@@ -9,13 +9,17 @@ import functools
 import importlib
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-import gymnasium
+from gymnasium.envs import registration
+from gymnasium.error import Error as GymnasiumError
 
 from ...costmodels.errors import DsegymError, UnknownNameError
+from .forks import refuse_after_fork
 from .options import Option, Options, options_of, parse, texts
 
 if TYPE_CHECKING:
@@ -29,10 +33,14 @@ __all__ = [
     "make_functional",
     "make_problem",
     "register",
+    "remake_problem",
     "scenario_ids",
+    "scenario_location",
     "scenario_module",
     "unregister",
 ]
+
+ENTRY_POINT_GROUP = "dsegym.scenarios"
 
 # Environment id: where its `Scenario` is.
 BUILT_IN: Mapping[str, str] = {
@@ -59,8 +67,8 @@ class Scenario:
         summary: one line for the user.
         options_type: the dataclass of its options.
         build: makes the problem of typed options.
-        core: what the instances that the scenario's tables cover change in the defaults; every combination of the
-            listed values when left out.
+        core: what the instances that the scenario's tables cover change in the defaults, or a function that lists it;
+            every combination of the listed values when left out.
         facts: tables for `dsegym info`: [(title, rows)], made when asked.
         bounds: `(options, progress) -> rows`, recomputes the bounds of all instances that share one computation with
             the given one; `progress(done, total)` is called as it goes. None where the family has no such computation.
@@ -70,7 +78,7 @@ class Scenario:
     summary: str
     options_type: type[Options]
     build: Callable[[Any], Problem]
-    core: Callable[[], Sequence[Mapping[str, object]]] | None = None
+    core: Sequence[Mapping[str, object]] | Callable[[], Sequence[Mapping[str, object]]] | None = None
     facts: Callable[[], Sequence[tuple[str, Sequence[Mapping[str, object]]]]] = lambda: ()
     bounds: Callable[[Any, Callable[[int, int], None]], Sequence[Mapping[str, object]]] | None = None
     stored_bounds: str | None = None
@@ -83,7 +91,7 @@ class Scenario:
     def core_instances(self) -> list[dict[str, str]]:
         """The options of the core instances, as canonical texts."""
         if self.core is not None:
-            return [self.resolve(changes) for changes in self.core()]
+            return [self.resolve(changes) for changes in (self.core() if callable(self.core) else self.core)]
         values = [option.values() for option in self.options.values()]
         return [dict(zip(self.options, combination, strict=True)) for combination in itertools.product(*values)]
 
@@ -116,11 +124,13 @@ def register(scenario_id: str, location: str) -> None:
         scenario_id: `namespace/Name-v0`.
         location: `package.module:NAME` of a `Scenario`; loaded on first use.
     """
-    gymnasium.register(
+    # A spec that travels to another process tells where a third party's scenario is.
+    own = {} if scenario_id in BUILT_IN else {"location": location}
+    registration.register(
         id=scenario_id,
         entry_point="dsegym.envs.faces.gymnasium_env:make_env",
-        vector_entry_point="dsegym.envs.faces.gymnasium_env:make_vector_env",
-        kwargs={"scenario": scenario_id},
+        vector_entry_point="dsegym.envs.faces.vector_env:make_vector_env",
+        kwargs={"scenario": scenario_id, **own},
         additional_wrappers=(),
     )
     _LOCATIONS[scenario_id] = location
@@ -128,7 +138,7 @@ def register(scenario_id: str, location: str) -> None:
 
 def unregister(scenario_id: str) -> None:
     """Takes a registered scenario back, and what was made of it; nothing happens where there is none."""
-    gymnasium.registry.pop(scenario_id, None)
+    registration.registry.pop(scenario_id, None)
     _LOCATIONS.pop(scenario_id, None)
     _build.cache_clear()
 
@@ -136,13 +146,19 @@ def unregister(scenario_id: str) -> None:
 _LOCATIONS: dict[str, str] = {}
 
 
-def register_built_in() -> None:
-    """Registers the package's own scenarios; called once by `import dsegym`."""
-    for scenario_id, location in BUILT_IN.items():
-        if scenario_id in gymnasium.registry:  # imported a second time under another name, as test runners may
+def register_installed() -> None:
+    """Registers the package's own scenarios, and those that installed packages name as entry points of the group
+    `dsegym.scenarios`, `"toy/Sizes-v0" = "toy.sizes:SCENARIO"` say; called once by `import dsegym`.
+    """
+    others = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
+    for scenario_id, location in {**others, **BUILT_IN}.items():
+        if scenario_id in registration.registry:  # imported a second time under another name, as test runners may
             _LOCATIONS[scenario_id] = location
         else:
-            register(scenario_id, location)
+            try:
+                register(scenario_id, location)
+            except GymnasiumError as error:  # another package's fault keeps no one from the rest
+                warnings.warn(f"The scenario '{scenario_id}' of '{location}' is left out: {error}", stacklevel=2)
 
 
 def scenario_ids() -> tuple[str, ...]:
@@ -177,6 +193,24 @@ def scenario_module(scenario_id: str) -> str:
     """
     load_scenario(scenario_id)
     return _LOCATIONS[scenario_id.rpartition(":")[2]].partition(":")[0]
+
+
+def scenario_location(scenario_id: str) -> str:
+    """`package.module:NAME` of a scenario's `Scenario`.
+
+    Raises:
+        UnknownNameError: there is no such scenario.
+    """
+    if scenario_id not in _LOCATIONS:
+        raise UnknownNameError("scenario", scenario_id, scenario_ids())
+    return _LOCATIONS[scenario_id]
+
+
+def remake_problem(scenario_id: str, location: str, options: Mapping[str, object]) -> Problem:
+    """`make_problem` in a process that may not know the scenario yet, such as a worker's."""
+    if scenario_id not in _LOCATIONS:
+        register(scenario_id, location)
+    return make_problem(scenario_id, **options)
 
 
 def make_problem(scenario_id: str, /, **options: object) -> Problem:
@@ -218,7 +252,7 @@ def make_functional(
     import jax.numpy as jnp
 
     problem = make_problem(scenario_id, **options)
-    return problem.functional_env(form), jax.tree.map(jnp.asarray, problem.params)
+    return problem.functional_env(form), jax.tree.map(jnp.asarray, problem.env_params(form))
 
 
 def _stamp(value: str) -> tuple[str, int, int] | None:
@@ -233,4 +267,5 @@ def _stamp(value: str) -> tuple[str, int, int] | None:
 @functools.lru_cache(maxsize=256)
 def _build(scenario_id: str, options: Options, stamps: tuple[object, ...]) -> Problem:
     del stamps  # of the files among the options: part of the key, so that an edited file is read again
+    refuse_after_fork()  # an instance that the parent has made is there; another may need JAX
     return load_scenario(scenario_id).build(options)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+import numbers
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...costmodels.errors import InvalidDesignError, UnknownNameError
+from ...costmodels.files import plain_number
 
 if TYPE_CHECKING:
     import jax
@@ -30,6 +33,9 @@ class Parameter:
         unit: of the values; empty for a pure number or a name.
         ordered: whether neighbours in `values` are alike (agents may interpolate).
         summary: one line for the user.
+        ranking: what it puts in order together with the other parameters of this ranking: of their values counts only
+            how they compare, equal ones being put in order by the family's own rule, so that permutations are designs
+            without ties. Empty where a value counts by itself.
     """
 
     name: str
@@ -37,15 +43,16 @@ class Parameter:
     unit: str = ""
     ordered: bool = True
     summary: str = ""
+    ranking: str = ""
 
     def index(self, value: object) -> int:
-        """The index of a value, given as itself or as its text.
+        """The index of a value, given as itself, as an equal number (128 as 128.0) or as its text.
 
         Raises:
             InvalidDesignError: the value is not in the list.
         """
         for position, candidate in enumerate(self.values):
-            if str(candidate) == str(value):
+            if str(candidate) == str(value) or _equal_numbers(candidate, value):
                 return position
         allowed = ", ".join(map(str, self.values))
         unit = f" {self.unit}" if self.unit else ""
@@ -54,6 +61,18 @@ class Parameter:
     def text(self, value: object) -> str:
         """A value with its unit."""
         return f"{value} {self.unit}".rstrip()
+
+
+def _equal_numbers(one: object, other: object) -> bool:
+    """Whether both are numbers, truths left out, and equal; texts are read as plain decimal numbers."""
+    if isinstance(other, str):
+        try:
+            other = plain_number(other)
+        except ValueError:
+            return False
+    if any(isinstance(each, bool | np.bool_) or not isinstance(each, numbers.Real) for each in (one, other)):
+        return False
+    return float(one) == float(other)  # pyright: ignore[reportArgumentType]
 
 
 @dataclass(frozen=True)
@@ -71,6 +90,12 @@ class DesignSpace:
     def names(self) -> tuple[str, ...]:
         """The parameters' names, in design order."""
         return tuple(parameter.name for parameter in self.parameters)
+
+    @property
+    def rankings(self) -> dict[str, tuple[int, ...]]:
+        """{ranking: the places of its parameters}, for searches over permutations."""
+        names = dict.fromkeys(parameter.ranking for parameter in self.parameters if parameter.ranking)
+        return {name: tuple(i for i, p in enumerate(self.parameters) if p.ranking == name) for name in names}
 
     @property
     def size(self) -> int:
@@ -117,17 +142,18 @@ class DesignSpace:
         """The designs as int32[B, n].
 
         Args:
-            designs: integers, [B, n] or one design [n].
+            designs: whole numbers, [B, n] or one design [n]; they may come as floats or as objects, as optimisers and
+                data frames have them.
 
         Raises:
-            InvalidDesignError: wrong dtype, wrong shape, or an index out of range.
+            InvalidDesignError: wrong dtype or no whole number, wrong shape, or an index out of range.
         """
         try:
             array = np.asarray(designs)
         except ValueError:
             raise InvalidDesignError("Designs have one shape; those given are of different lengths.") from None
         if array.size and array.dtype.kind not in "iu":
-            raise InvalidDesignError(f"Designs are integer index vectors; the dtype given is {array.dtype}.")
+            array = _whole_numbers(array)
         given = list(array.shape)
         if array.ndim == 1:
             array = array[None]
@@ -143,6 +169,17 @@ class DesignSpace:
                 f"allowed: 0 to {self.cardinalities[column] - 1}."
             )
         return array.astype(np.int32)
+
+    def decode_batch(self, designs: object) -> list[dict[str, int | float | str]]:
+        """{name: value} of each design, int[B, n]."""
+        return [
+            {p.name: p.values[i] for p, i in zip(self.parameters, design, strict=True)}
+            for design in self.check(designs)
+        ]
+
+    def encode_batch(self, rows: Iterable[Mapping[str, object]]) -> np.ndarray:
+        """The designs, int32[B, n], of rows {name: value}; raises as `encode`."""
+        return np.array([self.encode(row) for row in rows], np.int32).reshape(-1, len(self))
 
     def decode(self, design: object) -> dict[str, int | float | str]:
         """{name: value} of one design, int[n]."""
@@ -180,6 +217,23 @@ class DesignSpace:
         """The designs number `start` to `stop - 1` in lexicographic order, int32[stop - start, n]."""
         columns = np.unravel_index(np.arange(start, min(stop, self.size)), self.cardinalities)
         return np.stack(columns, axis=1).astype(np.int32)
+
+
+def _whole_numbers(array: np.ndarray) -> np.ndarray:
+    """int64, of floats or objects that are whole numbers.
+
+    Raises:
+        InvalidDesignError: one is none.
+    """
+    if array.dtype.kind == "O" and not any(isinstance(each, bool | np.bool_ | str) for each in array.flat):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            array = array.astype(np.float64)
+    if array.dtype.kind != "f":
+        raise InvalidDesignError(f"Designs are integer index vectors; the dtype given is {array.dtype}.")
+    wrong = array[~(np.isfinite(array) & (array == np.floor(array)) & (abs(array) < 2**53))]
+    if wrong.size:
+        raise InvalidDesignError(f"Designs are vectors of whole numbers, places among the values; {wrong[0]} is none.")
+    return array.astype(np.int64)
 
 
 @dataclass(frozen=True)

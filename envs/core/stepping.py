@@ -6,6 +6,7 @@ not on how many lanes run beside it, and a single environment is one lane. B lan
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,17 @@ import numpy as np
 from ...costmodels.arrays import Array
 from .functional import FunctionalEnv, Step
 
-__all__ = ["Lane", "lane_keys", "reset_lane", "reset_lanes", "step_lane", "step_lanes"]
+__all__ = [
+    "Lane",
+    "chosen",
+    "constants_of",
+    "lane_keys",
+    "move_lanes",
+    "reset_lane",
+    "reset_lanes",
+    "step_lane",
+    "step_lanes",
+]
 
 
 class Lane(NamedTuple):
@@ -59,3 +70,43 @@ def reset_lanes(env: FunctionalEnv[Any, Any], keys: Array, params: Any) -> tuple
 def step_lanes(env: FunctionalEnv[Any, Any], lanes: Lane, actions: Array, params: Any) -> tuple[Lane, Step]:
     """`step_lane` of B lanes, actions int32[B, ...]; everything it returns has a leading axis B."""
     return jax.vmap(lambda lane, action: step_lane(env, lane, action, params))(lanes, actions)
+
+
+def move_lanes(
+    env: FunctionalEnv[Any, Any], lanes: Lane, actions: Array, restart: Array, params: Any
+) -> tuple[Lane, Step]:
+    """As `step_lanes`, but a lane goes on only where it is told to: where `restart`, bool[B], holds it begins its next
+    episode and its action counts for nothing; elsewhere an episode that ends stays at its end.
+    """
+
+    def move(lane: Lane, action: Array, again: Array) -> tuple[Lane, Step]:
+        fresh, first, mask = reset_lane(env, lane.key, params)
+        moved = env.advance(lane.state, action, params)
+        observation, legal = env.observation(moved, params), env.action_mask(moved, params)
+        after = chosen(again, fresh, Lane(lane.key, moved))
+        return after, Step(
+            chosen(again, first, observation),
+            jnp.where(again, 0.0, env.reward(lane.state, moved, params)),
+            env.over(moved, params) & ~again,
+            chosen(again, mask, legal),
+            observation,
+            env.final_info(moved, params),
+            env.step_info(lane.state, action, moved, params),
+        )
+
+    return jax.vmap(move)(lanes, actions, restart)
+
+
+def chosen(condition: Array, one: Any, other: Any) -> Any:
+    """`one` where the condition, bool[], holds, leaf by leaf; else `other`."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
+
+
+def constants_of(params: Any) -> Callable[[], Any]:
+    """A function that gives a problem's parameters as constants of the program that is being traced.
+
+    XLA folds them into the cost model, which makes a step twice as fast as with arrays handed in; and they are traced
+    values, so that an environment may index them with its state.
+    """
+    arrays = jax.tree.map(lambda leaf: np.asarray(jnp.asarray(leaf)), params)  # of the dtypes that JAX gives them
+    return lambda: jax.tree.map(lambda array: jax.lax.bitcast_convert_type(array, array.dtype), arrays)

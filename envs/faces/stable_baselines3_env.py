@@ -4,52 +4,68 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
+from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecEnv
 
-from .gymnasium_env import FunctionalVectorEnv
+from ...costmodels.errors import DsegymError
+from .vector_env import FunctionalVectorEnv
 
 __all__ = ["StableBaselines3Env"]
 
 
 class StableBaselines3Env(VecEnv):
     """Same-step autoreset; what the form tells of every step travels in `infos`, and where an episode ends also
-    `terminal_observation` and its figures.
+    `terminal_observation` and its figures. Action masks as sb3-contrib's `MaskablePPO` asks for them.
 
-    Action masks, where the form has them: `env_method("action_masks")`, as sb3-contrib asks for them.
+    Args:
+        env: as `gymnasium.make_vec` makes it, in same-step autoreset.
+
+    Raises:
+        DsegymError: the environment is another, or of another autoreset mode.
     """
 
     def __init__(self, env: FunctionalVectorEnv):
+        if not isinstance(env, FunctionalVectorEnv) or env.autoreset_mode is not AutoresetMode.SAME_STEP:
+            raise DsegymError(
+                "StableBaselines3Env takes what gymnasium.make_vec('dsegym/...', num_envs=...) gives, unwrapped and "
+                f"with same-step autoreset; given: {env!r}."
+            )
         self._env = env
         self._actions: np.ndarray | None = None
-        self._masks: np.ndarray | None = None
+        self.render_mode = env.render_mode
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
-    def reset(self) -> np.ndarray:
+    def reset(self) -> Any:
         """Starts an episode in every lane, with the seeds of `seed`, if any."""
         observation, info = self._env.reset(seed=list(self._seeds))
+        self.reset_infos = self._lane_infos(info)
         self._reset_seeds()
-        self._masks = info.get("action_mask")
         return observation
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keeps the actions for `step_wait`."""
         self._actions = actions
 
-    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """One transition in every lane."""
-        observation, reward, terminal, _, info = self._env.step(self._actions)
-        self._masks = info.get("action_mask")
-        named = [name for name in info if f"_{name}" in info and name not in ("final_obs", "final_info")]
-        infos: list[dict[str, Any]] = [{name: info[name][lane] for name in named} for lane in range(self.num_envs)]
-        for lane in np.flatnonzero(terminal):
-            final = {name: values[lane] for name, values in info["final_info"].items()}
-            infos[lane] |= {"terminal_observation": info["final_obs"][lane], "TimeLimit.truncated": False, **final}
-        return observation, reward.astype(np.float32), terminal, infos
+        observation, reward, terminal, truncated, info = self._env.step(self._actions)
+        infos, ended = self._lane_infos(info), terminal | truncated
+        for lane in np.flatnonzero(ended).tolist():
+            cut = bool(truncated[lane] and not terminal[lane])
+            last = jax.tree.map(lambda leaf, lane=lane: leaf[lane], info["final_obs"])
+            infos[lane] |= {"terminal_observation": last, "TimeLimit.truncated": cut}
+            infos[lane] |= _of_lane(info["final_info"], lane)
+        return observation, reward.astype(np.float32), ended, infos
 
     def close(self) -> None:
         """Closes the environment."""
         self._env.close()
+
+    def has_attr(self, attr_name: str) -> bool:
+        """Whether lanes have it."""
+        return hasattr(self._env, attr_name)
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """The attribute of the vector environment, once per lane asked for."""
@@ -61,11 +77,23 @@ class StableBaselines3Env(VecEnv):
         setattr(self._env, attr_name, value)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
-        """`action_masks`, per lane; there are no other per-lane methods."""
-        if method_name != "action_masks" or self._masks is None:
-            raise AttributeError(f"This environment has no method '{method_name}' per lane.")
-        return [self._masks[lane].astype(bool) for lane in self._get_indices(indices)]
+        """`action_masks` or `render`, per lane; there are no other per-lane methods."""
+        each = self._env.call(method_name, *method_args, **method_kwargs)
+        return [each[lane] for lane in self._get_indices(indices)]
+
+    def get_images(self) -> list[np.ndarray | None]:
+        """A frame of each lane; None without a render mode."""
+        return list(self._env.call("render"))
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         """False: lanes are not wrapped one by one."""
         return [False for _ in self._get_indices(indices)]
+
+    def _lane_infos(self, info: dict[str, Any]) -> list[dict[str, Any]]:
+        plain = {name: info[name] for name in info if name not in ("final_obs", "final_info")}
+        return [_of_lane(plain, lane) for lane in range(self.num_envs)]
+
+
+def _of_lane(info: dict[str, Any], lane: int) -> dict[str, Any]:
+    """What an info speaks of a lane."""
+    return {name: info[name][lane] for name in info if f"_{name}" in info and info[f"_{name}"][lane]}

@@ -37,10 +37,11 @@ import numpy as np
 from ...costmodels.allocation import game, heuristics, model
 from ...costmodels.allocation.baselines import design_makers, offsets_of_ranks
 from ...costmodels.allocation.bounds import max_load
+from ...costmodels.allocation.breakdown import NOTES, break_down
 from ...costmodels.allocation.game import Params, State
-from ...costmodels.allocation.generator import generate, get_instance, is_generated_name
+from ...costmodels.allocation.generator import get_instance, instance_rows, is_generated_name
 from ...costmodels.allocation.instance import MAX_BYTES, AllocationInstance
-from ...costmodels.allocation.picture import NOTES, break_down, draw
+from ...costmodels.allocation.picture import draw
 from ...costmodels.arrays import Array
 from ...costmodels.files import is_path, size_in_bytes, whole_number
 from ..core.evaluation import Evaluation, Objective, Yardstick
@@ -54,15 +55,9 @@ from ..core.spaces import DesignSpace, Parameter
 
 __all__ = ["GENERATED", "SCENARIO", "AllocationOptions", "MemoryAllocation"]
 
-GENERATED = (
-    "perfect_30_s2",
-    "perfect_60_s1",
-    "perfect_60_s4",
-    "perfect_100_s2",
-    "layered_40_s4",
-    "layered_100_s1",
-)
+GENERATED = ("perfect_30_s2", "perfect_60_s1", "perfect_60_s4", "perfect_100_s2", "layered_40_s4", "layered_100_s1")
 BATCH_SIZES = (1, 64, 256)
+_HIGHEST = 10.0  # observations are clipped here
 OBJECTIVE = Objective("peak", "B", "the end of the topmost buffer", exact_metric="peak_bytes")
 
 
@@ -125,27 +120,26 @@ class MemoryAllocation(FunctionalEnv[State, Params]):
     Attributes:
         horizon: n, the buffers.
         placement: as the option.
-        highest: that a sum of sizes can be over the capacity; 1 where it is less.
     """
 
     horizon: int
     placement: str
-    highest: float
+    game = game
 
     @property
     def features(self) -> Sequence[Feature]:
         """Of each buffer, then of the packing."""
-        n, highest = (self.horizon,), self.highest
+        n, highest = (self.horizon,), _HIGHEST
         return (
             Feature("placed", n, meaning="1 where the buffer is placed"),
             Feature("size", n, meaning="over the capacity"),
-            Feature("address", n, 0.0, highest, "over the capacity; 0 where not placed"),
-            Feature("skyline", n, 0.0, highest, "the topmost end of what is placed within its life, over the capacity"),
+            Feature("address", n, 0.0, highest, "over the capacity, clipped; 0 where not placed"),
+            Feature("skyline", n, 0.0, highest, "the topmost end of what is placed within its life, so scaled"),
             Feature("start", n, meaning="of its life, scaled to [0, 1]"),
             Feature("end", n, meaning="of its life, scaled to [0, 1]"),
             Feature("share", meaning="of the buffers that is placed"),
-            Feature("peak", (), 0.0, highest, "over the capacity"),
-            Feature("load", (), 0.0, highest, "the most that is live at once, over the capacity"),
+            Feature("peak", (), 0.0, highest, "over the capacity, clipped"),
+            Feature("load", (), 0.0, highest, "the most that is live at once, over the capacity, clipped"),
             Feature("fits", meaning="1 where the peak is within the capacity"),
         )
 
@@ -153,11 +147,6 @@ class MemoryAllocation(FunctionalEnv[State, Params]):
     def action_space(self) -> Discrete:
         """The next buffer."""
         return Discrete(self.horizon)
-
-    def start(self, key: Array, params: Params) -> State:
-        """Nothing is placed."""
-        del key, params
-        return game.start(self.horizon)
 
     def advance(self, state: State, action: Array, params: Params) -> State:
         """Places a buffer; a masked action counts as the largest buffer that is left."""
@@ -167,7 +156,7 @@ class MemoryAllocation(FunctionalEnv[State, Params]):
         """See `features`."""
 
         def scaled(units: Array) -> Array:
-            return jnp.asarray(units).astype(jnp.float32) * params.per_capacity
+            return jnp.minimum(jnp.asarray(units).astype(jnp.float32) * params.per_capacity, _HIGHEST)
 
         return {
             "placed": state.rank < self.horizon,
@@ -182,23 +171,16 @@ class MemoryAllocation(FunctionalEnv[State, Params]):
             "fits": state.peak <= params.capacity,
         }
 
-    def over(self, state: State, params: Params) -> Array:
-        """Whether every buffer is placed."""
-        del params
-        return state.step >= self.horizon
-
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: minus the increase of the peak over the capacity."""
         return (state.peak - next_state.peak).astype(jnp.float32) * params.per_capacity
 
-    def legal(self, state: State, params: Params) -> Array:
+    def action_mask(self, state: State, params: Params) -> Array:
         """bool[n]: the buffers that are not placed."""
-        del params
         return state.rank >= self.horizon
 
     def design(self, state: State, params: Params) -> Array:
         """int32[n], the ranks that give the episode's order."""
-        del params
         return jnp.minimum(state.rank, self.horizon - 1)
 
     def evaluation(self, state: State, params: Params) -> Evaluation:
@@ -206,20 +188,10 @@ class MemoryAllocation(FunctionalEnv[State, Params]):
         return _evaluation(state.peak, params)
 
     def final_info(self, state: State, params: Params) -> dict[str, Array]:
-        """As every family's, and `fits`, `peak_over_capacity`, `illegal_actions`."""
+        """As every family's, and `fits`, `peak_over_capacity`."""
         metrics = game.metrics(state.peak, params)
-        return super().final_info(state, params) | {
-            "fits": metrics.fits,
-            "peak_over_capacity": metrics.peak_over_capacity,
-            "illegal_actions": state.illegal_actions,
-        }
-
-
-def _sequential(problem: Problem) -> MemoryAllocation:
-    options, params = problem.instance, problem.params
-    assert isinstance(options, AllocationOptions)
-    highest = max(1.0, float(params.buffers.size.sum()) * float(params.per_capacity) * 1.001)
-    return MemoryAllocation(len(problem.space), options.placement, highest)
+        fits = {"fits": metrics.fits, "peak_over_capacity": metrics.peak_over_capacity}
+        return super().final_info(state, params) | fits
 
 
 def _space(instance: AllocationInstance) -> DesignSpace:
@@ -230,7 +202,7 @@ def _space(instance: AllocationInstance) -> DesignSpace:
     names = next((names for names in candidates if all(name.isidentifier() for name in names)), numbered)
     return DesignSpace(
         tuple(
-            Parameter(name, ranks, summary=f"rank of buffer {buffer.id}: low ones are placed first")
+            Parameter(name, ranks, summary=f"rank of buffer {buffer.id}: low ones are placed first", ranking="buffers")
             for name, buffer in zip(names, instance.buffers, strict=True)
         )
     )
@@ -250,6 +222,7 @@ def build(options: AllocationOptions) -> Problem:
     """An instance."""
     table, rule = get_instance(options.instance, options.capacity), f"size_descending_{options.placement}"
     space, baselines = _space(table), design_makers(table, options.placement)
+    env = MemoryAllocation(len(space), options.placement)
 
     def offsets(ranks: Sequence[int] | np.ndarray) -> np.ndarray:
         return offsets_of_ranks(table, ranks, options.placement)
@@ -262,7 +235,7 @@ def build(options: AllocationOptions) -> Problem:
         params=game.params_of(table),
         reference_rule=costed(rule, lambda problem: baselines[rule](), heuristics.RULES[rule].summary),
         bound_rule=functools.partial(_bound, table),
-        forms={"sequential": _sequential, "parametric": ONE_SHOT_FORMS["parametric"]},
+        forms={"sequential": lambda problem: env, "parametric": ONE_SHOT_FORMS["parametric"]},
         breakdown=lambda values: break_down(table, offsets([int(values[name]) for name in space.names])),
         baselines=baselines,
         diagram=lambda design: draw(table, offsets(design)),
@@ -271,28 +244,10 @@ def build(options: AllocationOptions) -> Problem:
     )
 
 
-def _core() -> Sequence[Mapping[str, object]]:
-    return [{"instance": name} for name in GENERATED]
-
-
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    instances = []
-    for name in GENERATED:
-        instance = generate(name)
-        instances.append(
-            {"instance": name, "buffers": len(instance), "capacity (B)": f"{instance.capacity:,}"}
-            | {"load (B)": f"{max_load(instance):,}", "source": instance.source}
-        )
-    rules = [
-        {"rule": name, "order": rule.summary, "placed by": rule.placement} for name, rule in heuristics.RULES.items()
-    ]
-    return (("Instances", instances), ("Heuristics", rules))
-
-
 SCENARIO = Scenario(
-    summary="Place buffers with fixed lifetimes into one address space, with the lowest peak (static allocation).",
-    options_type=AllocationOptions,
-    build=build,
-    core=_core,
-    facts=_facts,
+    "Place buffers with fixed lifetimes into one address space, with the lowest peak (static allocation).",
+    AllocationOptions,
+    build,
+    [{"instance": name} for name in GENERATED],
+    lambda: (("Instances", instance_rows(GENERATED)), ("Heuristics", heuristics.rule_rows())),
 )

@@ -42,7 +42,7 @@ from ...costmodels.memory.heuristics import HEURISTICS, heuristic_plan, msa_like
 from ...costmodels.memory.instance import Capacity, discrete_program, parse_capacity
 from ...costmodels.memory.picture import draw
 from ...costmodels.memory.platforms import platform_names, platform_rows
-from ...costmodels.memory.program import get_program, is_program_file, program_names
+from ...costmodels.memory.program import is_program_file, program_names, program_rows
 from ...costmodels.memory.views import AHEAD, BEHIND, COLUMNS, HIGHEST, IMAGE
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.features import Discrete, Feature
@@ -159,6 +159,7 @@ class MemoryMapping(FunctionalEnv[State, Params]):
 
     horizon: int
     with_image: bool = False
+    game = game
 
     @property
     def features(self) -> Sequence[Feature]:
@@ -170,28 +171,9 @@ class MemoryMapping(FunctionalEnv[State, Params]):
         """drop, no_copy, copy."""
         return Discrete(len(simulator.ACTIONS))
 
-    def start(self, key: Array, params: Params) -> State:
-        """Nothing is decided."""
-        del key
-        return game.start(params)
-
-    def advance(self, state: State, action: Array, params: Params) -> State:
-        """Decides the next access; an action that is not legal counts as drop."""
-        return game.advance(state, action, params)
-
-    def over(self, state: State, params: Params) -> Array:
-        """Whether every access is decided."""
-        del params
-        return state.number >= self.horizon
-
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: latency saved over the all-slow latency."""
         return (state.game.latency - next_state.game.latency).astype(jnp.float32) / params.all_slow
-
-    def legal(self, state: State, params: Params) -> Array:
-        """bool[3]; only drop after the end."""
-        del params
-        return game.legal(state)
 
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
@@ -210,18 +192,17 @@ class MemoryMapping(FunctionalEnv[State, Params]):
             values |= {feature.name: channel for feature, channel in zip(_IMAGE_FEATURES, channels, strict=True)}
         return {name: jnp.clip(jnp.asarray(value, jnp.float32), -1.0, HIGHEST) for name, value in values.items()}
 
+    def illegal(self, state: State) -> Array:
+        """Actions that counted as drop."""
+        return state.game.illegal
+
     def design(self, state: State, params: Params) -> Array:
         """int32[R], the actions carried out; drop where undecided."""
-        del params
         return state.design
 
     def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of the mapping."""
         return _evaluation(state.game, params)
-
-    def final_info(self, state: State, params: Params) -> dict[str, Array]:
-        """As every family's, and the number of actions that counted as drop."""
-        return super().final_info(state, params) | {"illegal_actions": state.game.illegal}
 
 
 def _plan_space(discrete: DiscreteProgram) -> DesignSpace:
@@ -311,32 +292,13 @@ def _plan_of_knobs(discrete: DiscreteProgram, design: np.ndarray) -> np.ndarray:
     return msa_like(discrete, msa.Knobs(*(float(value) for value in KNOB_SPACE.decode(design).values())))
 
 
-def core_instances() -> Sequence[Mapping[str, object]]:
-    """Every program at every tier on the TPU v4i; and on an int8 accelerator, the networks made for such."""
-    return [
+def _core() -> Sequence[Mapping[str, object]]:
+    return [  # every program at every tier on the TPU v4i; and on an int8 accelerator, the networks made for such
         {"program": program, "platform": platform, "capacity": tier}
         for platform, programs in (("tpu_v4i", program_names()), ("ethos_u85_high", _EDGE_PROGRAMS))
         for program in programs
         for tier in TIERS
     ]
-
-
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    programs = [
-        {
-            "program": name,
-            "instructions": len(program.instructions),
-            "buffers": len(program.buffers),
-            "accesses": len(program.accesses),
-            "GFLOP": f"{program.flops / 1e9:.3g}",
-            "moved (MB)": f"{program.bytes_moved / 1e6:.3g}",
-            "parameters (MB)": f"{program.parameter_bytes / 1e6:.3g}",
-            "activation peak (MB)": f"{program.activation_peak_bytes / 1e6:.3g}",
-        }
-        for name in program_names()
-        for program in (get_program(name),)
-    ]
-    return (("Programs", programs), ("Platforms", platform_rows()))
 
 
 def _bounds(options: MappingOptions, progress: Callable[[int, int], None]) -> Sequence[Mapping[str, object]]:
@@ -345,11 +307,11 @@ def _bounds(options: MappingOptions, progress: Callable[[int, int], None]) -> Se
 
 
 SCENARIO = Scenario(
-    summary="Serve each access of a machine-learning program from fast or slow memory, for the least latency.",
-    options_type=MappingOptions,
-    build=build,
-    core=core_instances,
-    facts=_facts,
-    bounds=_bounds,
-    stored_bounds=f"costmodels/{stored.TABLE}",
+    "Serve each access of a machine-learning program from fast or slow memory, for the least latency.",
+    MappingOptions,
+    build,
+    _core,
+    lambda: (("Programs", program_rows()), ("Platforms", platform_rows())),
+    _bounds,
+    f"costmodels/{stored.TABLE}",
 )

@@ -32,17 +32,18 @@ import numpy as np
 from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.errors import DsegymError
+from ...costmodels.files import plain_number
 from ...costmodels.luck import uniform
 from ...costmodels.reasoning.batch import bounds, game
 from ...costmodels.reasoning.batch.game import Metrics, Params, Rules, State
 from ...costmodels.reasoning.batch.picture import draw_batch
 from ...costmodels.reasoning.outcomes import dataset_names, dataset_rows, is_outcome_file
 from ...costmodels.reasoning.scores import cost_of_pass, e3
-from ..core.evaluation import Objective, Sweep, Yardstick
+from ..core.evaluation import Objective, Sweep
 from ..core.features import Discrete, Feature
 from ..core.options import Options, choice, custom, file_or_name, number, whole
 from ..core.policies import HELD_OUT, SEARCH, PolicyEnv, policy_problem, seeds_of
-from ..core.problem import Problem
+from ..core.problem import Problem, bounded
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Heuristics, Parameter
 
@@ -74,17 +75,7 @@ SPACE = DesignSpace(
 # The rules of the field; what is not named is neutral: the posterior's mean, until a sample is accepted.
 HEURISTICS = Heuristics(
     SPACE,
-    {
-        "stop": 1,
-        "evidence": 1,
-        "hint_trust": 1,
-        "cost_exponent": 0,
-        "optimism": 0,
-        "thompson": "no",
-        "turns": 0,
-        "epsilon": 0,
-        "threshold": 0,
-    },
+    dict(stop=1, evidence=1, hint_trust=1, cost_exponent=0, optimism=0, thompson="no", turns=0, epsilon=0, threshold=0),
     {
         "uniform": {"stop": NEVER, "evidence": 0, "hint_trust": 0, "turns": 1000},
         "round_robin": {"turns": 1000, "hint_trust": 0},
@@ -111,10 +102,10 @@ def _rates(given: object) -> tuple[float, float]:
     named = {"perfect": PERFECT, "noisy": MEASURED}
     if str(given) in named:
         return named[str(given)]
-    first, _, second = str(given).partition("/")
-    if not 0 <= float(second) < float(first) <= 1:
+    first, second = map(plain_number, str(given).split("/"))
+    if not 0 <= second < first <= 1:
         raise ValueError
-    return float(first), float(second)
+    return first, second
 
 
 def _rates_text(rates: tuple[float, float]) -> str:
@@ -157,6 +148,12 @@ class BatchBestOfN(PolicyEnv[State, Params]):
     """Sample by sample; see the module's docstring."""
 
     rules: Rules
+    game = game
+
+    @property
+    def game_arguments(self) -> tuple[Rules]:
+        """Of every function of the game."""
+        return (self.rules,)
 
     @property
     def horizon(self) -> int:
@@ -184,24 +181,11 @@ class BatchBestOfN(PolicyEnv[State, Params]):
             Feature("hidden", (), -1.0, 1.0, "share of results that are not visible yet"),
         )
 
-    def start(self, key: Array, params: Params) -> State:
-        """A batch of the pool, untouched."""
-        return game.start(self.rules, key, params)
-
-    def advance(self, state: State, action: Array, params: Params) -> State:
-        """Draws a sample of one question."""
-        return game.advance(self.rules, state, action, params)
-
-    def over(self, state: State, params: Params) -> Array:
-        """Whether nothing more can be tried, or everything is solved."""
-        return game.over(self.rules, state, params)
-
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: the growth of the expected accuracy."""
-        del params
         return jnp.mean(game.answered(self.rules, next_state) - game.answered(self.rules, state))
 
-    def legal(self, state: State, params: Params) -> Array:
+    def action_mask(self, state: State, params: Params) -> Array:
         """bool[Q]: questions with an attempt left that is affordable; all at the end."""
         legal = game.legal(self.rules, state, params)
         return legal | ~jnp.any(legal)
@@ -248,24 +232,10 @@ class BatchBestOfN(PolicyEnv[State, Params]):
         chosen = jnp.where(jnp.any(above), first, best)
         return jnp.where(coin < values["epsilon"], random, chosen).astype(jnp.int32)
 
-    def metrics(self, state: State, params: Params) -> Metrics:
-        """Of a finished batch."""
-        del params
-        return game.metrics(self.rules, state)
-
-    def objective(self, metrics: Metrics) -> Array:
-        """float32: 1 - accuracy."""
-        return 1.0 - metrics.accuracy
-
     def drawing(self, states: Sequence[State], actions: Sequence[object], params: Params) -> Diagram:
         """Where the budget went."""
-        del actions
         unit, budget = "tokens" if self.rules.tokens else "samples", float(game.budget_of(self.rules, params))
         return draw_batch(states, budget=budget, unit=unit, noisy=self.rules.noisy)
-
-    def final_info(self, state: State, params: Params) -> dict[str, Array]:
-        """As of every policy family, and `illegal_actions`."""
-        return {**super().final_info(state, params), "illegal_actions": state.illegal}
 
 
 def build(options: BatchOptions) -> Problem:
@@ -306,9 +276,8 @@ def build(options: BatchOptions) -> Problem:
     def means(params: Params) -> Metrics:
         return Metrics(*(np.asarray(np.mean(leaf)) for leaf in bounds.oracle(rules, params)))
 
-    def bound(problem: Problem) -> Yardstick:
-        value = 1 - float(means(held_out).accuracy)
-        return Yardstick("oracle", value, "knows every question's chances and every sample's result")
+    def bound(problem: Problem) -> float:
+        return 1 - float(means(held_out).accuracy)
 
     return policy_problem(
         BatchBestOfN(rules),
@@ -317,7 +286,7 @@ def build(options: BatchOptions) -> Problem:
         params=params,
         held_out_params=held_out,
         reference=("uniform", "equal numbers of samples, whatever comes out"),
-        bound=bound,
+        bound=bounded("oracle", bound, "knows every question's chances and every sample's result"),
         best=means,
         derived=lambda metrics: {
             "e3_per_kilotoken": float(e3(metrics.accuracy, metrics.tokens_per_question)),
@@ -330,35 +299,26 @@ def build(options: BatchOptions) -> Problem:
             tuple(str(budget) for budget in BUDGETS if budget <= most),
             "budget (mean samples a question)",
             "accuracy (fraction of questions answered right)",
-            lambda failure: 1 - failure,
-            ("round_robin", "posterior_greedy", "thompson"),
+            baselines=("round_robin", "posterior_greedy", "thompson"),
         ),
         batch_sizes=BATCH_SIZES,
     )
 
 
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    return (("Recorded outcomes", dataset_rows()), ("Rules (blank: neutral)", HEURISTICS.rows()))
-
-
-def core_instances() -> Sequence[Mapping[str, object]]:
-    """Every data set, and each of the things that make the problem hard."""
-    return (
-        {},
-        {"hint": "none", "cost": "tokens"},
-        {"verifier": "noisy"},
-        {"data": "humaneval"},
-        {"data": "humaneval", "rounds": 4},
-        {"data": "humaneval", "cost": "tokens"},
-        {"data": "game24_chain_of_thought"},
-        {"data": "tau_airline", "samples": 2, "questions": 8},
-    )
-
-
+CORE = (  # every data set, and each of the things that make the problem hard
+    {},
+    {"hint": "none", "cost": "tokens"},
+    {"verifier": "noisy"},
+    {"data": "humaneval"},
+    {"data": "humaneval", "rounds": 4},
+    {"data": "humaneval", "cost": "tokens"},
+    {"data": "game24_chain_of_thought"},
+    {"data": "tau_airline", "samples": 2, "questions": 8},
+)
 SCENARIO = Scenario(
-    summary="Spread a budget of samples over a batch of questions of unknown difficulty.",
-    options_type=BatchOptions,
-    build=build,
-    core=core_instances,
-    facts=_facts,
+    "Spread a budget of samples over a batch of questions of unknown difficulty.",
+    BatchOptions,
+    build,
+    CORE,
+    lambda: (("Recorded outcomes", dataset_rows()), ("Rules (blank: neutral)", HEURISTICS.rows())),
 )

@@ -37,14 +37,14 @@ import jax.numpy as jnp
 from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.reasoning.cascade import bounds, game
-from ...costmodels.reasoning.cascade.game import LADDER, NAMES, QUESTIONS, Metrics, Params, State
+from ...costmodels.reasoning.cascade.game import LADDER, NAMES, QUESTIONS, Params, State
 from ...costmodels.reasoning.cascade.picture import draw_cascade
 from ...costmodels.reasoning.scores import cost_of_pass
-from ..core.evaluation import Objective, Sweep, Yardstick
+from ..core.evaluation import Objective, Sweep
 from ..core.features import Discrete, Feature
 from ..core.options import Options, number
 from ..core.policies import HELD_OUT, SEARCH, PolicyEnv, policy_problem, seeds_of
-from ..core.problem import Problem
+from ..core.problem import Problem, bounded
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Heuristics, Parameter
 
@@ -87,6 +87,7 @@ class ReasoningCascadeOptions(Options):
 class ReasoningCascade(PolicyEnv[State, Params]):
     """Run by run; see the module's docstring."""
 
+    game = game
     horizon = QUESTIONS * (len(LADDER) + 1)
     action_space = Discrete(len(LADDER) + 1)
     features = (
@@ -102,27 +103,9 @@ class ReasoningCascade(PolicyEnv[State, Params]):
         Feature("rest", meaning="budget left for each question left, over twice the mean one, clipped"),
     )
 
-    def start(self, key: Array, params: Params) -> State:
-        """A batch of the pool, nothing run."""
-        return game.start(key, params)
-
-    def advance(self, state: State, action: Array, params: Params) -> State:
-        """Runs a model, or leaves the question."""
-        return game.advance(state, action, params)
-
-    def over(self, state: State, params: Params) -> Array:
-        """Whether all questions are left."""
-        del params
-        return state.at >= QUESTIONS
-
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: 1 / Q when a question is left with a right answer."""
-        del params
         return (next_state.solved - state.solved) / QUESTIONS
-
-    def legal(self, state: State, params: Params) -> Array:
-        """bool[M + 1]: moving on, and the models that can run."""
-        return jnp.concatenate([jnp.ones(1, bool), game.runnable(state, params)])
 
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
@@ -164,23 +147,9 @@ class ReasoningCascade(PolicyEnv[State, Params]):
         step = jnp.where(jnp.any(possible), steps[jnp.argmax(possible)] + 1, jnp.where(fresh, cheapest + 1, 0))
         return jnp.where(jnp.any(runnable), step, 0).astype(jnp.int32)
 
-    def metrics(self, state: State, params: Params) -> Metrics:
-        """Costs of a finished batch."""
-        del params
-        return game.metrics(state)
-
-    def objective(self, metrics: Metrics) -> Array:
-        """float32: 1 - accuracy."""
-        return 1.0 - metrics.accuracy
-
     def drawing(self, states: Sequence[State], actions: Sequence[object], params: Params) -> Diagram:
         """Where the budget went."""
-        del actions
         return draw_cascade(states, budget=float(game.budget_tera(params)))
-
-    def final_info(self, state: State, params: Params) -> dict[str, Array]:
-        """As of every policy family, and `illegal_actions`."""
-        return {**super().final_info(state, params), "illegal_actions": state.illegal}
 
 
 def _heuristics(params: Params) -> Heuristics:
@@ -214,10 +183,6 @@ def build(options: ReasoningCascadeOptions) -> Problem:
     params = game.params_of("train", seeds_of(SEARCH, EPISODES), options.budget)
     held_out = game.params_of("test", seeds_of(HELD_OUT, EPISODES), options.budget)
 
-    def bound(problem: Problem) -> Yardstick:
-        source = "the cheapest right answer of each question, cheapest first"
-        return Yardstick("bound", 1 - bounds.oracle_correctness(held_out), source)
-
     return policy_problem(
         ReasoningCascade(),
         options=options,
@@ -228,17 +193,20 @@ def build(options: ReasoningCascadeOptions) -> Problem:
             "largest_that_fits",
             "the largest model whose mean cost is within the budget of a question, for every question",
         ),
-        bound=bound,
+        bound=bounded(
+            "bound",
+            lambda problem: 1 - bounds.oracle_correctness(held_out),
+            "the cheapest right answer of each question, cheapest first",
+        ),
         best=bounds.oracle_metrics,
         derived=lambda metrics: {"cost_of_pass_tflop": float(cost_of_pass(metrics.cost_tflop, metrics.accuracy))},
         objective=OBJECTIVE,
         notes=NOTES,
         sweep=Sweep(
-            option="budget",
-            values=tuple(map(str, BUDGETS)),
-            x_label="budget (TFLOP a question)",
-            y_label="accuracy (fraction of questions answered right)",
-            to_y=lambda failure: 1 - failure,
+            "budget",
+            tuple(map(str, BUDGETS)),
+            "budget (TFLOP a question)",
+            "accuracy (fraction of questions answered right)",
             baselines=("only_9B", "cascade"),
         ),
         batch_sizes=BATCH_SIZES,
@@ -246,9 +214,9 @@ def build(options: ReasoningCascadeOptions) -> Problem:
 
 
 SCENARIO = Scenario(
-    summary="Run a model on a question, look at the length of its answer, and keep it or run another.",
-    options_type=ReasoningCascadeOptions,
-    build=build,
-    core=lambda: ({}, {"budget": 2}, {"budget": 5}, {"budget": 100}),
-    facts=lambda: (("Models", game.ladder_rows()),),
+    "Run a model on a question, look at the length of its answer, and keep it or run another.",
+    ReasoningCascadeOptions,
+    build,
+    ({}, {"budget": 2}, {"budget": 5}, {"budget": 100}),
+    lambda: (("Models", game.ladder_rows()),),
 )

@@ -25,13 +25,14 @@ import numpy as np
 from ...costmodels.arrays import Array
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.errors import DsegymError
+from ...costmodels.files import plain_number
 from ...costmodels.reasoning.scores import cost_of_pass
 from ...costmodels.reasoning.serving import bounds, configurations, model
 from ...costmodels.reasoning.serving.configurations import RULES, SLACK, Params
-from ...costmodels.reasoning.serving.kinetics import ATTENTIONS, Hardware, hardware
+from ...costmodels.reasoning.serving.kinetics import ATTENTIONS, Hardware, hardware, hardware_rows
 from ..core.evaluation import Evaluation, Objective, Sweep, Yardstick
 from ..core.one_shot import one_shot_problem
-from ..core.options import Options, choice, custom, number
+from ..core.options import Options, choice, custom, number_or_own
 from ..core.problem import Problem
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Parameter
@@ -66,7 +67,7 @@ def _machine(name: str) -> Hardware:
     """
     if name in hardware():
         return hardware()[name]
-    peak, bandwidth = map(float, name.split("/"))
+    peak, bandwidth = map(plain_number, name.split("/"))
     if not (1e-2 <= peak <= 1e6 and 1e-3 <= bandwidth <= 1e5):
         raise ValueError
     return Hardware(f"{peak:.12g}/{bandwidth:.12g}", peak * 1e12, bandwidth * 1e12)
@@ -88,14 +89,8 @@ class ReasoningServeOptions(Options):
     levels: str = choice(
         "1", ("1", "3", "5"), "classes of difficulty, known beforehand, each with a configuration of its own"
     )
-    budget: float | None = number(
-        None,
-        (None, *BUDGETS),
-        least=1e-3,
-        most=1e9,
-        unit="TFLOP",
-        words={"own": None},
-        summary=f"that a question may cost, on average; own: {OWN_BUDGET}",
+    budget: float | None = number_or_own(
+        BUDGETS, least=1e-3, most=1e9, unit="TFLOP", summary=f"that a question may cost, on average; own: {OWN_BUDGET}"
     )
 
 
@@ -124,9 +119,13 @@ def _space(models: Sequence[str], levels: int) -> DesignSpace:
 def cost(design: Array, params: Params) -> Evaluation:
     """Costs of one design; see the module's docstring."""
     metrics, spent = configurations.served(design, params)
-    fits = spent <= params.budget_tera * (1 + SLACK)
+    limit = params.budget_tera * (1 + SLACK)
+    fits, excess = spent <= limit, spent / limit - 1
     over = 1 + jnp.log2(jnp.maximum(spent / params.budget_tera, 1.0))
-    return Evaluation(metrics, jnp.where(fits, 1 - metrics.coverage, over), fits)
+    failure = 1 - metrics.coverage
+    return Evaluation(
+        metrics, jnp.where(fits, failure, over), fits, jnp.where(fits, jnp.minimum(excess, 0), excess), failure
+    )
 
 
 def build(options: ReasoningServeOptions) -> Problem:
@@ -180,11 +179,10 @@ def build(options: ReasoningServeOptions) -> Problem:
         batch_sizes=BATCH_SIZES,
         notes=NOTES,
         sweep=Sweep(
-            option="budget",
-            values=tuple(map(str, BUDGETS)),
-            x_label="budget (TFLOP a question, " + ("key-value reads included)" if counts_reads else "FLOP law)"),
-            y_label="coverage (fraction of questions solved by a trial)",
-            to_y=lambda failure: 1 - failure,
+            "budget",
+            tuple(map(str, BUDGETS)),
+            "budget (TFLOP a question, " + ("key-value reads included)" if counts_reads else "FLOP law)"),
+            "coverage (fraction of questions solved by a trial)",
             baselines=("dense", "best_of_all"),
             own=str(OWN_BUDGET),
         ),
@@ -199,42 +197,18 @@ def _break_down(params: Params, space: DesignSpace, values: Mapping[str, object]
     return Breakdown(totals, configurations.parts(design, params), NOTES)
 
 
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    machines = [
-        {
-            "hardware": name,
-            "peak (TFLOP/s)": each.peak_flops * 1e-12,
-            "bandwidth (TB/s)": each.bandwidth_bytes_s * 1e-12,
-            "intensity (FLOP/byte)": round(each.intensity, 1),
-        }
-        for name, each in hardware().items()
-    ]
-    abilities = []
-    for task in model.TASKS:
-        names, found = model.load_task(task)
-        abilities += [
-            {"task": task, "model": name, "ability": round(float(ability), 3)}
-            for name, ability in zip(names, found.ability, strict=True)
-        ]
-    return (("Hardware", machines), ("Calibrated abilities", abilities))
-
-
-def core_instances() -> Sequence[Mapping[str, object]]:
-    """Every task; both laws; other hardware; classes of difficulty."""
-    return (
-        {},
-        {"tasks": "aime25", "budget": 3000},
-        {"tasks": "livecodebench", "hardware": "a100"},
-        {"cost": "flops", "budget": 1000},
-        {"levels": 3},
-        {"tasks": "livecodebench", "levels": 5, "budget": 3000},
-    )
-
-
+CORE = (  # every task; both laws; other hardware; classes of difficulty
+    {},
+    {"tasks": "aime25", "budget": 3000},
+    {"tasks": "livecodebench", "hardware": "a100"},
+    {"cost": "flops", "budget": 1000},
+    {"levels": 3},
+    {"tasks": "livecodebench", "levels": 5, "budget": 3000},
+)
 SCENARIO = Scenario(
-    summary="Choose model, tokens, trials and attention of a reasoning service on given hardware.",
-    options_type=ReasoningServeOptions,
-    build=build,
-    core=core_instances,
-    facts=_facts,
+    "Choose model, tokens, trials and attention of a reasoning service on given hardware.",
+    ReasoningServeOptions,
+    build,
+    CORE,
+    lambda: (("Hardware", hardware_rows()), ("Calibrated abilities", model.ability_rows())),
 )

@@ -45,13 +45,13 @@ from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.reasoning.scores import cost_of_pass, e3
 from ...costmodels.reasoning.sleep import bounds, game, model
-from ...costmodels.reasoning.sleep.game import ACTIONS, MOST_QUERIES, SLEEP_STEP, TEST_STEP, Metrics, Params, State
+from ...costmodels.reasoning.sleep.game import ACTIONS, MOST_QUERIES, SLEEP_STEP, TEST_STEP, Params, State
 from ...costmodels.reasoning.sleep.picture import draw_context
-from ..core.evaluation import Objective, Sweep, Yardstick
+from ..core.evaluation import Objective, Sweep
 from ..core.features import Discrete, Feature
 from ..core.options import Options, choice, number, whole
 from ..core.policies import HELD_OUT, SEARCH, PolicyEnv, policy_problem, seeds_of
-from ..core.problem import Problem
+from ..core.problem import Problem, bounded
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Heuristics, Parameter
 
@@ -115,19 +115,10 @@ class SleepTimeOptions(Options):
         "geometric", ("geometric", "fixed"), "how many queries come: at random, or the mean number in every context"
     )
     predictability: str | float = number(
-        "mixed",
-        tuple(_SPREADS),
-        least=0,
-        most=1,
-        words=_SPREADS,
-        summary="of the queries; a number is that of all",
+        "mixed", tuple(_SPREADS), least=0, most=1, words=_SPREADS, summary="of the queries; a number is that of all"
     )
     hint_noise: float = number(
-        0.1,
-        (0, 0.1, 0.3, 1),
-        least=0,
-        most=10,
-        summary="deviation of hints over the range of what they hint at",
+        0.1, (0, 0.1, 0.3, 1), least=0, most=10, summary="deviation of hints over the range of what they hint at"
     )
     price: float = number(
         10, (1, 3, 10, 30), least=0.1, most=1000, unit="offline tokens", summary="of a test-time token; 10 is recalled"
@@ -138,6 +129,7 @@ class SleepTimeOptions(Options):
 class SleepTime(PolicyEnv[State, Params]):
     """Context by context; see the module's docstring."""
 
+    game = game
     horizon = 1 + MOST_QUERIES
     features = (
         Feature("predictability_hint", meaning="hint of how predictable the context's queries are"),
@@ -155,22 +147,8 @@ class SleepTime(PolicyEnv[State, Params]):
         """Steps of the budget, then of an even share."""
         return Discrete(ACTIONS)
 
-    def start(self, key: Array, params: Params) -> State:
-        """A context, before anything is spent on it."""
-        return game.start(key, params)
-
-    def advance(self, state: State, action: Array, params: Params) -> State:
-        """Sleeps, or answers a query."""
-        return game.advance(state, action, params)
-
-    def over(self, state: State, params: Params) -> Array:
-        """Whether the context's last query is answered."""
-        del params
-        return state.answered >= state.queries
-
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: the growth of the mean accuracy."""
-        del params
         return next_state.accuracy - state.accuracy
 
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
@@ -201,23 +179,13 @@ class SleepTime(PolicyEnv[State, Params]):
         # A little more than a half, so that rounding errors cannot tell apart what is one half in decimals.
         return jnp.clip(jnp.floor(steps + 0.501), 0, ACTIONS - 1).astype(jnp.int32)
 
-    def metrics(self, state: State, params: Params) -> Metrics:
-        """Costs of a finished context."""
-        return game.metrics(state, params)
-
-    def objective(self, metrics: Metrics) -> Array:
-        """float32: the failure."""
-        return 1.0 - metrics.accuracy
-
     def drawing(self, states: Sequence[State], actions: Sequence[object], params: Params) -> Diagram:
         """Where the budget went."""
-        del actions
         return draw_context(states, budget=float(params.budget_tokens))
 
 
-def _bound(problem: Problem) -> Yardstick:
-    value = 1.0 - float(bounds.oracle_allocation(problem.held_out_params).bound.mean())
-    return Yardstick("bound", value, "everything known: concave optimisation of each context, with its duality gap")
+def _bound(problem: Problem) -> float:
+    return 1.0 - float(bounds.oracle_allocation(problem.held_out_params).bound.mean())
 
 
 def _derived(metrics: Any) -> Mapping[str, float]:
@@ -247,49 +215,39 @@ def build(options: SleepTimeOptions) -> Problem:
         params=params,
         held_out_params=params._replace(seeds=seeds_of(HELD_OUT, EPISODES)),
         reference=("uniform", "no sleep; every query the same tokens"),
-        bound=_bound,
+        bound=bounded("bound", _bound, "everything known: concave optimisation of each context, with its duality gap"),
         best=bounds.oracle_metrics,
         derived=_derived,
         objective=OBJECTIVE,
         notes=NOTES,
         sweep=Sweep(
-            option="budget",
-            values=tuple(map(str, BUDGETS)),
-            x_label="budget (offline tokens a query)",
-            y_label="accuracy (share of queries)",
-            to_y=lambda failure: 1 - failure,
+            "budget",
+            tuple(map(str, BUDGETS)),
+            "budget (offline tokens a query)",
+            "accuracy (share of queries)",
             baselines=("always_sleep", "predictable_only"),
         ),
     )
 
 
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    spread = [{"predictability": name, "mean rho": 1 / (1 + power)} for name, power in game.PREDICTABILITIES.items()]
-    return (
-        ("Constants", model.constant_rows()),
-        ("Contexts", spread),
-        ("Heuristics (blank: neutral)", HEURISTICS.rows()),
-    )
-
-
-def core_instances() -> Sequence[Mapping[str, object]]:
-    """Every predictability, few and many queries, dear and cheap test-time tokens."""
-    return (
-        {},
-        {"predictability": "low"},
-        {"predictability": "high"},
-        {"budget": 2000},
-        {"queries": 1},
-        {"arrivals": "fixed"},
-        {"price": 1, "budget": 1000},
-        {"hint_noise": 0.3},
-    )
-
-
+CORE = (  # every predictability, few and many queries, dear and cheap test-time tokens
+    {},
+    {"predictability": "low"},
+    {"predictability": "high"},
+    {"budget": 2000},
+    {"queries": 1},
+    {"arrivals": "fixed"},
+    {"price": 1, "budget": 1000},
+    {"hint_noise": 0.3},
+)
 SCENARIO = Scenario(
-    summary="Spend tokens on a context before its queries are known, or on each query when it is.",
-    options_type=SleepTimeOptions,
-    build=build,
-    core=core_instances,
-    facts=_facts,
+    "Spend tokens on a context before its queries are known, or on each query when it is.",
+    SleepTimeOptions,
+    build,
+    CORE,
+    lambda: (
+        ("Constants", model.constant_rows()),
+        ("Contexts", game.context_rows()),
+        ("Heuristics (blank: neutral)", HEURISTICS.rows()),
+    ),
 )

@@ -35,13 +35,13 @@ import numpy as np
 from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.reasoning.verify import bounds, game, model
-from ...costmodels.reasoning.verify.game import ANSWER, SAMPLE, TOP, VERIFY, Metrics, Params, State
+from ...costmodels.reasoning.verify.game import ANSWER, SAMPLE, TOP, VERIFY, Params, State
 from ...costmodels.reasoning.verify.picture import draw_problem
-from ..core.evaluation import Objective, Sweep, Yardstick
+from ..core.evaluation import Objective, Sweep
 from ..core.features import Discrete, Feature
-from ..core.options import Options, choice, number
+from ..core.options import Options, choice, number, number_or_own
 from ..core.policies import HELD_OUT, SEARCH, PolicyEnv, policy_problem, seeds_of
-from ..core.problem import Problem
+from ..core.problem import Problem, bounded
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Heuristics, Parameter
 
@@ -65,7 +65,6 @@ NOTES = {
 _SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
 _VERDICTS = (0, 1, 2, 4, 8, 16, 32)
 _CONFIDENCES = (0.8, 0.9, 0.95, 0.99, 1.0)
-_EXPONENTS = (0.0, 0.5, 1.0, 2.0)
 SPACE = DesignSpace(
     (
         Parameter("samples", _SHARES, summary="share of the budget that is spent on samples first; one at least"),
@@ -74,35 +73,20 @@ SPACE = DesignSpace(
         Parameter("escalate", ("no", "yes"), ordered=False, summary="two verdicts, and more only if they disagree"),
         Parameter("rest", ("stop", "sample"), ordered=False, summary="what is done when the verdicts are in"),
         Parameter("confidence", _CONFIDENCES, summary="answers once the largest group stays so this surely; 1: never"),
-        Parameter("votes_exponent", _EXPONENTS, summary="a group's worth grows with its size to this power"),
+        Parameter("votes_exponent", (0.0, 0.5, 1.0, 2.0), summary="a group's worth grows with its size to this power"),
         Parameter("verdict_worth", ("none", "share", "count"), ordered=False, summary="and with what of its verdicts"),
     )
 )
 HEURISTICS = Heuristics(
     SPACE,
-    {
-        "samples": 1.0,
-        "groups": 1,
-        "verdicts": 0,
-        "escalate": "no",
-        "rest": "stop",
-        "confidence": 1.0,
-        "votes_exponent": 1.0,
-        "verdict_worth": "none",
-    },
+    dict(zip(SPACE.names, (1.0, 1, 0, "no", "stop", 1.0, 1.0, "none"), strict=True)),
     {
         "self_consistency": {},
         "single_sample": {"samples": 0.0},
         "confidence_stop": {"confidence": 0.95},
         "best_of_n": {"samples": 0.25, "groups": 5, "verdicts": 8, "votes_exponent": 0.0, "verdict_worth": "share"},
         "verify_top_two": {"samples": 0.5, "groups": 2, "verdicts": 16, "verdict_worth": "share"},
-        "agreement_and_verdicts": {
-            "samples": 0.5,
-            "groups": 5,
-            "verdicts": 32,
-            "votes_exponent": 0.5,
-            "verdict_worth": "count",
-        },
+        "agreement_and_verdicts": dict(samples=0.5, groups=5, verdicts=32, votes_exponent=0.5, verdict_worth="count"),
         "escalation": {"samples": 0.5, "groups": 3, "verdicts": 8, "escalate": "yes", "verdict_worth": "share"},
         "verify_then_sample": {"samples": 0.25, "groups": 3, "verdicts": 4, "rest": "sample", "verdict_worth": "share"},
     },
@@ -119,14 +103,8 @@ class SolveVerifyOptions(Options):
     budget: float = number(
         16, BUDGETS, least=1, most=MOST_BUDGET, unit="samples", summary="of a problem; 100 samples are recorded of each"
     )
-    verify_cost: float | None = number(
-        None,
-        (None, 0.25, 1, 2),
-        least=0.05,
-        most=100,
-        unit="samples",
-        words={"own": None},
-        summary="of a verdict; own: 0.25 for humaneval, 2 for genrm",
+    verify_cost: float | None = number_or_own(
+        (0.25, 1, 2), least=0.05, most=100, unit="samples", summary="of a verdict; own: 0.25 for humaneval, 2 for genrm"
     )
     price: float = number(0, (0, 0.1, 0.2), least=0, most=1, summary="of the whole budget, in accuracy")
 
@@ -136,11 +114,13 @@ class SolveVerify(PolicyEnv[State, Params]):
     """Sample by sample and verdict by verdict; see the module's docstring.
 
     Attributes:
-        samples, verdicts: that the budget has room for.
+        samples: that the budget has room for.
+        horizon: as many steps as the cheaper action has room for, and the answer.
     """
 
     samples: int
-    verdicts: int
+    horizon: int
+    game = game
     action_space = Discrete(1 + 2 * TOP)
     features = (
         Feature("share", (TOP,), meaning="of samples, in each of the largest groups"),
@@ -153,33 +133,14 @@ class SolveVerify(PolicyEnv[State, Params]):
         Feature("can_sample", meaning="1 where the budget pays for a sample"),
     )
 
-    @property
-    def horizon(self) -> int:
-        """As many steps as the cheaper action has room for, and the answer."""
-        return max(self.samples, 1 + self.verdicts) + 1
-
     def start(self, key: Array, params: Params) -> State:
         """A problem, nothing sampled."""
         return game.start(self.samples, key, params)
-
-    def advance(self, state: State, action: Array, params: Params) -> State:
-        """Samples, verifies or answers."""
-        return game.advance(state, action, params)
-
-    def over(self, state: State, params: Params) -> Array:
-        """Whether it has answered."""
-        del params
-        return state.answered
 
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: the answer's correctness, less what was paid."""
         paid = params.price * (next_state.spent - state.spent) / params.budget
         return jnp.where(next_state.answered, next_state.accuracy, 0.0) - paid
-
-    def legal(self, state: State, params: Params) -> Array:
-        """bool[11]; the first answer is always legal, wrong where nothing was sampled."""
-        sample, verify, answer = game.legal(state, params)
-        return jnp.concatenate([sample[None], verify, answer])
 
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
@@ -219,22 +180,9 @@ class SolveVerify(PolicyEnv[State, Params]):
         action = jnp.where(jnp.any(due), VERIFY + next_due, action)
         return jnp.where(early, SAMPLE, action).astype(jnp.int32)
 
-    def metrics(self, state: State, params: Params) -> Metrics:
-        """Costs of a problem that is answered."""
-        return game.metrics(state, params)
-
-    def objective(self, metrics: Metrics) -> Array:
-        """float32: 1 - accuracy, plus what was paid."""
-        return game.failure(metrics)
-
     def drawing(self, states: Sequence[State], actions: Sequence[object], params: Params) -> Diagram:
         """Where the budget went."""
-        del actions
         return draw_problem(states, budget=float(params.budget))
-
-    def final_info(self, state: State, params: Params) -> dict[str, Array]:
-        """As of every policy family, and `illegal_actions`."""
-        return {**super().final_info(state, params), "illegal_actions": state.illegal}
 
 
 def _best(chosen: Mapping[str, Array], votes: Array, verdicts: Array, yes: Array, tie: Array) -> Array:
@@ -251,11 +199,9 @@ def _best_fixed(problem: Problem) -> Sequence[int]:
     uses = ((0.0, "share"), (1.0, "share"), (0.5, "count"))
     designs = np.array(
         [
-            HEURISTICS.encode(
-                {"samples": share, "groups": 5, "verdicts": verdicts, "votes_exponent": votes, "verdict_worth": worth}
-            )
+            HEURISTICS.encode(dict(samples=share, groups=5, verdicts=count, votes_exponent=votes, verdict_worth=worth))
             for share in _SHARES[1:]
-            for verdicts in _VERDICTS
+            for count in _VERDICTS
             for votes, worth in uses
         ]
     )
@@ -268,62 +214,47 @@ def build(options: SolveVerifyOptions) -> Problem:
     each = OWN_VERIFY_COST[options.data] if options.verify_cost is None else options.verify_cost
     room = options.budget * (1 + 1e-6)
     samples, verdicts = math.floor(room), math.floor(max(room - 1, 0) / each)
-
-    def params_of(which: int, split: str) -> Params:
-        numbers = (np.asarray(value, np.float32) for value in (options.budget, each, options.price))
-        return Params(seeds_of(which, EPISODES), game.recorded(split) if recorded else game.synthetic(), *numbers)
-
-    held_out = params_of(HELD_OUT, "test")
-
-    def bound(problem: Problem) -> Yardstick:
-        source = "coverage: any of the samples that the budget has room for is right"
-        return Yardstick("bound", bounds.least_failure(samples, held_out), source)
-
+    figures = {"budget": options.budget, "verify_cost": each, "price": options.price}
+    held_out = game.params_of("test" if recorded else None, seeds_of(HELD_OUT, EPISODES), **figures)
     return policy_problem(
-        SolveVerify(samples, verdicts),
+        SolveVerify(samples, max(samples, 1 + verdicts) + 1),
         options=options,
         heuristics=HEURISTICS,
-        params=params_of(SEARCH, "train"),
+        params=game.params_of("train" if recorded else None, seeds_of(SEARCH, EPISODES), **figures),
         held_out_params=held_out,
         reference=("self_consistency", "the whole budget on samples, the largest group wins"),
-        bound=bound,
+        bound=bounded(
+            "bound",
+            lambda problem: bounds.least_failure(samples, held_out),
+            "coverage: any of the samples that the budget has room for is right",
+        ),
         best=lambda params: bounds.oracle_metrics(samples, params),
         searched={"best_fixed": _best_fixed},
         objective=OBJECTIVE,
         notes=NOTES[options.data],
         sweep=Sweep(
-            option="budget",
-            values=tuple(map(str, BUDGETS)),
-            x_label="budget (samples a problem)",
-            y_label="accuracy (fraction of problems answered right)",
-            to_y=lambda failure: 1 - failure,
+            "budget",
+            tuple(map(str, BUDGETS)),
+            "budget (samples a problem)",
+            "accuracy (fraction of problems answered right)",
             baselines=("single_sample", "agreement_and_verdicts"),
         ),
         batch_sizes=BATCH_SIZES,
     )
 
 
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    verifier = [{"constant": name, "value": value} for name, value in model.PRESET._asdict().items()]
-    return (("Rules (blank: neutral)", HEURISTICS.rows()), ("Synthetic verifier", verifier))
-
-
-def core_instances() -> Sequence[Mapping[str, object]]:
-    """Both backends at several budgets and prices of verification."""
-    return (
-        {"budget": 8},
-        {},
-        {"verify_cost": 1},
-        {"data": SYNTHETIC},
-        {"data": SYNTHETIC, "budget": 32, "verify_cost": 0.25},
-        {"data": SYNTHETIC, "verify_cost": 1, "price": 0.2},
-    )
-
-
+CORE = (  # both backends at several budgets and prices of verification
+    {"budget": 8},
+    {},
+    {"verify_cost": 1},
+    {"data": SYNTHETIC},
+    {"data": SYNTHETIC, "budget": 32, "verify_cost": 0.25},
+    {"data": SYNTHETIC, "verify_cost": 1, "price": 0.2},
+)
 SCENARIO = Scenario(
-    summary="Sample again, verify, or answer: spend a budget on one problem at a time.",
-    options_type=SolveVerifyOptions,
-    build=build,
-    core=core_instances,
-    facts=_facts,
+    "Sample again, verify, or answer: spend a budget on one problem at a time.",
+    SolveVerifyOptions,
+    build,
+    CORE,
+    lambda: (("Rules (blank: neutral)", HEURISTICS.rows()), ("Synthetic verifier", model.preset_rows())),
 )

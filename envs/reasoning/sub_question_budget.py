@@ -53,11 +53,11 @@ from ...costmodels.reasoning.plan.game import MOST_SURPRISE, Metrics, Params, St
 from ...costmodels.reasoning.plan.picture import draw_plan
 from ...costmodels.reasoning.plan.schedulers import MOST, SCHEDULES
 from ...costmodels.reasoning.scores import cost_of_pass, e3
-from ..core.evaluation import Objective, Sweep, Yardstick
+from ..core.evaluation import Objective, Sweep
 from ..core.features import Discrete, Feature
 from ..core.options import Options, choice, number
 from ..core.policies import HELD_OUT, SEARCH, PolicyEnv, policy_problem, seeds_of
-from ..core.problem import Problem
+from ..core.problem import Problem, bounded
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Heuristics, Parameter
 
@@ -116,15 +116,15 @@ SPACE = DesignSpace(
 )
 HEURISTICS = Heuristics(
     SPACE,
-    {
-        "credit_exponent": 0.0,
-        "schedule": "constant",
-        "sharpness": 1.0,
-        "plan": _FIXED,
-        "surprise": 0.0,
-        "reserve": 0.0,
-        "drop_above": 100.0,
-    },
+    dict(
+        credit_exponent=0.0,
+        schedule="constant",
+        sharpness=1.0,
+        plan=_FIXED,
+        surprise=0.0,
+        reserve=0.0,
+        drop_above=100.0,
+    ),
     {
         "uniform": {"plan": _ROUNDED_DOWN},
         "remaining": {"plan": _ADAPTIVE},
@@ -175,6 +175,7 @@ class SubQuestionBudget(PolicyEnv[State, Params]):
     utility: str
     parts: int = 0
     most_tokens: int = 0
+    game = game
     horizon = MOST
     features = (
         Feature("level", meaning="of the question, from 1, over 5"),
@@ -200,24 +201,16 @@ class SubQuestionBudget(PolicyEnv[State, Params]):
 
     def advance(self, state: State, action: Array, params: Params) -> State:
         """Answers a sub-question; a number that is no action counts as the nearest one."""
-        del params
         action = jnp.maximum(jnp.asarray(action, jnp.int32), 0)
         tokens = jnp.minimum(action, self.parts) * state.left_tokens // self.parts if self.parts else action
         return game.advance(self.utility, state, tokens)
 
-    def over(self, state: State, params: Params) -> Array:
-        """Whether the last sub-question is answered."""
-        del params
-        return state.answered >= state.plan.count
-
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: the growth of the utility."""
-        del params
         return next_state.utility - state.utility
 
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
-        del params
         plan, place = state.plan, state.answered
         left, count = jnp.asarray(state.left_tokens, jnp.float32), jnp.asarray(plan.count, jnp.float32)
         return {
@@ -235,7 +228,6 @@ class SubQuestionBudget(PolicyEnv[State, Params]):
 
     def decide(self, design: Array, state: State, params: Params) -> Array:
         """int32, tokens of the next sub-question by the policy in the module's docstring."""
-        del params
         chosen = SPACE.values(design, jnp.float32)
         plan, place = state.plan, state.answered
         table = jnp.asarray(_SCHEDULE_TABLES)[chosen["schedule"], plan.count - 1]
@@ -252,18 +244,8 @@ class SubQuestionBudget(PolicyEnv[State, Params]):
         of_plan = at(jnp.where(rounded_down, down, handed_out), place).astype(jnp.int32)
         return jnp.where(adaptive, schedulers.whole_tokens(anew), of_plan)
 
-    def metrics(self, state: State, params: Params) -> Metrics:
-        """Costs of a finished plan."""
-        del params
-        return game.metrics(state)
-
-    def objective(self, metrics: Metrics) -> Array:
-        """float32: the failure."""
-        return 1.0 - metrics.accuracy
-
     def drawing(self, states: Sequence[State], actions: Sequence[object], params: Params) -> Diagram:
         """Where the budget went."""
-        del actions, params
         return draw_plan(states)
 
 
@@ -288,12 +270,12 @@ def build(options: SubQuestionBudgetOptions) -> Problem:
     )
     held_out = Params(seeds_of(HELD_OUT, EPISODES), budgets, world)
 
-    def bound(problem: Problem) -> Yardstick:
+    def bound(problem: Problem) -> float:
         value = float(bounds.least_failure(utility, held_out).mean())
         if value >= problem.reference.value:
             where = f"with utility={utility} in the {options.world} world"
             raise DsegymError(f"budget = {options.budget} leaves nothing to win {where}.")
-        return Yardstick("bound", value, BOUND_SOURCES[utility])
+        return value
 
     return policy_problem(
         SubQuestionBudget(utility),
@@ -302,17 +284,16 @@ def build(options: SubQuestionBudgetOptions) -> Problem:
         params=held_out._replace(seeds=seeds_of(SEARCH, EPISODES)),
         held_out_params=held_out,
         reference=("uniform", "every sub-question the same tokens"),
-        bound=bound,
+        bound=bounded("bound", bound, BOUND_SOURCES[utility]),
         best=lambda params: bounds.oracle_metrics(utility, params),
         derived=_derived,
         objective=Objective("failure", "", f"{FAILURES[utility]}, under the plan's hard budget"),
         notes=NOTES,
         sweep=Sweep(
-            option="budget",
-            values=tuple(map(str, BUDGETS)),
-            x_label="budget (released budgets of 200 to 600 tokens a plan)",
-            y_label="accuracy (utility of a plan)",
-            to_y=lambda failure: 1 - failure,
+            "budget",
+            tuple(map(str, BUDGETS)),
+            "budget (released budgets of 200 to 600 tokens a plan)",
+            "accuracy (utility of a plan)",
             baselines=("constant", "linear", "cosine"),
         ),
         batch_sizes=BATCH_SIZES,
@@ -323,32 +304,24 @@ def build(options: SubQuestionBudgetOptions) -> Problem:
     )
 
 
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    return (
+CORE = (  # every world and utility, and a tight budget
+    {},
+    {"world": "decreasing"},
+    {"world": "increasing"},
+    {"utility": "sum"},
+    {"utility": "sum", "world": "decreasing"},
+    {"utility": "all"},
+    {"budget": 0.5},
+    {"credit_noise": 0.6},
+)
+SCENARIO = Scenario(
+    "Share a plan's tokens between its sub-questions, by credits with errors and by what is learnt on the way.",
+    SubQuestionBudgetOptions,
+    build,
+    CORE,
+    lambda: (
         ("Levels (the scale is synthetic)", plans.level_rows()),
         ("Measured credits", schedulers.credit_rows()),
         ("Heuristics (blank: neutral)", HEURISTICS.rows()),
-    )
-
-
-def core_instances() -> Sequence[Mapping[str, object]]:
-    """Every world and utility, and a tight budget."""
-    return (
-        {},
-        {"world": "decreasing"},
-        {"world": "increasing"},
-        {"utility": "sum"},
-        {"utility": "sum", "world": "decreasing"},
-        {"utility": "all"},
-        {"budget": 0.5},
-        {"credit_noise": 0.6},
-    )
-
-
-SCENARIO = Scenario(
-    summary="Share a plan's tokens between its sub-questions, by credits with errors and by what is learnt on the way.",
-    options_type=SubQuestionBudgetOptions,
-    build=build,
-    core=core_instances,
-    facts=_facts,
+    ),
 )

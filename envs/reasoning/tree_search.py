@@ -34,13 +34,13 @@ from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.errors import DsegymError
 from ...costmodels.reasoning.tree import bounds, game, policies, trees
-from ...costmodels.reasoning.tree.game import LEVELS, MOST_WIDTH, Metrics, Params, Rules, State
+from ...costmodels.reasoning.tree.game import LEVELS, MOST_WIDTH, Params, Rules, State
 from ...costmodels.reasoning.tree.picture import draw_search
-from ..core.evaluation import Objective, Sweep, Yardstick
+from ..core.evaluation import Objective, Sweep
 from ..core.features import Feature, MultiDiscrete
-from ..core.options import Options, choice, number, whole
+from ..core.options import Options, choice, number, whole_or_own
 from ..core.policies import HELD_OUT, SEARCH, PolicyEnv, policy_problem, seeds_of
-from ..core.problem import Problem
+from ..core.problem import Problem, bounded
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Heuristics, Parameter
 
@@ -75,15 +75,7 @@ SPACE = DesignSpace(
 )
 HEURISTICS = Heuristics(
     SPACE,
-    {
-        "rule": "uniform",
-        "keep": 32,
-        "tau": 0.2,
-        "cache_price": 0.0,
-        "spread": 0.0,
-        "narrow_after": 6,
-        "last_keep": 32,
-    },
+    {"rule": "uniform", "keep": 32, "tau": 0.2, "cache_price": 0.0, "spread": 0.0, "narrow_after": 6, "last_keep": 32},
     {
         "uniform": {},
         **{f"beam_{keep}": {"rule": "beam", "keep": keep} for keep in (1, 2, 3, 4, 5)},
@@ -103,12 +95,10 @@ class TreeSearchOptions(Options):
     """What tells instances apart."""
 
     tree: str = choice("steps", tuple(WIDTHS), "recorded, exact with a noisy judge, or synthetic")
-    width: int | None = whole(
-        None,
-        (None, 1, 2, 3, 4, 5, 8, 16, 32),
+    width: int | None = whole_or_own(
+        (1, 2, 3, 4, 5, 8, 16, 32),
         least=1,
         most=MOST_WIDTH,
-        words={"own": None},
         summary="continuations at each depth; own: 32 for game24, 5 for its log, 16 for steps",
     )
     price: float = number(
@@ -121,6 +111,12 @@ class TreeSearch(PolicyEnv[State, Params]):
     """Depth by depth; see the module's docstring."""
 
     rules: Rules
+    game = game
+
+    @property
+    def game_arguments(self) -> tuple[Rules]:
+        """Of every function of the game."""
+        return (self.rules,)
 
     @property
     def horizon(self) -> int:
@@ -146,19 +142,6 @@ class TreeSearch(PolicyEnv[State, Params]):
             Feature("cache", meaning="nodes so far, summed over depths, over those of separate chains to the end"),
         )
 
-    def start(self, key: Array, params: Params) -> State:
-        """The root's children."""
-        return game.start(self.rules, key, params)
-
-    def advance(self, state: State, action: Array, params: Params) -> State:
-        """Keeps leaves and goes one depth down."""
-        return game.advance(self.rules, state, action, params)
-
-    def over(self, state: State, params: Params) -> Array:
-        """Whether it has answered."""
-        del params
-        return state.depth > self.rules.depth
-
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: success, less the cache's price."""
         paid = params.price * (next_state.cache - state.cache) / self.rules.most_cache
@@ -166,7 +149,6 @@ class TreeSearch(PolicyEnv[State, Params]):
 
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
-        del params
         nodes, slots = state.nodes, self.rules.slots
         parent = game.slot_at(state.path, jnp.maximum(state.depth - 1, 1))
         of_leaves = {
@@ -184,7 +166,6 @@ class TreeSearch(PolicyEnv[State, Params]):
 
     def decide(self, design: Array, state: State, params: Params) -> Array:
         """int32[K]: the levels that the policy of a design gives to the slots."""
-        del params
         chosen, there, value = SPACE.values(design), state.nodes.there, state.nodes.value
         path = game.unpacked(self.rules, state.path)
         rebase = policies.rebase(value, there, chosen["tau"])
@@ -209,22 +190,9 @@ class TreeSearch(PolicyEnv[State, Params]):
         level = jnp.round(jnp.log2(jnp.maximum(weight, 1e-9))).astype(jnp.int32) + LEVELS - 1
         return jnp.where(weight > 0, jnp.clip(level, 0, LEVELS - 1), 0)
 
-    def metrics(self, state: State, params: Params) -> Metrics:
-        """Costs of a finished search."""
-        return game.metrics(self.rules, state, params)
-
-    def objective(self, metrics: Metrics) -> Array:
-        """float32: 1 - success, plus the cache's price."""
-        return game.failure(metrics)
-
     def drawing(self, states: Sequence[State], actions: Sequence[Array], params: Params) -> Diagram:
         """The leaves of each depth."""
-        del params
         return draw_search(self.rules, states, actions)
-
-    def final_info(self, state: State, params: Params) -> dict[str, Array]:
-        """As of every policy family, and `illegal_actions`."""
-        return {**super().final_info(state, params), "illegal_actions": state.illegal}
 
 
 def build(options: TreeSearchOptions) -> Problem:
@@ -241,11 +209,6 @@ def build(options: TreeSearchOptions) -> Problem:
         )
     rules = Rules(tree, width)
     held_out = game.params_of(tree, "test", seeds_of(HELD_OUT, EPISODES), options.price)
-
-    def bound(problem: Problem) -> Yardstick:
-        source = "knows which leaves can still reach a right answer, keeps 1, 2, 4 or 8"
-        return Yardstick("oracle", bounds.oracle(rules, held_out).failure, source)
-
     return policy_problem(
         TreeSearch(rules),
         options=options,
@@ -253,16 +216,19 @@ def build(options: TreeSearchOptions) -> Problem:
         params=game.params_of(tree, "train", seeds_of(SEARCH, EPISODES), options.price),
         held_out_params=held_out,
         reference=("uniform", "every leaf goes on, equally widely: separate chains"),
-        bound=bound,
+        bound=bounded(
+            "oracle",
+            lambda problem: bounds.oracle(rules, held_out).failure,
+            "knows which leaves can still reach a right answer, keeps 1, 2, 4 or 8",
+        ),
         best=lambda params: bounds.oracle(rules, params).metrics,
         objective=OBJECTIVE,
         notes=NOTES[tree],
         sweep=Sweep(
-            option="width",
-            values=tuple(map(str, WIDTHS[tree])),
-            x_label="width (continuations at each depth)",
-            y_label="success less the cache's price (fraction)",
-            to_y=lambda failure: 1 - failure,
+            "width",
+            tuple(map(str, WIDTHS[tree])),
+            "width (continuations at each depth)",
+            "success less the cache's price (fraction)",
             baselines=("beam_2", "rebase", "ets"),
             own=str(OWN_WIDTH[tree]),
         ),
@@ -270,22 +236,18 @@ def build(options: TreeSearchOptions) -> Problem:
     )
 
 
-def core_instances() -> Sequence[Mapping[str, object]]:
-    """Every tree, with and without a price of the cache."""
-    return (
-        {"tree": "game24"},
-        {"tree": "game24", "width": 16, "price": 0},
-        {"tree": "game24_log"},
-        {"tree": "game24_log", "width": 3},
-        {"tree": "steps", "price": 0.2},
-        {"tree": "steps", "width": 8, "price": 0},
-    )
-
-
+CORE = (  # every tree, with and without a price of the cache
+    {"tree": "game24"},
+    {"tree": "game24", "width": 16, "price": 0},
+    {"tree": "game24_log"},
+    {"tree": "game24_log", "width": 3},
+    {"tree": "steps", "price": 0.2},
+    {"tree": "steps", "width": 8, "price": 0},
+)
 SCENARIO = Scenario(
-    summary="Prune and widen a search tree, depth by depth, with a price on the cache that its leaves share.",
-    options_type=TreeSearchOptions,
-    build=build,
-    core=core_instances,
-    facts=lambda: (("Rules (blank: neutral)", HEURISTICS.rows()),),
+    "Prune and widen a search tree, depth by depth, with a price on the cache that its leaves share.",
+    TreeSearchOptions,
+    build,
+    CORE,
+    lambda: (("Rules (blank: neutral)", HEURISTICS.rows()),),
 )

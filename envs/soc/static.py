@@ -44,16 +44,16 @@ from ...costmodels.soc.breakdown import break_down
 from ...costmodels.soc.encoding import Encoding, candidates
 from ...costmodels.soc.heuristics import HEURISTICS, run_heuristic
 from ...costmodels.soc.instance import Instance
-from ...costmodels.soc.library import OWN, get_instance, graph_names, home_platform, platform_names
+from ...costmodels.soc.library import OWN, get_instance, graph_names, platform_names
 from ...costmodels.soc.schedule import in_us
 from ...costmodels.soc.static_game import Params, State
-from ...costmodels.soc.stored import BOUNDS, computed_row, stored_row, stored_schedule
+from ...costmodels.soc.stored import BOUNDS, computed_row, graph_rows, stored_row, stored_schedule
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.features import Discrete, Feature
 from ..core.functional import FunctionalEnv, advanced
 from ..core.one_shot import ONE_SHOT_FORMS
 from ..core.options import Options, choice, file_or_name, texts
-from ..core.problem import Problem, costed, evaluate_batch
+from ..core.problem import Problem, costed
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Parameter
 
@@ -104,7 +104,10 @@ class StaticOptions(Options):
 def _space(instance: Instance, encoding: Encoding) -> DesignSpace:
     tasks, names = instance.graph.tasks, instance.platform.element_names
     ranks = tuple(range(len(tasks)))
-    parameters = [Parameter(f"rank:{task.name}", ranks, summary=f"{task.kernel}: low ones first") for task in tasks]
+    parameters = [
+        Parameter(f"rank:{task.name}", ranks, summary=f"{task.kernel}: low ones first", ranking="tasks")
+        for task in tasks
+    ]
     if encoding.elements:
         parameters += [
             Parameter(f"element:{task.name}", tuple(names[q] for q in elements), ordered=False)
@@ -143,6 +146,7 @@ class StaticScheduling(FunctionalEnv[State, Params]):
     elements: int
     by_element: bool
     objective: str
+    game = game
 
     @property
     def horizon(self) -> int:
@@ -173,25 +177,25 @@ class StaticScheduling(FunctionalEnv[State, Params]):
             Feature("available", elements, 0.0, _HIGHEST, "when each element is"),
         )
 
+    def params_of(self, problem: Problem) -> Params:
+        """The problem's, with the reference's value, of a makespan in ticks."""
+        tick_us = problem.params.tick_us
+        value = problem.reference.value / (1.0 if tick_us is None else float(tick_us))
+        return problem.params._replace(reference=np.float32(value))
+
     def start(self, key: Array, params: Params) -> State:
         """Nothing is placed."""
-        del key
         return game.start(params, self.objective)
 
     def advance(self, state: State, action: Array, params: Params) -> State:
         """Places a task; an action that is not legal counts as the first ready task where it finishes first."""
         return game.advance(state, action, params, by_element=self.by_element, objective=self.objective)
 
-    def over(self, state: State, params: Params) -> Array:
-        """Whether every task is placed."""
-        del params
-        return state.step >= self.tasks
-
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: the fall of the estimate over the reference."""
         return (state.estimate - next_state.estimate) / params.reference
 
-    def legal(self, state: State, params: Params) -> Array:
+    def action_mask(self, state: State, params: Params) -> Array:
         """bool[N * P] (or bool[N]): ready tasks on elements that can run them."""
         return game.legal(state, params, by_element=self.by_element)
 
@@ -217,10 +221,6 @@ class StaticScheduling(FunctionalEnv[State, Params]):
     def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of what is placed."""
         return _evaluation(game.placed_so_far(state, params), params, self.objective)
-
-    def final_info(self, state: State, params: Params) -> dict[str, Array]:
-        """As every family's, and the number of actions that counted as another."""
-        return super().final_info(state, params) | {"illegal_actions": state.illegal}
 
     def picture(self, problem: Problem, first: State, actions: Sequence[object]) -> Diagram | None:
         """The Gantt chart of what is placed; once everything is, the problem's diagram of the design."""
@@ -275,12 +275,8 @@ def build(options: StaticOptions) -> Problem:
     if not platform.has_power and (options.objective != "makespan" or encoding.frequencies):
         allowed = "only objective=makespan and frequency=highest are allowed."
         raise DsegymError(f"The power of {platform.name} is unknown: {allowed}")
-    space, cost = _space(instance, encoding), _cost_function(encoding, options.objective)
-    baselines = _baselines(options.graph, instance, encoding)
-    heft = np.array([baselines["heft"]()], np.int32)
+    space, baselines = _space(instance, encoding), _baselines(options.graph, instance, encoding)
     params = game.params_of(instance, encoding, run_heuristic("heft", instance).makespan_us)
-    reference = evaluate_batch(cost, heft, params).objective[0] / float(platform.tick_us)
-    params = params._replace(reference=np.asarray(reference, np.float32))
     env = StaticScheduling(len(instance), instance.elements, encoding.elements, options.objective)
     by_task = {"sequential": lambda problem: env, "parametric": ONE_SHOT_FORMS["parametric"]}
     source = "HEFT (Topcuoglu et al. 2002), every cluster at its highest frequency"
@@ -295,7 +291,7 @@ def build(options: StaticOptions) -> Problem:
         instance=options,
         space=space,
         objective=OBJECTIVES[options.objective],
-        cost=cost,
+        cost=_cost_function(encoding, options.objective),
         params=params,
         reference_rule=costed("heft", lambda problem: baselines["heft"](), source),
         bound_rule=functools.partial(_bound, instance, encoding),
@@ -308,22 +304,8 @@ def build(options: StaticOptions) -> Problem:
     )
 
 
-def core_instances() -> Sequence[Mapping[str, object]]:
-    """Every graph of the library on its own platform, and generated ones."""
+def _core() -> Sequence[Mapping[str, object]]:
     return [{"graph": graph} for graph in (*graph_names(), *GENERATED)]
-
-
-_YARDSTICKS = {"best_us": "best known (us)", "bound_us": "bound (us)", "proven": "proven"}
-
-
-def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    graphs = {name: (library.get_graph(name), home_platform(name)) for name in graph_names()}
-    rows = [
-        {"graph": name, "tasks": len(graph), "edges": len(graph.edges), "platform": platform}
-        | {title: (stored_row(name, platform) or {}).get(key, "") for key, title in _YARDSTICKS.items()}
-        for name, (graph, platform) in graphs.items()
-    ]
-    return (("Graphs", rows),)
 
 
 def _bounds(options: StaticOptions, progress: Callable[[int, int], None]) -> Sequence[Mapping[str, object]]:
@@ -332,11 +314,11 @@ def _bounds(options: StaticOptions, progress: Callable[[int, int], None]) -> Seq
 
 
 SCENARIO = Scenario(
-    summary="Schedule a task graph, known beforehand, on the processing elements of a system on chip.",
-    options_type=StaticOptions,
-    build=build,
-    core=core_instances,
-    facts=_facts,
-    bounds=_bounds,
-    stored_bounds=f"costmodels/{BOUNDS}",
+    "Schedule a task graph, known beforehand, on the processing elements of a system on chip.",
+    StaticOptions,
+    build,
+    _core,
+    lambda: (("Graphs", graph_rows()),),
+    _bounds,
+    f"costmodels/{BOUNDS}",
 )

@@ -42,7 +42,7 @@ from ...costmodels.errors import DsegymError
 from ...costmodels.soc import gantt, rules, simulator
 from ...costmodels.soc import stream_game as game
 from ...costmodels.soc.instance import Instance
-from ...costmodels.soc.library import MIXES, OWN, get_instance, is_platform_name, platform_names, source_notes
+from ...costmodels.soc.library import MIXES, OWN, get_instance, is_platform_name, mix_rows, platform_names, source_notes
 from ...costmodels.soc.model import NEVER
 from ...costmodels.soc.replay import replay_actions, replay_rule
 from ...costmodels.soc.stream_bounds import stream_bound
@@ -51,9 +51,9 @@ from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.features import Discrete, Feature
 from ..core.functional import FunctionalEnv
 from ..core.one_shot import ONE_SHOT_FORMS
-from ..core.options import Options, choice, file_or_name, number, whole
+from ..core.options import Options, choice, file_or_name, number, number_or_own, whole, whole_or_own
 from ..core.policies import break_down
-from ..core.problem import Problem, costed, evaluate_batch
+from ..core.problem import Problem, costed
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Heuristics, Parameter
 
@@ -131,8 +131,6 @@ _FEATURES = (
     *(("slots", f"slot_{name}", 0.0, 1.0, f"tasks of the slot's job that are {name}, over N") for name in _STATUSES),
 )
 
-_WORDS = {OWN: None}  # the mix's number
-
 
 @dataclass(frozen=True)
 class StreamOptions(Options):
@@ -147,17 +145,11 @@ class StreamOptions(Options):
         "the system on chip",
     )
     objective: str = choice("latency", tuple(OBJECTIVES), "what is minimised")
-    interval_us: float | None = number(
-        None,
-        (None,),
-        least=1,
-        most=1e6,
-        unit="us",
-        words=_WORDS,
-        summary="us between arrivals on average; own: the mix's",
+    interval_us: float | None = number_or_own(
+        (), least=1, most=1e6, unit="us", summary="us between arrivals on average; own: the mix's"
     )
-    queue: int | None = whole(
-        None, (None,), least=1, most=32, unit="jobs", words=_WORDS, summary="jobs in the system at most; own: the mix's"
+    queue: int | None = whole_or_own(
+        (), least=1, most=32, unit="jobs", summary="jobs in the system at most; own: the mix's"
     )
     noise: float = number(0, (0, 0.05, 0.1, 0.25), least=0, most=1, summary="relative deviation of run times")
     count: int = whole(60, (20, 60), least=1, most=10_000, unit="jobs", summary="jobs of a trace")
@@ -203,7 +195,7 @@ class StreamScheduling(FunctionalEnv[State, Params]):
     horizon: int
     objective: str
     pairs: bool = False
-
+    game = game
     replayable = False  # a policy's decisions on one trace are no parameters of the weighted rule
 
     @property
@@ -220,18 +212,13 @@ class StreamScheduling(FunctionalEnv[State, Params]):
             for each, name, low, high, meaning in _FEATURES
         )
 
-    def start(self, key: Array, params: Params) -> State:
-        """A trace of the pool, at 0, when its first task is ready."""
-        return game.start(key, params)
+    def params_of(self, problem: Problem) -> Params:
+        """The problem's, with the reference's value on the traces of the search."""
+        return problem.params._replace(reference=np.float32(problem.reference.value))
 
     def advance(self, state: State, action: Array, params: Params) -> State:
         """Assigns a task, and lets time pass until the next one is ready."""
         return game.advance(state, action, params, pairs=self.pairs)
-
-    def over(self, state: State, params: Params) -> Array:
-        """Whether every job has left."""
-        del params
-        return state.stream.completed >= self.jobs
 
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: minus the growth of the objective over the reference."""
@@ -241,7 +228,7 @@ class StreamScheduling(FunctionalEnv[State, Params]):
         before, after = (self.evaluation(each, params).objective for each in (state, next_state))
         return (before - after) / params.reference
 
-    def legal(self, state: State, params: Params) -> Array:
+    def action_mask(self, state: State, params: Params) -> Array:
         """bool[P]: elements that can run the offered task; or bool[J * N * P]: every ready task's. All at the end."""
         return game.legal(state.stream, params, pairs=self.pairs)
 
@@ -277,7 +264,6 @@ class StreamScheduling(FunctionalEnv[State, Params]):
 
     def step_info(self, state: State, action: Array, next_state: State, params: Params) -> dict[str, Array]:
         """`elapsed_us`, int32: the time that passed; `jobs_in_system`, int32, now."""
-        del state, action, params
         jobs = jnp.sum(next_state.stream.job >= 0, dtype=jnp.int32)
         return {"elapsed_us": next_state.elapsed_us, "jobs_in_system": jobs}
 
@@ -287,13 +273,8 @@ class StreamScheduling(FunctionalEnv[State, Params]):
         return Evaluation(metrics, game.objective_of(metrics, self.objective), jnp.bool_(True))
 
     def final_info(self, state: State, params: Params) -> dict[str, Array]:
-        """The finished episode's objective on its trace, the trace's number, and actions that counted as another."""
-        return {
-            "objective": self.evaluation(state, params).objective,
-            "feasible": jnp.bool_(True),
-            "trace": state.number,
-            "illegal_actions": state.illegal,
-        }
+        """As every family's, on the episode's trace, and its number."""
+        return super().final_info(state, params) | {"trace": state.number}
 
     def picture(self, problem: Problem, first: State, actions: Sequence[object]) -> Diagram:
         """The Gantt chart of an episode so far."""
@@ -328,10 +309,6 @@ def build(options: StreamOptions) -> Problem:
         slots=mix.queue if options.queue is None else options.queue,
         full=options.start == "full",
     )
-    # Rewards count in the reference's value on the search's traces: environments know nothing of the held-out ones.
-    cost, eft = _cost_function(options.objective), np.array([HEURISTICS.design(REFERENCE)], np.int32)
-    reference = np.asarray(evaluate_batch(cost, eft, params).objective[0])
-    params, held_out = (each._replace(reference=reference) for each in (params, held_out))
     env = StreamScheduling(
         jobs=jobs,
         slots=len(params.queue),
@@ -353,7 +330,7 @@ def build(options: StreamOptions) -> Problem:
         instance=options,
         space=SPACE,
         objective=OBJECTIVES[options.objective],
-        cost=cost,
+        cost=_cost_function(options.objective),
         params=params,
         held_out_params=held_out,
         reference_rule=costed(REFERENCE, lambda problem: HEURISTICS.design(REFERENCE), source),
@@ -369,32 +346,17 @@ def build(options: StreamOptions) -> Problem:
 
 
 def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    mixes = [
-        {
-            "jobs": name,
-            "graphs": ", ".join(f"{graph} {p:g}" for graph, p in zip(mix.graphs, mix.probabilities, strict=True)),
-            "platform": mix.platform,
-            "interval (us)": mix.mean_interval_us,
-            "queue": mix.queue,
-        }
-        for name, mix in MIXES.items()
-    ]
     tasks = [{"parameter": f"task_{name}", "of the task": text} for name, text in rules.TASK_FEATURES.items()]
     elements = [
         {"parameter": f"element_{name}", "of the element": text} for name, text in rules.ELEMENT_FEATURES.items()
     ]
-    return (("Jobs", mixes), ("A task goes first for", tasks), ("An element is avoided for", elements))
-
-
-def core_instances() -> Sequence[Mapping[str, object]]:
-    """Every mix, without and with noise."""
-    return [{"jobs": jobs, "noise": noise} for jobs in MIXES for noise in (0, 0.1)]
+    return (("Jobs", mix_rows()), ("A task goes first for", tasks), ("An element is avoided for", elements))
 
 
 SCENARIO = Scenario(
-    summary="Assign the tasks of arriving jobs to the processing elements of a system on chip.",
-    options_type=StreamOptions,
-    build=build,
-    core=core_instances,
-    facts=_facts,
+    "Assign the tasks of arriving jobs to the processing elements of a system on chip.",
+    StreamOptions,
+    build,
+    [{"jobs": jobs, "noise": noise} for jobs in MIXES for noise in (0, 0.1)],
+    _facts,
 )

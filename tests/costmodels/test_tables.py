@@ -79,6 +79,8 @@ def test_a_missing_file_is_said_to_be_missing(tmp_path):
     [
         ("ant,9", "line 3: legs = '9' is not a whole number from 0 to 8"),
         ("ant,six", "line 3: legs = 'six'"),
+        ("ant,0_6", "line 3: legs = '0_6'"),
+        ("ant,\u0666", "line 3: legs = '\u0666'"),
         ("ant", "line 3: 1 cells where the header has 2"),
         ("ant,6,6", "line 3: 3 cells where the header has 2"),
     ],

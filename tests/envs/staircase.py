@@ -35,6 +35,7 @@ class State(NamedTuple):
     time: Any  # int32
     cost: Any  # float32
     moves: Any  # int32[HORIZON]
+    illegal: Any  # int32, moves that were masked
 
 
 class Metrics(NamedTuple):
@@ -55,7 +56,7 @@ class Staircase(FunctionalEnv):
 
     def start(self, key, params):
         first = jax.random.randint(key, (), 0, params.lowest + 1)
-        return State(first, jnp.int32(0), jnp.float32(0), jnp.zeros(HORIZON, jnp.int32))
+        return State(first, jnp.int32(0), jnp.float32(0), jnp.zeros(HORIZON, jnp.int32), jnp.int32(0))
 
     def advance(self, state, action, params):
         move = jnp.minimum(action, TOP - state.position)
@@ -64,6 +65,7 @@ class Staircase(FunctionalEnv):
             state.time + 1,
             state.cost + params.prices[state.time, move],
             state.moves.at[state.time].set(move),
+            state.illegal + (move != action),
         )
 
     def observe(self, state, params):
@@ -75,7 +77,7 @@ class Staircase(FunctionalEnv):
     def reward(self, state, next_state, params):
         return state.cost - next_state.cost
 
-    def legal(self, state, params):
+    def action_mask(self, state, params):
         return jnp.arange(MOVES) <= TOP - state.position
 
     def design(self, state, params):

@@ -137,3 +137,38 @@ def beta_posterior(hint, sigma, alpha, beta):
 
 def logit(p):
     return math.log(p / (1 - p))
+
+
+# Numbers of attempts that are fixed beforehand; five bins of difficulty: Snell et al., arXiv 2408.03314, section 3.
+
+
+def static_solved(p, attempts):
+    """The expected share solved where question i gets attempts[i], both [Q]."""
+    return float(np.mean(-np.expm1(attempts * np.log1p(-np.minimum(p, 1 - 1e-12)))))
+
+
+def static_optimum(p, budget):
+    """int64[Q]: the best numbers of attempts for known p: the B largest of the falling gains p (1 - p)^k."""
+    gains = np.where(p > 0, p, -1.0).astype(float)
+    attempts = np.zeros(len(p), np.int64)
+    for _ in range(budget):
+        best = int(gains.argmax())
+        attempts[best] += 1
+        gains[best] *= 1 - p[best]
+    return attempts
+
+
+def static_bins(p, budget, bins=5):
+    """int64[Q]: the best numbers of attempts that are equal within each of `bins` equal shares of difficulty.
+
+    The bin with the largest mean gain is served next; the last one in part, as far as the budget lasts.
+    """
+    groups = np.array_split(np.argsort(-p, kind="stable"), bins)
+    attempts = np.zeros(len(p), np.int64)
+    left = budget
+    while left:
+        gains = [float(np.mean(p[group] * (1 - p[group]) ** attempts[group])) for group in groups]
+        served = np.sort(groups[int(np.argmax(gains))])[:left]  # within a bin no question is known to be easier
+        attempts[served] += 1
+        left -= len(served)
+    return attempts

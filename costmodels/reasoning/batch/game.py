@@ -249,8 +249,9 @@ def belief(
     return alpha + weight * state.seen, beta + weight * (state.attempts - state.seen)
 
 
-def metrics(rules: Rules, state: State) -> Metrics:
+def metrics(rules: Rules, state: State, params: Params) -> Metrics:
     """Costs of a finished batch."""
+    del params
     count = rules.questions
     return Metrics(jnp.mean(answered(rules, state)), jnp.sum(state.attempts) / count, state.tokens / count)
 

@@ -10,7 +10,7 @@ from ...arrays import Array
 from ...luck import episode_key
 from . import game
 
-__all__ = ["best_known_correctness", "oracle_correctness", "oracle_metrics"]
+__all__ = ["largest_correctness", "oracle_correctness", "oracle_metrics"]
 
 
 @jax.jit
@@ -33,7 +33,7 @@ def _affordable(cheapest: np.ndarray, budget: float) -> np.ndarray:
     return np.cumsum(cheapest, axis=1) <= budget * (1 + 1e-5)
 
 
-def best_known_correctness(right: np.ndarray, cost: np.ndarray, budget: float) -> np.ndarray:
+def largest_correctness(right: np.ndarray, cost: np.ndarray, budget: float) -> np.ndarray:
     """float64[E]: the largest share of each batch that can be answered right within a budget: proven.
 
     The oracle runs the cheapest right model of each question, cheapest questions first.
@@ -47,15 +47,15 @@ def best_known_correctness(right: np.ndarray, cost: np.ndarray, budget: float) -
 
 
 def _batches(params: game.Params) -> tuple[np.ndarray, np.ndarray, float]:
-    """The arguments of `best_known_correctness` for the batches of an instance's seeds, in TFLOP."""
+    """The arguments of `largest_correctness` for the batches of an instance's seeds, in TFLOP."""
     chosen = np.asarray(_chosen(params))
     cost = np.asarray(params.cost_tera, np.float64)[:, chosen]
     return np.asarray(params.right)[:, chosen], cost, float(params.budget_tera) * game.QUESTIONS
 
 
 def oracle_correctness(params: game.Params) -> float:
-    """The mean of `best_known_correctness` over the batches of an instance's seeds."""
-    return float(best_known_correctness(*_batches(params)).mean())
+    """The mean of `largest_correctness` over the batches of an instance's seeds."""
+    return float(largest_correctness(*_batches(params)).mean())
 
 
 def oracle_metrics(params: game.Params) -> game.Metrics:

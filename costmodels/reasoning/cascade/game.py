@@ -26,11 +26,13 @@ __all__ = [
     "Metrics",
     "Params",
     "State",
+    "action_mask",
     "advance",
     "budget_tera",
     "here",
     "ladder_rows",
     "metrics",
+    "over",
     "params_of",
     "runnable",
     "start",
@@ -146,6 +148,11 @@ def runnable(state: State, params: Params) -> Array:
     return ~state.ran & fits & (state.at < QUESTIONS)
 
 
+def action_mask(state: State, params: Params) -> Array:
+    """bool[M + 1]: moving on, and the models that can run."""
+    return jnp.concatenate([jnp.ones(1, bool), runnable(state, params)])
+
+
 def advance(state: State, action: Array, params: Params) -> State:
     """Runs a model, or leaves the question; what is not legal leaves it.
 
@@ -169,8 +176,15 @@ def advance(state: State, action: Array, params: Params) -> State:
     )
 
 
-def metrics(state: State) -> Metrics:
+def over(state: State, params: Params) -> Array:
+    """Whether all questions are left."""
+    del params
+    return state.at >= QUESTIONS
+
+
+def metrics(state: State, params: Params) -> Metrics:
     """Costs of a finished batch."""
+    del params
     return Metrics(
         accuracy=state.solved / QUESTIONS,
         cost_tflop=state.spent / QUESTIONS,

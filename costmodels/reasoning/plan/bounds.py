@@ -1,9 +1,8 @@
-"""What plans are worth to who knows all that they hide, the bound, and to who plans nothing. E plans, M places."""
+"""What plans are worth to who knows all that they hide: the bound. E plans, M places."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -13,12 +12,9 @@ import numpy as np
 from ...arrays import Array
 from ...luck import episode_key
 from . import bbam, plans
-from .game import Metrics, Params, least_tokens
-from .schedulers import MOST
+from .game import Metrics, Params
 
-__all__ = ["Drawn", "drawn_plans", "least_failure", "oracle_metrics", "unplanned"]
-
-VANILLA = 3  # tokens without plan and budget, in budgets
+__all__ = ["Drawn", "drawn_plans", "least_failure", "oracle_metrics"]
 
 
 class Drawn(NamedTuple):
@@ -26,7 +22,6 @@ class Drawn(NamedTuple):
 
     plan: plans.Plan  # leaves [E, ...]
     budget_tokens: Array  # int32[E]
-    shares: Array  # float32[E, M], at random
 
 
 @jax.jit
@@ -34,7 +29,7 @@ def _drawn(params: Params) -> Drawn:
     keys = jax.vmap(episode_key)(params.seeds)
     words = jax.vmap(lambda key: jax.random.bits(key, (), jnp.uint32))(keys)
     plan = jax.vmap(plans.draw, in_axes=(0, None))(words, params.world)
-    return Drawn(plan, jnp.asarray(params.budgets_tokens)[plan.level], jax.vmap(plans.random_shares)(words, plan.count))
+    return Drawn(plan, jnp.asarray(params.budgets_tokens)[plan.level])
 
 
 def drawn_plans(params: Params) -> Drawn:
@@ -54,7 +49,7 @@ def _utilities(utility: str, tokens: Array, plan: plans.Plan) -> Array:
 
 def least_failure(utility: str, params: Params) -> np.ndarray:
     """float32[E]: of each plan of an instance's seeds, all of it known."""
-    plan, budgets, _ = drawn_plans(params)
+    plan, budgets = drawn_plans(params)
     budgets = np.asarray(budgets, np.float32)
     tokens = bbam.best_allocation(utility, plan.scale_tokens, plan.ease, plan.aleatoric, budgets)
     return 1.0 - np.asarray(_utilities(utility, tokens, plan))
@@ -62,26 +57,8 @@ def least_failure(utility: str, params: Params) -> np.ndarray:
 
 def oracle_metrics(utility: str, params: Params) -> Metrics:
     """The metrics of the best allocations, means over plans."""
-    plan, budgets, _ = drawn_plans(params)
+    plan, budgets = drawn_plans(params)
     return _means(1.0 - least_failure(utility, params), budgets, plan)
-
-
-def unplanned(utility: str, params: Params) -> Mapping[str, Metrics]:
-    """What needs no design: a budget that nobody divides, and vanilla.
-
-    Global budget: the tokens fall to sub-questions at random. Vanilla: three budgets, which settle all that can be.
-    """
-    plan, budgets, shares = drawn_plans(params)
-    here = np.arange(MOST) < plan.count[:, None]
-    least = np.asarray(least_tokens(utility, budgets, plan.count))
-    spare = budgets - least * plan.count
-    tokens = np.where(here, least[:, None] + np.floor(shares * spare[:, None]), 0.0)
-    settled = np.where(here, 1.0 - plan.aleatoric, 1.0)
-    vanilla = settled.prod(1) if utility == "all" else np.where(here, settled, 0.0).sum(1) / plan.count
-    return {
-        "global budget": _means(_utilities(utility, tokens, plan), tokens.sum(1), plan),
-        "vanilla": _means(vanilla, VANILLA * budgets, plan),
-    }
 
 
 def _means(accuracy: Array, tokens: Array, plan: plans.Plan) -> Metrics:

@@ -15,7 +15,7 @@ import numpy as np
 from ...arrays import Array
 from . import bbam, plans
 
-__all__ = ["MOST_SURPRISE", "Metrics", "Params", "State", "advance", "at", "least_tokens", "metrics", "start"]
+__all__ = ["MOST_SURPRISE", "Metrics", "Params", "State", "advance", "at", "least_tokens", "metrics", "over", "start"]
 
 MOST_SURPRISE = 2.0  # |ln(residual / estimate)| is clipped here
 _LEAST_SHARE = 10  # the least tokens of a sub-question under `sum` are an even share over this
@@ -110,7 +110,14 @@ def _estimated_residual(utility: str, state: State, tokens: Array) -> Array:
     return plans.MEAN_ALEATORIC + (1.0 - plans.MEAN_ALEATORIC) * jnp.minimum(left, 1.0)
 
 
-def metrics(state: State) -> Metrics:
+def over(state: State, params: Params) -> Array:
+    """Whether the last sub-question is answered."""
+    del params
+    return state.answered >= state.plan.count
+
+
+def metrics(state: State, params: Params) -> Metrics:
     """Costs of a finished plan."""
+    del params
     tokens = (state.budget_tokens - state.left_tokens).astype(jnp.float32)
     return Metrics(state.utility, tokens, state.plan.count.astype(jnp.float32))

@@ -34,7 +34,6 @@ __all__ = [
     "draw",
     "level_budgets_tokens",
     "level_rows",
-    "random_shares",
     "trend",
 ]
 
@@ -64,7 +63,7 @@ WORLDS: Mapping[str, Callable[[int], np.ndarray]] = {
     "equal": np.ones,
 }
 
-_LEVEL, _COUNT, _QUESTION, _PLACE, _EASE, _ALEATORIC, _ERROR, _SPLIT = (8 * i for i in range(8))  # the draws' numbers
+_LEVEL, _COUNT, _QUESTION, _PLACE, _EASE, _ALEATORIC, _ERROR = (8 * i for i in range(7))  # the draws' numbers
 
 
 class World(NamedTuple):
@@ -139,13 +138,6 @@ def draw(seed: Array, world: World) -> Plan:
         ease=jnp.where(here, 1.0 + world.spread_beta * numbered_uniform(seed, _EASE + own), 0.0),
         aleatoric=jnp.where(here, MOST_ALEATORIC * numbered_uniform(seed, _ALEATORIC + own), 0.0),
     )
-
-
-def random_shares(seed: Array, count: Array) -> jax.Array:
-    """float32[M]: shares of N places, uniform on the simplex: what falls to each where nobody divides the budget."""
-    length = -jnp.log1p(-numbered_uniform(seed, _SPLIT + np.arange(MOST)))
-    length = jnp.where(np.arange(MOST) < count, length, 0.0)
-    return length / jnp.sum(length)
 
 
 def level_rows() -> list[dict[str, object]]:

@@ -39,6 +39,7 @@ __all__ = [
     "Model",
     "cost",
     "hardware",
+    "hardware_rows",
     "models",
 ]
 
@@ -158,3 +159,16 @@ def cost(model: Model, attention: Attention, *, prompt: Number, length: Number, 
 
 def _positive(x: Number) -> Number:
     return x * (x > 0)
+
+
+def hardware_rows() -> list[dict[str, object]]:
+    """The named hardware, a row each, for people."""
+    return [
+        {
+            "hardware": name,
+            "peak (TFLOP/s)": each.peak_flops * 1e-12,
+            "bandwidth (TB/s)": each.bandwidth_bytes_s * 1e-12,
+            "intensity (FLOP/byte)": round(each.intensity, 1),
+        }
+        for name, each in hardware().items()
+    ]

@@ -33,6 +33,7 @@ __all__ = [
     "TRIALS",
     "Served",
     "Task",
+    "ability_rows",
     "load_task",
     "serve",
     "solve_probability",
@@ -158,3 +159,12 @@ def serve(
 def attention_arrays() -> Attention:
     """`ATTENTIONS` in order, leaves float32[A]."""
     return Attention(*(np.array(column, np.float32) for column in zip(*ATTENTIONS.values(), strict=True)))
+
+
+def ability_rows() -> list[dict[str, object]]:
+    """The calibrated abilities, a row for each task and model, for people."""
+    return [
+        {"task": task, "model": name, "ability": round(float(ability), 3)}
+        for task, (names, found) in ((task, load_task(task)) for task in TASKS)
+        for name, ability in zip(names, found.ability, strict=True)
+    ]

@@ -26,8 +26,10 @@ __all__ = [
     "Params",
     "State",
     "advance",
+    "context_rows",
     "even_tokens",
     "metrics",
+    "over",
     "params_of",
     "start",
 ]
@@ -164,7 +166,18 @@ def advance(state: State, action: Array, params: Params) -> State:
     )
 
 
+def over(state: State, params: Params) -> Array:
+    """Whether the context's last query is answered."""
+    del params
+    return state.answered >= state.queries
+
+
 def metrics(state: State, params: Params) -> Metrics:
     """Costs of a finished context."""
     cost = state.sleep_tokens + params.price * state.test_tokens
     return Metrics(state.accuracy, state.sleep_tokens, state.test_tokens, cost, state.queries.astype(jnp.float32))
+
+
+def context_rows() -> list[dict[str, object]]:
+    """The spreads of predictability, a row each, for people."""
+    return [{"predictability": name, "mean rho": 1 / (1 + power)} for name, power in PREDICTABILITIES.items()]

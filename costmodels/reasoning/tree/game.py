@@ -28,6 +28,7 @@ __all__ = [
     "failure",
     "kept_weights",
     "metrics",
+    "over",
     "params_of",
     "slot_at",
     "start",
@@ -239,6 +240,12 @@ def slot_at(path: Array, depth: Array | int) -> Array:
 def unpacked(rules: Rules, path: Array) -> Array:
     """int32[K, D]: slots of the leaves' ancestors and of themselves; `path` is of a `State`."""
     return jnp.stack([slot_at(path, at) for at in range(1, rules.depth + 1)], axis=1)
+
+
+def over(rules: Rules, state: State, params: Params) -> Array:
+    """Whether it has answered."""
+    del params
+    return state.depth > rules.depth
 
 
 def metrics(rules: Rules, state: State, params: Params) -> Metrics:

@@ -32,10 +32,13 @@ __all__ = [
     "Recorded",
     "State",
     "Synthetic",
+    "action_mask",
     "advance",
     "failure",
     "legal",
     "metrics",
+    "over",
+    "params_of",
     "recorded",
     "start",
     "synthetic",
@@ -145,6 +148,12 @@ def synthetic(verifier: Verifier = PRESET) -> Synthetic:
     )
 
 
+def params_of(split: str | None, seeds: np.ndarray, *, budget: float, verify_cost: float, price: float) -> Params:
+    """An instance on HumanEval's problems of a split, or without one on synthetic ones; numbers as of `Params`."""
+    numbers = (np.asarray(value, np.float32) for value in (budget, verify_cost, price))
+    return Params(seeds, recorded(split) if split else synthetic(), *numbers)
+
+
 def start(samples: int, key: Array, params: Params) -> State:
     """A problem, nothing sampled; `samples` is S."""
     seed, source = jax.random.bits(key), params.source
@@ -192,10 +201,7 @@ def start(samples: int, key: Array, params: Params) -> State:
 
 
 def legal(state: State, params: Params) -> tuple[Array, Array, Array]:
-    """Whether a sample is possible, bool; which ranks can be verified and which answered with, bool[TOP].
-
-    The first answer always is legal, wrong where nothing was sampled.
-    """
+    """Whether a sample is possible, bool; which ranks can be verified and which answered with, bool[TOP]."""
     room = params.budget * (1 + 1e-6) - state.spent
     there = state.votes[state.ranked] > 0
     verify = there & (state.verdicts[state.ranked] < state.most) & (room >= params.verify_cost)
@@ -203,11 +209,16 @@ def legal(state: State, params: Params) -> tuple[Array, Array, Array]:
     return (state.samples < len(state.answers)) & (room >= 1), verify, answer
 
 
+def action_mask(state: State, params: Params) -> Array:
+    """bool[1 + 2 TOP]; the first answer is always legal, wrong where nothing was sampled."""
+    sample, verify, answer = legal(state, params)
+    return jnp.concatenate([sample[None], verify, answer])
+
+
 def advance(state: State, action: Array, params: Params) -> State:
     """Samples, verifies or answers; what is not legal answers with the largest group."""
     action = jnp.asarray(action, jnp.int32)
-    sample, verify, answer = legal(state, params)
-    allowed = jnp.concatenate([sample[None], verify, answer])
+    allowed = action_mask(state, params)
     is_legal = jnp.any((jnp.arange(1 + 2 * TOP) == action) & allowed)
     action = jnp.where(is_legal, action, ANSWER)
     groups = jnp.arange(len(state.votes))
@@ -245,6 +256,12 @@ def _verdict(state: State, group: Array, source: Source) -> Array:
     solution = source.solution * normal(state.seed, group, number, _NOISE)
     chance = jax.nn.sigmoid(state.inclined[group] + solution)
     return (uniform(state.seed, group, number, _VERDICT) < chance).astype(jnp.float32)
+
+
+def over(state: State, params: Params) -> Array:
+    """Whether it has answered."""
+    del params
+    return state.answered
 
 
 def metrics(state: State, params: Params) -> Metrics:

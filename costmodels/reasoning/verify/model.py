@@ -18,7 +18,16 @@ import numpy as np
 
 from .selection import best_of, compute, self_consistency
 
-__all__ = ["ANSWERS", "PRESET", "Verifier", "draw_problems", "logit", "match_ratio", "wrong_answer_weights"]
+__all__ = [
+    "ANSWERS",
+    "PRESET",
+    "Verifier",
+    "draw_problems",
+    "logit",
+    "match_ratio",
+    "preset_rows",
+    "wrong_answer_weights",
+]
 
 ANSWERS = 21  # the right one, and 20 wrong ones
 PRIOR = (0.6, 0.7)  # Beta distribution of p
@@ -102,3 +111,8 @@ def match_ratio(
     matching = [spent for spent, accuracy in verified if accuracy >= plateau - 0.01]
     best = max(accuracy for _, accuracy in verified)
     return Match(plateau, reached, best, min(matching, default=np.inf) / reached)
+
+
+def preset_rows() -> list[dict[str, object]]:
+    """The synthetic verifier's constants, a row each, for people."""
+    return [{"constant": name, "value": value} for name, value in PRESET._asdict().items()]

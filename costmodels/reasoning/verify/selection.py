@@ -7,18 +7,14 @@ Plain NumPy, float64. Q problems, N recorded samples, S drawn ones, V verdicts o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ...errors import DsegymError
 from ..outcomes import UnitTests
 
 __all__ = [
     "SELECTORS",
-    "accuracy_grid",
-    "best_fixed",
-    "best_for_each",
     "best_of",
     "compute",
     "human_eval_accuracy",
@@ -67,8 +63,8 @@ SELECTORS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 def human_eval_accuracy(
     table: UnitTests, *, samples: int, tests: int, selector: str, replications: int, seed: int
-) -> float:
-    """The mean correctness of the chosen sample: S samples and V of a problem's tests drawn at random, ties at random.
+) -> np.ndarray:
+    """float64[Q]: the correctness of the chosen sample: S samples and V of a problem's tests drawn, ties at random.
 
     A problem with fewer tests has all of them run; one without any has all its samples tied.
 
@@ -80,61 +76,6 @@ def human_eval_accuracy(
         replications: draws of each problem.
         seed: of the draws.
     """
-    what = {"samples": samples, "tests": tests, "selector": selector, "replications": replications, "seed": seed}
-    return float(_accuracy_of_each(table, **what).mean())
-
-
-def accuracy_grid(
-    table: UnitTests, *, samples: Sequence[int], tests: Sequence[int], selector: str, replications: int, seed: int
-) -> np.ndarray:
-    """float64[S sizes, V sizes, Q]: `human_eval_accuracy` of every problem at every S and V.
-
-    Args:
-        samples: the values of S.
-        tests: the values of V.
-        table, selector, replications, seed: as of `human_eval_accuracy`.
-    """
-    what = {"selector": selector, "replications": replications, "seed": seed}
-    return np.array([[_accuracy_of_each(table, samples=s, tests=v, **what) for v in tests] for s in samples])
-
-
-def best_fixed(grid: np.ndarray, costs: np.ndarray, budget: float) -> tuple[tuple[int, int], float]:
-    """The affordable (S, V) of the largest mean accuracy, as places in the grid, and that mean.
-
-    Args:
-        grid: float64[S sizes, V sizes, Q].
-        costs: float64[S sizes, V sizes], in samples.
-        budget: of a problem, in samples.
-
-    Raises:
-        DsegymError: nothing is affordable.
-    """
-    means = np.where(_affordable(costs, budget), grid.mean(2), -np.inf)
-    row, column = np.unravel_index(int(means.argmax()), means.shape)
-    return (int(row), int(column)), float(means[row, column])
-
-
-def best_for_each(grid: np.ndarray, costs: np.ndarray, budget: float) -> float:
-    """The mean accuracy when every problem has its own best affordable (S, V). Arguments as of `best_fixed`.
-
-    An oracle: it is chosen on the accuracies that it is measured on, and too high by the noise of few replications.
-    """
-    return float(grid[_affordable(costs, budget)].max(0).mean())
-
-
-def _affordable(costs: np.ndarray, budget: float) -> np.ndarray:
-    affordable = costs <= budget * (1 + 1e-9)
-    if not affordable.any():
-        raise DsegymError(
-            f"A budget of {budget:g} samples affords none of the allocations, the least costs {costs.min():g}."
-        )
-    return affordable
-
-
-def _accuracy_of_each(
-    table: UnitTests, *, samples: int, tests: int, selector: str, replications: int, seed: int
-) -> np.ndarray:
-    """float64[Q]: see `human_eval_accuracy`."""
     generator, score = np.random.default_rng(seed), SELECTORS[selector]
     found = np.zeros((len(table.tests), replications))
     for problem, count in enumerate(table.tests):

@@ -362,12 +362,3 @@ def test_in_the_equal_world_sub_questions_of_a_plan_are_alike_and_plans_are_not(
         own = [row[:n] for row, n in zip(leaf, found.count, strict=True)]
         assert all(np.ptp(row) <= 1e-6 * row[0] for row in own)
         assert len({float(row[0]) for row in own}) > 100
-
-
-def test_random_shares_are_shares_and_uneven():
-    shares = np.asarray(jax.vmap(plans.random_shares)(SEEDS, drawn().count))
-    np.testing.assert_allclose(shares.sum(1), 1.0, rtol=1e-5)
-    assert (shares[:, 1:] * (np.arange(1, MOST) >= drawn().count[:, None]) == 0).all()
-    four = shares[drawn().count == 4][:, :4]
-    np.testing.assert_allclose(four.mean(0), 0.25, atol=0.04)
-    assert four.std() == pytest.approx((3 / 16 / 5) ** 0.5, rel=0.1)  # of a flat Dirichlet distribution

@@ -35,9 +35,9 @@ def test_rules_reach_the_measured_shares_of_human_eval(samples):
     p, prior = chances("humaneval")
     budget = samples * len(p)
     uniform, bins, static, turns, *hinted, adaptive = HUMANEVAL[samples]
-    assert rules.static_solved(p, np.full(len(p), samples)) == pytest.approx(uniform, abs=0.001)
-    assert rules.static_solved(p, rules.static_bins(p, budget)) == pytest.approx(bins, abs=0.01)
-    assert rules.static_solved(p, rules.static_optimum(p, budget)) == pytest.approx(static, abs=0.001)
+    assert oracle.static_solved(p, np.full(len(p), samples)) == pytest.approx(uniform, abs=0.001)
+    assert oracle.static_solved(p, oracle.static_bins(p, budget)) == pytest.approx(bins, abs=0.01)
+    assert oracle.static_solved(p, oracle.static_optimum(p, budget)) == pytest.approx(static, abs=0.001)
     if turns is not None:
         found = rules.round_robin(p, budget, replications=REPLICATIONS, seed=0)
         assert found == pytest.approx(turns, abs=0.01)
@@ -55,8 +55,8 @@ def test_rules_reach_the_measured_shares_of_game_of_24(samples):
     p, _ = chances("game24_chain_of_thought")
     budget = samples * len(p)
     uniform, static, turns, adaptive = GAME24[samples]
-    assert rules.static_solved(p, np.full(len(p), samples)) == pytest.approx(uniform, abs=0.002)
-    assert rules.static_solved(p, rules.static_optimum(p, budget)) == pytest.approx(static, abs=0.002)
+    assert oracle.static_solved(p, np.full(len(p), samples)) == pytest.approx(uniform, abs=0.002)
+    assert oracle.static_solved(p, oracle.static_optimum(p, budget)) == pytest.approx(static, abs=0.002)
     found = rules.round_robin(p, budget, replications=REPLICATIONS, seed=0)
     assert found == pytest.approx(turns, abs=0.01)
     assert rules.oracle_adaptive(p, budget, replications=REPLICATIONS, seed=0) == pytest.approx(adaptive, abs=0.01)
@@ -65,9 +65,9 @@ def test_rules_reach_the_measured_shares_of_game_of_24(samples):
 def test_knowing_difficulty_is_worth_four_times_the_samples():
     p, _ = chances("humaneval")
     at_four = rules.oracle_adaptive(p, 4 * len(p), replications=REPLICATIONS, seed=0)
-    uniform = rules.static_solved(p, np.full(len(p), 16))
+    uniform = oracle.static_solved(p, np.full(len(p), 16))
     assert at_four >= uniform
-    bins = rules.static_solved(p, rules.static_bins(p, 8 * len(p)))
+    bins = oracle.static_solved(p, oracle.static_bins(p, 8 * len(p)))
     assert abs(bins - uniform) <= 0.02, "five static bins are worth about twice"
 
 
@@ -75,7 +75,7 @@ def test_the_best_bins_give_the_fourth_nothing_until_16_samples_and_the_fifth_no
     p, _ = chances("humaneval")
     groups = np.array_split(np.argsort(-p, kind="stable"), 5)
     for samples in (1, 2, 4, 8, 16, 32):
-        attempts = rules.static_bins(p, samples * len(p))
+        attempts = oracle.static_bins(p, samples * len(p))
         fourth, fifth = (int(attempts[groups[place]].sum()) for place in (3, 4))
         assert (fourth > 0) == (samples >= 16), samples
         assert fifth == 0
@@ -97,12 +97,12 @@ def test_hints_of_infinite_noise_collapse_to_turns_with_a_stop():
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.integers(0, 12))
 def test_the_static_optimum_is_no_worse_than_any_other_allocation(p, budget):
     p = np.array(p)
-    best = rules.static_optimum(p, budget)
+    best = oracle.static_optimum(p, budget)
     assert best.sum() == budget
     generator = np.random.default_rng(0)
     for _ in range(20):
         other = generator.multinomial(budget, np.full(len(p), 1 / len(p)))
-        assert rules.static_solved(p, best) >= rules.static_solved(p, other) - 1e-12
+        assert oracle.static_solved(p, best) >= oracle.static_solved(p, other) - 1e-12
 
 
 @pytest.mark.parametrize("rule", ["round_robin", "oracle_adaptive"])

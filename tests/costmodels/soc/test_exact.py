@@ -18,8 +18,9 @@ from dsegym.costmodels.soc.instance import INFEASIBLE, bind
 from dsegym.costmodels.soc.library import get_instance
 from dsegym.costmodels.soc.platform import Cluster, OperatingPoint, Platform
 from dsegym.costmodels.soc.schedule import Schedule, check_schedule
+from dsegym.costmodels.solver import is_available
 
-needs_solver = pytest.mark.skipif(not exact.is_available(), reason="OR-Tools is not installed")
+needs_solver = pytest.mark.skipif(not is_available(), reason="OR-Tools is not installed")
 
 # us, under the static rules; 69 and 288 are the DS3 paper's own, the others were proven by another model of ours.
 OPTIMA = {

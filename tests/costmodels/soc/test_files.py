@@ -6,10 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from dsegym.costmodels.errors import DsegymError, InvalidWorkloadError
+from dsegym.costmodels.errors import InvalidWorkloadError
 from dsegym.costmodels.soc import files, library
 from dsegym.costmodels.soc.instance import INFEASIBLE, MAX_TOTAL_US, bind
-from dsegym.costmodels.soc.workflow import load_workflow
 
 FT06 = """\
 # Fisher and Thompson, 6 x 6
@@ -358,23 +357,16 @@ def test_a_workflow_has_its_recorded_times_and_the_bytes_that_tasks_hand_on(tmp_
     assert graph.source == "workflow recording, shop.json"
 
 
-def test_version_1_6_is_read_as_well_and_a_speed_and_a_bandwidth_can_be_chosen(tmp_path):
-    path = written(tmp_path, "shop.json", changed(WORKFLOW, ("schemaVersion",), "1.6"))
-    graph, platform = load_workflow(path, speeds=(0.5,), bytes_per_s=1e6)
-    instance = bind(graph, platform)
-    assert instance.run_time_us[:, 0].tolist() == [2000, 7, 4_000_000, 0]
-    assert platform.default_bandwidth == 1
-    for speeds in ((), (0.0,), (-1.0, 1.0), (float("nan"),)):
-        with pytest.raises(DsegymError, match="positive numbers"):
-            load_workflow(path, speeds=speeds)
-    with pytest.raises(DsegymError, match="1e6 to 1e15"):
-        load_workflow(path, bytes_per_s=10.0)
+def test_version_1_6_is_read_as_well(tmp_path):
+    newer = written(tmp_path, "newer.json", changed(WORKFLOW, ("schemaVersion",), "1.6"))
+    graph, platform = files.load_graph_file(newer)
+    assert bind(graph, platform).run_time_us[:, 0].tolist() == [1000, 4, 2_000_000, 0]
 
 
 def test_long_recordings_count_their_time_in_a_coarser_unit(tmp_path):
     hours = ("workflow", "execution", "tasks", 2, "runtimeInSeconds")
     path = written(tmp_path, "shop.json", changed(WORKFLOW, hours, 36_000))
-    graph, platform = load_workflow(path)
+    graph, platform = files.load_graph_file(path)
     instance = bind(graph, platform)
     assert "counted in steps of 1,000 us" in graph.source
     assert platform.tick_us == 1000

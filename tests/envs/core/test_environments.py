@@ -14,10 +14,12 @@ import dsegym
 from dsegym.costmodels.accelerator.sizing import AREA_BUDGETS_MM2, INFEASIBLE_FACTOR, OBJECTIVES
 from dsegym.costmodels.errors import DsegymError, UnknownNameError
 from dsegym.envs.accelerator.sizing import SPACE
-from dsegym.envs.core.functional import rollout_cost
+from dsegym.envs.core import problem as problems
+from dsegym.envs.core.functional import FunctionalEnv, rollout_cost
 from dsegym.envs.core.one_shot import SequentialEnv
-from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
+from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
 from dsegym.envs.faces.stable_baselines3_env import StableBaselines3Env
+from dsegym.envs.faces.vector_env import FunctionalVectorEnv
 
 SIZING, TOY, SHOP = "dsegym/AcceleratorSizing-v0", "toy/Staircase-v0", "toy/Shop-v0"
 FORMS = ("parametric", "sequential")
@@ -151,6 +153,70 @@ def test_the_functional_door_steps_as_gymnax_does_beyond_an_episodes_end(kind):
     assert ended >= 3
 
 
+SHARED = {
+    "one-shot": ("dsegym/AcceleratorSizing-v0", {"form": "sequential"}, "area_budget", ("small", "medium")),
+    "policy": ("dsegym/SleepTime-v0", {"form": "parametric"}, "budget", ("2000", "8000")),
+    "buffers": ("dsegym/MemoryAllocation-v0", {"instance": "perfect_30_s0"}, "capacity", ("own", "2097152")),
+    "task graph": ("dsegym/SocSchedulingStatic-v0", {}, "graph", ("random_20_3_ccr1_s1", "random_20_3_ccr5_s1")),
+}
+
+
+@pytest.mark.parametrize("kind", SHARED)
+def test_instances_of_equal_shapes_share_an_environment_and_every_lane_may_have_its_own(kind):
+    scenario, fixed, option, values = SHARED[kind]
+    (env, first), (other, second) = (dsegym.make_functional(scenario, **fixed, **{option: value}) for value in values)
+    assert env == other
+    assert hash(env) == hash(other)
+    both = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), first, second)
+
+    def rewards(params):
+        def step(state, action):
+            moved = env.advance(state, action, params)
+            return moved, env.reward(state, moved, params)
+
+        actions = jax.numpy.zeros((env.horizon, *env.action_space.shape), jax.numpy.int32)
+        return jax.lax.scan(step, env.start(jax.random.key(0), params), actions)[1]
+
+    together = jax.jit(jax.vmap(rewards))(both)
+    for lane, params in zip(together, (first, second), strict=True):
+        np.testing.assert_allclose(lane, jax.jit(rewards)(params), rtol=1e-5, atol=1e-6)
+    assert not np.array_equal(*together)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "options"),
+    [
+        ("dsegym/SocSchedulingStatic-v0", {"graph": "random_20_3_ccr1_s7"}),
+        ("dsegym/SocSchedulingStream-v0", {"count": "21"}),
+        ("dsegym/AcceleratorSizing-v0", {"workload": "alexnet", "objective": "target", "area_budget": "large"}),
+    ],
+)
+def test_an_instance_is_made_without_costing_its_reference(scenario, options, monkeypatch):
+    asked = []
+    costs = problems.evaluate_batch
+
+    def counted(cost, designs, params):
+        asked.append(len(designs))
+        return costs(cost, designs, params)
+
+    monkeypatch.setattr(problems, "evaluate_batch", counted)
+    problem = dsegym.make_problem(scenario, **options)
+    assert problem.functional_env().horizon > 0
+    assert np.isnan(getattr(problem.params, "reference", np.nan))
+    assert not asked
+    reference = problem.env_params(next(iter(problem.forms))).reference
+    assert len(asked) == 1
+    assert reference == np.float32(problem.as_searched.reference.value)
+
+
+def test_a_family_that_writes_no_method_and_names_no_game_is_told_which_is_missing():
+    env = FunctionalEnv()
+    for ask in (lambda: env.start(None, None), lambda: env.advance(None, None, None), lambda: env.over(None, None)):
+        with pytest.raises(NotImplementedError, match=r"FunctionalEnv writes no `(start|advance|over)`, and no game"):
+            ask()
+    assert env.action_mask(None, None) is env.illegal(None) is env.design(None, None) is None
+
+
 def test_a_state_may_be_set_if_it_is_one(problem):
     env = FunctionalGymnasiumEnv(problem, "sequential")
     with pytest.raises(gymnasium.error.ResetNeeded):
@@ -168,9 +234,15 @@ def test_a_state_may_be_set_if_it_is_one(problem):
 
 @pytest.mark.parametrize(
     ("more", "reason"),
-    [({"num_envs": 0}, "a whole number from 1 on"), ({"render_mode": "rgb_array"}, "draw no pictures")],
+    [
+        ({"num_envs": 0}, "num_envs = 0 is not allowed; allowed: a whole number from 1 on"),
+        ({"max_episode_steps": 0}, "max_episode_steps = 0 is not allowed; allowed: a whole number from 1 on"),
+        ({"render_mode": "ansi"}, "Unknown render mode 'ansi'; there are: rgb_array"),
+        ({"autoreset_mode": "SomeStep"}, "Unknown autoreset mode 'SomeStep'; .* Did you mean 'SameStep'"),
+        ({"frameskip": 4}, "Unknown option 'frameskip'"),
+    ],
 )
-def test_a_vector_environment_of_no_lanes_or_with_pictures_is_refused(more, reason):
+def test_what_no_vector_environment_has_is_refused(more, reason):
     with pytest.raises(DsegymError, match=reason):
         gymnasium.make_vec(SIZING, **{"num_envs": 2, **INSTANCE, **more})
 
@@ -308,10 +380,10 @@ def test_a_step_of_many_lanes_tells_it_of_the_episodes_that_took_the_step(shop):
         np.testing.assert_array_equal(info["stock"], stock)  # in the evening, where the episode ends too
         for name in ("stock", "demand", "ordered"):
             assert info[name].shape == (3,)
-            np.testing.assert_array_equal(info[f"_{name}"], [True] * 3)
+            np.testing.assert_array_equal(info[f"_{name}"], ~terminated)
         if terminated.any():
             np.testing.assert_array_equal(observation[:, 0], 0)
-            assert "stock" not in info["final_info"]
+            np.testing.assert_array_equal(info["final_info"]["stock"], stock)
             stock[:] = 0
 
 
@@ -332,7 +404,7 @@ def test_the_stable_baselines3_face_hands_each_lane_its_own(shop):
 def test_a_form_that_names_nothing_tells_nothing():
     env = make_vec("sequential", 2)
     env.reset(seed=0)
-    assert set(env.step(np.zeros(2, int))[-1]) == {"action_mask"}
+    assert set(env.step(np.zeros(2, int))[-1]) == {"action_mask", "_action_mask"}
 
 
 # --- Agreement with the problem ---------------------------------------------------------------------------------------
@@ -368,7 +440,9 @@ def test_the_reference_design_earns_a_reward_of_zero_on_the_cases_of_the_search(
 
 def test_the_sequential_form_rolled_out_is_the_cost_function(problem):
     designs = problem.space.sample(np.random.default_rng(1), 200)
-    rolled = jax.jit(jax.vmap(rollout_cost(SequentialEnv.of(problem)), in_axes=(0, None)))(designs, problem.params)
+    rolled = jax.jit(jax.vmap(rollout_cost(SequentialEnv.of(problem)), in_axes=(0, None)))(
+        designs, problem.env_params("sequential")
+    )
     expected = problem.evaluate(designs)
     np.testing.assert_allclose(rolled.objective, expected.objective, rtol=1e-6)
     np.testing.assert_array_equal(rolled.feasible, expected.feasible)
@@ -489,9 +563,10 @@ def test_the_stable_baselines3_face_answers_for_the_lanes_asked_for(problem):
         env.env_method("no_such_method")
 
 
-def test_a_form_without_masks_has_no_method_for_them(problem):
+def test_where_every_action_is_legal_info_has_no_mask_and_the_method_says_so(problem):
     env = StableBaselines3Env(FunctionalVectorEnv(problem, 2, "parametric"))
     env.reset()
-    with pytest.raises(AttributeError, match="action_masks"):
-        env.env_method("action_masks")
+    for masks in (*env.env_method("action_masks"), make("parametric").unwrapped.action_masks()):
+        assert masks.all()
+        assert masks.shape == (problem.space.cardinalities.sum(),)
     assert make("parametric").reset(seed=0)[1] == {}

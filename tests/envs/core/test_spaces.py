@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dsegym
 from dsegym.costmodels.errors import InvalidDesignError, UnknownNameError
 from dsegym.envs.core.spaces import DesignSpace, Parameter
 
@@ -62,6 +63,29 @@ def test_any_integer_type_is_taken(dtype):
     assert checked.tolist() == [[2, 1, 3]]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, object])
+def test_whole_numbers_may_come_as_optimisers_and_data_frames_have_them(dtype):
+    checked = SPACE.check(np.array([[2.0, 1.0, 3.0]], dtype))
+    assert checked.dtype == np.int32
+    assert checked.tolist() == [[2, 1, 3]]
+
+
+def test_equal_numbers_are_equal_values():
+    written = [
+        {"rows": 8, "scale": 0.5, "dataflow": "os"},
+        {"rows": 8.0, "scale": np.float32(0.5), "dataflow": "os"},
+        {"rows": "8.0", "scale": "5e-1", "dataflow": "os"},
+        {"rows": np.int64(8), "scale": "0.50", "dataflow": "os"},
+    ]
+    designs = SPACE.encode_batch(written)
+    assert designs.tolist() == [designs[0].tolist()] * 4
+    assert SPACE.decode_batch(designs) == [written[0]] * 4
+    assert SPACE.encode_batch([]).shape == (0, 3)
+    for rows in (True, 8.5, "８", "8_0", None, [8]):
+        with pytest.raises(InvalidDesignError, match="is not in the design space"):
+            SPACE.encode({**written[0], "rows": rows})
+
+
 def test_one_design_counts_as_a_batch_of_one_and_none_as_an_empty_batch():
     assert SPACE.check([2, 1, 3]).tolist() == [[2, 1, 3]]
     assert SPACE.check(np.zeros((0, 3), np.int32)).shape == (0, 3)
@@ -70,7 +94,13 @@ def test_one_design_counts_as_a_batch_of_one_and_none_as_an_empty_batch():
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ([[0.0, 0.0, 0.0]], "the dtype given is float64"),
+        ([[0.0, 0.5, 0.0]], r"vectors of whole numbers, places among the values; 0\.5 is none"),
+        ([[0.0, np.nan, 0.0]], "nan is none"),
+        ([[0.0, np.inf, 0.0]], "inf is none"),
+        (np.array([[0, None, 0]], object), "nan is none|the dtype given is object"),
+        (np.array([[0, True, 0]], object), "the dtype given is object"),
+        (np.array([[0, "1", 0]], object), "the dtype given is object"),
+        ([[0, 1j, 0]], "the dtype given is complex128"),
         ([[True, False, True]], "the dtype given is bool"),
         ([["0", "0", "0"]], "the dtype given is <U1"),
         ([0, 0], r"shape \[batch, 3\] \(rows, scale, dataflow\); given: \[2\]"),
@@ -108,3 +138,24 @@ def test_a_wrong_value_or_name_is_refused_with_what_is_allowed(changes, error, r
 def test_a_design_that_leaves_parameters_out_is_refused():
     with pytest.raises(InvalidDesignError, match="leaves out scale, dataflow"):
         SPACE.encode({"rows": 4})
+
+
+@pytest.mark.parametrize(
+    ("scenario", "options", "ranking"),
+    [
+        ("dsegym/MemoryAllocation-v0", {}, "buffers"),
+        ("dsegym/SocSchedulingStatic-v0", {"graph": "random_10_3_ccr1_s1", "space": "order"}, "tasks"),
+    ],
+)
+def test_of_a_ranking_only_the_order_counts(scenario, options, ranking):
+    problem = dsegym.make_problem(scenario, **options)
+    places = list(problem.space.rankings[ranking])
+    designs = problem.space.sample(np.random.default_rng(0), 8)
+    dense = designs.copy()
+    dense[:, places] = [np.unique(ranks, return_inverse=True)[1] for ranks in designs[:, places]]
+    assert (dense != designs).any()
+    np.testing.assert_array_equal(problem.evaluate(designs).objective, problem.evaluate(dense).objective)
+    permutation = designs[:1].copy()
+    permutation[:, places] = np.random.default_rng(1).permutation(len(places))
+    assert problem.evaluate(permutation).objective.shape == (1,)
+    assert not SPACE.rankings

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 import dsegym
-from dsegym.costmodels.allocation import bounds, exact, heuristics
+from dsegym.costmodels import solver
+from dsegym.costmodels.allocation import bounds, heuristics
 from dsegym.costmodels.allocation.baselines import CP_SAT, design_makers
 from dsegym.costmodels.allocation.generator import generate
 from dsegym.costmodels.allocation.instance import AllocationInstance
 from dsegym.costmodels.errors import InvalidOptionError, InvalidWorkloadError, UnknownNameError
 from dsegym.envs.core.functional import rollout_cost
-from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
+from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
+from dsegym.envs.faces.vector_env import FunctionalVectorEnv
 from dsegym.envs.memory.allocation import GENERATED, SCENARIO, MemoryAllocation
 
 ALLOCATION = "dsegym/MemoryAllocation-v0"
@@ -72,7 +74,8 @@ def test_single_and_vector_environment_agree_step_by_step():
             seen, own_reward, own_end, _, own_info = env.step(actions[lane])
             assert (own_reward, own_end) == (reward[lane], terminated[lane])
             if own_end:
-                for key, value in info["final_info"].items():
+                for key in ("design", "objective", "feasible", "illegal_actions"):
+                    value = info["final_info"][key]
                     np.testing.assert_array_equal(own_info[key], value[lane])
                 seen, own_info = env.reset()
             np.testing.assert_array_equal(seen, observation[lane])
@@ -278,7 +281,7 @@ def test_baselines_are_orders_with_the_peaks_of_their_rules(placement):
             assert reached <= peak
 
 
-@pytest.mark.skipif(not exact.is_available(), reason="OR-Tools is not installed")
+@pytest.mark.skipif(not solver.is_available(), reason="OR-Tools is not installed")
 def test_the_solvers_baseline_reaches_the_optimum_of_a_perfect_instance():
     problem = make_problem(instance="perfect_60_s1")
     design = problem.baselines[CP_SAT]()
@@ -286,7 +289,7 @@ def test_the_solvers_baseline_reaches_the_optimum_of_a_perfect_instance():
 
 
 def test_without_or_tools_there_is_no_solver_among_the_baselines(monkeypatch):
-    monkeypatch.setattr(exact, "is_available", lambda: False)
+    monkeypatch.setattr(solver, "is_available", lambda: False)
     assert set(design_makers(generate(SMALL), "first_fit")) == set(heuristics.RULES)
 
 

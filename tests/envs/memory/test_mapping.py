@@ -19,7 +19,8 @@ from dsegym.costmodels.memory.discrete import GRANULES
 from dsegym.costmodels.memory.instance import discrete_program, parse_capacity
 from dsegym.costmodels.memory.program import get_program, program_names, save_program
 from dsegym.envs.core.functional import rollout_cost
-from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
+from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
+from dsegym.envs.faces.vector_env import FunctionalVectorEnv
 from dsegym.envs.memory import mapping
 from dsegym.envs.memory.mapping import SCENARIO, TIERS
 
@@ -373,7 +374,24 @@ def test_an_unknown_name_names_the_nearest():
 
 
 @pytest.mark.parametrize(
-    "capacity", ["lots", "0", "-1", "nan", "inf", "", "16 megabytes", "MiB", "-2MiB", "1e999", True, -0.5]
+    "capacity",
+    [
+        "lots",
+        "0",
+        "-1",
+        "nan",
+        "inf",
+        "",
+        "16 megabytes",
+        "MiB",
+        "-2MiB",
+        "1e999",
+        True,
+        -0.5,
+        "0.2_5",
+        "\u0661",
+        "\u0661MiB",
+    ],
 )
 def test_a_capacity_that_is_none_is_refused(capacity):
     with pytest.raises((UnknownNameError, InvalidOptionError), match=r"capacity.*platform.*16MiB"):

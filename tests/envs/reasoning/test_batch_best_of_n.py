@@ -196,6 +196,7 @@ def test_the_trivial_combination_is_refused_with_the_reason():
         ({"samples": "65"}, r"any whole number from 1 to 64\.$"),
         ({"hint": "0"}, "hint = '0' is not allowed; allowed: none, any number above 0, to 1000"),
         ({"verifier": "0.2/0.9"}, "two rates as 0.9/0.2, the first above the second"),
+        *(({"verifier": rates}, "two rates as 0.9/0.2") for rates in ("0.9_0/0.2", "1/0_0", "0.9", "0.9/0.2/0.1")),
         ({"data": "humanevil"}, "Did you mean 'humaneval'"),
     ],
 )

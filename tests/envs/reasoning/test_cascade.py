@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import dsegym
 from dsegym.agents.referee import Referee
 from dsegym.costmodels.errors import DsegymError
-from dsegym.costmodels.reasoning.cascade.bounds import best_known_correctness
+from dsegym.costmodels.reasoning.cascade.bounds import largest_correctness
 from dsegym.costmodels.reasoning.cascade.game import LADDER, NAMES, QUESTIONS
 from dsegym.costmodels.reasoning.outcomes import gsm8k_models
 from dsegym.costmodels.reasoning.splits import split_indices
@@ -198,7 +198,7 @@ def test_the_bound_is_what_trying_every_choice_finds(data):
     cost, luck = np.array(data.draw(draw), float), np.array(data.draw(draw))
     budget = data.draw(st.integers(0, 25))
     right = luck > 4
-    (found,) = best_known_correctness(right[:, None], cost[:, None], budget)
+    (found,) = largest_correctness(right[:, None], cost[:, None], budget)
     assert found * questions == pytest.approx(oracle.most_solved(right, cost, budget))
 
 

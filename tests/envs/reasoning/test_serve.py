@@ -47,6 +47,7 @@ HARDWARE_ALLOWED = "b200, h100, a100, PEAK_TFLOPS/BANDWIDTH_TBPS, 989/3.35 say"
         ("budget", "much", f"Unknown budget 'much'; there are: {BUDGETS_ALLOWED}"),
         ("tasks", "aime23", r"Unknown tasks 'aime23'; there are: .*Did you mean 'aime2[45]'"),
         *(("hardware", value, HARDWARE_ALLOWED) for value in ("b300", "989", "0/3.35", "-1/3", "nan/3", "1/2/3")),
+        *(("hardware", value, HARDWARE_ALLOWED) for value in ("1_0/3", "10/3_0", "\u0661/3")),
         ("cost", "tokens", "Unknown cost 'tokens'; there are: eflops, flops"),
         ("levels", "2", "Unknown levels '2'; there are: 1, 3, 5"),
     ],

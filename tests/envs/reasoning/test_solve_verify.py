@@ -288,7 +288,7 @@ def test_exact_belief_states_and_the_environment_agree_on_problems_with_two_answ
         verify_cost=np.float32(cost),
         price=np.float32(0),
     )
-    env = SolveVerify(samples=4, verdicts=6)
+    env = SolveVerify(samples=4, horizon=8)
     states = jax.jit(jax.vmap(env.start, (0, None)))(jax.vmap(jax.random.key)(params.seeds), params)
 
     def until_answered(state, action):

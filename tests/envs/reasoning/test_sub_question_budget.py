@@ -10,8 +10,9 @@ import pytest
 import dsegym
 from dsegym.agents.referee import Referee
 from dsegym.costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
-from dsegym.costmodels.reasoning.plan.bbam import UTILITIES
-from dsegym.costmodels.reasoning.plan.bounds import drawn_plans, least_failure, unplanned
+from dsegym.costmodels.reasoning.plan.bbam import UTILITIES, plan_utility
+from dsegym.costmodels.reasoning.plan.bounds import drawn_plans, least_failure
+from dsegym.costmodels.reasoning.plan.game import Metrics, least_tokens
 from dsegym.costmodels.reasoning.scores import e3
 from dsegym.envs.core.policies import HELD_OUT, SEARCH, seeds_of
 from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
@@ -234,13 +235,10 @@ def test_the_budget_is_hard_and_under_sum_nobody_goes_without():
 
 
 def test_actions_beyond_the_last_count_as_the_nearest():
-    env = FunctionalGymnasiumEnv(make_problem(), "decisions")
+    env, params = dsegym.make_functional("dsegym/SubQuestionBudget-v0", form="decisions")
+    _, state = env.reset(jax.random.key(4), params)
     for wrong, nearest in ((-3, 0), (21, 20)):
-        left = []
-        for action in (wrong, nearest):
-            start(env, 4)
-            env.step(action)
-            left.append(int(env.state.left_tokens))
+        left = [int(env.advance(state, action, params).left_tokens) for action in (wrong, nearest)]
         assert left[0] == left[1]
 
 
@@ -308,10 +306,35 @@ def e3_of_metrics(metrics):
     return e3(np.maximum(metrics.accuracy, 0.0), metrics.tokens)
 
 
+def unplanned(problem):
+    """Metrics of what needs no design: a budget that nobody divides, whose tokens fall to sub-questions at random, and
+    vanilla: three budgets, which settle all that can be.
+    """
+    utility, params = problem.options["utility"], problem.held_out_params
+    plan, budgets = drawn_plans(params)
+    here = np.arange(plan.credits.shape[1]) < plan.count[:, None]
+    least = np.asarray(least_tokens(utility, budgets, plan.count))
+    lengths = np.where(here, np.random.default_rng(0).exponential(size=here.shape), 0.0)
+    shares = lengths / lengths.sum(1, keepdims=True)  # uniform on the simplex
+    spare = budgets - least * plan.count
+    tokens = np.where(here, least[:, None] + np.floor(shares * spare[:, None]), 0.0)
+    utilities = jax.vmap(
+        lambda each, one: plan_utility(
+            utility, each, scale_tokens=one.scale_tokens, ease=one.ease, aleatoric=one.aleatoric
+        )
+    )(tokens, plan)
+    settled = np.where(here, 1.0 - plan.aleatoric, 1.0)
+    vanilla = settled.prod(1) if utility == "all" else np.where(here, settled, 0.0).sum(1) / plan.count
+    return (
+        Metrics(np.mean(utilities), tokens.sum(1).mean(), plan.count.mean()),
+        Metrics(vanilla.mean(), 3 * budgets.mean(), plan.count.mean()),
+    )
+
+
 @pytest.mark.parametrize("utility", ["sum", "clamped"])
 def test_decays_beat_uniform_and_uniform_beats_a_global_budget_where_difficulty_falls_and_the_order_turns(utility):
     falling, rising = (make_problem(utility=utility, world=world) for world in ("decreasing", "increasing"))
-    undivided = float(e3_of_metrics(unplanned(utility, falling.held_out_params)["global budget"]))
+    undivided = float(e3_of_metrics(unplanned(falling)[0]))
     for decay in ("linear", "cosine"):
         assert e3_of(falling, decay) > 1.03 * e3_of(falling, "uniform") > 1.06 * undivided
         assert e3_of(rising, decay) < 0.95 * e3_of(rising, "uniform")
@@ -323,7 +346,7 @@ def test_decays_beat_uniform_and_uniform_beats_a_global_budget_where_difficulty_
 @pytest.mark.parametrize("world", ["measured", "decreasing", "increasing", "equal"])
 def test_planned_local_budgets_have_1_3_times_the_e3_of_vanilla(world):
     problem = make_problem(world=world)
-    vanilla = float(e3_of_metrics(unplanned("clamped", problem.held_out_params)["vanilla"]))
+    vanilla = float(e3_of_metrics(unplanned(problem)[1]))
     best = max(e3_of(problem, name) for name in ("uniform", *RELEASED))
     assert best >= 1.3 * vanilla
     assert e3_of(problem, "uniform") >= 1.3 * vanilla
@@ -395,8 +418,8 @@ def test_the_breakdown_holds_the_design_against_the_reference_and_who_knows_ever
 @mostly_slow("sum", "clamped")
 def test_what_needs_no_design_is_worse_than_uniform_and_vanilla_settles_all_that_can_be(utility):
     problem = make_problem(utility=utility)
-    plans, budgets, _ = drawn_plans(problem.held_out_params)
-    undivided, vanilla = unplanned(utility, problem.held_out_params).values()
+    plans, budgets = drawn_plans(problem.held_out_params)
+    undivided, vanilla = unplanned(problem)
     assert 1 - undivided.accuracy > problem.reference.value
     assert undivided.tokens <= budgets.mean()
     assert vanilla.tokens == pytest.approx(3 * budgets.mean())

@@ -17,7 +17,8 @@ from dsegym.costmodels.soc.library import get_instance, graph_names
 from dsegym.costmodels.soc.ranks import upward_rank
 from dsegym.costmodels.soc.schedule import check_schedule
 from dsegym.costmodels.soc.stored import stored_rows, stored_schedule
-from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv, FunctionalVectorEnv
+from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
+from dsegym.envs.faces.vector_env import FunctionalVectorEnv
 from dsegym.envs.soc.static import SCENARIO
 from dsegym.testing import check_scenario
 
