@@ -18,7 +18,17 @@ __all__ = [
     "TimeLimitReached",
     "UnknownNameError",
     "UnknownOptionError",
+    "shortened",
 ]
+
+_LONGEST = 60  # letters of a user's input that an error shows
+_MOST_NAMES = 100  # that an error lists
+
+
+def shortened(value: object, most: int = _LONGEST) -> str:
+    """What a user gave, as an error shows it: the beginning of a long text, on one line."""
+    text = str(value)[: most + 1].replace("\0", "\\0").replace("\n", "\\n").replace("\r", "\\r")
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 class DsegymError(Exception):
@@ -31,11 +41,14 @@ class UnknownNameError(DsegymError, ValueError):
     def __init__(self, kind: str, given: object, allowed: Iterable[str]):
         self.kind, self.given, self.allowed = kind, given, tuple(allowed)
         nearest = difflib.get_close_matches(
-            str(given).lower(), [name.lower() for name in self.allowed], n=1, cutoff=0.5
+            str(given)[:_LONGEST].lower(), [name.lower() for name in self.allowed], n=1, cutoff=0.5
         )
         match = next((name for name in self.allowed if nearest and name.lower() == nearest[0]), None)
         hint = f" Did you mean '{match}'?" if match and any(letter.isalpha() for letter in str(given)) else ""
-        super().__init__(f"Unknown {kind} '{given}'; there are: {', '.join(self.allowed) or 'none'}.{hint}")
+        listed = ", ".join(self.allowed[:_MOST_NAMES]) or "none"
+        if len(self.allowed) > _MOST_NAMES:
+            listed += f" and {len(self.allowed) - _MOST_NAMES:,} more"
+        super().__init__(f"Unknown {kind} '{shortened(given, 80)}'; there are: {listed}.{hint}")
 
     def __reduce__(self) -> tuple[object, ...]:
         """Workers send errors to the runner as pickles of what the error was made of."""
@@ -63,7 +76,7 @@ class InvalidOptionError(DsegymError, ValueError):
 
     def __init__(self, name: str, given: object, allowed: Iterable[str]):
         self.name, self.given, self.allowed = name, given, tuple(allowed)
-        super().__init__(f"{name} = {given!r} is not allowed; allowed: {', '.join(self.allowed)}.")
+        super().__init__(f"{name} = {shortened(repr(given), 80)} is not allowed; allowed: {', '.join(self.allowed)}.")
 
     def __reduce__(self) -> tuple[object, ...]:
         """Workers send errors to the runner as pickles of what the error was made of."""

@@ -1,7 +1,7 @@
 """Tables of values with header comments: the package's own, and a user's, whose errors name the line.
 
 A table is CSV. Lines that start with `#` are comments, empty lines are skipped, and the first other line names the
-columns.
+columns. What a file may be: `formats.py`; numbers: `files.py`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,20 @@ from __future__ import annotations
 import csv
 import functools
 import importlib.resources
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from .errors import InvalidWorkloadError
+from .files import read_text, shortened, shown
+from .formats import separator_of
 
-__all__ = ["UserTable", "package_path", "package_rows", "plain_number", "read_user_table", "whole_number"]
+__all__ = ["UserTable", "package_path", "package_rows", "read_user_table"]
+
+MOST_ROWS = 100_000
+_LONGEST_LINE = 100_000  # characters; csv's own limit for a cell is 131,072
+_BLANK = " \t\u00a0"  # around a cell; spreadsheets write the last one
 
 Row = TypeVar("Row")
 
@@ -40,8 +45,8 @@ class UserTable:
 
     path: Path
     comments: str  # in one line
-    header: tuple[str, ...]
-    lines: tuple[tuple[int, str], ...]  # (number, text) of each row
+    header: tuple[str | None, ...]  # None for a column that is not read
+    lines: tuple[tuple[int, list[str]], ...]  # (number, cells) of each row
 
     def parse(self, parse_row: Callable[[Mapping[str, str]], Row]) -> dict[int, Row]:
         """{line number: what `parse_row` makes of the row {column: stripped text}}, in the file's order.
@@ -51,91 +56,104 @@ class UserTable:
                 too many cells; names the file and the line.
         """
         parsed: dict[int, Row] = {}
-        for number, line in self.lines:
+        for number, cells in self.lines:
             try:
-                cells = _cells(line)
                 if len(cells) != len(self.header):
                     raise ValueError(f"{len(cells)} cells where the header has {len(self.header)}")
-                parsed[number] = parse_row(dict(zip(self.header, cells, strict=True)))
-            except (ValueError, csv.Error) as error:
-                raise InvalidWorkloadError(f"'{self.path}', line {number}: {error}.") from None
+                row = {name: cell for name, cell in zip(self.header, cells, strict=True) if name is not None}
+                parsed[number] = parse_row(row)
+            except ValueError as error:
+                raise InvalidWorkloadError(f"'{shown(self.path)}', line {number}: {error}.") from None
         return parsed
 
 
 def read_user_table(
-    path: Path, kind: str, item: str, columns: Sequence[str], wrong_header: Callable[[Sequence[str]], str]
+    path: Path,
+    kind: str,
+    item: str,
+    columns: Sequence[str],
+    wrong_header: Callable[[Sequence[str]], str],
+    *,
+    text: str | None = None,
+    rename: Callable[[Sequence[str]], Sequence[str | None]] | None = None,
+    most: int = MOST_ROWS,
 ) -> UserTable:
     """Reads a user's table and checks its header.
+
+    Cells are separated by commas or, where the header has none, by tabs or semicolons. The comma at the end of a line
+    and pandas's index, a first column without a name, are no columns.
 
     Args:
         path: of the file.
         kind: what the file is, for errors ("workload file").
         item: what a row is, for errors ("layer").
-        columns: the names that a header may hold, each once.
+        columns: the names that a header may hold, each once; any where there are none.
         wrong_header: what is wrong with a header of such names; empty for a good one.
+        text: the file's, where it is read already.
+        rename: the columns of a header's names as they are written; None for what is not read.
+        most: rows.
 
     Raises:
         InvalidWorkloadError: the file cannot be read, has no row, or its header is wrong; names the file and the line.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin files with a byte order mark
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InvalidWorkloadError(f"Cannot read the {kind} '{path}': {reason}.") from None
+        text = read_text(path) if text is None else text
+    except InvalidWorkloadError as error:
+        reason = str(error).removeprefix(f"{shown(path)}: ")
+        if reason == "the file is empty.":
+            text = ""
+        else:
+            raise InvalidWorkloadError(f"Cannot read the {kind} '{shown(path)}': {reason}") from None
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     comments = " ".join(line.lstrip("# ").rstrip() for _, line in lines if line.startswith("#"))
     body = [(number, line) for number, line in lines if not line.startswith("#")]
     if len(body) < 2:
-        raise InvalidWorkloadError(f"The {kind} '{path}' needs a header line and at least one {item}.")
-    number, line = body[0]
-    try:
-        header = _cells(line)
-    except csv.Error as error:
-        raise InvalidWorkloadError(f"'{path}', line {number}: {error}.") from None
-    unknown = [column for column in header if column not in columns]
-    twice = [column for column in header if header.count(column) > 1]
+        raise InvalidWorkloadError(f"The {kind} '{shown(path)}' needs a header line and at least one {item}.")
+    if len(body) > most + 1:
+        raise InvalidWorkloadError(f"'{shown(path)}': {len(body) - 1:,} rows; at most {most:,} are read.")
+    separator = separator_of(body[0][1])
+    rows = [(number, _cells(path, number, line, separator)) for number, line in body]
+    number, written = rows[0]
+    first = 1 if _is_index(written, rows[1:]) else 0  # pandas's, which says nothing of the rows
+    names: list[str | None] = list(written[first:])
+    while names and not names[-1]:  # a comma at the end of the line
+        names.pop()
+    header = list(rename([name or "" for name in names])) if rename else names
+    named = [column for column in header if column is not None]
+    unknown = [column for column in named if columns and column not in columns]
     if unknown:
-        wrong = f"unknown column '{unknown[0]}'; the columns are {', '.join(columns)}"
-    elif twice:
+        what = f"unknown column '{shortened(unknown[0])}'" if unknown[0] else "a column without a name"
+        wrong = f"{what}; the columns are {', '.join(columns)}"
+    elif twice := [column for column in named if named.count(column) > 1]:
         wrong = f"column '{twice[0]}' stands there twice"
     else:
-        wrong = wrong_header(header)
+        wrong = wrong_header(named)
     if wrong:
-        raise InvalidWorkloadError(f"'{path}', line {number}: {wrong}.")
-    return UserTable(path, comments, tuple(header), tuple(body[1:]))
+        raise InvalidWorkloadError(f"'{shown(path)}', line {number}: {wrong}.")
+    kept = []
+    for number, cells in rows[1:]:
+        while len(cells) > first + len(header) and cells[-1][:1] in ("", "#"):  # a comment, or a comma at the end
+            cells.pop()
+        if any(cells):
+            kept.append((number, cells[first:]))
+    if not kept:
+        raise InvalidWorkloadError(f"The {kind} '{shown(path)}' needs a header line and at least one {item}.")
+    return UserTable(path, comments, tuple(header), tuple(kept))
 
 
-def plain_number(given: object) -> float:
-    """The number that a user gives as itself or as its text, in the digits that everyone reads.
-
-    Raises:
-        ValueError: it is none, or only Python takes it for one: `1_0`, digits of other scripts, a truth value.
-    """
-    if isinstance(given, bool) or not isinstance(given, str | numbers.Real):
-        raise ValueError(f"{given!r} is no number")
-    if isinstance(given, str) and not _is_plain(given):
-        raise ValueError(f"'{given}' is no number")
-    return float(given)
+def _is_index(header: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> bool:
+    """Whether the first column is the index that pandas writes: without a name, 0, 1, 2, ..."""
+    if len(header) < 2 or header[0] not in ("", "Unnamed: 0"):
+        return False
+    return all(bool(cells) and cells[0] == str(place) for place, (_, cells) in enumerate(rows))
 
 
-def _is_plain(text: str) -> bool:
-    return text.isascii() and "_" not in text
-
-
-def whole_number(text: str, column: str, least: int, most: int) -> int:
-    """A cell's whole number.
-
-    Raises:
-        ValueError: it is none, or out of range; names the column, the text and what is allowed.
-    """
+def _cells(path: Path, number: int, line: str, separator: str) -> list[str]:
+    if len(line) > _LONGEST_LINE:
+        raise InvalidWorkloadError(
+            f"'{shown(path)}', line {number}: {len(line):,} characters; at most {_LONGEST_LINE:,} are read."
+        )
     try:
-        value = int(text) if _is_plain(text) else least - 1
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        raise ValueError(f"{column} = '{text}' is not a whole number from {least} to {most}")
-    return value
-
-
-def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in next(csv.reader([line]))]
+        return [cell.strip(_BLANK) for cell in next(csv.reader([line], delimiter=separator))]
+    except csv.Error as error:
+        raise InvalidWorkloadError(f"'{shown(path)}', line {number}: {error}.") from None

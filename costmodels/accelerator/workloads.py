@@ -1,8 +1,8 @@
 """Workloads of the accelerator family: networks as tables of convolution and matrix-product layers.
 
 A workload is a CSV file, one layer (or one group of identical layers) a row; the shipped ones lie in
-`workload_tables/`, and `load_workload` reads a user's own file of the same form. Lines that start with `#` are
-comments.
+`workload_tables/`, and `load_workload` reads a user's own file of the same form, or a topology of SCALE-Sim. Lines that
+start with `#` are comments.
 
 | column | applies to | meaning | default |
 |---|---|---|---|
@@ -11,20 +11,28 @@ comments.
 | in_channels, out_channels | conv | channels over all groups | required |
 | in_height, in_width | conv | input size in pixels, without padding | required |
 | kernel_height, kernel_width | conv | filter size in pixels | required |
-| stride, padding, groups | conv | depthwise layers have groups = in_channels | 1, 0, 1 |
+| stride, padding, dilation | conv | of both axes, or `HxW` as in `0x3`; padding also `same`, `valid` | 1, 0, 1 |
+| stride_height, stride_width, ... | conv | the same of one axis; likewise of padding and dilation | |
+| groups | conv | depthwise layers have groups = in_channels | 1 |
 | m, n, k | gemm, attention | an (m x k) by (k x n) product | required |
 | batch | all | conv: images; gemm and attention: independent products of this shape (heads, say) | 1 |
 | repeat | all | how many times the row occurs in the network | 1 |
 
 A convolution becomes a matrix product by im2col (one per group): M output pixels, N filters, K weights a filter.
+Outputs are rounded down, as frameworks do; `same` gives ceil(input / stride) outputs, the odd pixel of padding at the
+end. One padding for both axes of a filter that is 1 wide or high is refused: it would pad an axis that needs none.
+
+A topology of SCALE-Sim has its columns (IFMAP Height, ..., Strides; or M, N, K) and its conventions: sizes hold their
+padding, outputs are rounded up, and a layer with DP in its name is depthwise.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +41,9 @@ import numpy as np
 from .. import wide
 from ..arrays import Array
 from ..errors import InvalidWorkloadError, UnknownNameError
-from ..tables import package_path, read_user_table, whole_number
+from ..files import is_path, read_text, shortened, shown, whole_number
+from ..formats import MOST_LAYERS, format_of, normalised
+from ..tables import UserTable, package_path, read_user_table
 
 __all__ = ["Layer", "LayerArrays", "Workload", "get_workload", "load_workload", "workload_names", "workload_rows"]
 
@@ -45,9 +55,36 @@ VECTOR = 8  # 32-bit lanes of a vector register
 _CONV = ("in_channels", "out_channels", "in_height", "in_width", "kernel_height", "kernel_width")
 _GEMM = ("m", "n", "k")
 _REQUIRED: Mapping[str, tuple[str, ...]] = {"conv": _CONV, "gemm": _GEMM, "attention": _GEMM}
-_DEFAULTS = {"stride": 1, "padding": 0, "groups": 1, "batch": 1, "repeat": 1}
-_COLUMNS = ("layer", "kind", "batch", *_CONV, "stride", "padding", "groups", *_GEMM, "repeat")
+_DEFAULTS = {"groups": 1, "batch": 1, "repeat": 1}
+_WINDOW = {"stride": 1, "padding": 0, "dilation": 1}  # defaults of what each axis of a convolution has
+_AXES = ("height", "width")
+_COLUMNS = (
+    *("layer", "kind", "batch", *_CONV),
+    *(name for column in _WINDOW for name in (column, *(f"{column}_{axis}" for axis in _AXES))),
+    *("groups", *_GEMM, "repeat"),
+)
+_NOT_GEMM = tuple(column for column in _COLUMNS if column in _CONV or column.partition("_")[0] in _WINDOW)
+_NOT_OF: Mapping[str, Sequence[str]] = {"conv": _GEMM, "gemm": _NOT_GEMM, "attention": _NOT_GEMM}
 _TABLES = "accelerator/workload_tables"
+
+# SCALE-Sim's columns, by their names as `normalised`, and ours. `filter width` stands there twice in some topologies.
+_TOPOLOGY: Mapping[str, str] = {
+    name: column
+    for column, names in {
+        "layer": ("layer name", "layer", "l", "name"),
+        "in_height": ("ifmap height", "ifmap h"),
+        "in_width": ("ifmap width", "ifmap w"),
+        "kernel_height": ("filter height", "filter h"),
+        "kernel_width": ("filter width", "filter w"),
+        "in_channels": ("channels", "channel", "num channels"),
+        "out_channels": ("num filter", "num filters"),
+        "stride": ("strides", "stride"),
+        "stride_height": ("stride height", "strides height", "stride h"),
+        "stride_width": ("stride width", "strides width", "stride w"),
+        "batch": ("batch size", "batch"),
+    }.items()
+    for name in names
+}
 
 
 @dataclass(frozen=True)
@@ -127,28 +164,66 @@ class Workload:
         return LayerArrays(*np.array(rows, dtype=np.int32).T)
 
 
-def _touched(size: int, kernel: int, stride: int, padding: int) -> int:
-    """Distinct input rows (or columns) that a strided, padded window reads."""
-    starts = np.arange(-padding, size + padding - kernel + 1, stride)
-    step = np.minimum(starts + kernel, size) - np.maximum(starts, 0)
-    if kernel >= stride:  # windows touch or overlap: one contiguous range
-        return max(0, min(int(starts[-1]) + kernel, size))
-    return int(np.maximum(step, 0).sum())
+class _Axis(NamedTuple):
+    """One axis of a convolution."""
+
+    size: int  # pixels, without padding
+    kernel: int
+    stride: int
+    dilation: int
+    before: int  # pixels of padding
+    after: int
+    round_up: bool = False  # a last window may reach beyond the padded input, as in SCALE-Sim
+
+    @property
+    def outputs(self) -> int:
+        """Pixels of the output."""
+        span = self.size + self.before + self.after - (self.kernel - 1) * self.dilation - 1
+        return (-(-span // self.stride) if self.round_up else span // self.stride) + 1
+
+    @property
+    def touched(self) -> int:
+        """Distinct input pixels that the windows read.
+
+        Window i reads pixels i * stride + j * dilation. With g the greatest common divisor of the two, equal pixels
+        are those of (i, j) and (i + dilation / g, j - stride / g): so each is counted at its least j.
+        """
+        common = math.gcd(self.stride, self.dilation)
+        jump, repeats = self.stride // common, self.dilation // common
+        tap = np.arange(self.kernel, dtype=np.int64)
+        first = np.where(tap >= jump, max(self.outputs - repeats, 0), 0)  # windows from which a pixel is not seen yet
+        least = -(-(self.before - tap * self.dilation) // self.stride)  # the first window that reads no padding there
+        last = (self.before + self.size - 1 - tap * self.dilation) // self.stride
+        counts = np.minimum(last, self.outputs - 1) - np.maximum(first, least) + 1
+        return int(np.maximum(counts, 0).sum())
 
 
-def _conv(row: Mapping[str, int]) -> dict[str, int]:
-    kernel_words = row["kernel_height"] * row["kernel_width"]
+def _axis(row: Mapping[str, int], axis: str, *, round_up: bool) -> _Axis:
+    size, kernel = row[f"in_{axis}"], row[f"kernel_{axis}"]
+    stride, padding, dilation = (row[f"{column}_{axis}"] for column in _WINDOW)
+    reach = (kernel - 1) * dilation + 1
+    before = after = padding
+    if padding == _SAME:
+        total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+        before, after = total // 2, total - total // 2
+    if max(size, kernel, before) > MAX_OPERAND or kernel > MAX_DIMENSION:
+        raise ValueError(f"the {axis} of the kernel is {kernel}; at most {MAX_DIMENSION} are allowed")
+    if size + before + after < reach:
+        raise ValueError(f"the kernel ({reach}) is larger than the padded input ({size + before + after})")
+    return _Axis(size, kernel, stride, dilation, before, after, round_up)
+
+
+_SAME = -1  # padding of which the outputs are input / stride, rounded up
+
+
+def _conv(row: Mapping[str, int], *, round_up: bool = False) -> dict[str, int]:
     pixels, touched = row["batch"], row["batch"]
-    for axis in ("height", "width"):
-        size, kernel = row[f"in_{axis}"], row[f"kernel_{axis}"]
-        span = size + 2 * row["padding"] - kernel
-        if span < 0:
-            raise ValueError(f"the kernel ({kernel}) is larger than the padded input ({size + 2 * row['padding']})")
-        outputs = span // row["stride"] + 1
-        if outputs > MAX_DIMENSION:
-            raise ValueError(f"the output's {axis} = {outputs} is above {MAX_DIMENSION}")
-        pixels *= outputs
-        touched *= _touched(size, kernel, row["stride"], row["padding"])
+    for name in _AXES:
+        axis = _axis(row, name, round_up=round_up)
+        if axis.outputs > MAX_DIMENSION:
+            raise ValueError(f"the output's {name} = {axis.outputs} is above {MAX_DIMENSION}")
+        pixels *= axis.outputs
+        touched *= axis.touched
     if not touched:
         raise ValueError("every window lies in the padding, so the layer reads no input")
     groups = row["groups"]
@@ -158,7 +233,7 @@ def _conv(row: Mapping[str, int]) -> dict[str, int]:
     return {
         "m": pixels,
         "n": row["out_channels"] // groups,
-        "k": channels * kernel_words,
+        "k": channels * row["kernel_height"] * row["kernel_width"],
         "products": groups,
         "ifmap_words": channels * touched,
     }
@@ -183,19 +258,54 @@ def _number(row: Mapping[str, str], column: str, default: int | None) -> int:
         if default is None:
             raise ValueError(f"a {row['kind']} row needs '{column}'")
         return default
-    return whole_number(text, column, 0 if column == "padding" else 1, MAX_OPERAND)
+    return whole_number(text, column, 1, MAX_OPERAND)
+
+
+def _window(row: Mapping[str, str]) -> dict[str, int]:
+    """{column_axis: value} of stride, padding and dilation."""
+    found: dict[str, int] = {}
+    for column, default in _WINDOW.items():
+        least, both = min(default, 1), row.get(column, "")
+        separate = [row.get(f"{column}_{axis}", "") for axis in _AXES]
+        if both and any(separate):
+            raise ValueError(f"give {column}, or {column}_height and {column}_width, not both")
+        texts = separate if any(separate) else both.lower().split("x") if "x" in both.lower() else [both, both]
+        if len(texts) != 2:
+            raise ValueError(f"{column} = '{shortened(both)}' is not a whole number or HEIGHTxWIDTH, as in 0x3")
+        for axis, text in zip(_AXES, texts, strict=True):
+            if column == "padding" and text.lower() in ("same", "valid"):
+                found[f"padding_{axis}"] = _SAME if text.lower() == "same" else 0
+            else:
+                found[f"{column}_{axis}"] = whole_number(text, column, least, MAX_OPERAND) if text else default
+        if column == "padding" and both and texts[0] == texts[1] and "x" not in both.lower():
+            for axis in _AXES:
+                if found[f"padding_{axis}"] > 0 and row[f"kernel_{axis}"] in ("1", "1.0"):
+                    raise ValueError(
+                        f"padding = {both} also pads the {axis}, of which the kernel is 1, with zeros alone; give "
+                        "padding_height and padding_width, or a padding such as 0x3"
+                    )
+    return found
 
 
 def _parse_layer(row: Mapping[str, str]) -> Layer:
     kind = row["kind"]
     if kind not in _REQUIRED:
-        raise ValueError(f"kind = '{kind}' is not one of {', '.join(_REQUIRED)}")
+        raise ValueError(f"kind = '{shortened(kind)}' is not one of {', '.join(_REQUIRED)}")
     name = row["layer"]
     if not name:
         raise ValueError("the row has no layer name")
     numbers = {column: _number(row, column, None) for column in _REQUIRED[kind]}
     numbers |= {column: _number(row, column, default) for column, default in _DEFAULTS.items()}
-    layer = Layer(name=name, kind=kind, repeat=numbers["repeat"], **_LOWER[kind](numbers))
+    if ignored := [column for column in _NOT_OF[kind] if row.get(column)]:
+        raise ValueError(f"{ignored[0]} = '{shortened(row[ignored[0]])}' says nothing of a {kind} row; leave it empty")
+    if kind != "conv" and numbers["groups"] != 1:
+        raise ValueError(f"groups = {numbers['groups']} says nothing of a {kind} row; leave it empty, or give batch")
+    numbers |= _window(row) if kind == "conv" else {}
+    return _layer(name, kind, numbers["repeat"], _LOWER[kind](numbers))
+
+
+def _layer(name: str, kind: str, repeat: int, product: Mapping[str, int]) -> Layer:
+    layer = Layer(name=name, kind=kind, repeat=repeat, **product)
     for dimension in _GEMM:
         if getattr(layer, dimension) > MAX_DIMENSION:
             raise ValueError(f"the matrix product's {dimension} = {getattr(layer, dimension)} is above {MAX_DIMENSION}")
@@ -203,6 +313,52 @@ def _parse_layer(row: Mapping[str, str]) -> Layer:
     if largest > MAX_OPERAND:
         raise ValueError(f"an operand (or the number of products) is {largest}, above {MAX_OPERAND} words")
     return layer
+
+
+# Topologies of SCALE-Sim.
+
+
+def _topology_columns(names: Sequence[str]) -> list[str | None]:
+    """Our columns for SCALE-Sim's; what stands beyond a column without a name is a note of the sheet's."""
+    noted = names.index("") if "" in names else len(names)
+    found: list[str | None] = [_TOPOLOGY.get(normalised(name), normalised(name)) for name in names[:noted]]
+    if found.count("in_width") == 2 and "in_height" not in found:  # SCALE-Sim goes by place, and so do some headers
+        found[found.index("in_width")] = "in_height"
+    return [*found, *[None] * (len(names) - noted)]
+
+
+def _dense(row: Mapping[str, str]) -> None:
+    """Raises unless all weights are there."""
+    kept, _, of = row.get("sparsity", "").partition(":")
+    if kept != of:
+        raise ValueError(f"sparsity = '{shortened(row['sparsity'])}' is not supported; only dense layers, 1:1, are")
+
+
+def _parse_topology(row: Mapping[str, str]) -> Layer:
+    _dense(row)
+    full = {"kind": "conv", **row}
+    numbers = {column: _number(full, column, None) for column in _CONV}
+    numbers |= {"batch": _number(full, "batch", 1), "groups": 1} | _window(full)
+    repeat = 1
+    if "DP" in row["layer"]:  # each channel by itself, with every filter
+        repeat, numbers["in_channels"] = numbers["in_channels"], 1
+    return _layer(row["layer"], "conv", repeat, _conv(numbers, round_up=True))
+
+
+def _parse_gemm_topology(row: Mapping[str, str]) -> Layer:
+    _dense(row)
+    numbers = {column: _number({"kind": "gemm", **row}, column, None) for column in _GEMM} | {"batch": 1}
+    return _layer(row["layer"], "gemm", 1, _gemm(numbers))
+
+
+def _with_whole_rows(table: UserTable) -> UserTable:
+    """Without titles, a name alone, and with the cells that a row leaves out at its end."""
+    rows = tuple(
+        (number, [*cells, *[""] * (len(table.header) - len(cells))]) for number, cells in table.lines if any(cells[1:])
+    )
+    if not rows:
+        raise InvalidWorkloadError(f"'{shown(table.path)}' needs at least one layer.")
+    return replace(table, lines=rows)
 
 
 def _worst_traffic(layer: Layer) -> int:
@@ -213,8 +369,40 @@ def _worst_traffic(layer: Layer) -> int:
     return layer.count * (refetched + filters + spilled)
 
 
-def _wrong_header(header: Sequence[str]) -> str:
-    return "" if {"layer", "kind"} <= set(header) else "the header needs layer and kind"
+def _own_columns(names: Sequence[str]) -> list[str | None]:
+    return [
+        normalised(name).replace(" ", "_") if normalised(name).replace(" ", "_") in _COLUMNS else name for name in names
+    ]
+
+
+def _needs(*columns: str) -> Callable[[Sequence[str]], str]:
+    def wrong(header: Sequence[str]) -> str:
+        missing = [column for column in columns if column not in header]
+        return f"the header needs {' and '.join(columns)}" if missing else ""
+
+    return wrong
+
+
+class _Dialect(NamedTuple):
+    """How one kind of table is read."""
+
+    columns: Sequence[str]
+    rename: Callable[[Sequence[str]], list[str | None]]
+    wrong_header: Callable[[Sequence[str]], str]
+    parse: Callable[[Mapping[str, str]], Layer]
+
+
+_STRIDES = ("stride", "stride_height", "stride_width")
+_DIALECTS: Mapping[str, _Dialect] = {
+    "a table of layers": _Dialect(_COLUMNS, _own_columns, _needs("layer", "kind"), _parse_layer),
+    "a SCALE-Sim topology of convolutions": _Dialect(
+        ("layer", *_CONV, *_STRIDES, "batch", "sparsity"), _topology_columns, _needs("layer", *_CONV), _parse_topology
+    ),
+    "a SCALE-Sim topology of matrix products": _Dialect(
+        ("layer", *_GEMM, "sparsity"), _topology_columns, _needs("layer", *_GEMM), _parse_gemm_topology
+    ),
+}
+_OWN = "a table of layers"
 
 
 def load_workload(path: str | Path, name: str | None = None) -> Workload:
@@ -228,16 +416,29 @@ def load_workload(path: str | Path, name: str | None = None) -> Workload:
         InvalidWorkloadError: the file cannot be read or a row is wrong; names the file, the line and what is allowed.
     """
     path = Path(path)
-    table = read_user_table(path, "workload file", "layer", _COLUMNS, _wrong_header)
-    layers = tuple(table.parse(_parse_layer).values())
-    workload = Workload(name or path.stem, layers, table.comments)
+    text = read_text(path)
+    kind = format_of(path, text, "workload", {".csv": _OWN}).name
+    dialect = _DIALECTS[kind]
+    table = read_user_table(
+        path,
+        "workload file",
+        "layer",
+        dialect.columns,
+        dialect.wrong_header,
+        text=text,
+        rename=dialect.rename,
+        most=MOST_LAYERS,
+    )
+    layers = tuple((table if kind == _OWN else _with_whole_rows(table)).parse(dialect.parse).values())
+    source = table.comments if kind == _OWN else f"{kind}. {table.comments}".strip()
+    workload = Workload(name or path.stem, layers, source)
     if workload.macs > MAX_WORK:
-        raise InvalidWorkloadError(f"'{path}': {workload.macs} multiply-accumulates in all, above {MAX_WORK}.")
+        raise InvalidWorkloadError(f"'{shown(path)}': {workload.macs} multiply-accumulates in all, above {MAX_WORK}.")
     if (traffic := sum(map(_worst_traffic, workload.layers))) > wide.LIMIT:
-        raise InvalidWorkloadError(f"'{path}': up to {traffic} words of DRAM traffic, above {wide.LIMIT}.")
+        raise InvalidWorkloadError(f"'{shown(path)}': up to {traffic} words of DRAM traffic, above {wide.LIMIT}.")
     products = sum(layer.count for layer in layers)
     if products > MAX_OPERAND:
-        raise InvalidWorkloadError(f"'{path}': {products} matrix products in all, above {MAX_OPERAND}.")
+        raise InvalidWorkloadError(f"'{shown(path)}': {products} matrix products in all, above {MAX_OPERAND}.")
     return workload
 
 
@@ -253,17 +454,17 @@ def _shipped_workload(name: str) -> Workload:
 
 
 def get_workload(name_or_file: str) -> Workload:
-    """A shipped workload by its name, or a user's own by its file's path (anything that ends in `.csv`).
+    """A shipped workload by its name, or a user's own by its file's path.
 
     Raises:
-        UnknownNameError: no shipped workload has that name.
+        UnknownNameError: no shipped workload has that name, and no file.
         InvalidWorkloadError: the file cannot be read or a row is wrong.
     """
     if name_or_file in workload_names():
         return _shipped_workload(name_or_file)
-    if name_or_file.endswith(".csv"):
+    if is_path(name_or_file):
         return load_workload(name_or_file)
-    raise UnknownNameError("workload", name_or_file, (*workload_names(), "or the path of a .csv file"))
+    raise UnknownNameError("workload", name_or_file, (*workload_names(), "or the path of a file"))
 
 
 def workload_rows() -> Sequence[Mapping[str, object]]:

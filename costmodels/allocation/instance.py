@@ -27,7 +27,9 @@ import numpy as np
 
 from ..arrays import Array
 from ..errors import InvalidWorkloadError
-from ..tables import read_user_table, whole_number
+from ..files import read_text, shortened, shown, whole_number
+from ..formats import MOST_BUFFERS, format_of, normalised
+from ..tables import read_user_table
 
 __all__ = [
     "MAX_BUFFERS",
@@ -43,7 +45,7 @@ __all__ = [
 
 MAX_BYTES = 2**47  # of all buffers together, and of the capacity: exact in `wide`
 MAX_UNITS = 2**29  # of all buffers together, so that every address fits int32
-MAX_BUFFERS = 2000  # the space of priorities has as many parameters with as many values each
+MAX_BUFFERS = MOST_BUFFERS
 MAX_TIME = 2**62  # times are only compared and subtracted
 
 _INTERVALS = (("lower", "upper"), ("start", "end"))
@@ -99,7 +101,8 @@ class AllocationInstance:
         largest = max(self.buffers, key=lambda buffer: buffer.size)
         if largest.size > capacity:
             raise InvalidWorkloadError(
-                f"'{self.name}': buffer {largest.id} has {largest.size} bytes, more than the capacity {capacity}."
+                f"'{self.name}': buffer {shortened(largest.id)} has {largest.size} bytes, "
+                f"more than the capacity {capacity}."
             )
         return replace(self, capacity=capacity)
 
@@ -163,10 +166,22 @@ def load_instance(path: str | Path, capacity: int | None = None) -> AllocationIn
             line and what is allowed.
     """
     path = Path(path)
-    table = read_user_table(path, "buffer table", "buffer", _COLUMNS, _wrong_header)
+    text = read_text(path)
+    format_of(path, text, "instance", {".csv": "a table of buffers (MiniMalloc's)"})
+    table = read_user_table(
+        path,
+        "buffer table",
+        "buffer",
+        _COLUMNS,
+        _wrong_header,
+        text=text,
+        rename=lambda names: [normalised(name) for name in names],
+    )
     capacity = _capacity(path) if capacity is None else capacity
     if not 1 <= capacity <= MAX_BYTES:
-        raise InvalidWorkloadError(f"'{path}': capacity = {capacity} is not a whole number from 1 to {MAX_BYTES}.")
+        raise InvalidWorkloadError(
+            f"'{shown(path)}': capacity = {capacity} is not a whole number from 1 to {MAX_BYTES}."
+        )
     rows = table.parse(lambda row: _parse(row, capacity))
     buffers = tuple(buffer for buffer, _ in rows.values())
     offsets = tuple(offset for _, offset in rows.values() if offset is not None)
@@ -174,16 +189,19 @@ def load_instance(path: str | Path, capacity: int | None = None) -> AllocationIn
     for line, (buffer, _) in rows.items():
         if (first := line_of.setdefault(buffer.id, line)) != line:
             raise InvalidWorkloadError(
-                f"'{path}', line {line}: id '{buffer.id}' stands in line {first} already; an id is used once."
+                f"'{shown(path)}', line {line}: id '{shortened(buffer.id)}' stands in line {first} already; "
+                "an id is used once."
             )
     if offsets and len(offsets) < len(buffers):
         raise InvalidWorkloadError(
-            f"'{path}': {len(offsets)} of {len(buffers)} lines have an offset; all must, or none."
+            f"'{shown(path)}': {len(offsets)} of {len(buffers)} lines have an offset; all must, or none."
         )
     instance = checked(AllocationInstance(path.stem, buffers, capacity, table.comments, offsets or None))
     if offsets and (pair := overlapping_pair(instance, offsets)):
         first, second = (f"'{buffers[b].id}' (line {line_of[buffers[b].id]})" for b in pair)
-        raise InvalidWorkloadError(f"'{path}': by their offsets, {first} and {second} overlap in time and in address.")
+        raise InvalidWorkloadError(
+            f"'{shown(path)}': by their offsets, {first} and {second} overlap in time and in address."
+        )
     return instance
 
 
@@ -201,7 +219,8 @@ def _capacity(path: Path) -> int:
     text = path.stem.rpartition(".")[2] if "." in path.stem else ""
     if not (text.isascii() and text.isdigit()):
         raise InvalidWorkloadError(
-            f"'{path}' tells no capacity: name the file NAME.CAPACITY.csv, as in input.12.csv, or give the capacity."
+            f"'{shown(path)}' tells no capacity: name the file NAME.CAPACITY.csv, as in input.12.csv, "
+            "or give the capacity."
         )
     return int(text)
 
@@ -218,17 +237,21 @@ def _parse(row: Mapping[str, str], capacity: int) -> tuple[Buffer, int | None]:
     """The buffer of a row and, if it has one, its offset in bytes."""
     if not row["id"]:
         raise ValueError("the buffer has no id")
-    if row.get("alignment", "") not in ("", "1"):
-        raise ValueError(f"alignment = '{row['alignment']}': alignment is not supported; leave it out or write 1")
+    if row.get("alignment", "") not in ("", "1", "1.0"):
+        raise ValueError(
+            f"alignment = '{shortened(row['alignment'])}': alignment is not supported; leave it out or write 1"
+        )
     for column, meaning in (("hint", "preferred offsets"), ("gaps", "buffers that are not live all the time")):
         if row.get(column):
-            raise ValueError(f"{column} = '{row[column]}': {meaning} are not supported; leave the column empty")
+            raise ValueError(
+                f"{column} = '{shortened(row[column])}': {meaning} are not supported; leave the column empty"
+            )
     first, last = next(pair for pair in _INTERVALS if pair[0] in row)
     lower, upper = (whole_number(row[column], column, -MAX_TIME, MAX_TIME) for column in (first, last))
     upper += last == "end"
     if lower >= upper:
         less = "must be below" if last == "upper" else "must not be above"
-        raise ValueError(f"{first} = {row[first]} {less} {last} = {row[last]}")
+        raise ValueError(f"{first} = {shortened(row[first])} {less} {last} = {shortened(row[last])}")
     size = whole_number(row["size"], "size", 1, MAX_BYTES)
     if size > capacity:
         raise ValueError(f"size = {size} is larger than the capacity {capacity}, so that no packing fits")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..arrays import Array
-from ..errors import DsegymError
+from ..errors import DsegymError, shortened
 from .platforms import Platform
 from .program import Program
 
@@ -24,6 +24,7 @@ __all__ = ["GRANULES", "NONE", "Arrays", "DiscreteProgram", "discretise"]
 GRANULES = 256  # of fast memory at most; a granule is a multiple of the platform's own so that this holds
 NONE = -1  # no such instruction or buffer
 MAX_TICKS = 2**30
+FINE, COARSE = 2.0**-20, 2.0**-14  # of the latency with everything slow: ticks are rarely, and never, longer
 
 
 class Arrays(NamedTuple):
@@ -95,7 +96,8 @@ def discretise(
         bandwidth: `charged` (what a copy lacks in idle bandwidth is a stall) or `idle` (such a copy is not allowed).
 
     Raises:
-        DsegymError: the capacity is less than one granule, or there is no such bandwidth accounting.
+        DsegymError: the capacity is less than one granule, there is no such bandwidth accounting, the program takes no
+            time, or times lie too far apart.
     """
     if bandwidth not in ("charged", "idle"):
         raise DsegymError(f"Unknown bandwidth accounting '{bandwidth}'; there are: charged, idle.")
@@ -116,8 +118,21 @@ def discretise(
     buffer = np.array([access.buffer for access in accesses], np.int32)
 
     all_slow_s = np.maximum(compute_s, np.bincount(instruction, slow_s, length)).sum()
-    horizon_s = all_slow_s + 3.0 * copy_s[buffer].sum()  # each access evicts, copies in and copies out, at most
-    tick_s = float(f"{horizon_s / MAX_TICKS * 1.05:.1e}") if horizon_s else 1e-12
+    if not all_slow_s:
+        raise DsegymError(
+            f"Program '{shortened(program.name)}' takes no time: nothing is computed and nothing is moved."
+        )
+    granules = np.array([min(-(-b.bytes // granule), GRANULES + 1) for b in buffers], np.int32)
+    tick_s = _tick(all_slow_s, copy_s[buffer])
+    if tick_s > all_slow_s * FINE:  # what fits into no fast memory is never copied, and need not be countable
+        copy_s = np.where(granules <= capacity // granule, copy_s, 0.0)
+        tick_s = _tick(all_slow_s, copy_s[buffer])
+    if tick_s > all_slow_s * COARSE:
+        largest = buffers[int(np.argmax(copy_s))]
+        raise DsegymError(
+            f"Program '{shortened(program.name)}' takes {all_slow_s:.3g} s and a copy of '{shortened(largest.name)}' "
+            f"{copy_s.max():.3g} s, too far apart to be counted in the same ticks; take a smaller capacity."
+        )
 
     def ticks(seconds: np.ndarray) -> np.ndarray:
         return np.rint(seconds / tick_s).astype(np.int32)
@@ -137,7 +152,7 @@ def discretise(
         next_use=next_use,
         last_access=last_access,
         copy_allowed=copy_allowed,
-        granules=np.array([min(-(-b.bytes // granule), GRANULES + 1) for b in buffers], np.int32),
+        granules=granules,
         copy=ticks(copy_s),
         live_out=np.array([b.live_out for b in buffers]),
         in_slow=np.array([b.kind == "parameter" for b in buffers]),
@@ -156,6 +171,11 @@ def discretise(
         all_slow_ticks=int(np.maximum(compute, slow_bound).sum()),
         all_fast_ticks=int(np.maximum(compute, fast_bound).sum()),
     )
+
+
+def _tick(all_slow_s: float, copies_s: np.ndarray) -> float:
+    """s: such that the longest conceivable run, in which each access evicts, copies in and copies out, fits."""
+    return float(f"{(all_slow_s + 3.0 * copies_s.sum()) / MAX_TICKS * 1.05:.1e}")
 
 
 def _uses(program: Program, predecessor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import dataclass
 
 from ..errors import DsegymError
-from ..tables import plain_number
+from ..files import number, size_in_bytes, size_text
 from .discrete import DiscreteProgram, discretise
 from .platforms import Platform, get_platform
 from .program import Program, get_program
@@ -15,8 +13,8 @@ from .program import Program, get_program
 __all__ = ["MAX_ACCESSES", "Capacity", "discrete_program", "parse_capacity"]
 
 MAX_ACCESSES = 20_000
-_UNITS = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10, "B": 1}
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(B|KiB|MiB|GiB)")
+MAX_SHARE = 16.0  # of the activation peak; a larger number is most likely meant as bytes
+MAX_BYTES = 2**50
 _PLATFORM = "platform"
 
 
@@ -32,10 +30,7 @@ class Capacity:
 
     def __str__(self) -> str:
         if self.size_bytes is not None:
-            unit = next(
-                (unit for unit, factor in _UNITS.items() if self.size_bytes and self.size_bytes % factor == 0), "B"
-            )
-            return f"{self.size_bytes // _UNITS[unit]}{unit}"
+            return size_text(self.size_bytes)
         return _PLATFORM if self.peak_share is None else repr(self.peak_share).removesuffix(".0")
 
     def bytes_of(self, program: Program, platform: Platform) -> int:
@@ -52,19 +47,18 @@ def parse_capacity(given: object) -> Capacity:
     """The capacity that a user means: 0.25 (a share), "16MiB", "64 KiB", "2048B" or "platform".
 
     Raises:
-        ValueError: it is none of these, or a share that is not above 0.
+        ValueError: it is none of these, or out of range.
     """
     if isinstance(given, Capacity):
         return given
     if given == _PLATFORM:
         return Capacity()
-    size = _SIZE.fullmatch(str(given))
-    if size:
-        return Capacity(size_bytes=int(float(size[1]) * _UNITS[size[2]]))
-    share = plain_number(given)
-    if not 0.0 < share < math.inf:
-        raise ValueError
-    return Capacity(peak_share=share)
+    size = size_in_bytes(str(given))
+    if size is not None:
+        if not 1 <= size <= MAX_BYTES:
+            raise ValueError
+        return Capacity(size_bytes=size)
+    return Capacity(peak_share=number(str(given), "capacity", 0, MAX_SHARE, above=True))
 
 
 def discrete_program(program: str, platform: str, capacity: Capacity, bandwidth: str) -> DiscreteProgram:

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import InvalidWorkloadError, UnknownNameError
+from ..files import is_path, is_whole, parse_json, read_text, shortened, shown
+from ..formats import format_of
 
 __all__ = [
     "Access",
@@ -39,6 +41,8 @@ __all__ = [
 
 _FOLDER = "programs"
 _SUFFIX = ".jsonl"
+MOST_BYTES = 2**50  # of a buffer
+MOST_FLOPS = 1e24  # of an instruction: hours of all computers together
 _KINDS = ("parameter", "temporary")
 _ELEMENT_BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "int8": 8}
 
@@ -92,7 +96,7 @@ class Program:
     def __post_init__(self) -> None:
         for kind, index, problem in _problems(self):
             things = self.buffers if kind == "buffer" else self.instructions
-            where = f" {kind} '{things[index].name}'" if index >= 0 else ""
+            where = f" {kind} '{shortened(things[index].name)}'" if index >= 0 else ""
             raise InvalidWorkloadError(f"Program '{self.name}':{where} {problem}.")
 
     @functools.cached_property
@@ -193,37 +197,41 @@ def _problems(program: Program):
             yield "buffer", index, "occurs twice; names are unique"
         names.add(buffer.name)
         if not _is_count(buffer.bytes):
-            yield "buffer", index, f"has {buffer.bytes} bytes; a size is an integer of at least 0"
+            problem = f"has {shortened(buffer.bytes, 30)} bytes; a size is a whole number from 0 to {MOST_BYTES}"
+            yield "buffer", index, problem
         if buffer.kind not in _KINDS:
-            yield "buffer", index, f"is of kind '{buffer.kind}'; allowed: {', '.join(_KINDS)}"
+            yield "buffer", index, f"is of kind '{shortened(buffer.kind)}'; allowed: {', '.join(_KINDS)}"
     if not program.instructions:
         yield "instruction", -1, "it has no instruction"
     written_at = {index: -1 for index, buffer in enumerate(buffers) if buffer.kind == "parameter"}
     last_use: dict[int, int] = {}
     for t, instruction in enumerate(program.instructions):
-        if not (isinstance(instruction.flops, int | float) and 0 <= instruction.flops < math.inf):
-            yield "instruction", t, f"has {instruction.flops} flops; allowed: a finite number of at least 0"
+        if not (isinstance(instruction.flops, int | float) and 0 <= instruction.flops <= MOST_FLOPS):
+            given = shortened(instruction.flops, 30)
+            yield "instruction", t, f"has {given} flops; allowed: a number from 0 to {MOST_FLOPS:g}"
         if not instruction.reads and not instruction.writes:
             yield "instruction", t, "touches no buffer"
         for uses, what in ((instruction.reads, "reads"), (instruction.writes, "writes")):
-            for position, (buffer, size) in enumerate(uses):
+            seen: set[int] = set()
+            for buffer, size in uses:
                 if not 0 <= buffer < len(buffers):
                     yield "instruction", t, f"{what} buffer {buffer}; there are {len(buffers)}"
                     return
-                name = buffers[buffer].name
-                if buffer in [other for other, _ in uses[:position]]:
+                name = shortened(buffers[buffer].name)
+                if buffer in seen:
                     yield "instruction", t, f"{what} '{name}' twice; give one access with all its bytes"
+                seen.add(buffer)
                 if not _is_count(size) or size > buffers[buffer].bytes:
-                    sizes = f"allowed: integers from 0 to its size, {buffers[buffer].bytes}"
-                    yield "instruction", t, f"{what} {size} bytes of '{name}'; {sizes}"
+                    sizes = f"allowed: whole numbers from 0 to its size, {shortened(buffers[buffer].bytes, 30)}"
+                    yield "instruction", t, f"{what} {shortened(size, 30)} bytes of '{name}'; {sizes}"
         for buffer, _ in instruction.reads:
             if buffer not in written_at:
-                yield "instruction", t, f"reads '{buffers[buffer].name}', which nothing has written before"
+                yield "instruction", t, f"reads '{shortened(buffers[buffer].name)}', which nothing has written before"
             last_use[buffer] = t
         for buffer, _ in instruction.writes:
             if buffer in written_at:
                 problem = "a parameter" if written_at[buffer] < 0 else "written before"
-                yield "instruction", t, f"writes '{buffers[buffer].name}', which is {problem}"
+                yield "instruction", t, f"writes '{shortened(buffers[buffer].name)}', which is {problem}"
             written_at[buffer] = t
             last_use[buffer] = t
     for index in range(len(buffers)):
@@ -233,17 +241,17 @@ def _problems(program: Program):
         if former < 0:
             continue
         if written_at[index] < 0:
-            yield "buffer", index, f"shares storage with '{buffers[former].name}', but both are parameters"
+            yield "buffer", index, f"shares storage with '{shortened(buffers[former].name)}', but both are parameters"
         if buffers[former].bytes != buffers[index].bytes:
-            yield "buffer", index, f"shares storage with '{buffers[former].name}', which has another size"
+            yield "buffer", index, f"shares storage with '{shortened(buffers[former].name)}', which has another size"
         if buffers[former].live_out:
-            yield "buffer", index, f"overwrites '{buffers[former].name}', which is an output of the program"
+            yield "buffer", index, f"overwrites '{shortened(buffers[former].name)}', which is an output of the program"
         if last_use.get(former, -1) > written_at[index]:
-            yield "buffer", index, f"overwrites '{buffers[former].name}', which is read later"
+            yield "buffer", index, f"overwrites '{shortened(buffers[former].name)}', which is read later"
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_BYTES
 
 
 _KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
@@ -260,11 +268,9 @@ def load_program(path: str | Path) -> Program:
     Raises:
         InvalidWorkloadError: the file cannot be read, or a line is wrong; the message names file and line.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidWorkloadError(f"Cannot read the program '{path}': {error}.") from None
-    return _parse(text, str(path))
+    text = read_text(path)
+    format_of(path, text, "program", {_SUFFIX: "a traced program"})
+    return _parse(text, shown(path))
 
 
 def _parse(text: str, source: str) -> Program:
@@ -276,7 +282,7 @@ def _parse(text: str, source: str) -> Program:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        kind, entry = _entry(line, f"{source}, line {number}")
+        kind, entry = _entry(line, source, number)
         if (kind == "program") != (header is None):
             problem = "a second program" if kind == "program" else "the first line names the program"
             raise InvalidWorkloadError(f"{source}, line {number}: {problem}.")
@@ -300,41 +306,40 @@ def _parse(text: str, source: str) -> Program:
         object.__setattr__(program, name, value)
     for kind, index, problem in _problems(program):
         things = buffers if kind == "buffer" else instructions
-        where = f", line {lines[kind][index]}: {kind} '{things[index].name}'" if index >= 0 else ":"
+        where = f", line {lines[kind][index]}: {kind} '{shortened(things[index].name)}'" if index >= 0 else ":"
         raise InvalidWorkloadError(f"{source}{where} {problem}.")
     return Program(*values, header["summary"], header["dtype"], header["provenance"])
 
 
-def _entry(line: str, where: str) -> tuple[str, dict[str, Any]]:
-    try:
-        entry = json.loads(line, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise InvalidWorkloadError(f"{where}: not a line of JSON: {error}.") from None
+def _entry(line: str, source: str, number: int) -> tuple[str, dict[str, Any]]:
+    where, entry = f"{source}, line {number}", parse_json(source, line, number)
     kind = next((kind for kind in _KEYS if isinstance(entry, dict) and kind in entry), None)
     if kind is None:
         raise InvalidWorkloadError(f"{where}: an object with one of the keys {', '.join(_KEYS)} is expected.")
+    assert isinstance(entry, dict)
     for key in entry:
         if key not in _KEYS[kind]:
             raise InvalidWorkloadError(f"{where}: {UnknownNameError('key', key, _KEYS[kind])}")
     for key, types in _KEYS[kind].items():
         value = entry.setdefault(key, _OPTIONAL[key]) if key in _OPTIONAL else entry.get(key)
+        if types is int and is_whole(value):
+            value = entry[key] = int(value)
         if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
-            raise InvalidWorkloadError(f"{where}: '{key}' is {json.dumps(value)}; see the format in {__name__}.")
+            given = shortened(json.dumps(value))
+            raise InvalidWorkloadError(f"{where}: '{key}' is {given}; see the format in {__name__}.")
     return kind, entry
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number that a program can have")
 
 
 def _uses(entries: Sequence[Any], numbers: Mapping[str, int], where: str) -> tuple[tuple[int, int], ...]:
     uses = []
     for entry in entries:
         if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
-            raise InvalidWorkloadError(f"{where} holds {json.dumps(entry)}; an access is [buffer, bytes].")
+            raise InvalidWorkloadError(f"{where} holds {shortened(json.dumps(entry))}; an access is [buffer, bytes].")
         if entry[0] not in numbers:
-            raise InvalidWorkloadError(f"{where} names the buffer '{entry[0]}', which no line above describes.")
-        uses.append((numbers[entry[0]], entry[1]))
+            raise InvalidWorkloadError(
+                f"{where} names the buffer '{shortened(entry[0])}', which no line above describes."
+            )
+        uses.append((numbers[entry[0]], int(entry[1]) if is_whole(entry[1]) else entry[1]))
     return tuple(uses)
 
 
@@ -365,11 +370,11 @@ def program_names() -> tuple[str, ...]:
 
 def is_program_file(name: str) -> bool:
     """Whether a name is meant as a path."""
-    return name.endswith(_SUFFIX)
+    return name not in program_names() and is_path(name)
 
 
 def get_program(name: str) -> Program:
-    """A program of the package by name, or a user's by the path of its `.jsonl` file.
+    """A program of the package by name, or a user's by the path of its file.
 
     Raises:
         UnknownNameError: there is no such program.

@@ -4,8 +4,7 @@
 successes for each problem. Replaying them draws without replacement: of n recorded attempts with s successes left, the
 next one succeeds with probability s / n, so that an episode never meets a recorded attempt twice.
 
-A user's file is CSV with a header: `problem,attempts,successes` and, if known, `tokens_right,tokens_wrong` (mean tokens
-of a successful and of a failed attempt), a row for each problem; lines that start with `#` are comments.
+What a user's file may be: `logs.py`.
 
 What else was recorded (which tests a sample passes, nodes of a tree, 41 models): `human_eval`, `game24_nodes`,
 `gsm8k_models`, `gsm8k_verifier`, `alfworld`, `tau_airline`. Sources and licences: SOURCES.md.
@@ -15,14 +14,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InvalidWorkloadError, UnknownNameError
-from ..tables import package_rows, plain_number, read_user_table, whole_number
+from ..errors import UnknownNameError
+from ..files import is_path
+from ..tables import package_rows
+from .logs import read_log
 from .splits import split_indices
 
 __all__ = [
@@ -45,24 +46,21 @@ __all__ = [
     "tau_airline",
 ]
 
-MOST_PROBLEMS = 100_000
-MOST_ATTEMPTS = 1_000_000
-COLUMNS = ("problem", "attempts", "successes")
-TOKEN_COLUMNS = ("tokens_right", "tokens_wrong")
-
 
 @dataclass(frozen=True)
 class Outcomes:
     """Counts of a data set. Q problems.
 
     Attributes:
-        name: of the data set; problems are split by hash of it and their own name.
+        name: of the data set.
         problems: their names.
         attempts: int32[Q], recorded attempts.
         successes: int32[Q], of those.
         tokens_right, tokens_wrong: float32[Q], mean tokens of a successful and of a failed attempt; the mean of all of
             a problem's attempts where there was none of a kind; all 1 where tokens are unknown.
         source: where it comes from, one line.
+        split_by: problems are split by the hash of this and their own name: the data set's name, or nothing for a
+            user's file, so that a renamed file, or another model's log of the same problems, has the same split.
     """
 
     name: str
@@ -72,21 +70,21 @@ class Outcomes:
     tokens_right: np.ndarray
     tokens_wrong: np.ndarray
     source: str
+    split_by: str | None = None
 
     def __len__(self) -> int:
         return len(self.problems)
 
     def split(self, split: str) -> Outcomes:
         """The problems of a split: `train`, `validation` or `test`."""
-        chosen = split_indices(self.name, self.problems, split)
-        return Outcomes(
-            self.name,
-            tuple(self.problems[place] for place in chosen),
-            self.attempts[chosen],
-            self.successes[chosen],
-            self.tokens_right[chosen],
-            self.tokens_wrong[chosen],
-            self.source,
+        chosen = split_indices(self.name if self.split_by is None else self.split_by, self.problems, split)
+        return replace(
+            self,
+            problems=tuple(self.problems[place] for place in chosen),
+            attempts=self.attempts[chosen],
+            successes=self.successes[chosen],
+            tokens_right=self.tokens_right[chosen],
+            tokens_wrong=self.tokens_wrong[chosen],
         )
 
 
@@ -335,72 +333,32 @@ def dataset_names() -> tuple[str, ...]:
 
 def is_outcome_file(name: str) -> bool:
     """Whether a name is that of a file of the user's."""
-    return name.endswith(".csv")
+    return name not in DATASETS and is_path(name)
 
 
 def load_outcomes(name: str) -> Outcomes:
-    """Outcomes by name, or from a user's CSV file.
+    """Outcomes by name, or from a user's file (`logs.py`).
 
     Raises:
-        UnknownNameError: neither a data set nor a path that ends in .csv.
+        UnknownNameError: neither a data set nor a path.
         InvalidWorkloadError: the file cannot be read; the message names the line.
     """
     if name in DATASETS:
         return DATASETS[name]()
-    if is_outcome_file(name):
-        return _read(Path(name))
-    raise UnknownNameError("data set", name, [*DATASETS, "a path that ends in .csv"])
-
-
-def _read(path: Path) -> Outcomes:
-    table = read_user_table(path, "file of outcomes", "problem", (*COLUMNS, *TOKEN_COLUMNS), _wrong_header)
-    if len(table.lines) > MOST_PROBLEMS:
-        raise InvalidWorkloadError(f"'{path}': {len(table.lines)} problems; at most {MOST_PROBLEMS} are allowed.")
-    seen: set[str] = set()
-
-    def parse_row(row: Mapping[str, str]) -> tuple[str, int, int, float, float]:
-        problem = row["problem"]
-        if not problem:
-            raise ValueError("the problem has no name")
-        if problem in seen:
-            raise ValueError(f"the problem '{problem}' is there twice")
-        seen.add(problem)
-        attempts = whole_number(row["attempts"], "attempts", 1, MOST_ATTEMPTS)
-        successes = whole_number(row["successes"], "successes", 0, attempts)
-        right, wrong = (_positive(row[name], name) if name in row else 1.0 for name in TOKEN_COLUMNS)
-        return problem, attempts, successes, right, wrong
-
-    problems, attempts, successes, right, wrong = zip(*table.parse(parse_row).values(), strict=True)
+    if not is_outcome_file(name):
+        raise UnknownNameError("data set", name, [*DATASETS, "the path of a file"])
+    log = read_log(Path(name))
+    known = np.where(log.tokens > 0, log.tokens, 1.0)
     return Outcomes(
-        path.stem,
-        problems,
-        np.array(attempts, np.int32),
-        np.array(successes, np.int32),
-        np.array(right, np.float32),
-        np.array(wrong, np.float32),
-        f"file {path.name}",
+        log.name,
+        log.problems,
+        log.attempts.astype(np.int32),
+        log.successes.astype(np.int32),
+        known[0].astype(np.float32),
+        known[1].astype(np.float32),
+        log.source,
+        split_by="",
     )
-
-
-def _wrong_header(header: Sequence[str]) -> str:
-    missing = [column for column in COLUMNS if column not in header]
-    if missing:
-        return (
-            f"no column '{missing[0]}'; the columns are {', '.join(COLUMNS)}, and if known {', '.join(TOKEN_COLUMNS)}"
-        )
-    if len(set(TOKEN_COLUMNS) & set(header)) == 1:
-        return f"give both {' and '.join(TOKEN_COLUMNS)}, or neither"
-    return ""
-
-
-def _positive(text: str, column: str) -> float:
-    try:
-        value = plain_number(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= 1e9:
-        raise ValueError(f"{column} = '{text}' is not a number above 0, at most 1e9")
-    return value
 
 
 def dataset_rows() -> list[dict[str, object]]:

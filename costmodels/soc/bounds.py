@@ -36,6 +36,7 @@ NEVER = 2**40  # us; later than any schedule, and still small enough to add up
 _WEIGHT_ONE = 2**20  # the largest weight of a cluster; sums of weighted times stay in int64
 _ROUNDS = 200  # of the search for weights: on 200 random instances within 0.5 % of the linear program
 _MOST_GROUPS = 64
+_MOST_THRESHOLDS = 500  # of releases and tails: a table of windows has the product of the two
 _ROUNDING = 1e-12  # relative; more than what adding a few thousand numbers can be off
 
 
@@ -99,8 +100,8 @@ def load_bound(instance: Instance) -> int:
     elements = np.array([cluster.elements for cluster in instance.platform.clusters], np.int64)
     release = (earliest_finish_us(instance) - instance.run_time_us).min(axis=1)
     tail = least_remaining_us(instance).min(axis=1)
-    releases, after = np.unique(release, return_inverse=True)
-    tails, before = np.unique(tail, return_inverse=True)
+    releases, after = _thresholds(release)
+    tails, before = _thresholds(tail)
     best = 0
     for weights in _weights(run_time, elements):
         demand = np.where(run_time == INFEASIBLE, np.iinfo(np.int64).max, weights * run_time).min(axis=1)
@@ -110,6 +111,13 @@ def load_bound(instance: Instance) -> int:
         bounds = releases[:, None] + tails - (-window // int(weights @ elements))
         best = max(best, int(bounds.max(where=window > 0, initial=0)))
     return best
+
+
+def _thresholds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Some of the values, ascending, and for each value the index of the largest threshold that is not above it."""
+    found = np.unique(values)
+    found = found[:: -(-len(found) // _MOST_THRESHOLDS)]  # fewer windows are still a bound
+    return found, np.searchsorted(found, values, side="right") - 1
 
 
 def makespan_bound(instance: Instance) -> int:

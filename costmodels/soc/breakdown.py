@@ -10,6 +10,7 @@ import numpy as np
 from ..breakdown import Breakdown
 from .encoding import Encoding
 from .instance import Instance
+from .schedule import in_us
 from .static_game import Params, metrics_of, place, schedule_of
 
 __all__ = ["break_down"]
@@ -32,20 +33,20 @@ def break_down(
         design: int32[n].
     """
     instance, schedule = schedule_of(encoding, instance, design, params)
-    makespan_us, names = schedule.makespan_us, instance.platform.element_names
-    totals: dict[str, float] = {"makespan_us": makespan_us}
+    names, tick_us = instance.platform.element_names, instance.platform.tick_us
+    totals: dict[str, float] = {"makespan_us": in_us(schedule.makespan_us, tick_us)}
     if instance.platform.has_power:
         metrics = _metrics(encoding, design, params)
         totals |= {"energy_j": float(metrics.energy_j), "edp_js": float(metrics.edp_js)}
     busy = np.bincount(schedule.element, schedule.finish_us - schedule.start_us, instance.elements)
-    totals["mean_busy_share"] = float(busy.mean() / max(makespan_us, 1))
+    totals["mean_busy_share"] = float(busy.mean() / max(schedule.makespan_us, 1))
     rows = [
         {
             "task": instance.graph.tasks[i].name,
             "kernel": instance.graph.tasks[i].kernel,
             "element": names[schedule.element[i]],
-            "start_us": int(schedule.start_us[i]),
-            "finish_us": int(schedule.finish_us[i]),
+            "start_us": in_us(schedule.start_us[i], tick_us),
+            "finish_us": in_us(schedule.finish_us[i], tick_us),
         }
         for i in schedule.order
     ]

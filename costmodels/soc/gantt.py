@@ -12,7 +12,7 @@ from ..diagram import Diagram, Rectangle
 from .instance import Instance
 from .platform import Platform
 from .replay import Run
-from .schedule import Schedule
+from .schedule import Schedule, in_us
 
 __all__ = ["Stay", "draw_partial_schedule", "draw_runs", "draw_schedule", "draw_stays"]
 
@@ -23,8 +23,8 @@ class Stay(NamedTuple):
     """A task on an element."""
 
     element: int
-    start_us: int
-    finish_us: int
+    start_us: float
+    finish_us: float
     kind: str  # what gives the bar its colour
     label: str
 
@@ -63,17 +63,14 @@ def draw_stays(platform: Platform, stays: Sequence[Stay], title: str, end_us: fl
 
 def draw_schedule(instance: Instance, schedule: Schedule, title: str) -> Diagram:
     """A static schedule; the tasks of one chain of waiting that fixes the makespan have a colour of their own."""
-    critical = _critical(instance, schedule)
-    stays = [
-        Stay(
-            int(schedule.element[i]),
-            int(schedule.start_us[i]),
-            int(schedule.finish_us[i]),
-            "critical task" if i in critical else "task",
-            f"{task.name}: {schedule.start_us[i]} to {schedule.finish_us[i]} us, {task.kernel}",
+    critical, tick_us = _critical(instance, schedule), instance.platform.tick_us
+    stays = []
+    for i, task in enumerate(instance.graph.tasks):
+        start, finish = (in_us(each[i], tick_us) for each in (schedule.start_us, schedule.finish_us))
+        kind = "critical task" if i in critical else "task"
+        stays.append(
+            Stay(int(schedule.element[i]), start, finish, kind, f"{task.name}: {start} to {finish} us, {task.kernel}")
         )
-        for i, task in enumerate(instance.graph.tasks)
-    ]
     return draw_stays(instance.platform, stays, title)
 
 
@@ -86,17 +83,17 @@ def draw_partial_schedule(
         instance: at the schedule's frequencies.
         placed: bool[N], which tasks are placed.
         element, finish_us: int[N], of those.
-        least_end_us: where the time axis ends at least.
+        least_end_us: where the time axis ends at least; like `finish_us` in ticks.
     """
     tasks = np.arange(len(instance))
     start = np.where(placed, finish_us - instance.run_time_us[tasks, element], 0)
-    latest = int(finish_us.max())
+    latest = in_us(finish_us.max(), instance.platform.tick_us)
     title = f"{instance.graph.name}: {placed.sum()} of {len(tasks)} tasks placed, latest finish {latest:,} us"
     whole = draw_schedule(instance, Schedule(element, start, finish_us), title)
     return replace(
         whole,
         rectangles=[each for each, shown in zip(whole.rectangles, placed, strict=True) if shown],
-        x_range=(0.0, max(float(latest), least_end_us)),
+        x_range=(0.0, max(float(latest), least_end_us * float(instance.platform.tick_us))),
     )
 
 

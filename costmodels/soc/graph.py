@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..errors import InvalidWorkloadError
+from ..errors import InvalidWorkloadError, shortened
 
 __all__ = ["Edge", "Task", "TaskGraph", "task_graph"]
 
@@ -44,12 +45,18 @@ class TaskGraph:
     @functools.cached_property
     def predecessors(self) -> tuple[tuple[Edge, ...], ...]:
         """The edges into each task, ascending by source."""
-        return tuple(tuple(edge for edge in self.edges if edge.target == i) for i in range(len(self)))
+        found: list[list[Edge]] = [[] for _ in self.tasks]
+        for edge in self.edges:
+            found[edge.target].append(edge)
+        return tuple(map(tuple, found))
 
     @functools.cached_property
     def successors(self) -> tuple[tuple[Edge, ...], ...]:
         """The edges out of each task, ascending by target."""
-        return tuple(tuple(edge for edge in self.edges if edge.source == i) for i in range(len(self)))
+        found: list[list[Edge]] = [[] for _ in self.tasks]
+        for edge in self.edges:
+            found[edge.source].append(edge)
+        return tuple(map(tuple, found))
 
     @property
     def heads(self) -> tuple[int, ...]:
@@ -87,9 +94,9 @@ def task_graph(
     names = [task.name for task in listed]
     if not listed:
         raise InvalidWorkloadError(f"{name}: a task graph needs at least one task.")
-    for task_name in names:
-        if names.count(task_name) > 1:
-            raise InvalidWorkloadError(f"{name}: two tasks are named '{task_name}'; names are unique.")
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise InvalidWorkloadError(f"{name}: two tasks are named '{shortened(twice)}'; names are unique.")
     seen: set[tuple[int, int]] = set()
     for edge_source, target, volume in given:
         if not (0 <= edge_source < len(listed) and 0 <= target < len(listed)):
@@ -97,7 +104,7 @@ def task_graph(
                 f"{name}: the edge {edge_source} > {target} names a task that does not exist; "
                 f"tasks are 0 to {len(listed) - 1}."
             )
-        text = f"{names[edge_source]} > {names[target]}"
+        text = f"{shortened(names[edge_source])} > {shortened(names[target])}"
         if volume < 0:
             raise InvalidWorkloadError(f"{name}: the edge {text} has the volume {volume}; volumes are 0 or more.")
         if (edge_source, target) in seen:
@@ -112,6 +119,12 @@ def task_graph(
     if tail is not None:
         _check_tail(graph, place[tail])
     return graph
+
+
+def _listed(names: Sequence[str]) -> str:
+    """A few names, and how many more there are."""
+    few = ", ".join(shortened(name, 30) for name in names[:5])
+    return f"{few} and {len(names) - 5:,} more" if len(names) > 5 else few
 
 
 def _topological_order(name: str, names: Sequence[str], edges: Sequence[tuple[int, int, int]]) -> list[int]:
@@ -129,7 +142,7 @@ def _topological_order(name: str, names: Sequence[str], edges: Sequence[tuple[in
             if not waiting[j]:
                 heapq.heappush(ready, j)
     if len(order) < len(names):
-        cycle = ", ".join(names[i] for i in range(len(names)) if waiting[i])
+        cycle = _listed([names[i] for i in range(len(names)) if waiting[i]])
         raise InvalidWorkloadError(f"{name}: the edges form a cycle; tasks in or behind it: {cycle}.")
     return order
 
@@ -138,7 +151,6 @@ def _check_tail(graph: TaskGraph, tail: int) -> None:
     """Raises unless every task leads to the tail."""
     others = [graph.tasks[i].name for i in graph.tails if i != tail]
     if others or tail not in graph.tails:
-        found = ", ".join(others) or f"{graph.tasks[tail].name} has successors"
-        raise InvalidWorkloadError(
-            f"{graph.name}: the tail {graph.tasks[tail].name} is not reached by every task; other ends: {found}."
-        )
+        name = shortened(graph.tasks[tail].name)
+        found = _listed(others) or f"{name} has successors"
+        raise InvalidWorkloadError(f"{graph.name}: the tail {name} is not reached by every task; other ends: {found}.")

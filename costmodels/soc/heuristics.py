@@ -38,8 +38,9 @@ with the tasks whose predecessors are merely placed.
 from __future__ import annotations
 
 import bisect
+import heapq
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -53,6 +54,7 @@ from .schedule import Schedule
 __all__ = ["HEURISTICS", "Heuristic", "run_heuristic"]
 
 _UNPLACED = -1
+Rank = int | Fraction
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,11 @@ class _Plan:
         self.finish = [0] * len(self.able)
         self.busy: list[list[tuple[int, int]]] = [[] for _ in range(instance.elements)]  # (start, finish), ascending
         self.ready: dict[int, list[int]] = {}  # when the data of each task on offer are there: us, by element
+        self.queue: list[tuple[Rank, int]] = []  # heap of what is on offer, by descending rank, then by number
+
+    def pop(self) -> int:
+        """The task on offer with the largest rank; it is placed next."""
+        return heapq.heappop(self.queue)[1]
 
     def ready_times(self, task: int) -> list[int]:
         """When the data of those predecessors that are placed are on each element, us."""
@@ -123,10 +130,14 @@ Choice = tuple[int, int, int]  # task, element, start in us
 Pick = Callable[[_Plan], Choice]  # chooses among the tasks in `plan.ready`
 
 
-def _build(instance: Instance, pick: Pick) -> Schedule:
+def _build(instance: Instance, pick: Pick, rank: Sequence[Rank] | None = None) -> Schedule:
+    """The schedule that a pick makes; with a rank for each task, `plan.pop` gives the one on offer with the largest."""
     plan = _Plan(instance)
     missing = [len(edges) for edges in plan.predecessors]
     plan.ready = {task: plan.ready_times(task) for task in instance.graph.heads}
+    if rank is not None:
+        plan.queue = [(-rank[task], task) for task in plan.ready]
+        heapq.heapify(plan.queue)
     while plan.ready:
         task, element, start = pick(plan)
         plan.place(task, element, start)
@@ -135,6 +146,8 @@ def _build(instance: Instance, pick: Pick) -> Schedule:
             missing[successor] -= 1
             if not missing[successor]:
                 plan.ready[successor] = plan.ready_times(successor)
+                if rank is not None:
+                    heapq.heappush(plan.queue, (-rank[successor], successor))
     return Schedule(np.array(plan.element), np.array(plan.start), np.array(plan.finish))
 
 
@@ -160,10 +173,10 @@ def _heft(instance: Instance) -> Schedule:
     rank = exact_upward(instance, means.run_time, means.communication)
 
     def pick(plan: _Plan) -> Choice:
-        task = min(plan.ready, key=lambda i: (-rank[i], i))
+        task = plan.pop()
         return _earliest_inserted(plan, task, plan.ready[task])
 
-    return _build(instance, pick)
+    return _build(instance, pick, rank)
 
 
 def _lookahead_heft(instance: Instance) -> Schedule:
@@ -171,7 +184,7 @@ def _lookahead_heft(instance: Instance) -> Schedule:
     rank = exact_upward(instance, means.run_time, means.communication)
 
     def pick(plan: _Plan) -> Choice:
-        task = min(plan.ready, key=lambda i: (-rank[i], i))
+        task = plan.pop()
         children = sorted(plan.successors[task], key=lambda i: (-rank[i], i))
         options = []
         for element in plan.able[task]:
@@ -187,7 +200,7 @@ def _lookahead_heft(instance: Instance) -> Schedule:
         _, _, element, start = min(options)
         return task, element, start
 
-    return _build(instance, pick)
+    return _build(instance, pick, rank)
 
 
 def _cpop(instance: Instance) -> Schedule:
@@ -195,6 +208,7 @@ def _cpop(instance: Instance) -> Schedule:
     up = exact_upward(instance, means.run_time, means.communication)
     down = exact_downward(instance, means.run_time, means.communication)
     path = _critical_path(instance, up, means.communication)
+    on_path = set(path)
 
     def unfit(element: int) -> tuple[int, int, int]:
         times = [int(instance.run_time_us[i, element]) for i in path if instance.feasible[i, element]]
@@ -203,12 +217,12 @@ def _cpop(instance: Instance) -> Schedule:
     critical = min(range(instance.elements), key=unfit)
 
     def pick(plan: _Plan) -> Choice:
-        task = min(plan.ready, key=lambda i: (-up[i] - down[i], i))
-        if task in path and critical in plan.able[task]:
+        task = plan.pop()
+        if task in on_path and critical in plan.able[task]:
             return task, critical, plan.inserted(task, critical, plan.ready[task][critical])
         return _earliest_inserted(plan, task, plan.ready[task])
 
-    return _build(instance, pick)
+    return _build(instance, pick, [above + below for above, below in zip(up, down, strict=True)])
 
 
 def _critical_path(instance: Instance, up: list[int], communication: list[int]) -> list[int]:
@@ -228,12 +242,12 @@ def _peft(instance: Instance) -> Schedule:
     rank = [Fraction(sum(row), count) for row, count in zip(table, able, strict=True)]  # 0 where it cannot run
 
     def pick(plan: _Plan) -> Choice:
-        task = min(plan.ready, key=lambda i: (-rank[i], i))
+        task = plan.pop()
         starts = {q: plan.inserted(task, q, plan.ready[task][q]) for q in plan.able[task]}
         element = min(starts, key=lambda q: ((starts[q] + plan.run_time[task][q]) * means.scale + table[task][q], q))
         return task, element, starts[element]
 
-    return _build(instance, pick)
+    return _build(instance, pick, rank)
 
 
 def _etf_start(instance: Instance) -> Schedule:

@@ -14,6 +14,7 @@ from .platform import Platform
 __all__ = ["INFEASIBLE", "Instance", "bind"]
 
 INFEASIBLE = -1  # the run time of a task on an element that cannot run it
+MOST_TIMES = 2**26  # of communication: one for each edge and pair of elements
 MAX_TOTAL_US = 2**29  # length of an instance's longest conceivable schedule, so that sums stay in int32
 
 
@@ -90,6 +91,12 @@ def bind(graph: TaskGraph, platform: Platform, levels: tuple[int, ...] | None = 
     names = [clusters[c].name for c in of_element]
     bandwidth = np.array([[platform.bandwidth_between(a, b) for b in names] for a in names], np.int64)
     np.fill_diagonal(bandwidth, platform.self_bandwidth)
+    size = len(graph.edges) * len(names) ** 2
+    if size > MOST_TIMES:
+        raise InvalidWorkloadError(
+            f"{graph.name}: {len(graph.edges):,} edges on {len(names)} elements are {size:,} communication times; "
+            f"at most {MOST_TIMES:,} are supported."
+        )
     volumes = np.array([edge.volume for edge in graph.edges], np.int64)
     communication = volumes[:, None, None] // bandwidth
     longest = int(run_time.max(axis=1).sum() + communication.max(axis=(1, 2), initial=0).sum())

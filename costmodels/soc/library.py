@@ -1,8 +1,8 @@
 """The library: task graphs, platforms and mixes of jobs, by name. Figures: tables/; whose they are: SOURCES.md.
 
 Beside the names of the tables, `random_30_3_ccr1_s1` and `rows_3_20_s1` name generated graphs (`generator.py`), a path
-that ends in .json, .txt, .fjs or .jsp names a file of the user's (`files.py`), and `bal_mmM_fftF_vitV` a platform of
-4 A7 and 4 A15 cores with M accelerators for matrices, F for Fourier transforms and V Viterbi decoders.
+names a file of the user's (`files.py`), `bal_mmM_fftF_vitV` a platform of 4 A7 and 4 A15 cores with M accelerators for
+matrices, F for Fourier transforms and V Viterbi decoders, and `equal_P` P equal elements for a file that has none.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DsegymError, InvalidWorkloadError, UnknownNameError
+from ..files import is_path, shown
+from ..formats import MOST_ELEMENTS
 from ..tables import package_rows
 from . import files, generator
 from .graph import Task, TaskGraph, task_graph
@@ -26,6 +28,7 @@ __all__ = [
     "MIXES",
     "OWN",
     "Mix",
+    "equal_elements_of",
     "get_graph",
     "get_instance",
     "get_platform",
@@ -41,6 +44,7 @@ __all__ = [
 
 OWN = "own"  # the platform that belongs to a graph
 MOST_ACCELERATORS = 16  # of a kind
+_EQUAL = re.compile(r"equal_([1-9][0-9]?)")
 _BAL = re.compile(r"bal_mm(0|[1-9][0-9]?)_fft(0|[1-9][0-9]?)_vit(0|[1-9][0-9]?)")
 _CORES = {"A7": 4, "A15": 4}
 _ACCELERATORS = {"MM": 2, "FFT": 4, "VIT": 2}  # of multiple_bal
@@ -68,13 +72,19 @@ def is_generated_name(value: str) -> bool:
 
 
 def is_graph_file(value: str) -> bool:
-    """Whether it is a path to a graph file, by its suffix."""
-    return value.lower().endswith(files.SUFFIXES)
+    """Whether it is the path of a user's file: no name, and there, or with a folder or a suffix."""
+    return value not in graph_names() and not is_generated_name(value) and is_path(value)
+
+
+def equal_elements_of(platform: str) -> int | None:
+    """How many equal elements a name equal_P asks for, of a file that has none; None for other names."""
+    match = _EQUAL.fullmatch(platform)
+    return int(match[1]) if match and int(match[1]) <= MOST_ELEMENTS else None
 
 
 def is_platform_name(value: str) -> bool:
-    """Whether `get_platform` knows it."""
-    return value in _PLATFORMS or _accelerators(value) is not None
+    """Whether `get_platform` knows it, or a file without elements can be scheduled on it."""
+    return value in _PLATFORMS or _accelerators(value) is not None or equal_elements_of(value) is not None
 
 
 def home_platform(graph_name: str) -> str:
@@ -127,12 +137,15 @@ def get_instance(graph: str, platform: str = OWN, levels: tuple[int, ...] | None
     """
     if not _brings_its_own(graph):
         return bind(get_graph(graph), get_platform(home_platform(graph) if platform == OWN else platform), levels)
-    if platform != OWN:
-        raise DsegymError(f"Graph '{graph}' brings its own platform; platform is '{platform}', allowed is '{OWN}'.")
+    elements = equal_elements_of(platform)
+    if platform != OWN and (elements is None or is_generated_name(graph)):
+        raise DsegymError(
+            f"Graph '{shown(graph)}' brings its own platform; platform is '{platform}', allowed is '{OWN}'."
+        )
     try:
-        return bind(*_own(graph), levels)
+        return bind(*_own(graph, elements), levels)
     except InvalidWorkloadError as error:
-        place = "" if str(error).startswith(graph) else f"{graph}: "
+        place = "" if str(error).startswith(shown(graph)) else f"{shown(graph)}: "
         raise InvalidWorkloadError(f"{place}{error}") from None
 
 
@@ -146,10 +159,8 @@ def _brings_its_own(graph: str) -> bool:
     return is_generated_name(graph) or is_graph_file(graph)
 
 
-def _own(graph: str) -> tuple[TaskGraph, Platform]:
-    if is_graph_file(graph):
-        return files.load_graph_file(Path(graph))
-    return generator.generate(graph)
+def _own(graph: str, elements: int | None = None) -> tuple[TaskGraph, Platform]:
+    return generator.generate(graph) if is_generated_name(graph) else files.load_graph_file(Path(graph), elements)
 
 
 def _graph_row(name: str) -> Mapping[str, str]:

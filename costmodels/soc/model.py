@@ -1,7 +1,10 @@
 """Static schedules in JAX: the rule of docs/soc_scheduling.md for one design; `vmap` it for many.
 
-N tasks, P elements, K predecessors of a task at most, G different kinds of link, C clusters, L operating points at
-most. All times are int32 us and exact, so that results do not depend on the batch.
+N tasks, P elements, K predecessors in a row, G different kinds of link, C clusters, L operating points at most. All
+times are int32 us and exact, so that results do not depend on the batch.
+
+Predecessors stand in R rows. A task has one row, so that R = N and K is the most predecessors of a task, unless some
+task has more than `WIDEST`: then such tasks have several rows, and what is stored and done grows with the edges.
 """
 
 from __future__ import annotations
@@ -20,10 +23,13 @@ __all__ = [
     "NEVER",
     "Arrays",
     "Placement",
+    "all_finish_times",
     "arrays",
     "at",
     "effective_order",
     "energy_j",
+    "finish_times",
+    "of_each_task",
     "place_earliest",
     "place_given",
     "residency_us",
@@ -33,6 +39,7 @@ __all__ = [
     "start",
 ]
 
+WIDEST = 64  # predecessors in a row
 NEVER = 2**29  # us; the run time of a task on an element that cannot run it
 _MANY = 8  # elements; with more, an access by index beats a select over all of them on CPUs, by about a third at 16
 
@@ -41,8 +48,9 @@ class Arrays(NamedTuple):
     """An instance."""
 
     run_time: Array  # int32[L, N, P], us, every cluster at its operating point l or its highest; `NEVER` if infeasible
-    predecessor: Array  # int32[N, K], N where there are fewer
-    communication: Array  # int32[N, K, G], us over each kind of link; 0 where there are fewer
+    predecessor: Array  # int32[R, K], N where there are fewer
+    communication: Array  # int32[R, K, G], us over each kind of link; 0 where there are fewer
+    first_row: Array  # int32[N + 1], of each task, and R
     link: Array  # int32[P, P], the kind of link from the first element to the second; 0 from an element to itself
     cluster: Array  # int32[P], of each element
     # W with 0 ... n busy elements, leakage included, and in the first cluster's the base power; L = 0 if unknown
@@ -73,17 +81,21 @@ def arrays(instance: Instance, *, levels: bool = False) -> Arrays:
     run_time = np.stack(
         [bind(graph, platform, each).run_time_us if levels else instance.run_time_us for each in chosen]
     )
-    most = max((len(edges) for edges in graph.predecessors), default=0)
-    predecessor = np.full((len(graph), max(most, 1)), len(graph), np.int32)
+    counts = np.array([len(edges) for edges in graph.predecessors])
+    width = min(max(counts.max(), 1), WIDEST)
+    first_row = np.append(0, np.cumsum(np.maximum(-(-counts // width), 1)))
+    predecessor = np.full((first_row[-1], width), len(graph), np.int32)
     names = [platform.clusters[c].name for c in platform.element_clusters]
     between = [[platform.bandwidth_between(a, b) for b in names] for a in names]
     others = sorted({between[p][q] for p in range(len(names)) for q in range(len(names)) if p != q})
     bandwidths = [platform.self_bandwidth, *others]  # bandwidth of each kind of link
     communication = np.zeros((*predecessor.shape, len(bandwidths)), np.int32)
-    for i, edges in enumerate(graph.predecessors):
-        for k, edge in enumerate(edges):
-            predecessor[i, k] = edge.source
-            communication[i, k] = [edge.volume // value for value in bandwidths]
+    if graph.edges:
+        source, target, volume = np.array([(e.source, e.target, e.volume) for e in graph.edges], np.int64).T
+        place = np.arange(len(target)) - np.append(0, np.cumsum(counts))[target]  # edges are ascending by target
+        row, column = first_row[target] + place // width, place % width
+        predecessor[row, column] = source
+        communication[row, column] = volume[:, None] // np.array(bandwidths)
     link = [[0 if p == q else 1 + others.index(v) for q, v in enumerate(row)] for p, row in enumerate(between)]
     widest = max(cluster.elements for cluster in platform.clusters)
     power = np.zeros((len(platform.clusters), len(chosen) if platform.has_power else 0, widest + 1), np.float32)
@@ -97,6 +109,7 @@ def arrays(instance: Instance, *, levels: bool = False) -> Arrays:
         run_time=np.where(run_time == INFEASIBLE, NEVER, run_time).astype(np.int32),
         predecessor=predecessor,
         communication=communication,
+        first_row=first_row.astype(np.int32),
         link=np.array(link, np.int32),
         cluster=np.array(platform.element_clusters, np.int32),
         power=power,
@@ -117,16 +130,20 @@ def start(arrays: Arrays) -> Placement:
 
 def effective_order(arrays: Arrays, ranks: Array) -> jax.Array:
     """int32[N]: the tasks by ascending effective rank, ties in topological order; ranks int32[N], 0 to N - 1."""
-    count = len(arrays.predecessor)
+    count = len(arrays.first_row) - 1
+    rows = jnp.arange(count) if _one_row(arrays) else _task_of_row(arrays)
 
-    def step(effective, task):
-        i, predecessors, rank = task
+    def step(effective, row):
+        i, predecessors, rank = row
         value = jnp.maximum(rank, jnp.max(effective[predecessors]))
+        if not _one_row(arrays):
+            value = jnp.maximum(value, effective[i])  # of the task's rows before
         return jax.lax.dynamic_update_index_in_dim(effective, value, i, 0), value
 
     first = jnp.full(count + 1, -1, jnp.int32)
-    tasks = (jnp.arange(count), jnp.asarray(arrays.predecessor), ranks)
-    _, effective = jax.lax.scan(step, first, tasks)
+    own = ranks if _one_row(arrays) else ranks[rows]
+    last, effective = jax.lax.scan(step, first, (rows, jnp.asarray(arrays.predecessor), own))
+    effective = effective if _one_row(arrays) else last[:-1]
     return jnp.sort(effective * count + jnp.arange(count)) % count  # one array to sort: twice as fast as argsort
 
 
@@ -135,9 +152,32 @@ def at(array: Array, *index: Array | int | slice) -> jax.Array:
     return jnp.asarray(array).at[index].get(mode="promise_in_bounds")
 
 
-def _communication(arrays: Arrays, task: Array, kinds: Array) -> jax.Array:
-    """int32[K, ...], us, from each predecessor of the task over a kind of link, int32[K, ...]."""
-    times = at(arrays.communication, task)
+def _one_row(arrays: Arrays) -> bool:
+    """Whether each task has one row of predecessors, its own number."""
+    return len(arrays.predecessor) == len(arrays.first_row) - 1
+
+
+def _task_of_row(arrays: Arrays) -> jax.Array:
+    """int32[R]."""
+    return jnp.searchsorted(jnp.asarray(arrays.first_row), jnp.arange(len(arrays.predecessor)), side="right") - 1
+
+
+def _over_rows(arrays: Arrays, task: Array, arrival: Callable[[Array], jax.Array]) -> jax.Array:
+    """The latest arrival, int32[...], us, over a task's rows; `arrival` gives that of one row."""
+    if _one_row(arrays):
+        return arrival(task)
+    first, end = at(arrays.first_row, task), at(arrays.first_row, task + 1)
+    return jax.lax.fori_loop(first + 1, end, lambda row, so_far: jnp.maximum(so_far, arrival(row)), arrival(first))
+
+
+def of_each_task(arrays: Arrays, rows: jax.Array) -> jax.Array:
+    """int32[N, ...]: the largest of each task's rows, of values [R, ...]."""
+    return rows if _one_row(arrays) else jax.ops.segment_max(rows, _task_of_row(arrays), len(arrays.first_row) - 1)
+
+
+def _communication(arrays: Arrays, row: Array, kinds: Array) -> jax.Array:
+    """int32[K, ...], us, from each predecessor of a row over a kind of link, int32[K, ...]."""
+    times = at(arrays.communication, row)
     times = times.reshape(times.shape[0], times.shape[1], *(1,) * (kinds.ndim - 1))
     result = times[:, 0]
     for kind in range(1, times.shape[1]):
@@ -154,13 +194,17 @@ def place_given(arrays: Arrays, run_time: Array, placement: Placement, task: Arr
 
 def _finish_on(arrays: Arrays, run_time: Array, placement: Placement, task: Array, element: Array) -> Placement:
     """As `place_given`, where `placement.element` holds the task's element already."""
-    predecessors = at(arrays.predecessor, task)
-    of_predecessors = at(placement.element, predecessors)
-    if arrays.communication.shape[2] == 2:
-        kinds = (of_predecessors != element).astype(jnp.int32)  # no need to look it up
-    else:
-        kinds = at(arrays.link, of_predecessors, element)
-    ready = jnp.max(at(placement.finish, predecessors) + _communication(arrays, task, kinds))
+
+    def arrival(row: Array) -> jax.Array:
+        predecessors = at(arrays.predecessor, row)
+        of_predecessors = at(placement.element, predecessors)
+        if arrays.communication.shape[2] == 2:
+            kinds = (of_predecessors != element).astype(jnp.int32)  # no need to look it up
+        else:
+            kinds = at(arrays.link, of_predecessors, element)
+        return jnp.max(at(placement.finish, predecessors) + _communication(arrays, row, kinds))
+
+    ready = _over_rows(arrays, task, arrival)
     if len(placement.available) > _MANY:
         available = at(placement.available, element)
     else:
@@ -181,14 +225,25 @@ def _occupied(available: jax.Array, element: Array, finish: Array) -> jax.Array:
 
 def finish_times(arrays: Arrays, run_time: Array, placement: Placement, task: Array) -> jax.Array:
     """int32[P], us, when the task would finish on each element; at least `NEVER` where it cannot run."""
-    predecessors = at(arrays.predecessor, task)
+    arrival = _over_rows(arrays, task, lambda row: _arrivals(arrays, placement, row))
+    return jnp.maximum(arrival, placement.available) + at(run_time, task)
+
+
+def all_finish_times(arrays: Arrays, run_time: Array, placement: Placement) -> jax.Array:
+    """int32[N, P], us: `finish_times` of every task."""
+    rows = jax.vmap(lambda row: _arrivals(arrays, placement, row))(jnp.arange(len(arrays.predecessor)))
+    return jnp.maximum(of_each_task(arrays, rows), placement.available) + jnp.asarray(run_time)
+
+
+def _arrivals(arrays: Arrays, placement: Placement, row: Array) -> jax.Array:
+    """int32[P], us, when the data of a row's predecessors are on each element."""
+    predecessors = at(arrays.predecessor, row)
     of_predecessors = at(placement.element, predecessors)
     if arrays.communication.shape[2] == 2:
         kinds = (of_predecessors[:, None] != jnp.arange(len(placement.available))).astype(jnp.int32)
     else:
         kinds = at(arrays.link, of_predecessors)
-    arrival = at(placement.finish, predecessors)[:, None] + _communication(arrays, task, kinds)
-    return jnp.maximum(jnp.max(arrival, axis=0), placement.available) + at(run_time, task)
+    return jnp.max(at(placement.finish, predecessors)[:, None] + _communication(arrays, row, kinds), axis=0)
 
 
 def place_earliest(arrays: Arrays, run_time: Array, placement: Placement, task: Array) -> Placement:

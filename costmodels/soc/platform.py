@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 __all__ = ["Cluster", "OperatingPoint", "Platform"]
 
@@ -42,6 +43,8 @@ class Platform:
             run the kernel.
         base_w: W, drawn all the time by what is no processing element: memory, display.
         source: where the numbers come from, and what is synthetic.
+        tick_us: us that one whole number of `run_times` stands for, and of which bandwidths count; not 1 only for
+            graphs from files, whose times are fractions of a us or too long for 32 bits of them.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Platform:
     self_bandwidth: int = 10_000
     base_w: float = 0.0
     source: str = ""
+    tick_us: Fraction = Fraction(1)
 
     @functools.cached_property
     def element_clusters(self) -> tuple[int, ...]:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import SupportsInt
 
 import numpy as np
 
 from ..errors import DsegymError
 from .instance import Instance
 
-__all__ = ["Schedule", "check_schedule"]
+__all__ = ["Schedule", "check_schedule", "in_us"]
+
+
+def in_us(ticks: SupportsInt, tick_us: Fraction) -> int | float:
+    """us of some ticks; whole if a tick is."""
+    value = int(ticks) * tick_us
+    return int(value) if tick_us.denominator == 1 else float(value)
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """Where and when each task runs."""
+    """Where and when each task runs; times in the instance's ticks, which are us but for some files."""
 
     element: np.ndarray  # int[N]
     start_us: np.ndarray  # int[N]

@@ -2,20 +2,24 @@
 
 Pure JAX on one design or episode, but for `params_of` and `schedule_of`. The rules: docs/soc_scheduling.md;
 placements: `model.py`. N tasks, P elements, C clusters, L operating points, M elements that can run a task at most.
+
+Times are whole ticks, of 1 us but for some files (`Platform.tick_us`); `Metrics` are in us.
 """
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .. import wide
 from ..arrays import Array
 from . import model
 from .encoding import Encoding, candidates
-from .instance import Instance, bind
+from .instance import MAX_TOTAL_US, Instance, bind
 from .ranks import upward_rank
 from .schedule import Schedule
 
@@ -43,7 +47,7 @@ __all__ = [
 class Metrics(NamedTuple):
     """What a schedule costs. Scalars."""
 
-    makespan_us: Array  # int32
+    makespan_us: Array | wide.Wide  # int32; where a tick is some us, exact and wide; where it is less, float32
     energy_j: Array  # float32; not a number where the platform's power is unknown
     edp_js: Array  # float32; likewise
 
@@ -58,7 +62,8 @@ class Params(NamedTuple):
     features: Array  # float32[N, 2], upward rank and mean run time over the reference makespan
     critical_path: Array  # int32, us, the fastest way through the graph
     reference_makespan: Array  # float32, us
-    reference: Array  # float32, the objective's
+    reference: Array  # float32, the objective's, of a makespan in ticks
+    tick_us: Array | None  # of the instance's times, where it is not 1: int32, or float32 where that holds it not
 
 
 class Placed(NamedTuple):
@@ -101,7 +106,15 @@ def params_of(instance: Instance, encoding: Encoding, reference_makespan_us: int
         critical_path=np.array((way_on + instance.least_run_time_us).max(), np.int32),
         reference_makespan=np.array(scale, np.float32),
         reference=np.array(np.nan, np.float32),
+        tick_us=_tick(instance.platform.tick_us),
     )
+
+
+def _tick(tick_us: Fraction) -> np.ndarray | None:
+    if tick_us == 1:
+        return None
+    exact = tick_us.denominator == 1 and tick_us * MAX_TOTAL_US < wide.LIMIT
+    return np.array(int(tick_us), np.int32) if exact else np.array(float(tick_us), np.float32)
 
 
 # Designs
@@ -124,6 +137,10 @@ def metrics_of(placed: Placed, params: Params) -> Metrics:
     """Costs of a schedule; tasks that are not placed take no time."""
     placement, run_time, level = placed
     makespan = jnp.max(placement.available)
+    if params.tick_us is not None:  # of a file whose platform has no power
+        exact = jnp.asarray(params.tick_us).dtype == jnp.int32
+        in_us = wide.multiply(makespan, params.tick_us) if exact else makespan.astype(jnp.float32) * params.tick_us
+        return Metrics(in_us, jnp.float32(jnp.nan), jnp.float32(jnp.nan))
     if not params.arrays.power.shape[1]:
         return Metrics(makespan, jnp.float32(jnp.nan), jnp.float32(jnp.nan))
     finish, element = placement.finish[:-1], placement.element[:-1]
@@ -135,7 +152,9 @@ def metrics_of(placed: Placed, params: Params) -> Metrics:
 
 def objective_of(metrics: Metrics, objective: str) -> jax.Array:
     """float32: `makespan` in us, `energy` in J or `edp` in J s."""
-    values = {"makespan": metrics.makespan_us.astype(jnp.float32), "energy": metrics.energy_j, "edp": metrics.edp_js}
+    makespan_us = metrics.makespan_us
+    in_float = wide.to_float32(makespan_us) if isinstance(makespan_us, wide.Wide) else makespan_us.astype(jnp.float32)
+    values = {"makespan": in_float, "energy": metrics.energy_j, "edp": metrics.edp_js}
     return jnp.asarray(values[objective])
 
 
@@ -172,7 +191,8 @@ def start(params: Params, objective: str) -> State:
 def ready(state: State, params: Params) -> jax.Array:
     """bool[N]: not placed, and every predecessor is."""
     waits = jnp.append(state.rank >= len(params.element), False)
-    return waits[:-1] & ~jnp.any(waits[jnp.asarray(params.arrays.predecessor)], axis=1)
+    rows = jnp.any(waits[jnp.asarray(params.arrays.predecessor)], axis=1)
+    return waits[:-1] & (model.of_each_task(params.arrays, rows.astype(jnp.int32)) == 0)
 
 
 def legal(state: State, params: Params, *, by_element: bool) -> jax.Array:
@@ -186,9 +206,7 @@ def legal(state: State, params: Params, *, by_element: bool) -> jax.Array:
 def estimated_finishes(state: State, params: Params) -> jax.Array:
     """int32[N, P], us: when each task would finish on each element; -1 if it is not ready or cannot run there."""
     run_time = jnp.asarray(params.arrays.run_time)[0]
-    finishes = jax.vmap(lambda task: model.finish_times(params.arrays, run_time, state.placement, task))(
-        jnp.arange(len(run_time))
-    )
+    finishes = model.all_finish_times(params.arrays, run_time, state.placement)
     return jnp.where(legal(state, params, by_element=True).reshape(run_time.shape), finishes, -1)
 
 

@@ -12,7 +12,7 @@ from .exact import solve
 from .heuristics import HEURISTICS, run_heuristic
 from .instance import Instance
 from .library import get_graph, graph_names, home_platform
-from .schedule import Schedule
+from .schedule import Schedule, in_us
 
 __all__ = ["BOUNDS", "computed_row", "graph_rows", "stored_bound_us", "stored_row", "stored_rows", "stored_schedule"]
 
@@ -54,10 +54,11 @@ def computed_row(instance: Instance, progress: Callable[[int, int], None]) -> di
 
     Returns:
         The platform's name; the bound in us, the best makespan in us, whether that is proven optimal, the method,
-        HEFT's makespan, and the best schedule as `start@element` of each task.
+        HEFT's makespan, and the best schedule as `start@element` of each task, starts in ticks.
     """
     schedules = {name: run_heuristic(name, instance) for name in HEURISTICS}
     progress(1, 2)
+    tick_us = instance.platform.tick_us
     seconds = _SECONDS[len(instance) > _SMALL]
     hint = min(schedules.values(), key=lambda each: each.makespan_us)
     found = solve(instance, hint=hint, time_limit_s=seconds)
@@ -66,11 +67,11 @@ def computed_row(instance: Instance, progress: Callable[[int, int], None]) -> di
     pairs = zip(best.start_us.tolist(), best.element.tolist(), strict=True)
     return {
         "on": instance.platform.name,
-        "bound_us": found.bound_us,
-        "best_us": best.makespan_us,
+        "bound_us": in_us(found.bound_us, tick_us),
+        "best_us": in_us(best.makespan_us, tick_us),
         "proven": "yes" if found.optimal else "no",
         "method": "CP-SAT, proven" if found.optimal else f"CP-SAT, stopped after {seconds:g} s",
-        "heft_us": schedules["heft"].makespan_us,
+        "heft_us": in_us(schedules["heft"].makespan_us, tick_us),
         "best_schedule": " ".join(f"{start}@{element}" for start, element in pairs),
     }
 

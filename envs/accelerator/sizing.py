@@ -51,6 +51,7 @@ from ...costmodels.accelerator.sizing import (
 )
 from ...costmodels.accelerator.workloads import get_workload, workload_names, workload_rows
 from ...costmodels.arrays import Array
+from ...costmodels.files import is_path
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.one_shot import one_shot_problem
 from ..core.options import Options, choice, file_or_name, texts
@@ -85,8 +86,9 @@ class SizingOptions(Options):
     """What tells instances apart."""
 
     workload: str = file_or_name(
-        *("resnet50", workload_names, lambda path: path.endswith(".csv"), "the path of a .csv file"),
-        "a shipped network, or the path of a .csv file",
+        *("resnet50", workload_names, is_path),
+        "the path of a table of layers or a SCALE-Sim topology (docs/files.md)",
+        "a shipped network, or the path of a table of layers",
     )
     objective: str = choice("latency", tuple(OBJECTIVES), "what to minimise")
     area_budget: str = choice("medium", tuple(AREA_BUDGETS_MM2), "the constraint on area")

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ...costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError, UnknownOptionError
-from ...costmodels.tables import plain_number
+from ...costmodels.files import plain_number
 
 __all__ = [
     "Option",

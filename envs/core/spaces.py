@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...costmodels.errors import InvalidDesignError, UnknownNameError
-from ...costmodels.tables import plain_number
+from ...costmodels.files import plain_number
 
 if TYPE_CHECKING:
     import jax

@@ -27,6 +27,7 @@ placement adds to the peak, over the capacity, so that an episode's sum is -peak
 from __future__ import annotations
 
 import functools
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,11 +43,12 @@ from ...costmodels.allocation.generator import get_instance, instance_rows, is_g
 from ...costmodels.allocation.instance import MAX_BYTES, AllocationInstance
 from ...costmodels.allocation.picture import draw
 from ...costmodels.arrays import Array
+from ...costmodels.files import is_path, size_in_bytes, whole_number
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.features import Discrete, Feature
 from ..core.functional import FunctionalEnv
 from ..core.one_shot import ONE_SHOT_FORMS
-from ..core.options import Options, choice, file_or_name, whole_or_own
+from ..core.options import Options, choice, custom, file_or_name
 from ..core.problem import Problem, costed
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Parameter
@@ -59,6 +61,22 @@ _HIGHEST = 10.0  # observations are clipped here
 OBJECTIVE = Objective("peak", "B", "the end of the topmost buffer", exact_metric="peak_bytes")
 
 
+_OWN = "own"
+
+
+def _capacity(given: object) -> int | None:
+    """Bytes that a user means; None for the instance's own."""
+    if given is None or given == _OWN:
+        return None
+    if isinstance(given, bool) or not isinstance(given, str | numbers.Real):
+        raise ValueError
+    size = size_in_bytes(str(given))
+    size = whole_number(str(given), "capacity", 1, MAX_BYTES) if size is None else size
+    if not 1 <= size <= MAX_BYTES:
+        raise ValueError
+    return size
+
+
 @dataclass(frozen=True)
 class AllocationOptions(Options):
     """What tells instances apart."""
@@ -66,13 +84,18 @@ class AllocationOptions(Options):
     instance: str = file_or_name(
         "perfect_60_s1",
         GENERATED,
-        lambda text: is_generated_name(text) or text.endswith(".csv"),
-        "perfect_N_sSEED or layered_N_sSEED (2 to 500 buffers), or the path of a .csv file",
-        "perfect_N_sSEED or layered_N_sSEED (2 to 500 buffers), or the path of a .csv file",
+        lambda text: is_generated_name(text) or is_path(text),
+        "perfect_N_sSEED or layered_N_sSEED (2 to 500 buffers), or the path of a table of buffers (docs/files.md)",
+        "perfect_N_sSEED or layered_N_sSEED (2 to 500 buffers), or the path of a table of buffers",
     )
     placement: str = choice("first_fit", tuple(model.PLACEMENTS), "where a buffer is placed")
-    capacity: int | None = whole_or_own(
-        (), least=1, most=MAX_BYTES, unit="bytes", summary="bytes; own: the file name's, or the generated instance's"
+    capacity: int | None = custom(
+        None,
+        (None,),
+        parse=_capacity,
+        also=f"a whole number of bytes from 1 to {MAX_BYTES}, or a size with its unit: 8192B, 64KiB, 1MiB, 1GiB",
+        summary="bytes; own: the file name's, or the generated instance's",
+        text=lambda capacity: _OWN if capacity is None else str(capacity),
     )
 
 

@@ -76,15 +76,15 @@ class MappingOptions(Options):
         "mlp_train",
         program_names,
         is_program_file,
-        "the path of a .jsonl file",
-        "what runs; or a .jsonl file of `dsegym trace`",
+        "the path of a file",
+        "what runs; or a file of `dsegym trace`",
     )
     platform: str = choice("tpu_v4i", platform_names, "the memories")
     capacity: Capacity = custom(  # noqa: RUF009 - a field
         Capacity(peak_share=0.25),
         (*(Capacity(peak_share=tier) for tier in TIERS), Capacity()),
         parse=parse_capacity,
-        also="any share of the activation peak above 0, or a size with its unit (B, KiB, MiB, GiB): 16MiB",
+        also="any share of the activation peak above 0, to 16, or a size with its unit: 8192B, 64KiB, 16MiB, 1GiB",
         summary="of fast memory, over the activation peak; or a size: 16MiB",
     )
     bandwidth: str = choice("charged", ("charged", "idle"), "copies beyond idle bandwidth stall, or are illegal")

@@ -32,13 +32,13 @@ import numpy as np
 from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.errors import DsegymError
+from ...costmodels.files import plain_number
 from ...costmodels.luck import uniform
 from ...costmodels.reasoning.batch import bounds, game
 from ...costmodels.reasoning.batch.game import Metrics, Params, Rules, State
 from ...costmodels.reasoning.batch.picture import draw_batch
 from ...costmodels.reasoning.outcomes import dataset_names, dataset_rows, is_outcome_file
 from ...costmodels.reasoning.scores import cost_of_pass, e3
-from ...costmodels.tables import plain_number
 from ..core.evaluation import Objective, Sweep
 from ..core.features import Discrete, Feature
 from ..core.options import Options, choice, custom, file_or_name, number, whole
@@ -121,7 +121,7 @@ class BatchOptions(Options):
         SYNTHETIC,
         lambda: (SYNTHETIC, *dataset_names()),
         is_outcome_file,
-        "a path that ends in .csv",
+        "the path of a log (docs/files.md)",
         "recorded outcomes, or synthetic ones (beta)",
     )
     samples: int = whole(4, BUDGETS, least=1, most=MOST_SAMPLES, summary="mean samples a question")
@@ -250,7 +250,8 @@ def build(options: BatchOptions) -> Problem:
             "turns and stopping at a success is optimal; set hint, cost=tokens, rounds or verifier=noisy."
         )
     recorded = options.data != SYNTHETIC
-    splits = game.recorded_splits(options.data, options.samples, options.questions) if recorded else None
+    exact = options.cost == "samples" and options.verifier == PERFECT
+    splits = game.recorded_splits(options.data, options.samples, options.questions, exact=exact) if recorded else None
     rules = Rules(
         questions=options.questions,
         samples=options.samples,

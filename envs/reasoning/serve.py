@@ -25,11 +25,11 @@ import numpy as np
 from ...costmodels.arrays import Array
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.errors import DsegymError
+from ...costmodels.files import plain_number
 from ...costmodels.reasoning.scores import cost_of_pass
 from ...costmodels.reasoning.serving import bounds, configurations, model
 from ...costmodels.reasoning.serving.configurations import RULES, SLACK, Params
 from ...costmodels.reasoning.serving.kinetics import ATTENTIONS, Hardware, hardware, hardware_rows
-from ...costmodels.tables import plain_number
 from ..core.evaluation import Evaluation, Objective, Sweep, Yardstick
 from ..core.one_shot import one_shot_problem
 from ..core.options import Options, choice, custom, number_or_own

@@ -45,6 +45,7 @@ from ...costmodels.soc.encoding import Encoding, candidates
 from ...costmodels.soc.heuristics import HEURISTICS, run_heuristic
 from ...costmodels.soc.instance import Instance
 from ...costmodels.soc.library import OWN, get_instance, graph_names, platform_names
+from ...costmodels.soc.schedule import in_us
 from ...costmodels.soc.static_game import Params, State
 from ...costmodels.soc.stored import BOUNDS, computed_row, graph_rows, stored_row, stored_schedule
 from ..core.evaluation import Evaluation, Objective, Yardstick
@@ -58,7 +59,6 @@ from ..core.spaces import DesignSpace, Parameter
 
 __all__ = ["SCENARIO", "StaticOptions", "StaticScheduling"]
 
-MAX_TASKS = 500
 # Random graphs of the core: of each size a light, a balanced and a heavy communication; and one of known optimum.
 GENERATED = (
     *(f"random_{size}_ccr{ccr}_s1" for size in ("20_3", "30_3", "50_8", "100_16") for ccr in ("0.1", "1", "5")),
@@ -86,14 +86,14 @@ class StaticOptions(Options):
         "top1",
         graph_names,
         lambda value: library.is_generated_name(value) or library.is_graph_file(value),
-        "random_TASKS_ELEMENTS_ccrCCR_sSEED, rows_ELEMENTS_TASKS_sSEED, or a file: .json, .txt, .fjs, .jsp",
+        "random_TASKS_ELEMENTS_ccrCCR_sSEED, rows_ELEMENTS_TASKS_sSEED, or the path of a file (docs/files.md)",
         "what is scheduled; a generated graph (random_30_3_ccr1_s1, rows_4_40_s1), or a file of yours",
     )
     platform: str = file_or_name(
         OWN,
         lambda: (OWN, *platform_names()),
         library.is_platform_name,
-        "bal_mmM_fftF_vitV with 0 to 16 accelerators of each kind",
+        "bal_mmM_fftF_vitV with 0 to 16 accelerators of each kind, equal_P for a file without elements",
         "the system on chip",
     )
     objective: str = choice("makespan", tuple(OBJECTIVES), "what is minimised")
@@ -178,8 +178,10 @@ class StaticScheduling(FunctionalEnv[State, Params]):
         )
 
     def params_of(self, problem: Problem) -> Params:
-        """The problem's, with the reference's value."""
-        return problem.params._replace(reference=np.float32(problem.reference.value))
+        """The problem's, with the reference's value, of a makespan in ticks."""
+        tick_us = problem.params.tick_us
+        value = problem.reference.value / (1.0 if tick_us is None else float(tick_us))
+        return problem.params._replace(reference=np.float32(value))
 
     def start(self, key: Array, params: Params) -> State:
         """Nothing is placed."""
@@ -239,7 +241,7 @@ def _bound(instance: Instance, encoding: Encoding, problem: Problem) -> Yardstic
     options = problem.instance
     assert isinstance(options, StaticOptions)
     row = stored_row(options.graph, instance.platform.name)
-    limit_us = int(row["bound_us"]) if row else makespan_bound(instance)
+    limit_us = int(row["bound_us"]) if row else in_us(makespan_bound(instance), instance.platform.tick_us)
     if options.objective != "makespan":
         limit = objective_bound(instance, options.objective, limit_us, all_levels=encoding.frequencies)
         how = "least dynamic energy of every task, and leakage for as long as the makespan's bound"
@@ -269,8 +271,6 @@ def build(options: StaticOptions) -> Problem:
     """An instance."""
     instance = get_instance(options.graph, options.platform)
     platform = instance.platform
-    if len(instance) > MAX_TASKS:
-        raise DsegymError(f"Graph '{options.graph}' has {len(instance)} tasks; at most {MAX_TASKS} are scheduled.")
     encoding = Encoding(options.space == "order_and_element", options.frequency == "chosen")
     if not platform.has_power and (options.objective != "makespan" or encoding.frequencies):
         allowed = "only objective=makespan and frequency=highest are allowed."
@@ -284,7 +284,7 @@ def build(options: StaticOptions) -> Problem:
 
     def draw(design: np.ndarray) -> Diagram:
         shown, schedule = game.schedule_of(encoding, instance, design, params)
-        title = f"{shown.graph.name}: makespan {schedule.makespan_us:,} us"
+        title = f"{shown.graph.name}: makespan {in_us(schedule.makespan_us, platform.tick_us):,} us"
         return gantt.draw_schedule(shown, schedule, title)
 
     return Problem(

@@ -6,7 +6,8 @@ import pytest
 
 import dsegym
 from dsegym.costmodels.errors import InvalidWorkloadError
-from dsegym.costmodels.tables import package_path, package_rows, read_user_table, whole_number
+from dsegym.costmodels.files import whole_number
+from dsegym.costmodels.tables import package_path, package_rows, read_user_table
 
 COSTMODELS = Path(dsegym.__file__).parent / "costmodels"
 TABLES = sorted(str(path.relative_to(COSTMODELS)) for path in COSTMODELS.rglob("*.csv"))
@@ -53,7 +54,7 @@ def test_a_quoted_cell_may_hold_a_comma(read):
     [
         ("name,legs\n", "'.*pets.csv' needs a header line and at least one pet"),
         ("", "needs a header line"),
-        (b"name,legs\n\xff,4\n", "Cannot read the list of pets '.*pets.csv': it is not UTF-8 text"),
+        (b"name,legs\n\xff,4\n", "Cannot read the list of pets '.*pets.csv': line 2 is not UTF-8"),
         ("# pets\nname,tail\ncat,1\n", "line 2: unknown column 'tail'; the columns are name, legs"),
         ("name,legs,name\ncat,4,cat\n", "line 1: column 'name' stands there twice"),
     ],
@@ -69,7 +70,7 @@ def test_the_callers_objection_to_a_header_is_told_with_its_line(read):
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path):
-    with pytest.raises(InvalidWorkloadError, match="No such file"):
+    with pytest.raises(InvalidWorkloadError, match="there is no such file"):
         read_user_table(tmp_path / "none.csv", "list of pets", "pet", ("name",), lambda header: "")
 
 

@@ -275,11 +275,18 @@ def _mean_tokens(data: Outcomes | None) -> float:
     return float(np.mean(right * data.tokens_right + (1 - right) * data.tokens_wrong))
 
 
-def recorded_splits(data: str, samples: int, questions: int) -> tuple[Outcomes, Outcomes]:
+def recorded_splits(data: str, samples: int, questions: int, *, exact: bool) -> tuple[Outcomes, Outcomes]:
     """The training and the test problems of a data set.
 
+    Args:
+        data: its name, or the path of a log.
+        samples: budget for each question, in mean samples.
+        questions: of a batch.
+        exact: whether the budget counts samples and a perfect verifier accepts them.
+
     Raises:
-        DsegymError: it has fewer recorded attempts, or fewer problems, than a batch takes.
+        DsegymError: it has fewer recorded attempts, or fewer problems, than a batch takes; or there is nothing to
+            search, as no problem was ever solved, or none can fail within the budget.
         InvalidWorkloadError: a user's file cannot be read.
     """
     everything = load_outcomes(data)
@@ -295,6 +302,15 @@ def recorded_splits(data: str, samples: int, questions: int) -> tuple[Outcomes, 
             raise DsegymError(
                 f"questions = {questions} is more than the {len(part)} {split} problems of {everything.name}; 1 to "
                 f"{min(map(len, splits.values()))} are allowed."
+            )
+        if not part.successes.any():
+            raise DsegymError(f"No {split} problem of {everything.name} was ever solved; there is nothing to search.")
+        failures = int((part.attempts - part.successes).max())
+        if exact and failures < samples:
+            allowed = f"samples = 1 to {failures} leave some" if failures else "every attempt was right"
+            raise DsegymError(
+                f"With {samples} samples a question no {split} problem of {everything.name} can fail, so that the "
+                f"reference is perfect and there is nothing to search; {allowed}."
             )
     return splits["train"], splits["test"]
 

@@ -118,7 +118,7 @@ GOOD_GEMM = {"layer": "one", "kind": "gemm", "m": 4, "n": 4, "k": 4, "batch": 1,
     ("good", "changes", "reason"),
     [
         (GOOD_GEMM, {"m": "four"}, "m = 'four' is not a whole number from 1"),
-        (GOOD_GEMM, {"m": "4.0"}, "m = '4.0' is not a whole number"),
+        (GOOD_GEMM, {"m": "3.5"}, "m = '3.5' is not a whole number"),
         (GOOD_GEMM, {"n": -4}, "n = '-4' is not a whole number from 1"),
         (GOOD_GEMM, {"k": 0}, "k = '0' is not a whole number from 1"),
         (GOOD_GEMM, {"k": ""}, "a gemm row needs 'k'"),
@@ -154,7 +154,7 @@ def test_a_wrong_row_is_named_with_its_file_its_line_and_the_reason(table, good,
     [
         ("layer,kind,m,n,k,colour", "unknown column 'colour'"),
         ("layer,kind,m,n,k,m", "column 'm' stands there twice"),
-        ("layer,m,n,k", "the header needs layer and kind"),
+        ("layer,m,n", "the header needs layer and kind"),
         ("layer,kind,m,n", "a gemm row needs 'k'"),
     ],
 )
@@ -170,14 +170,19 @@ def test_a_row_with_too_few_or_too_many_cells_is_named(table, row):
     assert f"line 2: {row.count(',') + 1} cells where the header has 7" in message_of(table(GEMM, row))
 
 
-@pytest.mark.parametrize("lines", [[], ["", "  "], ["# only", "# comments"], [GEMM]])
+@pytest.mark.parametrize("lines", [["# only", "# comments"], [GEMM]])
 def test_a_file_without_layers_is_refused(table, lines):
     assert "needs a header line and at least one layer" in message_of(table(*lines))
 
 
+@pytest.mark.parametrize("lines", [[], ["", "  "]])
+def test_an_empty_file_is_said_to_be_empty(table, lines):
+    assert "the file is empty" in message_of(table(*lines))
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    assert "No such file" in message_of(tmp_path / "missing.csv")
-    assert "Cannot read" in message_of(tmp_path)
+    assert "there is no such file" in message_of(tmp_path / "missing.csv")
+    assert "it is a folder, not a file" in message_of(tmp_path)
 
 
 def test_a_file_that_is_not_utf8_is_refused(table):
@@ -232,8 +237,42 @@ def test_a_convolution_reads_exactly_the_pixels_that_its_windows_cover(
     row = dict(zip(workloads._CONV, (channels, channels, *size, *kernel), strict=True))
     layer = workloads._parse_layer(
         {"layer": "one", "kind": "conv"}
-        | {name: str(value) for name, value in {**row, "stride": stride, "padding": padding, "groups": groups}.items()}
+        | {
+            name: str(value)
+            for name, value in {**row, "stride": stride, "padding": f"{padding}x{padding}", "groups": groups}.items()
+        }
     )
     assert layer.ifmap_words == channels // groups * len(touched)
     assert (layer.m, layer.n) == (windows[0] * windows[1], channels // groups)
     assert (layer.k, layer.products) == (channels // groups * kernel[0] * kernel[1], groups)
+
+
+PAIR = st.tuples(st.integers(1, 4), st.integers(1, 4))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 14), st.integers(1, 14)),
+    kernel=PAIR,
+    stride=PAIR,
+    dilation=PAIR,
+    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+)
+def test_each_axis_has_its_own_stride_padding_and_dilation(size, kernel, stride, dilation, padding):
+    windows, read = [], []
+    for axis in range(2):
+        reach = (kernel[axis] - 1) * dilation[axis] + 1
+        starts = range(-padding[axis], size[axis] + padding[axis] - reach + 1, stride[axis])
+        assume(len(starts))
+        windows.append(len(starts))
+        pixels = {start + tap * dilation[axis] for start in starts for tap in range(kernel[axis])}
+        read.append(len(pixels & set(range(size[axis]))))
+    assume(all(read))
+    row = {"layer": "one", "kind": "conv"} | {
+        name: str(value) for name, value in zip(workloads._CONV, (2, 5, *size, *kernel), strict=True)
+    }
+    for name, pair in (("stride", stride), ("dilation", dilation), ("padding", padding)):
+        row |= {f"{name}_height": str(pair[0]), f"{name}_width": str(pair[1])}
+    layer = workloads._parse_layer(row)
+    assert (layer.m, layer.n, layer.k) == (windows[0] * windows[1], 5, 2 * kernel[0] * kernel[1])
+    assert layer.ifmap_words == 2 * read[0] * read[1]

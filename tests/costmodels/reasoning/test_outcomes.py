@@ -344,7 +344,7 @@ def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "needs a header line and at least one problem"),
+        ("", "the file is empty"),
         ("a,b\nc,d\n", "line 1: unknown column 'a'; the columns are problem, attempts, successes, tokens_right"),
         ("problem,attempts\na,1\n", "line 1: no column 'successes'; the columns are problem, attempts, successes, and"),
         ("problem,attempts,successes,successes\na,1,1,1\n", "line 1: column 'successes' stands there twice"),
@@ -369,7 +369,7 @@ def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path):
         ("problem,attempts,successes,tokens_right,tokens_wrong\na,3,1,5,nan\n", "line 2: tokens_wrong = 'nan'"),
         ("problem,attempts,successes,tokens_right,tokens_wrong\na,3,1,inf,5\n", "line 2: tokens_right = 'inf'"),
         ("problem,attempts,successes,tokens_right,tokens_wrong\na,3,1,5,few\n", "line 2: tokens_wrong = 'few'"),
-        (HEADER.encode() + b"\xff,1,1\n", "it is not UTF-8 text"),
+        (HEADER.encode() + b"\xff,1,1\n", "line 2 is not UTF-8"),
     ],
 )
 def test_a_malformed_file_is_refused_with_the_line(tmp_path, text, words):
@@ -380,10 +380,10 @@ def test_a_malformed_file_is_refused_with_the_line(tmp_path, text, words):
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InvalidWorkloadError, match="No such file"):
+    with pytest.raises(InvalidWorkloadError, match="there is no such file"):
         outcomes.load_outcomes(str(tmp_path / "none.csv"))
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(InvalidWorkloadError, match="directory"):
+    with pytest.raises(InvalidWorkloadError, match="it is a folder"):
         outcomes.load_outcomes(str(tmp_path / "folder.csv"))
 
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from dsegym.costmodels.errors import DsegymError, InvalidWorkloadError
+from dsegym.costmodels.errors import InvalidWorkloadError
 from dsegym.costmodels.soc import files, library
 from dsegym.costmodels.soc.instance import INFEASIBLE, MAX_TOTAL_US, bind
 
@@ -118,7 +118,7 @@ def refusal(path):
 
 
 def test_a_flexible_job_shop_becomes_chains_on_machines_that_some_operations_cannot_use(tmp_path):
-    graph, platform = files.load_flexible_job_shop(written(tmp_path, "mine.fjs", FLEXIBLE))
+    graph, platform = files.load_graph_file(written(tmp_path, "mine.fjs", FLEXIBLE))
     instance = bind(graph, platform)
     no = INFEASIBLE
     assert instance.run_time_us.tolist() == [[5, no, 4], [no, 7, no], [no, no, 9]]
@@ -155,18 +155,18 @@ def test_every_shared_flexible_job_shop_has_the_operations_that_its_lines_promis
     [
         ("", "the file is empty"),
         (" \n# only this\n", "the file is empty"),
-        ("5\n1 1 0 5\n", "line 1: a job shop begins with 'jobs machines', two numbers; there are 1"),
+        ("5\n1 1 0 5\n", "line 1 promises 5 tasks and two dummies, a line each; there are 1 lines"),
         ("two 3\n", "line 1: 'two' is not a whole number"),
         ("0 3\n", "line 1: 0 jobs on 3 machines; allowed are 1 job or more"),
         ("1 65\n1 1 0 5\n", "1 to 64 machines"),
-        ("2 3\n1 1 0 5\n", "line 1 promises 2 jobs, a line each; there are 1"),
-        ("1 3\n1 1 0 5\n1 1 0 5\n", "line 1 promises 1 jobs, a line each; there are 2"),
+        ("2 3\n1 1 0 5\n", "line 1 promises 2 jobs; the file ends in job 1, before the number of operations"),
+        ("1 3\n1 1 0 5\n1 1 0 5\n", "line 3: 4 numbers more than the 1 jobs that line 1 promises need"),
         ("1 3\n1 2 0 5 1\n", "line 2 ends where a duration should be"),
         ("1 3\n2 1 0 5\n", "line 2 ends where the number of machines of operation 1 should be"),
         ("1 3\n1 1 0 5 7\n", "line 2 has 1 numbers more than its 1 operations need"),
         ("1 3\n1 0\n", "line 2, operation 0: 0 machines can run it; allowed are 1 to 3"),
         ("1 3\n1 4 0 5 1 5 2 5 0 5\n", "4 machines can run it"),
-        ("1 3\n1 1 3 5\n", "line 2, operation 0: machine 3; machines are 0 to 2"),
+        ("1 3\n1 1 4 5\n", "line 2, operation 0: machine 4; machines are 0 to 2, or 1 to 3"),
         ("1 3\n1 2 1 5 1 5\n", "line 2, operation 0: machine 1 is given twice"),
         ("1 3\n1 1 0 -5\n", "the duration -5; durations are whole numbers of 0 to 536,870,912 us"),
         ("1 3\n\n1 1 0 2.5\n", "line 3: '2.5' is not a whole number"),
@@ -174,10 +174,10 @@ def test_every_shared_flexible_job_shop_has_the_operations_that_its_lines_promis
         ("1 3\n1 1 0 99999999999999999999\n", "is not a whole number of up to 18 digits"),
         ("1 3\n-1\n", "-1 operations"),
         ("1 3\n0\n", "a task graph needs at least one task"),
-        ("1 2\n0 5 2 5\n", "nor a classic one (line 2, operation 1: machine 2; machines are 0 to 1)."),
-        ("3 1\n" + ("1000 " + "1 0 1 " * 1000 + "\n") * 3, "3,000 tasks; at most 2,000 are supported"),
+        ("1 2\n0 5 2 5\n", "nor a classic one (it names the machines 0 and 2, of 2; count them from 0 or from 1)."),
+        ("6 1\n" + ("1000 " + "1 0 1 " * 1000 + "\n") * 6, "6,000 tasks; at most 5,000 are supported"),
         (b"1 3\n1 1 0 5\xff\n", "line 2 is not UTF-8"),
-        (b"1 3\n1 1 0 5\0\n", "line 2: '5\0' is not a whole number"),
+        (b"1 3\n1 1 0 5\0\n", "line 2: '5\\0' is not a whole number"),
     ],
 )  # fmt: skip
 def test_a_bad_job_shop_is_refused_with_the_line(tmp_path, content, message):
@@ -296,31 +296,33 @@ def test_a_file_that_is_not_json_is_refused_with_the_line(tmp_path, content, mes
 
 
 def test_graphs_above_the_limits_are_refused_with_the_limit(tmp_path):
-    tasks = [{"name": f"t{i}", "run_times_us": {"cpu": 1}} for i in range(2001)]
-    assert "2,001 tasks; at most 2,000 are supported" in refusal(
+    tasks = [{"name": f"t{i}", "run_times_us": {"cpu": 1}} for i in range(5001)]
+    assert "5,001 tasks; at most 5,000 are supported" in refusal(
         written(tmp_path, "a.json", changed(GRAPH, ("tasks",), tasks))
     )
-    edges = [["a", "b", 1]] * 10_001
-    assert "10,001 edges; at most 10,000 are supported" in refusal(
+    edges = [["a", "b", 1]] * 1_000_001
+    assert "1,000,001 edges; at most 1,000,000 are supported" in refusal(
         written(tmp_path, "b.json", changed(GRAPH, ("edges",), edges))
     )
 
 
 def test_a_graph_of_as_many_tasks_as_allowed_is_read(tmp_path):
-    tasks = [{"name": f"t{i}", "run_times_us": {"cpu": 1}} for i in range(2000)]
-    edges = [[f"t{i}", f"t{i + 1}", 1] for i in range(1999)]
-    data = {**GRAPH, "tasks": tasks, "edges": edges, "tail": "t1999"}
+    tasks = [{"name": f"t{i}", "run_times_us": {"cpu": 1}} for i in range(5000)]
+    edges = [[f"t{i}", f"t{i + 1}", 1] for i in range(4999)]
+    data = {**GRAPH, "tasks": tasks, "edges": edges, "tail": "t4999"}
     graph, _ = files.load_graph_file(written(tmp_path, "long.json", data))
-    assert (len(graph), len(graph.edges)) == (2000, 1999)
+    assert (len(graph), len(graph.edges)) == (5000, 4999)
 
 
-def test_a_missing_file_and_an_unknown_suffix_are_refused(tmp_path):
+def test_a_missing_file_and_an_unknown_format_are_refused(tmp_path):
     assert refusal(tmp_path / "none.json") == "there is no such file."
     assert refusal(tmp_path / "none.txt") == "there is no such file."
-    with pytest.raises(DsegymError, match=re.escape("ends in '.csv'; allowed are .json, .txt, .fjs, .jsp")):
-        files.load_graph_file(tmp_path / "x.csv")
+    known = "as graph of SocSchedulingStatic, dsegym reads dsegym's task graph, a recorded workflow (WfFormat), "
+    assert known in refusal(written(tmp_path, "x.csv", "one,two\n3,4\n"))
     assert library.is_graph_file("a/b.JSON")
+    assert library.is_graph_file("b.anything")
     assert not library.is_graph_file("top1")
+    assert not library.is_graph_file("top11")
 
 
 def test_times_too_long_for_a_schedule_are_refused_with_the_file(tmp_path):
@@ -352,7 +354,7 @@ def test_a_workflow_has_its_recorded_times_and_the_bytes_that_tasks_hand_on(tmp_
     ]
     assert instance.communication_us[0, 0, 1] == 8  # 1000 bytes at 125 bytes/us
     assert "synthetic" in platform.source
-    assert "1 us of the model is 1 us" in graph.source
+    assert graph.source == "workflow recording, shop.json"
 
 
 def test_version_1_6_is_read_as_well(tmp_path):
@@ -366,7 +368,8 @@ def test_long_recordings_count_their_time_in_a_coarser_unit(tmp_path):
     path = written(tmp_path, "shop.json", changed(WORKFLOW, hours, 36_000))
     graph, platform = files.load_graph_file(path)
     instance = bind(graph, platform)
-    assert "1 us of the model is 1,000 us of the recording" in graph.source
+    assert "counted in steps of 1,000 us" in graph.source
+    assert platform.tick_us == 1000
     assert instance.run_time_us[2].tolist() == [36_000_000, 36_000_000, 18_000_000, 9_000_000]
     assert instance.run_time_us[0, 0] == 1  # 0.001 s
     assert platform.default_bandwidth == 125_000  # bytes per 1000 us
@@ -378,7 +381,7 @@ TASKS, RUNS = ("workflow", "specification", "tasks"), ("workflow", "execution", 
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("schemaVersion",), "1.3", "schemaVersion is '1.3'; supported are 1.5 and 1.6"),
+        (("schemaVersion",), "2.0", "schemaVersion is '2.0'; supported are 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6"),
         (("schemaVersion",), ..., "schemaVersion is missing"),
         (("workflow",), [], "workflow is []; an object is needed"),
         (("workflow", "specification"), ..., "workflow.specification is missing"),

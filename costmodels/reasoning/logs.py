@@ -1,0 +1,305 @@
+"""Users' logs of attempts: how often each problem was solved, counted or attempt by attempt.
+
+A table of outcomes has a row a problem: `problem,attempts,successes` and, if known, `tokens_right,tokens_wrong` (mean
+tokens of a successful and of a failed attempt; empty where there was none of a kind). Everything else has an attempt a
+row, a line or an entry, as sampling frameworks write it:
+
+| file | problem | verdict |
+|---|---|---|
+| table of attempts | problem, task_id, question_id, doc_id, id, ... | passed, correct, is_correct, score, ... |
+| JSON lines (HumanEval and its like) | the same | the same; texts and code beside them are not read |
+| JSON lines (lm-evaluation-harness) | doc_id | exact_match or acc, of one `filter` |
+| EvalPlus | the keys of `eval` | base_status and plus_status: an attempt passes both that are there |
+| Inspect | the `id` of each of `samples` | its one score's `value`: C, I, or a number |
+
+Verdicts are true or false, 1 or 0, pass or fail, C or I, in any case; a partial credit such as 0.5 is no verdict and
+refused. Tokens are read where a member or column of `TOKENS` is there in every attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..files import decimal_of, fail, number, parse_json, read_text, shortened, whole_number
+from ..formats import MOST_ATTEMPTS, MOST_PROBLEMS, PROBLEM_NAMES, VERDICT_NAMES, format_of, normalised
+from ..tables import read_user_table
+
+__all__ = ["Log", "read_log"]
+
+MOST_BYTES = 256 * 2**20
+MOST_ROWS = 5_000_000
+COLUMNS = ("problem", "attempts", "successes")
+TOKEN_COLUMNS = ("tokens_right", "tokens_wrong")
+TOKENS = ("tokens", "completion tokens", "output tokens", "num tokens", "n tokens", "generated tokens")
+_MOST_TOKENS = 1e9
+_VERDICTS: Mapping[str, bool] = {
+    **dict.fromkeys(("true", "pass", "passed", "correct", "success", "c", "y", "yes", "solved", "right"), True),
+    **dict.fromkeys(
+        ("false", "fail", "failed", "incorrect", "failure", "i", "n", "no", "unsolved", "wrong", "timeout"), False
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Log:
+    """Counts of a log. Q problems.
+
+    Attributes:
+        name: of the file, without its suffix.
+        problems: their names, in the file's order.
+        attempts, successes: int64[Q].
+        tokens: float64[2, Q], mean tokens of a successful and of a failed attempt, of all attempts where there was none
+            of a kind; 0 where tokens are unknown.
+        source: one line.
+    """
+
+    name: str
+    problems: tuple[str, ...]
+    attempts: np.ndarray
+    successes: np.ndarray
+    tokens: np.ndarray
+    source: str
+
+
+Attempt = tuple[str, bool, float | None]  # problem, verdict, tokens
+
+
+def read_log(path: Path) -> Log:
+    """The counts of a user's file.
+
+    Raises:
+        InvalidWorkloadError: it cannot be read; names the line, the entry or what it looks like.
+    """
+    text = read_text(path, most_bytes=MOST_BYTES)
+    kind = format_of(path, text, "data", {".csv": "a table of outcomes"}).name
+    if kind == "a table of outcomes":
+        return _counts(path, text)
+    attempts = {
+        "a table of attempts": _rows,
+        "JSON lines of attempts": _lines,
+        "an EvalPlus result": _evalplus,
+        "an Inspect log": _inspect,
+    }[kind](path, text)
+    return _counted(path, kind, attempts)
+
+
+def _counted(path: Path, kind: str, attempts: Iterable[Attempt]) -> Log:
+    """Attempts as counts."""
+    place: dict[str, int] = {}
+    counts: list[list[int]] = []  # failures and successes of each problem
+    totals: list[list[float]] = []  # tokens of these
+    known = 0
+    number = 0
+    for number, (problem, right, tokens) in enumerate(attempts, 1):
+        if number > MOST_ROWS:
+            fail(path, f"more than {MOST_ROWS:,} attempts")
+        if problem not in place:
+            place[problem] = len(place)
+            counts.append([0, 0])
+            totals.append([0.0, 0.0])
+            if len(place) > MOST_PROBLEMS:
+                fail(path, f"more than {MOST_PROBLEMS:,} problems")
+        counts[place[problem]][right] += 1
+        if tokens is not None:
+            known += 1
+            totals[place[problem]][right] += tokens
+    if not number:
+        fail(path, "there is no attempt")
+    if known not in (0, number):
+        fail(path, f"{known:,} of {number:,} attempts tell their tokens; all must, or none")
+    count, total = np.array(counts), np.array(totals)
+    if int(count.sum(1).max()) > MOST_ATTEMPTS:
+        fail(path, f"more than {MOST_ATTEMPTS:,} attempts at one problem")
+    mean = np.where(count > 0, total / np.maximum(count, 1), (total.sum(1) / count.sum(1))[:, None])
+    tokens = np.maximum(mean[:, ::-1].T, 1.0) if known else np.zeros((2, len(place)))
+    return Log(path.stem, tuple(place), count.sum(1), count[:, 1], tokens, f"file {path.name}, {kind}")
+
+
+def _verdict(value: object) -> bool | None:
+    """Whether an attempt was right; None where a value does not say."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return {0: False, 1: True}.get(value)
+    if not isinstance(value, str):
+        return None
+    exact = decimal_of(value)
+    if exact is None:
+        return _VERDICTS.get(value.strip().lower())
+    return next((verdict for number, verdict in ((0, False), (1, True)) if exact == number), None)
+
+
+def _checked_verdict(path: Path, where: str, value: object) -> bool:
+    found = _verdict(value)
+    if found is None:
+        fail(path, f"{where} is {shortened(repr(value), 30)}; a verdict is true or false, 1 or 0, pass or fail")
+    return found
+
+
+# A row a problem.
+
+
+def _counts(path: Path, text: str) -> Log:
+    table = read_user_table(
+        path,
+        "file of outcomes",
+        "problem",
+        (*COLUMNS, *TOKEN_COLUMNS),
+        _wrong_header,
+        text=text,
+        rename=lambda names: [normalised(name).replace(" ", "_") for name in names],
+    )
+    seen: set[str] = set()
+
+    def parse_row(row: Mapping[str, str]) -> tuple[str, int, int, float, float]:
+        problem = row["problem"]
+        if not problem:
+            raise ValueError("the problem has no name")
+        if problem in seen:
+            raise ValueError(f"the problem '{shortened(problem)}' is there twice")
+        seen.add(problem)
+        attempts = whole_number(row["attempts"], "attempts", 1, MOST_ATTEMPTS)
+        successes = whole_number(row["successes"], "successes", 0, attempts)
+        tokens = [0.0, 0.0]
+        for place, (name, count) in enumerate(zip(TOKEN_COLUMNS, (successes, attempts - successes), strict=True)):
+            if row.get(name) or (name in row and count):
+                tokens[place] = number(row[name], name, 0, _MOST_TOKENS, above=True)
+        return problem, attempts, successes, tokens[0] or tokens[1], tokens[1] or tokens[0]
+
+    problems, attempts, successes, *tokens = zip(*table.parse(parse_row).values(), strict=True)
+    return Log(
+        path.stem, problems, np.array(attempts), np.array(successes), np.array(tokens, np.float64), f"file {path.name}"
+    )
+
+
+def _wrong_header(header: Sequence[str]) -> str:
+    missing = [column for column in COLUMNS if column not in header]
+    if missing:
+        return (
+            f"no column '{missing[0]}'; the columns are {', '.join(COLUMNS)}, and if known {', '.join(TOKEN_COLUMNS)}"
+        )
+    if len(set(TOKEN_COLUMNS) & set(header)) == 1:
+        return f"give both {' and '.join(TOKEN_COLUMNS)}, or neither"
+    return ""
+
+
+# An attempt a row, a line or an entry.
+
+
+def _found(path: Path, where: str, names: Sequence[str], known: Sequence[str], what: str) -> str:
+    """The one of these names that says what is asked."""
+    plain = {normalised(name): name for name in names}
+    found = [plain[name] for name in known if name in plain]
+    if not found:
+        fail(path, f"{where}: nothing tells the {what}; it may be named {', '.join(known)}")
+    return found[0]
+
+
+def _rows(path: Path, text: str) -> Iterable[Attempt]:
+    table = read_user_table(
+        path, "log", "attempt", (), lambda header: "", text=text, rename=_columns_of_attempts, most=MOST_ROWS
+    )
+    for line, row in table.parse(dict).items():
+        tokens = row.get("tokens")
+        yield (
+            _name(path, f"line {line}: problem", row["problem"]),
+            _checked_verdict(path, f"line {line}: the verdict", row["verdict"]),
+            None if tokens is None else _tokens(path, line, tokens),
+        )
+
+
+def _columns_of_attempts(names: Sequence[str]) -> list[str | None]:
+    """Which column is which; what else stands in a log is not read."""
+    plain = [normalised(name) for name in names]
+    found: list[str | None] = [None] * len(names)
+    for what, known in (("problem", PROBLEM_NAMES), ("verdict", VERDICT_NAMES), ("tokens", TOKENS)):
+        first = next((name for name in known if name in plain), None)
+        if first is not None:
+            found[plain.index(first)] = what
+    return found
+
+
+def _name(path: Path, where: str, value: object) -> str:
+    """The problem's name."""
+    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
+        fail(path, f"{where} is {shortened(repr(value), 30)}; a text or a whole number is needed")
+    return str(value)
+
+
+def _tokens(path: Path, line: int, value: object) -> float:
+    exact = decimal_of(str(value)) if not isinstance(value, bool) else None
+    if exact is None or not 0 <= exact <= int(_MOST_TOKENS):
+        fail(path, f"line {line}: tokens is {shortened(repr(value), 30)}; a number from 0 to 1e9 is needed")
+    return float(exact)
+
+
+def _lines(path: Path, text: str) -> Iterable[Attempt]:
+    keys: tuple[str, ...] = ()
+    filters: set[object] = set()
+    for line, content in enumerate(text.splitlines(), 1):
+        if not content.strip():
+            continue
+        entry = parse_json(path, content, line)
+        if not isinstance(entry, dict):
+            fail(path, f"line {line} is not an object")
+        if not keys:
+            where = f"line {line}"
+            keys = (
+                _found(path, where, list(entry), PROBLEM_NAMES, "problem"),
+                _found(path, where, list(entry), VERDICT_NAMES, "verdict"),
+                *[name for name in entry if normalised(name) in TOKENS][:1],
+            )
+        if "filter" in entry:  # lm-evaluation-harness writes each answer once for each way of taking it from the text
+            filters.add(str(entry["filter"]))
+            if len(filters) > 1:
+                both = " and ".join(sorted(shortened(each, 30) for each in filters))
+                fail(path, f"line {line}: answers by the filters {both}; keep the lines of one filter")
+        missing = next((key for key in keys if key not in entry), None)
+        if missing is not None:
+            fail(path, f"line {line}: there is no '{shortened(missing)}', which the lines before have")
+        yield (
+            _name(path, f"line {line}: {shortened(keys[0])}", entry[keys[0]]),
+            _checked_verdict(path, f"line {line}: {shortened(keys[1])}", entry[keys[1]]),
+            _tokens(path, line, entry[keys[2]]) if len(keys) > 2 else None,
+        )
+
+
+def _evalplus(path: Path, text: str) -> Iterable[Attempt]:
+    data = parse_json(path, text)
+    tasks = data.get("eval") if isinstance(data, dict) else None
+    if not isinstance(tasks, dict):
+        fail(path, "eval is not an object")
+    for task, entries in tasks.items():
+        where = f"eval['{shortened(task)}']"
+        if not isinstance(entries, list):
+            fail(path, f"{where} is not a list")
+        for k, entry in enumerate(entries):
+            verdicts = [
+                _checked_verdict(path, f"{where}[{k}].{name}", entry[name])
+                for name in ("base_status", "plus_status")
+                if isinstance(entry, dict) and entry.get(name) is not None
+            ]
+            if not verdicts:
+                fail(path, f"{where}[{k}] has neither base_status nor plus_status")
+            yield task, all(verdicts), None
+
+
+def _inspect(path: Path, text: str) -> Iterable[Attempt]:
+    data = parse_json(path, text)
+    samples = data.get("samples") if isinstance(data, dict) else None
+    if not isinstance(samples, list):
+        fail(path, "samples is not a list")
+    for k, sample in enumerate(samples):
+        where = f"samples[{k}]"
+        scores = sample.get("scores") if isinstance(sample, dict) else None
+        if not isinstance(scores, dict) or len(scores) != 1:
+            count = len(scores) if isinstance(scores, dict) else "no"
+            fail(path, f"{where} has {count} scores; one is needed")
+        ((scorer, score),) = scores.items()
+        value = score.get("value") if isinstance(score, dict) else score
+        where_value = f"{where}.scores['{shortened(scorer)}'].value"
+        yield _name(path, f"{where}.id", sample.get("id")), _checked_verdict(path, where_value, value), None

@@ -1,0 +1,128 @@
+"""Logs of attempts as sampling frameworks write them."""
+
+import json
+
+import pytest
+
+from dsegym.costmodels.errors import InvalidWorkloadError
+from dsegym.costmodels.reasoning.logs import read_log
+from dsegym.costmodels.reasoning.outcomes import load_outcomes
+
+RIGHT = {"a": [True, False, True], "b": [False, False, False], "c": [True, True, True]}
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(content, name="log.dat"):
+        path = tmp_path / name
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+        return path
+
+    return write
+
+
+def lines(entries):
+    return "".join(json.dumps(entry) + "\n" for entry in entries)
+
+
+EACH = [(problem, right) for problem, rights in RIGHT.items() for right in rights]
+WORDS = {True: "passed", False: "failed: assertion"}
+LOGS = {
+    "HumanEval": lines(
+        {"task_id": problem, "completion": "", "result": WORDS[right], "passed": right} for problem, right in EACH
+    ),
+    "lm-evaluation-harness": lines(
+        {"doc_id": problem, "doc": {}, "target": "4", "resps": [], "filtered_resps": ["4"], "filter": "strict-match",
+         "exact_match": float(right)}
+        for problem, right in EACH
+    ),
+    "lm-evaluation-harness, acc": lines({"doc_id": problem, "acc": int(right)} for problem, right in EACH),
+    "EvalPlus": json.dumps(
+        {
+            "date": "2024-01-01",
+            "eval": {
+                problem: [
+                    {"task_id": problem, "base_status": "pass", "plus_status": "pass" if right else "fail"}
+                    for right in rights
+                ]
+                for problem, rights in RIGHT.items()
+            },
+        }
+    ),
+    "Inspect": json.dumps(
+        {
+            "version": 2,
+            "samples": [
+                {"id": problem, "epoch": 1, "scores": {"match": {"value": "C" if right else "I", "answer": "4"}}}
+                for problem, right in EACH
+            ],
+        },
+        indent=1,
+    ),
+    "counts": "problem,attempts,successes\na,3,2\nb,3.0,0\nc,3,3.0\n",
+    **{
+        f"table with {yes!r} and {no!r}": "question_id,model,correct\n"
+        + "".join(f"{problem},m,{yes if right else no}\n" for problem, right in EACH)
+        for yes, no in (("True", "False"), ("true", "false"), ("1", "0"), ("1.0", "0.0"), ("pass", "fail"), ("C", "no"))
+    },
+    "pandas's table": ",task_id,passed,completion\n"
+    + "".join(f'{k},{problem},{right},"x, y"\n' for k, (problem, right) in enumerate(EACH)),
+    "table with semicolons": "task_id;passed\n" + "".join(f"{problem};{right}\n" for problem, right in EACH),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LOGS)
+def test_one_log_has_the_same_counts_however_it_is_written(written, kind):
+    log = read_log(written(LOGS[kind]))
+    assert log.problems == ("a", "b", "c")
+    assert (log.attempts.tolist(), log.successes.tolist()) == ([3, 3, 3], [2, 0, 3])
+    assert not log.tokens.any()
+
+
+def test_tokens_are_means_of_right_and_wrong_attempts_and_of_all_where_there_was_none_of_a_kind(written):
+    entries = [{"task_id": p, "passed": r, "completion_tokens": 10 * k} for k, (p, r) in enumerate(EACH, 1)]
+    log = read_log(written(lines(entries)))
+    assert log.tokens.tolist() == [[20, 50, 80], [20, 50, 80]]
+    table = "problem,attempts,successes,tokens_right,tokens_wrong\na,3,2,20,30\nb,3,0,,50\nc,3,3,80,\n"
+    assert read_log(written(table)).tokens.tolist() == [[20, 50, 80], [30, 50, 80]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lines([{"task_id": "a", "completion": "x"}]), "line 1: nothing tells the verdict; it may be named"),
+        (lines([{"task_id": "a", "passed": 0.5}]), "passed is 0.5; a verdict is true or false, 1 or 0, pass or fail"),
+        (lines([{"task_id": "a", "passed": None}]), "line 1: passed is None; a verdict"),
+        (lines([{"task_id": "a", "passed": "maybe"}]), "line 1: passed is 'maybe'; a verdict"),
+        (lines([{"task_id": "a", "passed": True}, {"task_id": "b"}]), "line 2: there is no 'passed', which"),
+        (lines([{"task_id": ["a"], "passed": True}]), "task_id is ['a']; a text or a whole number is needed"),
+        (lines([{"task_id": "a", "passed": True}]) + "{oops\n", "line 2 is not JSON"),
+        (lines([{"task_id": "a", "passed": True, "tokens": -1}]), "line 1: tokens is -1"),
+        ('{"task_id": "a", "passed": true, "passed": false}\n{"task_id": "b", "passed": true}\n',
+         "line 1: the member 'passed' is given twice"),
+        (lines({"doc_id": 0, "filter": f, "exact_match": 1.0} for f in ("strict-match", "flexible-extract")),
+         "answers by the filters flexible-extract and strict-match; keep the lines of one filter"),
+        ("task_id,passed\na,2\n", "line 2: the verdict is '2'; a verdict"),
+        ("task_id,passed\n,1\n", "line 2: problem is ''"),
+        ("problem,attempts,successes\na,3.5,2\n", "line 2: attempts = '3.5' is not a whole number"),
+        ("problem,attempts,successes\na,1_0,2\n", "line 2: attempts = '1_0' is not a whole number"),
+        ("problem,attempts,successes,tokens_right,tokens_wrong\na,3,2,20,\n", "tokens_wrong = '' is not a number"),
+        ({"samples": [{"id": 1, "scores": {"a": {"value": "C"}, "b": {"value": "I"}}}]}, "samples[0] has 2 scores; one"),
+        ({"samples": [{"id": 1, "scores": {"a": {"value": "P"}}}]}, "samples[0].scores['a'].value is 'P'; a verdict"),
+        ({"eval": {"a": [{"base_status": None}]}}, "eval['a'][0] has neither base_status nor plus_status"),
+        ({"samples": [], "scores": 1}, "there is no attempt"),
+    ],
+)  # fmt: skip
+def test_a_log_that_does_not_say_what_was_right_is_refused(written, content, message):
+    with pytest.raises(InvalidWorkloadError) as caught:
+        read_log(written(content))
+    assert message in str(caught.value)
+
+
+def test_a_renamed_log_has_the_same_split(written):
+    text = "problem,attempts,successes\n" + "".join(f"q{i},8,{i % 8}\n" for i in range(80))
+    one, other = (load_outcomes(str(written(text, name))) for name in ("8b.csv", "other.txt"))
+    for split in ("train", "validation", "test"):
+        assert one.split(split).problems == other.split(split).problems
+    assert len(one.split("test")) > 5
+    assert (one.name, other.name) == ("8b", "other")

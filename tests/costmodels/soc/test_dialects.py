@@ -1,0 +1,371 @@
+"""Task graphs as the collections of the field write them: numberings, layouts, units, versions."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dsegym.costmodels.errors import InvalidWorkloadError
+from dsegym.costmodels.soc import library, model
+from dsegym.costmodels.soc.heuristics import run_heuristic
+from dsegym.costmodels.soc.instance import bind
+from dsegym.costmodels.soc.workflow import read_workflow
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(name, content):
+        (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+        return str(tmp_path / name)
+
+    return write
+
+
+def refusal(path, *options):
+    with pytest.raises(InvalidWorkloadError) as caught:
+        library.get_instance(path, *options)
+    return str(caught.value)
+
+
+def times_of(instance):
+    """{task: {element: us}}, with the elements' names."""
+    names = instance.platform.element_names
+    return {
+        task.name: {names[q]: int(row[q]) for q in np.flatnonzero(row >= 0)}
+        for task, row in zip(instance.graph.tasks, instance.run_time_us, strict=True)
+    }
+
+
+# ----- job shops -----
+
+JOBS = [[(1, 3), (0, 5), (2, 4)], [(0, 2), (2, 6), (1, 7)]]  # (machine, duration)
+SHOP = {f"job{j}_{k}": {f"M{machine}": us} for j, job in enumerate(JOBS) for k, (machine, us) in enumerate(job)}
+
+
+def pairs(first, separator=" "):
+    return [separator.join(f"{machine + first} {us}" for machine, us in job) for job in JOBS]
+
+
+def flexible(first):
+    return [f"{len(job)} " + "  ".join(f"1 {machine + first} {us}" for machine, us in job) for job in JOBS]
+
+
+def matrices(first, titles=("", "")):
+    times = [" ".join(str(us) for _, us in job) for job in JOBS]
+    machines = [" ".join(str(machine + first) for machine, _ in job) for job in JOBS]
+    return "\n".join([titles[0], *times, titles[1], *machines]) + "\n"
+
+
+OR_LIBRARY = """\
+ +++++++++++++++++++++++++++++
+ instance tiny
+ Adams, Balas, and Zawack 2x3 instance (Table 1, instance 5)
+"""
+JSPLIB = "#+++++\n# instance tiny\n#+++++\n"
+TAILLARD = """\
+Nb of jobs, Nb of Machines, Time seed, Machine seed, Upper bound, Lower bound
+   2   3   840612802  398197754  1231  1005
+"""
+LAYOUTS = {
+    "JSPLIB": (0, JSPLIB + "2 3\n" + "\n".join(pairs(0)) + "\n"),
+    "OR-Library": (0, OR_LIBRARY + " 2 3\n " + " \n ".join(pairs(0, "  ")) + " \n"),
+    "classic from 1": (1, "2 3\n" + "\n".join(pairs(1)) + "\n"),
+    "classic, wrapped": (0, "2 3\n" + "\n".join(" ".join(pairs(0)).split()) + "\n"),
+    "classic, floats and tabs": (0, "2.0\t3\n" + "\n".join(line.replace(" ", ".0\t") for line in pairs(0)) + "\r\n"),
+    "flexible from 0": (0, "2 3 1.5\n" + "\n".join(flexible(0)) + "\n"),
+    "flexible from 1": (1, "2 3 1\n\n" + "\n\n".join(flexible(1)) + "\n\n"),
+    "flexible, wrapped": (1, "2   3   1.0 \n" + "\n".join(" ".join(flexible(1)).split()) + "\n"),
+    "flexible, comments": (1, "# a shop\n2 3 # jobs machines\n" + " # one\n".join(flexible(1)) + " # two\n"),
+    "Taillard's": (1, TAILLARD + matrices(1, ("Times", "Machines"))),
+    "Taillard's without words": (1, "2 3\n" + matrices(1)),
+    "Taillard's from 0": (0, "2 3\n" + matrices(0)),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("suffix", ["", ".txt"])
+def test_one_shop_is_the_same_in_every_layout_and_numbering(written, layout, suffix):
+    first, text = LAYOUTS[layout]
+    instance = library.get_instance(written(f"tiny{suffix}", text))
+    shifted = {task: {f"M{int(m[1:]) + first}": us for m, us in times.items()} for task, times in SHOP.items()}
+    assert times_of(instance) == shifted
+    assert [(e.source, e.target, e.volume) for e in instance.graph.edges] == [
+        (0, 1, 0),
+        (1, 2, 0),
+        (3, 4, 0),
+        (4, 5, 0),
+    ]
+    assert instance.platform.element_names == tuple(f"M{machine + first}" for machine in range(3))
+
+
+def test_a_shop_that_names_neither_end_has_the_same_makespan_in_both_numberings(written):
+    zero, one = (f"1 4 1\n2 1 {m} 5 2 {m} 3 {m + 1} 4\n" for m in (0, 3))
+    neither = "1 4 1\n2 1 1 5 2 1 3 2 4\n"
+    found = [library.get_instance(written(f"{k}.fjs", text)) for k, text in enumerate((zero, one, neither))]
+    assert [run_heuristic("heft", instance).makespan_us for instance in found] == [8, 8, 8]
+    assert [instance.elements for instance in found] == [4, 4, 4]
+    assert found[2].platform.element_names[0] == "M1"  # as the literature counts
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.fjs", "2 2\n1 1 0 5\n1 1 2 7\n", "it names the machines 0 and 2, of 2; count them from 0 or from 1"),
+        ("a.jsp", "2 2\n0 5 1 6\n0 5\n", "line 3 has 2 numbers; a pair for each of 2 machines is 4"),
+        ("a.jsp", "1 2\n0 5 1 3.5\n", "line 2: '3.5' is not a whole number"),
+        ("a.fjs", "1 2\n2 1 1 5 1 2 6\n0 3\n3 0\n", "4 numbers more than the 1 jobs that line 1 promises need; setup"),
+        ("a.txt", "1 2\nTimes\n5 6\nMachines\n1 1\n", "the job has been on machine 1 before"),
+        ("a.txt", "1 2\n5 6\nwhat\n1 2\n", "line 3: 'what' is not a whole number"),
+        ("a.txt", "1 2 x\n0 5 1 5\n", "line 1: 'x' is not a number"),
+        ("a.txt", "9999 2\n0 5 1 5\n", "9,999 jobs; at most 5,000 are supported"),
+        ("a.txt", "1 2\n0 0 1 0\n", "no task takes any time"),
+    ],
+)  # fmt: skip
+def test_a_shop_that_is_none_is_refused_by_its_own_kind(written, name, text, message):
+    assert message in refusal(written(name, text))
+
+
+# ----- the Standard Task Graph Set -----
+
+STG = "   4\n" + "\n".join(
+    "  ".join(map(str, row))
+    for row in [(0, 0, 0), (1, 5, 1, 0), (2, 7, 1, 0), (3, 4, 2, 1, 2), (4, 3, 1, 2), (5, 0, 2, 3, 4)]
+) + "\n# Processors : 2\n"  # fmt: skip
+
+
+def test_a_standard_task_graph_has_its_times_and_edges_and_no_communication(written):
+    instance = library.get_instance(written("rand.stg", STG), "equal_2")
+    assert instance.least_run_time_us.tolist() == [0, 5, 7, 4, 3, 0]
+    assert [(e.source, e.target) for e in instance.graph.edges] == [
+        (0, 1),
+        (0, 2),
+        (1, 3),
+        (2, 3),
+        (2, 4),
+        (3, 5),
+        (4, 5),
+    ]
+    assert not instance.communication_us.any()
+    assert instance.platform.element_names == ("M.0", "M.1")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("   4\n", "   5\n"), "line 1 promises 5 tasks and two dummies, a line each; there are 6 lines"),
+        (("3  4  2  1  2", "3  4  3  1  2"), "line 5: task 3 has 3 predecessors; 2 are named"),
+        (("3  4  2  1  2", "3  4  2  1  9"), "line 5: there is no task 9"),
+        (("3  4  2  1  2", "2  4  2  1  2"), "line 5: task 2 is given twice"),
+        (("3  4  2  1  2", "3 -4  2  1  2"), "line 5: the time of task 3 is '-4'; a time is a number from 0"),
+        (("1  5  1  0", "1  5  1  3"), "the edges form a cycle"),
+        (("1  5  1  0", "1  5"), "line 3: a task has a number, a time, how many predecessors, and which"),
+    ],
+)
+def test_a_broken_standard_task_graph_is_refused_with_the_line(written, change, message):
+    assert message in refusal(written("rand.stg", STG.replace(*change)))
+
+
+# ----- DOT -----
+
+DOT = """\
+/* a graph */ strict digraph "my graph" {
+  rankdir = LR;  // of no meaning
+  graph [label="tasks"]; node [shape=box, Weight=2]; edge [style="dashed"]
+  # a comment
+  a [Weight=5, label="the \\"first\\" task"];
+  "b 1"; c
+  subgraph cluster_0 { d [Weight="4"] ; label = "x"; }
+  a -> "b 1" -> c [Weight=3];
+  {c a}:n -> d;
+}
+"""
+
+
+def test_a_dot_graph_has_weights_defaults_chains_and_groups(written):
+    text = DOT.replace("}:n", "}")
+    instance = library.get_instance(written("g.dot", text), "equal_2")
+    assert times_of(instance) == {
+        name: dict.fromkeys(("M.0", "M.1"), us) for name, us in {"a": 5, "b 1": 2, "c": 2, "d": 4}.items()
+    }
+    names = [task.name for task in instance.graph.tasks]
+    edges = {(names[e.source], names[e.target]): e.volume for e in instance.graph.edges}
+    assert edges == {("a", "b 1"): 3, ("b 1", "c"): 3, ("c", "d"): 0, ("a", "d"): 0}
+    assert instance.communication_us[0, 0].tolist() == [0, 3]
+
+
+def test_fractions_of_a_dot_graph_are_counted_in_finer_ticks(written):
+    instance = library.get_instance(written("g.gv", "digraph{a[time=0.25];b[time=1.5];a->b[delay=.5]}"), "equal_1")
+    assert float(instance.platform.tick_us) == 0.01
+    assert instance.least_run_time_us.tolist() == [25, 150]
+    assert instance.graph.edges[0].volume == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("digraph { a [weight=5]; b }", "node 'b' has no run time (it has no attribute); give one of weight, time"),
+        ("digraph { a [size=5] }", "node 'a' has no run time (it has size); give one of weight"),
+        ("digraph { a [weight=5, time=4] }", "node 'a' has weight and time; one time is needed"),
+        ("digraph { a [weight=five] }", "weight of node 'a' is 'five'; a time is a number"),
+        ("digraph { a [weight=-5] }", "weight of node 'a' is '-5'; a time is a number"),
+        ("digraph { a [weight=5] b [weight=5] a -> b [label=7] }", "edge a -> b has a label that is a number"),
+        ("graph { a -- b }", "an undirected graph has no order"),
+        ("digraph { a [weight=1] b [weight=1] a -- b }", "an undirected edge"),
+        ("digraph { a [weight=5]", "line 1: 'the end' stands where"),
+        ("digraph { a [weight=1]\n b [weight=%] }", "line 2: '%] }' is not DOT"),
+        ("digraph { a [weight=1]; a -> a }", "the edges form a cycle"),
+        ("digraph { a [weight=1]; b [weight=1]; a -> b; a -> b }", "the edge a > b is given twice"),
+        ("digraph { }", "a task graph needs at least one task"),
+        ("digraph { a [weight=0] }", "no task takes any time"),
+        ("digraph { " + "{" * 5000, "nested too deeply"),
+    ],
+)  # fmt: skip
+def test_a_dot_graph_that_does_not_say_its_times_is_refused(written, text, message):
+    assert message in refusal(written("g.dot", text))
+
+
+# ----- TGFF -----
+
+TGFF = """\
+@HYPERPERIOD 300
+
+@COMMUN 0 {
+# price
+10
+#------
+# type    exec_time
+  0       3
+  1       1.5
+}
+
+@TASK_GRAPH 0 {
+\tPERIOD 300
+
+\tTASK t0_0\tTYPE 1
+\tTASK t0_1\tTYPE 0
+\tTASK t0_2\tTYPE 1
+
+\tARC a0_0 \tFROM t0_0  TO  t0_1 TYPE 0
+\tARC a0_1 \tFROM t0_0  TO  t0_2 TYPE 1
+
+\tHARD_DEADLINE d0_0 ON t0_1 AT 300
+}
+
+@PE 0 {
+# price      area
+  79.0597    0.219023
+#----------------------
+# type version valid task_time preempt_time
+  0    0       1     10        1
+  1    0       1     7.5       1
+  1    1       1     7         1
+}
+
+@PE 1 {
+# price      area
+  72.405     0.166029
+# type version valid task_time preempt_time
+  0    0       0     1         1
+  1    0       1     9         1
+}
+"""
+
+
+def test_a_tgff_file_has_a_table_for_each_element_and_ticks_that_hold_its_times(written):
+    instance = library.get_instance(written("a.tgff", TGFF))
+    assert instance.platform.element_names == ("PE0", "PE1")
+    assert float(instance.platform.tick_us) == 0.1
+    assert times_of(instance) == {
+        "t0_0": {"PE0": 70, "PE1": 90},
+        "t0_1": {"PE0": 100},
+        "t0_2": {"PE0": 70, "PE1": 90},
+    }
+    assert instance.communication_us[0].tolist() == [[0, 30], [30, 0]]
+    assert instance.communication_us[1].tolist() == [[0, 15], [15, 0]]
+    assert "deadlines are not modelled" in instance.graph.source
+
+
+def test_the_graphs_of_a_tgff_file_are_one_and_quantities_may_stand_for_times(written):
+    text = "@COMMUN_QUANT 0 {\n0 4\n}\n" + "".join(
+        f"@TASK_GRAPH {k} {{\nTASK src TYPE 1\nTASK dst TYPE 1\nARC a FROM src TO dst TYPE 0\n}}\n" for k in range(2)
+    )
+    instance = library.get_instance(written("a.tgff", text + "@PROC 0 {\n# type task_time\n1 5\n}\n"))
+    assert [task.name for task in instance.graph.tasks] == ["g0.src", "g0.dst", "g1.src", "g1.dst"]
+    assert [(e.source, e.target, e.volume) for e in instance.graph.edges] == [(0, 1, 4), (2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("TO  t0_1 TYPE 0", "TO  t0_9 TYPE 0"), "an arc names the task 't0_9', which is not there"),
+        (("TO  t0_1 TYPE 0", "TO  t0_1 TYPE 7"), "is of type 7, which no table has"),
+        (("TASK t0_1\tTYPE 0", "TASK t0_1\tTYPE 5"), "no table has a time for the type 5 of the task 't0_1'"),
+        (("TASK t0_1\tTYPE 0", "TASK t0_0\tTYPE 0"), "two tasks are named 't0_0'"),
+        (("TASK t0_1\tTYPE 0", "TASK t0_1"), "'TASK t0_1' is neither a TASK with its TYPE"),
+        (("1     10        1", "1     ten       1"), "table PE0, type 0: task_time is 'ten'"),
+        (("task_time", "price"), "table PE0 has no column of times"),
+    ],
+)  # fmt: skip
+def test_a_broken_tgff_file_is_refused(written, change, message):
+    assert message in refusal(written("a.tgff", TGFF.replace("preempt_time", "area").replace(*change)))
+
+
+# ----- workflows before 1.5 -----
+
+
+@pytest.mark.parametrize(("runtime", "size"), [("runtime", "size"), ("runtimeInSeconds", "sizeInBytes")])
+@pytest.mark.parametrize("key", ["tasks", "jobs"])
+@pytest.mark.parametrize("by", ["name", "id"])
+def test_older_workflows_say_the_same_in_other_words(written, runtime, size, key, by):
+    names = {"make": "make_1" if by == "name" else "ID1", "use": "use_2" if by == "name" else "ID2"}
+    file = {"name": "data", size: 1_000_000}
+    tasks = [
+        {"name": "make_1", "id": "ID1", runtime: 0.5, "parents": [], "children": [names["use"]],
+         "files": [{"link": "output", **file}]},
+        {"name": "use_2", "id": "ID2", runtime: 0.25, "parents": [names["make"]], "files": [{"link": "input", **file}]},
+    ]  # fmt: skip
+    instance = library.get_instance(written("old.json", {"schemaVersion": "1.3", "workflow": {key: tasks}}))
+    assert [task.name for task in instance.graph.tasks] == ["make_1", "use_2"]
+    assert [(e.source, e.target, e.volume) for e in instance.graph.edges] == [(0, 1, 1_000_000)]
+    assert instance.run_time_us[:, 0].tolist() == [500_000, 250_000]
+
+
+def test_a_workflow_of_2_000_tasks_with_a_join_of_all_is_read_in_a_time_that_grows_with_it():
+    tasks = [{"id": f"t{i}", "parents": [], "outputFiles": [f"f{i}"]} for i in range(2000)]
+    tasks.append({"id": "end", "parents": [task["id"] for task in tasks], "inputFiles": [f"f{i}" for i in range(2000)]})
+    data = {
+        "schemaVersion": "1.5",
+        "workflow": {
+            "specification": {"tasks": tasks, "files": [{"id": f"f{i}", "sizeInBytes": 10} for i in range(2000)]},
+            "execution": {"tasks": [{"id": task["id"], "runtimeInSeconds": 1} for task in tasks]},
+        },
+    }
+    graph, platform = read_workflow(Path("join.json"), data)
+    assert {edge.volume for edge in graph.edges} == {10}
+    arrays = model.arrays(bind(graph, platform))
+    assert arrays.predecessor.size < 64 * (len(graph) + len(graph.edges))  # a row of them all would be N x N
+
+
+# ----- graphs of which some tasks have many predecessors -----
+
+
+def test_tasks_with_several_rows_of_predecessors_are_scheduled_as_with_one(monkeypatch):
+    rng = np.random.default_rng(0)
+    for name in ("random_20_3_ccr1_s1", "random_30_3_ccr5_s1", "wifi_rx"):
+        instance = library.get_instance(name)
+        ranks = rng.integers(0, len(instance), len(instance)).astype(np.int32)
+        found = []
+        for widest in (64, 1, 2):
+            monkeypatch.setattr(model, "WIDEST", widest)
+            arrays = model.arrays(instance)
+            order = model.effective_order(arrays, ranks)
+            placement = model.schedule_earliest(arrays, arrays.run_time[0], order)
+            given = model.schedule(arrays, arrays.run_time[0], order, placement.element[:-1])
+            finishes = model.all_finish_times(arrays, arrays.run_time[0], placement)
+            each = [model.finish_times(arrays, arrays.run_time[0], placement, i) for i in range(len(instance))]
+            np.testing.assert_array_equal(finishes, np.stack(each))
+            found.append([np.asarray(part) for part in (order, *placement, *given, finishes)])
+        for other, part in itertools.product((1, 2), range(len(found[0]))):
+            np.testing.assert_array_equal(found[other][part], found[0][part])

@@ -1,0 +1,246 @@
+"""The door for users' files: what is opened, which numbers are numbers, what content tells, and how long errors are."""
+
+import json
+import os
+import re
+
+import pytest
+
+from dsegym.costmodels import files
+from dsegym.costmodels.accelerator.workloads import get_workload
+from dsegym.costmodels.allocation.instance import load_instance
+from dsegym.costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
+from dsegym.costmodels.formats import FORMATS, READERS, format_of, format_rows
+from dsegym.costmodels.memory.program import get_program
+from dsegym.costmodels.reasoning.outcomes import load_outcomes
+from dsegym.costmodels.soc.library import get_instance
+
+LOADERS = {
+    "workload": get_workload,
+    "instance": load_instance,
+    "program": get_program,
+    "graph": get_instance,
+    "data": load_outcomes,
+}
+SAMPLES = {  # one of each format
+    "a table of layers": "layer,kind,m,n,k\nfc,gemm,1,2,3\n",
+    "a SCALE-Sim topology of convolutions": (
+        "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"
+        "c,7,7,3,3,2,4,1,\n"
+    ),
+    "a SCALE-Sim topology of matrix products": "Layer, M, N, K,\nfc, 2, 3, 4,\n",
+    "a table of buffers (MiniMalloc's)": "id,lower,upper,size\na,0,2,4\n",
+    "a traced program": (
+        '{"program": "p"}\n{"buffer": "x", "bytes": 64, "kind": "parameter"}\n'
+        '{"instruction": "i", "flops": 10, "reads": [["x", 64]], "writes": []}\n'
+    ),
+    "dsegym's task graph": json.dumps(
+        {
+            "format": "dsegym task graph 1",
+            "name": "g",
+            "platform": {"clusters": [{"name": "cpu", "elements": 1}]},
+            "tasks": [{"name": "a", "run_times_us": {"cpu": 3.0}}],
+            "edges": [],
+        }
+    ),
+    "a recorded workflow (WfFormat)": json.dumps(
+        {"schemaVersion": "1.4", "workflow": {"tasks": [{"name": "a", "runtimeInSeconds": 1}]}}
+    ),
+    "a graph of the Standard Task Graph Set": "1\n0 0 0\n1 5 1 0\n2 0 1 1\n",
+    "a job shop": "1 2\n0 5 1 6\n",
+    "a DOT graph": "digraph { a [weight=5]; }",
+    "a TGFF file": "@TASK_GRAPH 0 {\nTASK t0 TYPE 1\n}\n@PE 0 {\n# type exec_time\n1 5\n}\n",
+    "a table of outcomes": "problem,attempts,successes\na,4,2\n",
+    "a table of attempts": "task_id,passed\na,True\n",
+    "JSON lines of attempts": '{"task_id": "a", "passed": true}\n{"task_id": "a", "passed": false}\n',
+    "an EvalPlus result": json.dumps({"eval": {"a": [{"base_status": "pass", "plus_status": "fail"}]}}),
+    "an Inspect log": json.dumps({"samples": [{"id": 1, "epoch": 1, "scores": {"match": {"value": "C"}}}]}),
+}
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(content, name="mine.64.dat"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+def refusal(call, *arguments):
+    with pytest.raises(DsegymError) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+# Content.
+
+
+def test_there_is_a_sample_of_every_format():
+    assert set(SAMPLES) == {each.name for each in FORMATS}
+    assert set(LOADERS) == set(READERS)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_every_format_is_read_by_its_content_whatever_the_file_is_called(written, name, ending, mark):
+    reader = next(each.reader for each in FORMATS if each.name == name)
+    path = written(mark + SAMPLES[name].replace("\n", ending))
+    assert format_of(path, files.read_text(path), reader).name == name
+    assert LOADERS[reader](path)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("reader", READERS)
+def test_a_file_of_another_option_is_named_together_with_what_this_one_reads(written, name, reader):
+    own = next(each.reader for each in FORMATS if each.name == name)
+    if own == reader:
+        pytest.skip("its own")
+    message = refusal(LOADERS[reader], written(SAMPLES[name]))
+    assert f"this looks like {name}, which is for the option {READERS[own].option}" in message
+    assert f"as {READERS[reader].option} of {READERS[reader].scenario}, dsegym reads" in message
+    assert all(each.name in message for each in FORMATS if each.reader == reader)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"PK\x03\x04rest", "a ZIP archive"),
+        (b"\x08\x07\x12\x07pytorch", "an ONNX model"),
+        (b"PAR1....", "a Parquet file"),
+        (b"\x80\x04\x95", "a Python pickle"),
+        ("layer".encode("utf-16"), "UTF-16 text"),
+        (b"<?xml version='1.0'?><graphml></graphml>", "GraphML"),
+        (b"problem:\n  shape: {}\n", "a Timeloop problem"),
+        (b"Network alexnet {\n Layer CONV1 {}\n}\n", "a MAESTRO network"),
+    ],
+)
+def test_a_format_of_the_field_that_is_not_read_is_named(written, reader, content, what):
+    assert f"this looks like {what}" in refusal(LOADERS[reader], written(content))
+
+
+# Hostile files.
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_only_regular_files_of_a_sensible_size_are_opened(tmp_path, reader):
+    load = LOADERS[reader]
+    os.mkfifo(tmp_path / "pipe.64.csv")
+    (tmp_path / "zero.64.csv").symlink_to("/dev/zero")
+    with (tmp_path / "large.64.csv").open("wb") as file:
+        file.truncate(2**33)
+    assert "it is a pipe or a device, not a file" in refusal(load, str(tmp_path / "pipe.64.csv"))
+    assert "it is a pipe or a device, not a file" in refusal(load, str(tmp_path / "zero.64.csv"))
+    assert "8,589,934,592 bytes; at most" in refusal(load, str(tmp_path / "large.64.csv"))
+    assert "it is a folder, not a file" in refusal(load, f"{tmp_path}/")
+    assert "there is no such file" in refusal(load, str(tmp_path / "none.64.csv"))
+
+
+HOSTILE = {
+    "deep JSON": "[" * 100_000,
+    "deep object": '{"a":' * 100_000,
+    "deep line": '{"program": ' + "[" * 100_000 + "\n",
+    "a long line": "a," * 5_000_000 + "\n1\n",
+    "a long cell": "layer,kind,m,n,k\n" + "x" * 200_000 + ",gemm,1,1,1\n",
+    "a number of 400 digits": '{"program": "p"}\n{"instruction": "i", "flops": ' + "9" * 400 + ', "reads": []}\n',
+    "a number of 5,000 digits": '{"program": "p"}\n{"instruction": "i", "flops": ' + "9" * 5000 + ', "reads": []}\n',
+    "an infinite number": '{"program": "p"}\n{"instruction": "i", "flops": 1e999, "reads": [], "writes": []}\n',
+    "a member twice": '{"program": "p", "program": "q"}\n',
+    "NUL": "layer,kind,m,n,k\nf\0c,gemm,1,\0,3\n",
+    "nothing": "",
+    "blanks": " \n\n",
+    "many names": "1\n" * 50_000,
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("reader", READERS)
+def test_hostile_content_gets_one_short_sentence(written, reader, what):
+    message = refusal(LOADERS[reader], written(HOSTILE[what], "x.64.json"))
+    assert len(message) < 1000
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_path_with_nul_or_of_5_000_letters_gets_one_short_sentence(reader):
+    for path in ("a\0b.csv", "x/" + "a" * 5000 + ".csv", "a" * 5000, "/".join("a" * 2500)):
+        assert len(refusal(LOADERS[reader], path)) < 2500
+
+
+def test_errors_of_options_echo_the_beginning_of_a_long_input_alone():
+    assert len(str(UnknownNameError("workload", "a" * 100_000, ["b"]))) < 200
+    assert len(str(UnknownNameError("task", "a", [str(i) for i in range(2000)]))) < 1000
+    assert len(str(InvalidOptionError("samples", "9" * 5000, ["1 to 3"]))) < 200
+
+
+# Numbers.
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("3", 3), ("3.0", 3), ("3.", 3), ("+3", 3), ("3e0", 3), ("0.3e1", 3), (" 3 ", 3), ("007", 7)]
+)
+def test_a_whole_number_may_be_written_as_programs_write_it(text, value):
+    assert files.whole_number(text, "x", 0, 10) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "3.5", "1_000", "nan", "inf", "-inf", "Infinity", "٣", "３", "0x3", "3,0", "1e999999", "1e9999999", "9" * 400,
+     "three", "3 4", "--3", "1e", "e3", ".", "-1", "11"],
+)  # fmt: skip
+def test_what_python_alone_takes_for_a_number_is_none(text):
+    with pytest.raises(ValueError, match=r"x = '.*' is not a whole number from 0 to 10") as caught:
+        files.whole_number(text, "x", 0, 10)
+    assert len(str(caught.value)) < 150
+
+
+def test_numbers_have_ranges_and_exact_ends():
+    assert files.number("0.1", "x", 0, 1) == 0.1
+    assert files.number("1e0", "x", 0, 1) == 1.0
+    for text in ("0", "1.0000001", "nan", "1_0"):
+        with pytest.raises(ValueError, match="is not a number above 0, at most 1"):
+            files.number(text, "x", 0, 1, above=True)
+
+
+def test_sizes_have_units_and_are_whole_bytes():
+    sizes = {"8192B": 8192, "8KiB": 8192, "8 KiB": 8192, "0.5KiB": 512, "1MiB": 2**20, "2GiB": 2**31}
+    assert {text: files.size_in_bytes(text) for text in sizes} == sizes
+    assert all(files.size_in_bytes(text) is None for text in ("8192", "0.3KiB", "8kb", "8KB", "-1B", "1_0B", "٣B"))
+    assert [files.size_text(size) for size in (8192, 512, 1, 2**30)] == ["8KiB", "512B", "1B", "1GiB"]
+
+
+def test_a_text_is_a_path_if_it_exists_or_has_a_folder_or_a_suffix(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not files.is_path("ft06")
+    (tmp_path / "ft06").write_text("1 1\n0 5\n")
+    assert files.is_path("ft06")
+    assert len(get_instance("ft06")) == 1
+    assert files.is_path("no/such")
+    assert files.is_path("no.csv")
+    assert not files.is_path("random_20_3_ccr0.1_s1")
+    assert not files.is_path("a\0b.csv")
+
+
+# The table of the docs.
+
+
+def test_the_docs_table_of_readers_is_that_of_the_code(docs):
+    text = (docs / "files.md").read_text(encoding="utf-8")
+    lines = [f"| {' | '.join(row.values())} |" for row in format_rows()]
+    shown = [line for line in text.splitlines() if line.startswith("| `")]
+    assert shown == lines
+
+
+def test_every_reader_has_a_page_that_links_to_the_table(docs):
+    for reader in READERS.values():
+        assert re.search(r"\(files\.md", (docs / reader.page).read_text(encoding="utf-8")), reader.page
+
+
+@pytest.fixture
+def docs():
+    import dsegym
+
+    return __import__("pathlib").Path(dsegym.__file__).parent / "docs"
