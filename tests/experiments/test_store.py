@@ -28,9 +28,28 @@ TRACE = polars.DataFrame(
 
 
 def manifest(identifier="a" * 16):
-    kinds = {key: kind for key, kind in store._MANIFEST_KEYS.items() if key != "files"}
-    content = {key: None if key == "best" else kind() for key, kind in kinds.items()}
-    return {**content, "format": store.FORMAT, "trial_id": identifier, "status": "finished"}
+    trial = {
+        "instance": {"scenario": "dsegym/AcceleratorSizing-v0", "options": {"workload": "alexnet"}},
+        "agent": {"name": "random_search", "hyperparameters": {}, "draw": None},
+        "seed": 0,
+        "samples": 2,
+        "time_limit_s": 600.0,
+    }
+    return {
+        "format": store.FORMAT,
+        "trial_id": identifier,
+        "trial": trial,
+        "versions": {},
+        "identity": {"sources": [], "files": {}},
+        "status": "finished",
+        "message": "",
+        "samples_used": 2,
+        "objective": {"name": "latency", "unit": "s"},
+        "reference": {"name": "gemmini", "value": 2.0, "source": ""},
+        "bound": {"kind": "optimum", "value": 1.0, "source": ""},
+        "best": None,
+        "seconds": {"agent": 0.1, "cost_model": 0.1, "overhead": 0.1, "total": 0.3},
+    }
 
 
 @pytest.fixture
