@@ -12,8 +12,9 @@ import math
 import os
 import re
 import stat
+import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = [
     "Each",
     "Shape",
     "Word",
+    "check_allowed",
     "check_folder",
     "check_shape",
     "finite",
@@ -34,6 +36,7 @@ __all__ = [
     "write_by_rename",
 ]
 
+_OWN = __name__.partition(".")[0]
 LONGEST = 200  # characters of somebody's input that a sentence repeats
 
 
@@ -63,6 +66,23 @@ def finite(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
+def check_allowed(name: str, allow: Collection[str]) -> None:
+    """Refuses a scenario `package:namespace/Name` or an agent `module:Class` of a package that nobody has named.
+
+    To import a package is to run it. One that is loaded already runs no more.
+
+    Raises:
+        CorruptResultError: says how to allow it.
+    """
+    module, colon, _ = name.rpartition(":") if "/" in name else name.partition(":")
+    top = module.partition(".")[0]
+    if colon and top not in (*allow, _OWN) and module not in sys.modules:
+        raise CorruptResultError(
+            f"it names '{shortened(name)}', of a package that would be imported, which is to run it; if you trust it, "
+            f"say --allow {shortened(top)}."
+        )
+
+
 def visible(text: object) -> str:
     """A text in which no character moves the cursor, hides or turns what stands around it."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(text))
@@ -83,7 +103,7 @@ def _fits(value: object, shape: Shape) -> str | None:
             return None if isinstance(value, shape) and isinstance(value, bool) == (shape is bool) else ""
         case tuple():
             places = [_fits(value, each) for each in shape]
-            return None if None in places else max(places, key=len)
+            return None if None in places else max((place for place in places if place is not None), key=len)
         case Word():
             return None if isinstance(value, str) and re.fullmatch(shape.pattern, value) else ""
         case Each():

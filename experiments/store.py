@@ -145,7 +145,7 @@ class TrialResult:
 
 @functools.cache
 def versions(agent: str | None = None) -> Mapping[str, str]:
-    """Versions of everything that can change a trial's samples, and a hash of this package's sources and data.
+    """Versions and settings of all that can change a trial's samples, and a hash of this package's sources and data.
 
     Args:
         agent: whose libraries count too; None for the core alone.
@@ -155,7 +155,19 @@ def versions(agent: str | None = None) -> Mapping[str, str]:
     for library in ("dsegym", *_LIBRARIES, *own):
         with contextlib.suppress(PackageNotFoundError):
             found[library] = version(library)
-    return {**found, "dsegym_sources": _own_source()}
+    return {**found, **_switches(), "dsegym_sources": _own_source()}
+
+
+# JAX's settings that change values, and what they are where nobody has changed them.
+_SETTINGS = {"jax_enable_x64": False, "jax_default_matmul_precision": None, "jax_numpy_dtype_promotion": "standard"}
+
+
+def _switches() -> dict[str, str]:
+    """The settings of JAX that are not as usual: with 64 bits, most traces differ."""
+    import jax
+
+    changed = {name: str(getattr(jax.config, name)) for name in _SETTINGS}
+    return {name: value for name, value in changed.items() if value != str(_SETTINGS[name])}
 
 
 @functools.cache
@@ -475,7 +487,7 @@ def _keep_files(results: Path, suite: Suite) -> dict[str, str]:
     return names
 
 
-def kept_files(results: Path, note: Mapping[str, Any]) -> Mapping[str, str]:
+def kept_files(note: Mapping[str, Any]) -> Mapping[str, str]:
     """{the place of a kept file in options: the name that it had}."""
     return note.get("file_names", {})
 

@@ -43,6 +43,7 @@ from .door import shortened
 
 __all__ = [
     "FILES",
+    "MAX_FILE_BYTES",
     "Suite",
     "Trial",
     "count_trials",
@@ -63,7 +64,7 @@ _MAX_TRIALS = 1_000_000  # ten times what a leaderboard has been made of
 _MAX_TIME_LIMIT_S = 30 * 86_400.0
 _MAX_SUITE_BYTES = 2**20
 _MAX_DOTS = 100  # of a dotted key: tomllib's memory grows with their square
-_MAX_FILE_BYTES = 2**30
+MAX_FILE_BYTES = 2**30
 _MAX_NAME = 200
 _MAX_PATH = 4096
 
@@ -130,8 +131,8 @@ def file_hash(path: str) -> str:
     """
     try:
         status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE_BYTES:
-            raise DsegymError(f"'{shortened(path)}' is no regular file of at most {_MAX_FILE_BYTES:,} bytes.")
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+            raise DsegymError(f"'{shortened(path)}' is no regular file of at most {MAX_FILE_BYTES:,} bytes.")
         return _hash_at(path, status.st_mtime_ns, status.st_size)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

@@ -18,6 +18,7 @@ from .instance import INFEASIBLE, Instance, bind
 
 __all__ = [
     "NEVER",
+    "UNKNOWN",
     "Arrays",
     "Placement",
     "arrays",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 NEVER = 2**29  # us; the run time of a task on an element that cannot run it
+UNKNOWN = np.float32(np.inf)  # J, J s; where a platform's power is unknown: a NaN would trip JAX's search for NaNs
 _MANY = 8  # elements; with more, an access by index beats a select over all of them on CPUs, by about a third at 16
 
 

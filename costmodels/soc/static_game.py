@@ -44,7 +44,7 @@ class Metrics(NamedTuple):
     """What a schedule costs. Scalars."""
 
     makespan_us: Array  # int32
-    energy_j: Array  # float32; not a number where the platform's power is unknown
+    energy_j: Array  # float32; infinite where the platform's power is unknown
     edp_js: Array  # float32; likewise
 
 
@@ -125,7 +125,7 @@ def metrics_of(placed: Placed, params: Params) -> Metrics:
     placement, run_time, level = placed
     makespan = jnp.max(placement.available)
     if not params.arrays.power.shape[1]:
-        return Metrics(makespan, jnp.float32(jnp.nan), jnp.float32(jnp.nan))
+        return Metrics(makespan, jnp.float32(model.UNKNOWN), jnp.float32(model.UNKNOWN))
     finish, element = placement.finish[:-1], placement.element[:-1]
     took = jnp.take_along_axis(jnp.asarray(run_time), element[:, None], axis=1)[:, 0]
     begin = jnp.where(finish > 0, finish - took, 0)

@@ -63,14 +63,13 @@ class Yardstick:
 
 def obstacle_between(reference: float, bound: float) -> str:
     """Why no result can be scored between a reference (0) and a bound (1), in words; empty where it can."""
+    found = f"reference {reference:.9g} is not above bound {bound:.9g}"
     if not (math.isfinite(reference) and math.isfinite(bound)):
-        return f"the reference ({reference:.9g}) and the bound ({bound:.9g}) must be finite"
-    if reference <= 0:
-        return f"the reference is {reference:.9g}: an objective must be positive"
-    if bound < 0:
-        return f"the bound is {bound:.9g}: an objective must be positive"
+        return f"{found}: both must be finite"
+    if reference <= 0 or bound < 0:
+        return f"reference {reference:.9g} and bound {bound:.9g}: an objective must be positive"
     if reference - bound <= LEAST_ROOM * reference:
-        return f"the reference ({reference:.9g}) is not above the bound ({bound:.9g}): nothing is left to be gained"
+        return f"{found}: the reference is as good as anything can be"
     return ""
 
 
