@@ -64,7 +64,7 @@ def verify_command(
     failures = [verdict for verdict in verdicts if verdict.problem]
     for verdict in failures:
         print(f"rejected: {visible(verdict.problem)}")
+    say(terminal(), f"Checked: {REPLAYED}. Only claimed: {CLAIMED}.")
     print(f"{len(verdicts) - len(failures)} of {len(verdicts)} reproduce.")
-    say(terminal(error=True), f"Checked: {REPLAYED}. Only claimed: {CLAIMED}.")
     if failures:
         raise typer.Exit(1)

@@ -47,10 +47,8 @@ def run(
         say(terminal(error=True), f"warning: {problem}")
     others = strays(output, read_suite(output))
     if others:
-        whose = "of another suite of its name, or of other versions"
-        say(
-            terminal(error=True), f"warning: {len(others)} trials in '{output}' are {whose}: no leaderboard shows them."
-        )
+        whose = "of another suite of its name, or of other versions: no leaderboard shows them"
+        say(terminal(error=True), f"warning: {len(others)} trials in '{output}' are {whose}.")
     if summary.problems:
         raise typer.Exit(1)
 

@@ -186,7 +186,9 @@ def test_run_leaderboard_and_verify_in_a_row(dsegym_command, succeed, tiny_file,
     written = (results / "leaderboard" / "leaderboard.json").read_text(encoding="utf-8")
     assert succeed("leaderboard", results, "--json") == written
     assert {row["agent"] for row in json.loads(written)["rows"]} == {"genetic_algorithm", "random_search"}
-    assert succeed("verify", results) == "6 of 6 reproduce.\n"
+    checked = succeed("verify", results)
+    assert checked.endswith("\n6 of 6 reproduce.\n")
+    assert "Only claimed: that the agents came to these samples by themselves" in checked
 
 
 def test_leaderboard_of_a_part_warns_of_the_rest(dsegym_command, results, first_trial):
