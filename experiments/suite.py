@@ -66,6 +66,7 @@ _MAX_SUITE_BYTES = 2**20
 _MAX_DOTS = 100  # of a dotted key: tomllib's memory grows with their square
 MAX_FILE_BYTES = 2**30
 _MAX_NAME = 200
+_SUFFIXES = "([.][A-Za-z0-9_-]{1,32}){0,4}"  # of a user's file
 _MAX_PATH = 4096
 
 
@@ -146,9 +147,11 @@ def _hash_at(path: str, time_ns: int, size: int) -> str:
 
 
 def _place(path: str) -> str:
-    """Where results keep a user's file: its content names it; its suffix stays, which may tell the format."""
-    suffix = Path(path).suffix
-    return f"{FILES}/{file_hash(path)[:16]}{suffix if re.fullmatch(r'[.][A-Za-z0-9]{1,16}', suffix) else ''}"
+    """Where results keep a user's file: its content names it; its suffixes stay, which may say what it is."""
+    suffixes = "".join(Path(path).suffixes)
+    if not re.fullmatch(_SUFFIXES, suffixes):
+        suffixes = ""
+    return f"{FILES}/{file_hash(path)[:16]}{suffixes}"
 
 
 def located(options: Mapping[str, str], results: Path) -> dict[str, str]:
@@ -159,7 +162,7 @@ def located(options: Mapping[str, str], results: Path) -> dict[str, str]:
 
 def is_kept(value: str) -> bool:
     """Whether an option's text is the place of a user's file in a results directory."""
-    return re.fullmatch(rf"{FILES}/[0-9a-f]{{16}}([.][A-Za-z0-9]{{1,16}})?", value) is not None
+    return re.fullmatch(rf"{FILES}/[0-9a-f]{{16}}{_SUFFIXES}", value) is not None
 
 
 def suite_names() -> tuple[str, ...]:
@@ -290,13 +293,17 @@ def _left_out(instances: list[tuple[str, dict[str, str]]]) -> dict[int, tuple[st
     found: dict[int, tuple[str, str]] = {}
     seen: dict[object, str] = {}
     for place, (scenario, options) in enumerate(instances):
-        problem = make_problem(scenario, **options)
         name = f"{scenario} with {_words(options)}"
-        other = seen.setdefault(problem.content, name)
+        try:
+            problem = make_problem(scenario, **options)
+            content, obstacle = problem.content, problem.obstacle
+        except DsegymError as error:
+            raise ValueError(f"{name}: {error}") from None
+        other = seen.setdefault(content, name)
         if other != name:
             raise ValueError(f"{name} is the same instance as {other}: give it once.")
-        if problem.obstacle:
-            found[place] = (name, problem.obstacle)
+        if obstacle:
+            found[place] = (name, obstacle)
     return found
 
 

@@ -115,7 +115,10 @@ def _check_note(note: Mapping[str, Any]) -> str:
     if count != len(note["trials"]):
         return f"its suite declares {count} trials, and {len(note['trials'])} are named."
     if note["name"] in suite_names():
-        shipped = [trial.as_dict() for trial in load_suite(note["name"]).trials]
+        try:
+            shipped = [trial.as_dict() for trial in load_suite(note["name"]).trials]
+        except DsegymError:  # an agent's library is not installed, say: nothing to compare with
+            return ""
         if shipped != declared_trials(note):
             return f"it has the name of the shipped suite '{note['name']}', and declares other trials."
     return ""
@@ -186,7 +189,7 @@ def _problem(directory: Path, trial: Trial, manifest: Mapping[str, Any], allow: 
     for key, value in trial.options.items():
         if is_kept(value):
             digest = hashlib.sha256(read_file(results / value, results, MAX_FILE_BYTES)).hexdigest()
-            if not Path(value).stem == digest[:16] or manifest["identity"]["files"].get(key) != digest:
+            if value.partition("/")[2][:16] != digest[:16] or manifest["identity"]["files"].get(key) != digest:
                 raise CorruptResultError(f"{results / value}: its contents are not those that the trial was run on.")
         elif key in options and value not in options[key].values() and _is_path(value):
             raise CorruptResultError(
