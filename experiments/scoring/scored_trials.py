@@ -57,7 +57,7 @@ class ScoredTrial:
     total_s: float
     manifest: Mapping[str, Any]
     best_design: tuple[int, ...]  # of the last improvement; empty where nothing feasible was found
-    options: dict[str, str]  # of the instance, a user's file by its name
+    options: dict[str, Any]  # of the instance, a user's file by its name
     reference: float  # the value that scores 0
     bound: float  # the value that scores 1
 
@@ -146,7 +146,7 @@ def _key(result: TrialResult) -> str:
     return canonical(result.manifest["trial"]["instance"])
 
 
-def _boil_down(result: TrialResult, names: Mapping[str, str], options: Mapping[str, dict[str, str]]) -> ScoredTrial:
+def _boil_down(result: TrialResult, names: Mapping[str, str], options: Mapping[str, dict[str, Any]]) -> ScoredTrial:
     manifest, trace = result.manifest, result.trace
     spec = manifest["trial"]
     found = statistics.incumbents(trace["objective"].to_numpy(), trace["feasible"].to_numpy())
@@ -211,7 +211,7 @@ def _made_one(arrays: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]
 
 def _instance_names(
     results: Sequence[TrialResult], file_names: Mapping[str, str]
-) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     """Canonical instance to its name, and to its options with users' files by name.
 
     A name is what tells the instances apart, or everything where that is too little. Of several scenarios each is
@@ -224,8 +224,8 @@ def _instance_names(
         place: name if called[name := file_names[place]] == 1 else f"{name} ({Path(place).stem[:6]})"
         for place in places
     }
-    all_options = {
-        key: {str(option): shown_as.get(str(value), str(value)) for option, value in spec["options"].items()}
+    all_options: dict[str, dict[str, Any]] = {
+        key: {option: shown_as.get(value, value) for option, value in spec["options"].items()}
         for key, spec in unique.items()
     }
     options = defaultdict(list)  # of a scenario
