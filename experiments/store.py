@@ -279,7 +279,7 @@ def is_finished(directory: Path) -> bool:
 def clean(results: Path) -> None:
     """Removes what writers left who were killed; a trial that was being replaced comes back.
 
-    Folders of a process that lives are left alone, and those of another machine for a day.
+    What belongs to a process that lives is left alone, and folders of another machine for a day.
     """
     for folder in (results / "trials").glob(".*-*"):
         match = re.fullmatch(r"\.(partial|replaced)-([0-9a-f]{16})(?:-([0-9a-f]{8}))?-(\d+)", folder.name)
@@ -290,6 +290,11 @@ def clean(results: Path) -> None:
             folder.rename(target)
         else:
             shutil.rmtree(folder, ignore_errors=True)
+    for folder in (results, results / FILES, results / "leaderboard"):
+        for file in folder.glob(".*-*-*"):  # of `write_by_rename`
+            match = re.fullmatch(r"\..+-(\d+)-\d+", file.name)
+            if match is not None and file.is_file() and not _may_live(file, None, match.group(1)):
+                file.unlink(missing_ok=True)
 
 
 _STALE_S = 86_400.0

@@ -172,16 +172,17 @@ def suite_names() -> tuple[str, ...]:
 
 
 def find_suite(name_or_file: str) -> Path:
-    """The file of a shipped suite, or the path given if it ends in `.toml`.
+    """The file of a shipped suite, or the path given if it ends in `.toml` or a file is there.
 
     Raises:
         UnknownNameError: there is no shipped suite of that name.
     """
-    if name_or_file.endswith(".toml"):
+    if name_or_file in suite_names():
+        folder = importlib.resources.files(__name__.rpartition(".")[0]) / "suites"
+        return Path(str(folder / f"{name_or_file}.toml"))
+    if name_or_file.endswith(".toml") or os.path.isfile(name_or_file):
         return Path(name_or_file)
-    if name_or_file not in suite_names():
-        raise UnknownNameError("suite", name_or_file, (*suite_names(), "or the path of a .toml file"))
-    return Path(str(importlib.resources.files(__name__.rpartition(".")[0]) / "suites" / f"{name_or_file}.toml"))
+    raise UnknownNameError("suite", name_or_file, (*suite_names(), "or the path of a .toml file"))
 
 
 def load_suite(name_or_file: str | Path) -> Suite:

@@ -136,7 +136,10 @@ def test_what_killed_writers_left_is_cleaned_and_what_they_replaced_comes_back(s
     ):
         shutil.copytree(stored, trials / name)
     stored.rename(trials / f".replaced-{'d' * 16}-{here}-{gone.pid}")
+    (tmp_path / f".suite.json-{gone.pid}-17").touch()
+    (tmp_path / f".suite.json-{os.getpid()}-17").touch()
     store.clean(tmp_path)
+    assert [path.name for path in tmp_path.glob(".*")] == [f".suite.json-{os.getpid()}-17"]
     assert sorted(path.name for path in trials.iterdir()) == [
         f".partial-{'c' * 16}-00000000-{gone.pid}",
         f".partial-{'c' * 16}-{here}-{os.getpid()}",

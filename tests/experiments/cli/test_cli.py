@@ -53,6 +53,15 @@ def test_the_commands_of_the_tests_are_all_there_are():
     assert names == set(COMMANDS)
 
 
+def test_python_runs_the_package_as_the_command():
+    command = [sys.executable, "-m", "dsegym"]
+    found = subprocess.run([*command, "list"], capture_output=True, text=True, check=True)
+    assert SIZING in found.stdout
+    wrong = subprocess.run([*command, "info", "no/Such-v0"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("dsegym: Unknown scenario 'no/Such-v0'")
+
+
 def test_help_imports_no_heavy_library():
     script = "import sys; sys.argv = ['dsegym', '--help']\nfrom dsegym.experiments import cli\n"
     script += "try:\n    cli.main()\nexcept SystemExit as end:\n    assert not end.code\n"
