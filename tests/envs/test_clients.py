@@ -81,6 +81,23 @@ def test_ppo_takes_an_id(name):
     PPO("MlpPolicy", name, n_steps=8, batch_size=8, n_epochs=1, device="cpu").learn(8)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_form_of_every_id_takes_ppo_alone_and_in_lanes_and_torchrl(name):
+    from stable_baselines3 import PPO
+
+    from dsegym.envs.faces.stable_baselines3_env import StableBaselines3Env
+
+    contrib, torchrl = pytest.importorskip("sb3_contrib"), pytest.importorskip("torchrl.envs")
+    small = {"n_steps": 4, "batch_size": 4, "n_epochs": 1, "seed": 0, "device": "cpu"}
+    for form in dsegym.make_problem(name).forms:
+        policy = "MultiInputPolicy" if form == "image" else "MlpPolicy"
+        PPO(policy, gymnasium.make(name, form=form), **small).learn(4)
+        lanes = StableBaselines3Env(gymnasium.make_vec(name, num_envs=2, form=form))
+        contrib.MaskablePPO(policy, lanes, **small).learn(8)
+        assert torchrl.GymEnv(name, form=form).rollout(3)["next", "reward"].isfinite().all()
+
+
 @every_kind
 def test_ppo_learns_and_its_policy_plays(case):
     from stable_baselines3 import PPO
