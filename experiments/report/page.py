@@ -42,6 +42,7 @@ def write_html(
     *,
     suite: Mapping[str, str] | None = None,
     sections: Sequence[Section] = (),
+    timings: Timings | None = None,
 ) -> None:
     """Write the page to `path`.
 
@@ -51,6 +52,7 @@ def write_html(
         path: the file to write; its folder exists.
         suite: `name` and `description`, plain text.
         sections: further ones, beside those that every page has.
+        timings: what `build_timings(results)` returned, if it was called already.
     """
     import jinja2
     from markupsafe import Markup
@@ -64,7 +66,7 @@ def write_html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    timings = build_timings(results)
+    timings = build_timings(results) if timings is None else timings
     styles = styles_of(leaderboard)
     page = environment.get_template("leaderboard.html.j2").render(
         plotlyjs=Markup(get_plotlyjs()),
