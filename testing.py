@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces.utils import flatdim
 
 from .agents.base import NEEDS, Agent
 from .agents.referee import Referee, Samples
@@ -184,8 +185,9 @@ def features_are_the_observation(problem: Problem, form: str) -> None:
     _require(len(set(names)) == len(names), f"the features {names} share names")
     for feature in env.features:
         _require(feature.meaning, f"the feature {feature.name} has no meaning")
-    covered, shape = sum(feature.size for feature in env.features), env.observation_space.shape
-    _require(shape == (covered,), f"the features are {covered} numbers, and the observation's shape is {shape}")
+    parts = flatdim(env.observation_space)
+    covered = sum(feature.size for feature in env.features)
+    _require(parts == covered, f"the features are {covered} numbers, and the observation has {parts}")
 
 
 def checkers_find_no_fault(problem: Problem, form: str) -> None:
@@ -218,8 +220,9 @@ def a_seed_fixes_the_episodes(problem: Problem, form: str) -> None:
     for time in range(2 * vector.functional.horizon + 2):
         for lane, (alone, alone_info) in enumerate(starts):
             # Compilers contract products and sums as shapes suggest: last bits of a lane and of one alone may differ.
-            _require(_close(alone, observation[lane]), f"step {time}: lane {lane} sees other than alone")
-            same = np.array_equal(np.asarray(alone_info.get("action_mask")), _lane(info.get("action_mask"), lane))
+            _require(_close(alone, _lane(observation, lane)), f"step {time}: lane {lane} sees other than alone")
+            mask = _lane(info.get("action_mask"), lane)
+            same = np.array_equal(np.asarray(alone_info.get("action_mask")), np.asarray(mask))
             _require(same, f"step {time}: lane {lane} has another mask than alone")
         if ended >= 2 * ALONE or time >= 60:
             break
@@ -232,17 +235,25 @@ def a_seed_fixes_the_episodes(problem: Problem, form: str) -> None:
             _require(_close(alone_reward, reward[lane]), f"step {time}: lane {lane} is rewarded otherwise than alone")
             if alone_ended:
                 ended += 1
-                _require(_close(alone, info["final_obs"][lane]), f"step {time}: lane {lane} ends elsewhere")
+                _require(_close(alone, _lane(info["final_obs"], lane)), f"step {time}: lane {lane} ends elsewhere")
                 alone, alone_info = env.reset()
             starts.append((alone, alone_info))
 
 
 def _close(one: Any, other: Any) -> bool:
-    return np.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)  # what is not finite another clause names
+    """Whether arrays, or the parts of two observations, are equal but for last bits."""
+
+    def close(a: Any, b: Any) -> bool:
+        rounded = np.asarray(a).dtype == np.uint8  # of an image: last bits decide which way a share is rounded
+        return np.allclose(a, b, rtol=1e-4, atol=1 if rounded else 1e-5, equal_nan=True)  # another clause: finite
+
+    ones, others = jax.tree.leaves(one), jax.tree.leaves(other)
+    return len(ones) == len(others) and all(map(close, ones, others))
 
 
-def _lane(values: Any, lane: int) -> np.ndarray:
-    return np.asarray(None if values is None else values[lane])
+def _lane(values: Any, lane: int) -> Any:
+    """What a lane has of arrays with a leading axis of lanes."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[lane], values)
 
 
 def _legal_action(generator: np.random.Generator, space: Any, info: Mapping[str, Any]) -> np.ndarray:
@@ -258,9 +269,9 @@ def episodes_end_and_replay(problem: Problem, form: str) -> None:
     every step, and where the form says that a design replays them, the design costs what the episode did.
     """
     played, space = _played(problem, form), problem.functional_env(form).observation_space
-    seen = np.stack(played.observations)
-    _require(np.isfinite(seen).all(), "an observation is not finite")
-    outside = [observation for observation in seen if observation not in space]
+    finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(played.observations))
+    _require(finite, "an observation is not finite")
+    outside = [observation for observation in played.observations if observation not in space]
     _require(not outside, f"the observation {outside[:1]} is outside its space")
     _require(np.isfinite(played.rewards).all(), "a reward is not finite")
     _require(not played.stuck, "an episode goes on without a legal action")
@@ -288,7 +299,7 @@ def a_mask_names_the_legal_actions(problem: Problem, form: str) -> None:
 class _Played(NamedTuple):
     """Episodes of `LANES` lanes, of which every second takes forbidden actions where the mask leaves some."""
 
-    observations: Sequence[np.ndarray]  # float32[n] each, of all lanes and steps
+    observations: Sequence[Any]  # of all lanes and steps
     rewards: Sequence[float]
     finals: Sequence[Mapping[str, Any]]  # the final info of every episode that ended
     forbidden: Sequence[int]  # actions that each of them took against its mask
@@ -305,7 +316,7 @@ def _played(problem: Problem, form: str) -> _Played:
     env, generator = FunctionalVectorEnv(problem, LANES, form), np.random.default_rng(SEED)
     horizon, space = env.functional.horizon, env.single_action_space
     observation, info = env.reset(seed=SEED)
-    observations, rewards, finals, forbidden = list(observation), [], [], []
+    observations, rewards, finals, forbidden = [_lane(observation, lane) for lane in range(LANES)], [], [], []
     taken, steps, stuck, overrun = np.zeros(LANES, int), np.zeros(LANES, int), False, False
     masked = "action_mask" in info
     for _ in range(max(horizon, STEPS)):
@@ -318,10 +329,10 @@ def _played(problem: Problem, form: str) -> _Played:
         observation, reward, terminated, _, info = env.step(actions)
         steps += 1
         overrun = bool(((steps >= horizon) & ~terminated).any())
-        observations.extend(observation)
+        observations.extend(_lane(observation, lane) for lane in range(LANES))
         rewards.extend(reward)
-        for lane in np.flatnonzero(terminated):
-            observations.append(info["final_obs"][lane])
+        for lane in np.flatnonzero(terminated).tolist():
+            observations.append(_lane(info["final_obs"], lane))
             finals.append({name: values[lane] for name, values in info["final_info"].items()})
             forbidden.append(int(taken[lane]))
             taken[lane] = steps[lane] = 0
@@ -377,21 +388,20 @@ def the_functional_door_takes_the_same_steps(problem: Problem, form: str) -> Non
     last, found = play(first, keys[1 : len(actions) + 1], jnp.asarray(np.stack(actions)), params)
     observations, rewards, dones, infos, masks = jax.device_get(found)
     for time, (seen, reward, ended, info) in enumerate(expected):
-        _require(_close(infos["final_observation"][time], seen), f"step {time}: the door's observation differs")
+        _require(_close(_lane(infos["final_observation"], time), seen), f"step {time}: the door's observation differs")
         _require(_close(rewards[time], reward), f"step {time}: the door's reward is {rewards[time]}, not {reward}")
         _require(dones[time] == ended, f"step {time}: the door's episode ends at another time")
         for name, value in info.items():
             if name != "action_mask":
                 _require(_close(infos[name][time], value), f"step {time}: the door's {name} differs")
         if not ended:
-            _require(_close(observations[time], seen), f"step {time}: the door's observation differs")
+            _require(_close(_lane(observations, time), seen), f"step {time}: the door's observation differs")
             same = masks is None or np.array_equal(masks[time], info["action_mask"])
             _require(same, f"step {time}: the door's mask differs")
     if dones[-1]:
         began, state = reset(keys[len(actions)], params)
-        _require(
-            _close(observations[-1], began), "after an episode's end, the door's observation is not that of `reset`"
-        )
+        same = _close(_lane(observations, -1), began)
+        _require(same, "after an episode's end, the door's observation is not that of `reset`")
         same = all(map(_close, jax.tree.leaves(jax.device_get(last)), jax.tree.leaves(jax.device_get(state))))
         _require(same, "after an episode's end, the door's state is not that of `reset`")
 

@@ -20,6 +20,8 @@ class Agent(abc.ABC):
         name: how suites and leaderboards call it.
         summary: one line for the user: the method, the library, the paper.
         hyperparameters: {field: the values that a random draw chooses from}; the field's default is the agent's own.
+        ranges: {field: (least, most)} of its numbers, and of the lengths of its texts, both included; what lies outside
+            is refused when a suite is checked.
         libraries: distributions that it searches with, beside those that dsegym itself depends on. They must be
             installed, and their versions are part of its trials' identity: of no other agent's.
         needs: what a problem must have, names of `NEEDS`; a suite refuses the agent where the problem lacks it.
@@ -29,6 +31,7 @@ class Agent(abc.ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
     libraries: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
     stochastic: ClassVar[bool] = True

@@ -38,6 +38,11 @@ class GeneticAlgorithm(Agent):
         "crossover_eta": (3.0, 10.0, 20.0),
         "mutation_eta": (3.0, 10.0, 20.0),
     }
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "population_size": (2, 100_000),
+        "crossover_eta": (0, 1000),
+        "mutation_eta": (0, 1000),
+    }
 
     def search(self, referee: Referee, seed: int) -> None:
         """Evolves until the budget is spent."""

@@ -37,6 +37,12 @@ class GradientDescent(Agent):
         "learning_rate": (0.03, 0.1, 0.3, 1.0),
         "start_spread": (0.3, 1.0, 3.0),
     }
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "starts": (1, 100_000),
+        "steps": (1, 1_000_000),
+        "learning_rate": (1e-6, 100),
+        "start_spread": (0, 100),
+    }
 
     def search(self, referee: Referee, seed: int) -> None:
         """Descends until the budget is spent."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .base import Agent
 from .referee import REFERENCE, Referee
@@ -26,6 +28,7 @@ class Heuristic(Agent):
     name = "heuristic"
     summary = "the design of a baseline, without search"
     stochastic = False
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"rule": (1, 200)}
 
     def search(self, referee: Referee, seed: int) -> None:
         """Costs the baseline's design.

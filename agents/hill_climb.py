@@ -47,6 +47,11 @@ class HillClimb(Agent):
         "changes": (1.0, 1.5, 2.0, 4.0),
         "patience": (5, 10, 20, 40),
     }
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "neighbours": (1, 100_000),
+        "changes": (0.01, 100_000),
+        "patience": (1, 1_000_000),
+    }
 
     def search(self, referee: Referee, seed: int) -> None:
         """Climbs until the budget is spent.

@@ -39,6 +39,14 @@ class ProximalPolicyOptimisation(Agent):
         "epochs": (5, 10, 20),
         "hidden_units": (32, 64, 128),
     }
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "lanes": (1, 4096),
+        "steps": (2, 100_000),
+        "learning_rate": (1e-8, 10),
+        "entropy_coefficient": (0, 100),
+        "epochs": (1, 10_000),
+        "hidden_units": (1, 8192),
+    }
 
     def search(self, referee: Referee, seed: int) -> None:
         """Trains until the budget is spent."""

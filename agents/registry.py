@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import math
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution, entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..costmodels.errors import DsegymError, UnknownNameError
+from ..costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
 from .base import NEEDS, Agent
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def load_agent(name: str) -> type[Agent]:
         raise UnknownNameError("agent", name, agent_names())
     try:
         agent = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:  # a relative or an empty name, say
         raise DsegymError(f"Cannot load the agent '{name}' from '{location}': {error}.") from None
     if not (isinstance(agent, type) and issubclass(agent, Agent)):
         raise DsegymError(f"'{location}' is not a subclass of dsegym.Agent.")
@@ -106,7 +107,7 @@ def make_agent(name: str, hyperparameters: Mapping[str, Any] | None = None) -> A
 
     Raises:
         UnknownNameError: an unknown agent or hyperparameter.
-        DsegymError: a hyperparameter of the wrong type.
+        DsegymError: a hyperparameter of the wrong type or out of its range; says what is allowed.
     """
     agent = load_agent(name)
     fields = {field.name: field for field in dataclasses.fields(agent)} if dataclasses.is_dataclass(agent) else {}
@@ -115,13 +116,19 @@ def make_agent(name: str, hyperparameters: Mapping[str, Any] | None = None) -> A
         if key not in fields:
             raise UnknownNameError(f"hyperparameter of {name}", key, fields)
         default = fields[key].default
-        if isinstance(default, float) and type(value) is int:
+        if isinstance(default, float) and type(value) is int and abs(value) < 2**53:
             value = float(value)
         if type(value) is not type(default):
             raise DsegymError(
-                f"{name}'s {key} = {value!r} is of type {type(value).__name__}; it takes {type(default).__name__} "
+                f"{name}'s {key} = {value!r:.200} is of type {type(value).__name__}; it takes {type(default).__name__} "
                 f"(default {default!r})."
             )
+        least, most = agent.ranges.get(key, (-math.inf, math.inf))
+        size = len(value) if isinstance(value, str) else value
+        if isinstance(size, int | float) and not (abs(size) < math.inf and least <= size <= most):
+            what = "texts of a length" if isinstance(value, str) else "numbers"
+            allowed = f"{what} from {least:g} to {most:g}" if key in agent.ranges else "finite numbers"
+            raise InvalidOptionError(f"{name}'s {key}", value, [allowed])
         checked[key] = value
     return agent(**checked)
 

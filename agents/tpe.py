@@ -28,6 +28,10 @@ class TreeParzenEstimator(Agent):
         "candidates": (12, 24, 48),
         "multivariate": (False, True),
     }
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "startup_samples": (1, 1_000_000),
+        "candidates": (1, 100_000),
+    }
 
     def search(self, referee: Referee, seed: int) -> None:
         """Asks, costs and tells until the budget is spent."""

@@ -58,7 +58,9 @@ def environment_steps(name: str, form: str) -> None:
     functional = env.unwrapped.functional
     state = jax.eval_shape(functional.start, jax.random.key(0), env.unwrapped.problem.params)
     held = sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    seen = 4 * functional.observation_space.shape[0]
+    space = functional.observation_space
+    parts = getattr(space, "spaces", {"vector": space}).values()
+    seen = sum(int(np.prod(part.shape)) * np.dtype(part.dtype).itemsize for part in parts)
     report(f"{name}, {form}: a lane's state and observation", f"{held:,} B, {seen:,} B")
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..costmodels.errors import DsegymError
-from .store import read_suite, read_trial, trial_directory
+from .door import check_folder, write_by_rename
+from .store import TrialResult, kept_files, read_suite, read_trial, strays, trial_directory
+from .suite import located
 
 if TYPE_CHECKING:
     from .scoring.records import Leaderboard, Timings
 
-__all__ = ["Publication", "publish"]
+__all__ = ["Publication", "board_of", "publish"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Publication:
     missing: int  # trials of the suite that have no result yet
 
 
-def publish(results: str | Path, output: str | Path | None = None) -> Publication:
+def publish(results: str | Path, output: str | Path | None = None, *, allow: Collection[str] = ()) -> Publication:
     """Makes the leaderboard of a results directory and writes it.
 
     JSON and Markdown are a function of the trials alone: the same trials give the same bytes.
@@ -33,15 +36,17 @@ def publish(results: str | Path, output: str | Path | None = None) -> Publicatio
     Args:
         results: a directory that `run_suite` filled.
         output: the folder that the files go to, made if needed; `RESULTS/leaderboard` when left out.
+        allow: packages beside this one that may be imported for the page's drawings, where trials name them.
 
     Raises:
-        DsegymError: the directory holds no results, no finished trial, or a damaged one.
-        OSError: a file cannot be written.
+        DsegymError: the directory holds no results, no finished trial, or a damaged one; or its leaderboard's folder is
+            a link that leads out of it.
+        OSError: a file cannot be written; one that was there before stays whole.
     """
     from .report.page import write_html
     from .report.sections import SECTIONS
     from .report.text import to_json, to_markdown
-    from .scoring.leaderboard import build_leaderboard, build_timings
+    from .scoring.leaderboard import build_timings
 
     results = Path(results)
     suite = read_suite(results)
@@ -49,11 +54,28 @@ def publish(results: str | Path, output: str | Path | None = None) -> Publicatio
     trials = [read_trial(directory) for directory in found if directory.is_dir()]
     if not trials:
         raise DsegymError(f"'{results}' holds no finished trial yet.")
-    leaderboard = build_leaderboard(trials)
+    leaderboard = board_of(results, suite, trials)
     folder = results / "leaderboard" if output is None else Path(output)
+    if output is None:
+        check_folder(folder, results)
+    here = [replace(instance, files=located(instance.files, results)) for instance in leaderboard.instances]
+    drawn = replace(leaderboard, instances=tuple(here))
+    sections = [section for make in SECTIONS if (section := make(drawn, allow)) is not None]
+    about = {"name": suite["name"], "description": suite["description"]}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "leaderboard.json").write_text(to_json(leaderboard), encoding="utf-8")
-    (folder / "leaderboard.md").write_text(to_markdown(leaderboard), encoding="utf-8")
-    sections = [section for make in SECTIONS if (section := make(leaderboard)) is not None]
-    write_html(leaderboard, trials, folder / "leaderboard.html", suite=dict(suite), sections=sections)
+    write_html(leaderboard, trials, folder / "leaderboard.html", suite=about, sections=sections)
+    for name, text in (("leaderboard.json", to_json(leaderboard)), ("leaderboard.md", to_markdown(leaderboard))):
+        write_by_rename(folder / name, text.encode("utf-8"))
     return Publication(leaderboard, build_timings(trials), folder, missing=len(found) - len(trials))
+
+
+def board_of(results: Path, suite: Mapping[str, Any], trials: Collection[TrialResult]) -> Leaderboard:
+    """The leaderboard of a directory's trials; raises as `build_leaderboard`."""
+    from .scoring.leaderboard import build_leaderboard
+
+    return build_leaderboard(
+        trials,
+        file_names=kept_files(suite),
+        left_out=[(each["instance"], each["reason"]) for each in suite.get("left_out", ())],
+        strays=len(strays(results, suite)),
+    )

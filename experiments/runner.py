@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..costmodels.errors import CorruptResultError
-from .store import read_trial, trial_directory, write_suite
+from .store import clean, read_trial, trial_directory, write_suite
 from .suite import Suite, Trial
 
 __all__ = ["RunSummary", "run_suite"]
@@ -64,6 +64,7 @@ def run_suite(
     """
     results = Path(results)
     identifiers = write_suite(results, suite)
+    clean(results)
     summary = RunSummary(total=len(suite.trials))
     waiting = [
         (trial, identifier)
@@ -109,18 +110,12 @@ def _instance(trial: Trial) -> str:
 
 
 def _is_done(results: Path, identifier: str, retry_failed: bool) -> bool:
-    """Whether a whole result is there; a damaged one is set aside and run again."""
+    """Whether a whole result is there. One that is to be run again stays until there is a new one."""
     directory = trial_directory(results, identifier)
-    if not directory.exists():
-        return False
     try:
-        status = read_trial(directory).manifest["status"]
-        keep = status == "finished" or not retry_failed
+        return directory.exists() and (read_trial(directory).manifest["status"] == "finished" or not retry_failed)
     except CorruptResultError:
-        keep = False
-    if not keep:
-        directory.rename(directory.with_name(f".replaced-{directory.name}-{time.time_ns()}"))
-    return keep
+        return False
 
 
 def _outcome(future: Any, trial: Trial, identifier: str, results: Path) -> tuple[str, str]:

@@ -1,9 +1,13 @@
 """The store: one directory per trial, which appears complete or not at all. JSON and Parquet only, never pickles.
 
-    RESULTS/suite.json                      what was run: name, description, trial ids
+    RESULTS/suite.json                      what was run: name, description, what the suite declares, trial ids
     RESULTS/trials/<trial id>/manifest.json everything but the samples
     RESULTS/trials/<trial id>/trace.parquet every sample: sample, objective, feasible, elapsed_s, design; held_out
+    RESULTS/files/<hash>.<suffix>           copies of the users' files that instances are made from
     RESULTS/leaderboard/                    what `dsegym leaderboard` makes of it
+
+A user's file among an instance's options stands in manifests as `files/<hash>.<suffix>`, the place of its copy, so that
+results mean the same wherever the directory goes, and equal contents are one instance under whatever path.
 
 `held_out` is there only where scores are taken on held-out cases: the objective on them of each sample that was the
 best so far when it came, null elsewhere.
@@ -19,10 +23,13 @@ import functools
 import hashlib
 import importlib
 import io
+import itertools
 import json
 import os
 import platform
+import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -32,19 +39,26 @@ from typing import TYPE_CHECKING, Any
 from ..agents.registry import load_agent
 from ..costmodels.errors import CorruptResultError, DsegymError
 from ..envs.core.scenarios import scenario_module
+from .door import Each, Shape, Word, check_folder, check_shape, finite, read_file, read_json, shortened, write_by_rename
 from .scoring.statistics import incumbents
-from .suite import Suite, Trial
+from .suite import FILES, Suite, Trial, file_hash
 
 if TYPE_CHECKING:
     import polars
 
 __all__ = [
     "FORMAT",
+    "STATUSES",
     "TrialResult",
+    "clean",
+    "declared_trials",
     "hashed_id",
     "identity",
+    "is_finished",
+    "kept_files",
     "read_suite",
     "read_trial",
+    "strays",
     "trial_directory",
     "trial_id",
     "versions",
@@ -58,22 +72,54 @@ MANIFEST, TRACE, SUITE = "manifest.json", "trace.parquet", "suite.json"
 _LIBRARIES = ("numpy", "scipy", "jax", "jaxlib", "gymnasium", "ortools")
 _ROOT = Path(__file__).parent.parent
 _LAYERS = ("costmodels", "envs", "agents")
-_MANIFEST_KEYS = {
-    "format": int,
-    "trial_id": str,
-    "trial": dict,
-    "versions": dict,
-    "identity": dict,
-    "status": str,
-    "message": str,
-    "samples_used": int,
-    "objective": dict,
-    "reference": dict,
-    "bound": dict,
-    "best": dict | None,
-    "seconds": dict,
-    "files": dict,
+STATUSES = ("finished", "failed", "timed_out")
+_ID = Word("[0-9a-f]{16}", "16 hexadecimal digits")
+_COUNT: Shape = lambda value: type(value) is int and 0 <= value < 2**31  # noqa: E731
+_LABELS = Each(dict, str)
+_INSTANCE: Shape = {"scenario": str, "options": _LABELS}
+_AGENT: Shape = {"name": str, "hyperparameters": Each(dict, (str, bool, finite)), "draw": (_COUNT, None)}
+_POSITIVE: Shape = lambda value: finite(value) and value > 0  # noqa: E731
+_TRIAL: Shape = {"instance": _INSTANCE, "agent": _AGENT, "seed": _COUNT, "samples": _COUNT, "time_limit_s": _POSITIVE}
+_BEST: Shape = {
+    "sample": _COUNT,
+    "design": Each(list, int),
+    "decoded": dict,
+    "objective": finite,
+    "held_out?": (finite, None),
 }
+_MANIFEST: Mapping[str, Shape] = {
+    "format": int,
+    "trial_id": _ID,
+    "trial": _TRIAL,
+    "versions": _LABELS,
+    "identity": {"sources": Each(list, str), "files": _LABELS},
+    "status": lambda value: value in STATUSES,
+    "message": str,
+    "samples_used": _COUNT,
+    "objective": {"name": str, "unit": str},
+    "reference": {"name": str, "value": finite, "source": str},
+    "bound": {"kind": str, "value": finite, "source": str},
+    "best": (_BEST, None),
+    "seconds": dict.fromkeys(("agent", "cost_model", "overhead", "total"), finite),
+    "files": _LABELS,
+}
+_NOTE: Mapping[str, Shape] = {
+    "format": int,
+    "name": str,
+    "description": str,
+    "trials": Each(list, _ID),
+    "declared?": {
+        "instances": Each(list, _INSTANCE),
+        "agents": Each(list, _AGENT),
+        "seeds": Each(list, _COUNT),
+        "samples": _COUNT,
+        "time_limit_s": _POSITIVE,
+    },
+    "left_out?": Each(list, {"instance": str, "reason": str}),
+    "file_names?": _LABELS,
+}
+# Bytes that a file of its kind can have; a trace of the largest budget that anyone has run is 1 % of this.
+_MOST_BYTES = {MANIFEST: 2**24, TRACE: 2**30, SUITE: 2**26}
 _TRACE_COLUMNS = {
     "sample": "Int32",
     "objective": "Float64",
@@ -99,7 +145,7 @@ class TrialResult:
 
 @functools.cache
 def versions(agent: str | None = None) -> Mapping[str, str]:
-    """Versions of everything that can change a trial's samples, and a hash of this package's sources and data.
+    """Versions and settings of all that can change a trial's samples, and a hash of this package's sources and data.
 
     Args:
         agent: whose libraries count too; None for the core alone.
@@ -109,7 +155,19 @@ def versions(agent: str | None = None) -> Mapping[str, str]:
     for library in ("dsegym", *_LIBRARIES, *own):
         with contextlib.suppress(PackageNotFoundError):
             found[library] = version(library)
-    return {**found, "dsegym_sources": _own_source()}
+    return {**found, **_switches(), "dsegym_sources": _own_source()}
+
+
+# JAX's settings that change values, and what they are where nobody has changed them.
+_SETTINGS = {"jax_enable_x64": False, "jax_default_matmul_precision": None, "jax_numpy_dtype_promotion": "standard"}
+
+
+def _switches() -> dict[str, str]:
+    """The settings of JAX that are not as usual: with 64 bits, most traces differ."""
+    import jax
+
+    changed = {name: str(getattr(jax.config, name)) for name in _SETTINGS}
+    return {name: value for name, value in changed.items() if value != str(_SETTINGS[name])}
 
 
 @functools.cache
@@ -152,7 +210,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 def identity(trial: Trial) -> dict[str, Any]:
     """What determines a trial beside itself and `versions`: hashes of other packages and of users' files."""
-    files = {key: _file_hash(value) for key, value in trial.options.items() if os.path.isfile(value)}
+    files = {key: file_hash(value) for key, value in trial.options.items() if os.path.isabs(value)}
     return {
         "sources": [_source(load_agent(trial.agent).__module__), _source(scenario_module(trial.scenario))],
         "files": files,
@@ -179,26 +237,86 @@ def _file_hash(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
+def _process() -> str:
+    """This process's name among all that may write to a shared directory."""
+    return f"{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}-{os.getpid()}"
+
+
 @contextlib.contextmanager
 def _appearing(target: Path) -> Iterator[Path]:
-    """A temporary directory that is renamed to `target` if all goes well, and removed otherwise."""
-    partial = target.with_name(f".partial-{target.name}-{os.getpid()}")
+    """A temporary directory that is renamed to `target` if all goes well, and removed otherwise.
+
+    A finished trial that is there stands; one that did not finish, or is damaged, is replaced.
+    """
+    partial = target.with_name(f".partial-{target.name}-{_process()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
+        if target.is_dir() and not is_finished(target):
+            replaced = target.with_name(f".replaced-{target.name}-{_process()}")
+            with contextlib.suppress(FileNotFoundError):  # another process was first
+                target.rename(replaced)
         with contextlib.suppress(FileExistsError, NotADirectoryError):
             try:
                 partial.rename(target)
             except OSError:
                 if not target.is_dir():  # another process has finished the same trial: its result stands
                     raise
+        shutil.rmtree(target.with_name(f".replaced-{target.name}-{_process()}"), ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+def is_finished(directory: Path) -> bool:
+    """Whether a trial is there, whole, and came to its end."""
+    try:
+        return read_trial(directory).manifest["status"] == "finished"
+    except CorruptResultError:
+        return False
+
+
+def clean(results: Path) -> None:
+    """Removes what writers left who were killed; a trial that was being replaced comes back.
+
+    What belongs to a process that lives is left alone, and folders of another machine for a day.
+    """
+    for folder in (results / "trials").glob(".*-*"):
+        match = re.fullmatch(r"\.(partial|replaced)-([0-9a-f]{16})(?:-([0-9a-f]{8}))?-(\d+)", folder.name)
+        if match is None or folder.is_symlink() or _may_live(folder, *match.group(3, 4)):
+            continue
+        target = folder.with_name(match.group(2))
+        if match.group(1) == "replaced" and not target.exists():
+            folder.rename(target)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    for folder in (results, results / FILES, results / "leaderboard"):
+        for file in folder.glob(".*-*-*"):  # of `write_by_rename`
+            match = re.fullmatch(r"\..+-(\d+)-\d+", file.name)
+            if match is not None and file.is_file() and not _may_live(file, None, match.group(1)):
+                file.unlink(missing_ok=True)
+
+
+_STALE_S = 86_400.0
+
+
+def _may_live(folder: Path, host: str | None, process: str) -> bool:
+    """Whether the process that made a folder may still write to it."""
+    if host not in (None, _process().partition("-")[0]):  # None: the earliest versions named no machine
+        with contextlib.suppress(OSError):
+            return time.time() - folder.stat().st_mtime < _STALE_S
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _json_text(content: Any) -> str:
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def write_trial(results: Path, manifest: dict[str, Any], trace: polars.DataFrame, overhead: Any = None) -> None:
@@ -219,93 +337,186 @@ def write_trial(results: Path, manifest: dict[str, Any], trace: polars.DataFrame
         (partial / TRACE).write_bytes(table.getvalue())
         if overhead is not None:
             overhead()
-        _write_json(partial / MANIFEST, {**manifest, "files": {TRACE: _file_hash(partial / TRACE)}})
+        text = _json_text({**manifest, "files": {TRACE: _file_hash(partial / TRACE)}})
+        (partial / MANIFEST).write_text(text, encoding="utf-8")
 
 
 def read_trial(directory: Path) -> TrialResult:
     """Reads one trial and checks that it is whole.
 
     Raises:
-        CorruptResultError: a file is missing, truncated or altered; names the file and the reason.
+        CorruptResultError: a file is missing, truncated, altered, outside, no regular file or beyond all size; names
+            the file and the reason.
     """
     import polars
 
-    manifest = _read_json(directory / MANIFEST)
-    for key, kind in _MANIFEST_KEYS.items():
-        if not isinstance(manifest, dict) or key not in manifest or not isinstance(manifest[key], kind):
-            raise CorruptResultError(f"{directory / MANIFEST}: '{key}' is missing or of the wrong type.")
-    if manifest["format"] != FORMAT:
-        raise CorruptResultError(
-            f"{directory / MANIFEST}: format {manifest['format']} where this version reads {FORMAT}."
-        )
+    root = directory.parent.parent
+    path = directory / MANIFEST
+    manifest = read_json(path, root, _MOST_BYTES[MANIFEST])
+    _check_format(path, manifest)
+    check_shape(path, manifest, _MANIFEST)
     path = directory / TRACE
-    try:
-        digest = _file_hash(path)
-    except OSError as error:
-        raise CorruptResultError(f"{path}: {error.strerror}.") from None
-    if digest != manifest["files"].get(TRACE):
+    content = read_file(path, root, _MOST_BYTES[TRACE])
+    if hashlib.sha256(content).hexdigest() != manifest["files"].get(TRACE):
         raise CorruptResultError(f"{path}: its contents do not match the hash in {MANIFEST} (truncated or altered).")
     try:
-        trace = polars.read_parquet(path)
-    except Exception as error:  # polars raises several kinds for a file that is no Parquet
+        schema = polars.read_parquet_schema(io.BytesIO(content))
+        rows = polars.scan_parquet(io.BytesIO(content)).select(polars.len()).collect().item()  # of the footer
+    except (Exception, polars.exceptions.PanicException) as error:  # several kinds for a file that is no Parquet
         raise CorruptResultError(f"{path}: not readable as Parquet ({type(error).__name__}).") from None
-    columns = {name: str(kind) for name, kind in trace.schema.items()}
+    columns = {name: str(kind) for name, kind in schema.items()}
     if columns not in (_TRACE_COLUMNS, {**_TRACE_COLUMNS, "held_out": "Float64"}):
         raise CorruptResultError(
-            f"{path}: columns {columns} where {_TRACE_COLUMNS} are expected (or these and 'held_out': 'Float64')."
+            f"{path}: columns {shortened(columns)} where {_TRACE_COLUMNS} are expected (or these and 'held_out': "
+            "'Float64')."
         )
-    if "held_out" in columns:
+    budget, used = manifest["trial"]["samples"], manifest["samples_used"]
+    if rows != used or rows > budget:
+        raise CorruptResultError(f"{path}: {rows} samples, where the manifest says {used} of a budget of {budget}.")
+    try:
+        trace = polars.read_parquet(io.BytesIO(content), n_rows=budget + 1)
+    except (Exception, polars.exceptions.PanicException) as error:
+        raise CorruptResultError(f"{path}: not readable as Parquet ({type(error).__name__}).") from None
+    _check_trace(path, trace, manifest)
+    return TrialResult(manifest, trace)
+
+
+def _check_format(path: Path, content: Any) -> None:
+    """Another format has another shape: said first."""
+    found = content.get("format") if isinstance(content, dict) else None
+    if type(found) is int and found != FORMAT:
+        raise CorruptResultError(
+            f"{path}: format {found} where this version reads {FORMAT}. Run the suite again into another directory: "
+            "`dsegym run SUITE --output DIRECTORY`."
+        )
+
+
+def _check_trace(path: Path, trace: polars.DataFrame, manifest: Mapping[str, Any]) -> None:
+    """What must hold of a trace whatever its instance is.
+
+    Raises:
+        CorruptResultError: names the file and the reason.
+    """
+    for name in _TRACE_COLUMNS:
+        values = trace[name].explode() if name == "design" else trace[name]
+        if values.null_count():
+            raise CorruptResultError(f"{path}: '{name}' is missing in some samples.")
+    elapsed = trace["elapsed_s"]
+    if not (elapsed.is_finite().all() and elapsed.is_sorted() and (elapsed >= 0).all()):
+        raise CorruptResultError(f"{path}: 'elapsed_s' does not rise from 0 in finite numbers.")
+    if "held_out" in trace.columns:
         best = incumbents(trace["objective"].to_numpy(), trace["feasible"].to_numpy())
         if trace["held_out"].is_not_null().arg_true().to_list() != best.tolist():
             raise CorruptResultError(
                 f"{path}: 'held_out' has values for other samples than those that were the best so far."
             )
-    return TrialResult(manifest, trace)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CorruptResultError(f"{path}: {error.strerror}.") from None
-    except ValueError as error:
-        raise CorruptResultError(f"{path}: not readable as JSON ({error}).") from None
 
 
 def write_suite(results: Path, suite: Suite) -> list[str]:
-    """Notes what a results directory is for.
+    """Notes what a results directory is for, and keeps the files that its instances are made from.
 
     Returns:
         The ids of the suite's trials, in order.
 
     Raises:
-        DsegymError: the directory already holds another suite's results, or the note is damaged.
+        DsegymError: the directory already holds another suite's results, or the note is damaged, or links lead out of
+            it; or the suite's trials are not all its agents on all its instances with all its seeds.
     """
     path = results / SUITE
-    if path.exists() and (held := read_suite(results)["name"]) != suite.name:
+    if os.path.lexists(path) and (held := read_suite(results)["name"]) != suite.name:
         raise DsegymError(
-            f"'{results}' holds the results of the suite '{held}'; choose another directory for '{suite.name}'."
+            f"'{results}' holds the results of the suite '{shortened(held)}'; choose another directory for "
+            f"'{suite.name}'."
         )
     results.mkdir(parents=True, exist_ok=True)
+    for folder in ("trials", FILES):
+        check_folder(results / folder, results)
     identifiers = [trial_id(trial) for trial in suite.trials]
-    content = {"format": FORMAT, "name": suite.name, "description": suite.description, "trials": identifiers}
-    temporary = results / f".{SUITE}-{os.getpid()}"
-    _write_json(temporary, content)
-    temporary.replace(path)
+    content = {
+        "format": FORMAT,
+        "name": suite.name,
+        "description": suite.description,
+        "declared": _declared(suite),
+        "left_out": [{"instance": instance, "reason": reason} for instance, reason in suite.left_out],
+        "file_names": _keep_files(results, suite),
+        "trials": identifiers,
+    }
+    write_by_rename(path, _json_text(content).encode())
     return identifiers
 
 
+def _declared(suite: Suite) -> dict[str, Any]:
+    """What a suite multiplies: with it, nobody can leave out a trial or change one without saying so here."""
+    plain = [trial.as_dict() for trial in suite.trials]
+    tables = {key: list({json.dumps(each[key]): each[key] for each in plain}.values()) for key in plain[0]}
+    combinations = itertools.product(*(tables[key] for key in ("instance", "agent", "seed")))
+    found = [(each["instance"], each["agent"], each["seed"]) for each in plain]
+    if found != list(combinations) or len(tables["samples"]) > 1 or len(tables["time_limit_s"]) > 1:
+        raise DsegymError(
+            f"The trials of the suite '{suite.name}' are not all its agents on all its instances with all its seeds, "
+            "at one budget and time limit."
+        )
+    return {
+        "instances": tables["instance"],
+        "agents": tables["agent"],
+        "seeds": tables["seed"],
+        "samples": tables["samples"][0],
+        "time_limit_s": tables["time_limit_s"][0],
+    }
+
+
+def declared_trials(note: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The trials that a note's suite declares, as manifests hold them, in the order of their ids."""
+    declared = note["declared"]
+    return [
+        {
+            "instance": instance,
+            "agent": agent,
+            "seed": seed,
+            "samples": declared["samples"],
+            "time_limit_s": declared["time_limit_s"],
+        }
+        for instance, agent, seed in itertools.product(declared["instances"], declared["agents"], declared["seeds"])
+    ]
+
+
+def _keep_files(results: Path, suite: Suite) -> dict[str, str]:
+    """Copies the users' files among a suite's options; {the copy's place: the file's name}."""
+    names = {}
+    for place, path in sorted({pair for trial in suite.trials for pair in trial.files()}):
+        names.setdefault(place, path.name)
+        target = results / place
+        if not target.exists() or _file_hash(target) != file_hash(str(path)):
+            target.parent.mkdir(exist_ok=True)
+            write_by_rename(target, path.read_bytes())
+    return names
+
+
+def kept_files(note: Mapping[str, Any]) -> Mapping[str, str]:
+    """{the place of a kept file in options: the name that it had}."""
+    return note.get("file_names", {})
+
+
+def strays(results: Path, note: Mapping[str, Any]) -> list[str]:
+    """The ids of trials in the directory that the suite, as it ran last, does not name: they are in no leaderboard."""
+    named = set(note["trials"])
+    folder = results / "trials"
+    found = (entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
+    return sorted(name for name in found if re.fullmatch(_ID.pattern, name) and name not in named)
+
+
 def read_suite(results: Path) -> Mapping[str, Any]:
-    """The note of `write_suite`: name, description, trial ids.
+    """The note of `write_suite`: name, description, trial ids, what the suite declares and leaves out.
 
     Raises:
         CorruptResultError: the directory holds no results, or the note is damaged.
     """
-    if not (results / SUITE).exists():
+    path = results / SUITE
+    if not os.path.lexists(path):
         raise CorruptResultError(f"'{results}' holds no results: there is no {SUITE} in it.")
-    content = _read_json(results / SUITE)
-    kinds = {"format": int, "name": str, "description": str, "trials": list}
-    for key, kind in kinds.items():
-        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
-            raise CorruptResultError(f"{results / SUITE}: '{key}' is missing or of the wrong type.")
+    content = read_json(path, results, _MOST_BYTES[SUITE])
+    _check_format(path, content)
+    check_shape(path, content, _NOTE)
+    if len(set(content["trials"])) < len(content["trials"]):
+        raise CorruptResultError(f"{path}: a trial stands there twice.")
     return content

@@ -15,28 +15,59 @@ objective = "edp"
 name = "genetic_algorithm"
 hyperparameters = { population_size = 100 }   # optional; the rest at their defaults
 # draws = 8               # instead: as many random draws from the agent's declared hyperparameter space
+
+A relative path of a user's file is taken from the folder of the suite's file.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib.resources
 import itertools
+import json
 import math
+import os
+import re
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..agents.registry import check_libraries, check_needs, draw_hyperparameters, load_agent, make_agent
 from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError
 from ..envs.core.scenarios import load_scenario, make_problem
+from .door import shortened
 
-__all__ = ["Suite", "Trial", "count_trials", "find_suite", "load_suite", "read_suite_file", "suite_names"]
+__all__ = [
+    "FILES",
+    "MAX_FILE_BYTES",
+    "Suite",
+    "Trial",
+    "count_trials",
+    "file_hash",
+    "find_suite",
+    "is_kept",
+    "load_suite",
+    "located",
+    "read_suite_file",
+    "suite_names",
+]
 
 DEFAULT_TIME_LIMIT_S = 600.0
+FILES = "files"  # the folder of a results directory that keeps users' files
 _MAX_SEED = 2**31 - 1
 _MAX_SEEDS = 10_000
+_MAX_TRIALS = 1_000_000  # ten times what a leaderboard has been made of
+_MAX_TIME_LIMIT_S = 30 * 86_400.0
+_MAX_SUITE_BYTES = 2**20
+_MAX_DOTS = 100  # of a dotted key: tomllib's memory grows with their square
+MAX_FILE_BYTES = 2**30
+_MAX_NAME = 200
+_SUFFIXES = "([.][A-Za-z0-9_-]{1,32}){0,4}"  # of a user's file
+_MAX_PATH = 4096
 
 
 @dataclass(frozen=True)
@@ -52,10 +83,15 @@ class Trial:
     samples: int
     time_limit_s: float
 
+    def files(self) -> list[tuple[str, Path]]:
+        """The users' files among the options: where results keep each, and where it lies now. Paths are absolute."""
+        return [(_place(value), Path(value)) for value in self.options.values() if os.path.isabs(value)]
+
     def as_dict(self) -> dict[str, Any]:
-        """The form in which manifests hold it."""
+        """The form in which manifests hold it; a user's file is named by its content."""
+        options = {key: _place(value) if os.path.isabs(value) else value for key, value in self.options.items()}
         return {
-            "instance": {"scenario": self.scenario, "options": dict(self.options)},
+            "instance": {"scenario": self.scenario, "options": options},
             "agent": {"name": self.agent, "hyperparameters": dict(self.hyperparameters), "draw": self.draw},
             "seed": self.seed,
             "samples": self.samples,
@@ -64,7 +100,7 @@ class Trial:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Trial:
-        """The inverse of `as_dict`."""
+        """The inverse of `as_dict`; a user's file stays named by its content, see `located`."""
         instance, agent = content["instance"], content["agent"]
         return cls(
             scenario=instance["scenario"],
@@ -85,6 +121,48 @@ class Suite:
     name: str
     description: str
     trials: tuple[Trial, ...]
+    left_out: tuple[tuple[str, str], ...] = ()  # instances without trials, as no result could be scored, and the reason
+
+
+def file_hash(path: str) -> str:
+    """The SHA-256 of a regular file's content.
+
+    Raises:
+        DsegymError: there is no such file, it is no regular one, or larger than any input.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+            raise DsegymError(f"'{shortened(path)}' is no regular file of at most {MAX_FILE_BYTES:,} bytes.")
+        return _hash_at(path, status.st_mtime_ns, status.st_size)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DsegymError(f"Cannot read the file '{shortened(path)}': {reason}.") from None
+
+
+@functools.lru_cache(maxsize=1024)
+def _hash_at(path: str, time_ns: int, size: int) -> str:
+    del time_ns, size  # part of the key, so that an edited file is read again
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _place(path: str) -> str:
+    """Where results keep a user's file: its content names it; its suffixes stay, which may say what it is."""
+    suffixes = "".join(Path(path).suffixes)
+    if not re.fullmatch(_SUFFIXES, suffixes):
+        suffixes = ""
+    return f"{FILES}/{file_hash(path)[:16]}{suffixes}"
+
+
+def located(options: Mapping[str, str], results: Path) -> dict[str, str]:
+    """Options with the users' files where a results directory keeps them."""
+    root = results.resolve()
+    return {key: str(root / value) if is_kept(value) else value for key, value in options.items()}
+
+
+def is_kept(value: str) -> bool:
+    """Whether an option's text is the place of a user's file in a results directory."""
+    return re.fullmatch(rf"{FILES}/[0-9a-f]{{16}}{_SUFFIXES}", value) is not None
 
 
 def suite_names() -> tuple[str, ...]:
@@ -94,16 +172,17 @@ def suite_names() -> tuple[str, ...]:
 
 
 def find_suite(name_or_file: str) -> Path:
-    """The file of a shipped suite, or the path given if it ends in `.toml`.
+    """The file of a shipped suite, or the path given if it ends in `.toml` or a file is there.
 
     Raises:
         UnknownNameError: there is no shipped suite of that name.
     """
-    if name_or_file.endswith(".toml"):
+    if name_or_file in suite_names():
+        folder = importlib.resources.files(__name__.rpartition(".")[0]) / "suites"
+        return Path(str(folder / f"{name_or_file}.toml"))
+    if name_or_file.endswith(".toml") or os.path.isfile(name_or_file):
         return Path(name_or_file)
-    if name_or_file not in suite_names():
-        raise UnknownNameError("suite", name_or_file, (*suite_names(), "or the path of a .toml file"))
-    return Path(str(importlib.resources.files(__name__.rpartition(".")[0]) / "suites" / f"{name_or_file}.toml"))
+    raise UnknownNameError("suite", name_or_file, (*suite_names(), "or the path of a .toml file"))
 
 
 def load_suite(name_or_file: str | Path) -> Suite:
@@ -117,8 +196,8 @@ def load_suite(name_or_file: str | Path) -> Suite:
     path = find_suite(name_or_file) if isinstance(name_or_file, str) else name_or_file
     content = read_suite_file(path)
     try:
-        return _parse(content)
-    except (DsegymError, ValueError) as error:
+        return _parse(content, Path(os.path.abspath(path)).parent)
+    except (DsegymError, ValueError, OverflowError) as error:
         raise InvalidSuiteError(f"The suite '{path}' cannot run: {error}") from None
 
 
@@ -129,10 +208,20 @@ def read_suite_file(path: Path) -> Mapping[str, Any]:
         InvalidSuiteError: it cannot be read.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InvalidSuiteError(f"Cannot read the suite '{path}': {reason}.") from None
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_SUITE_BYTES:
+            raise ValueError(f"it is no regular file of at most {_MAX_SUITE_BYTES:,} bytes")
+        text = path.read_text(encoding="utf-8")
+        if any(part.count(".") > _MAX_DOTS for part in re.split(r"[\n={},\[\]]", text)):
+            raise ValueError(f"a key of more than {_MAX_DOTS} dots")
+        return tomllib.loads(text)
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except OSError as error:
+        reason = error.strerror
+    except ValueError as error:  # not UTF-8, not TOML, an integer of thousands of digits, a path with a NUL
+        reason = shortened(error)
+    raise InvalidSuiteError(f"Cannot read the suite '{shortened(path)}': {reason}.")
 
 
 def count_trials(content: Mapping[str, Any]) -> int:
@@ -143,31 +232,80 @@ def count_trials(content: Mapping[str, Any]) -> int:
     return instances * sum(table.get("draws", 1) for table in content["agents"]) * len(_seeds(content["seeds"]))
 
 
-def _parse(content: Mapping[str, Any]) -> Suite:
+def _parse(content: Mapping[str, Any], folder: Path) -> Suite:
     _check_keys("suite", content, ("name", "samples", "seeds", "instances", "agents"), ("description", "time_limit_s"))
+    name, description = _name("name", content["name"]), _text("description", content.get("description", ""))
     samples = _whole("samples", content["samples"], 1)
     seeds = _seeds(content["seeds"])
     limit = content.get("time_limit_s", DEFAULT_TIME_LIMIT_S)
-    if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < float("inf"):
-        raise ValueError(f"time_limit_s = {limit!r} is not a positive number of seconds.")
-    instances = [pair for table in _tables("instances", content["instances"]) for pair in _instances(table)]
-    agents = [entry for table in _tables("agents", content["agents"]) for entry in _agents(table)]
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit <= _MAX_TIME_LIMIT_S:
+        raise ValueError(
+            f"time_limit_s = {shortened(repr(limit))} is not a positive number of seconds, {_MAX_TIME_LIMIT_S:.0f} at "
+            "most."
+        )
+    tables = _tables("instances", content["instances"]), _tables("agents", content["agents"])
+    _check_size(*tables, seeds)
+    instances = [pair for table in tables[0] for pair in _instances(table, folder)]
+    agents = [entry for table in tables[1] for entry in _agents(table)]
+    _check_once("seed", map(str, seeds))
+    _check_once("agent", (f"{agent} with {json.dumps(values, sort_keys=True)}" for agent, values, _ in agents))
+    _check_once("instance", (f"{scenario} with {_words(options)}" for scenario, options in instances))
     _check_agents({agent for agent, _, _ in agents}, instances)
-    trials = [
+    left_out = _left_out(instances)
+    trials = tuple(
         Trial(scenario, options, agent, hyperparameters, draw, seed, samples, float(limit))
-        for scenario, options in instances
+        for place, (scenario, options) in enumerate(instances)
+        if place not in left_out
         for agent, hyperparameters, draw in agents
         for seed in seeds
-    ]
+    )
+    if not trials:
+        raise ValueError("; ".join(f"{instance}: {reason}" for instance, reason in left_out.values()))
+    return Suite(name, description, trials, tuple(left_out.values()))
+
+
+def _words(options: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in options.items())
+
+
+def _check_size(instances: Iterable[Mapping[str, Any]], agents: Iterable[Mapping[str, Any]], seeds: list[int]) -> None:
+    """Refuses what would multiply to more trials than can be; nothing is made for it."""
+    count = sum(math.prod(len(value) for value in table.values() if isinstance(value, list)) for table in instances)
+    draws = [table.get("draws", 1) for table in agents]
+    count *= len(seeds) * sum(draw if type(draw) is int else 1 for draw in draws)
+    if count > _MAX_TRIALS:
+        raise ValueError(f"it multiplies to {shortened(count)} trials, {_MAX_TRIALS} at most.")
+
+
+def _check_once(what: str, given: Iterable[str]) -> None:
     seen = set()
-    for trial in trials:
-        key = repr({**asdict(trial), "draw": None})
-        if key in seen:
-            raise ValueError(
-                f"the trial of {trial.agent} on {dict(trial.options)} with seed {trial.seed} stands there twice."
-            )
-        seen.add(key)
-    return Suite(_text("name", content["name"]), _text("description", content.get("description", "")), tuple(trials))
+    for each in given:
+        if each in seen:
+            raise ValueError(f"the {what} {shortened(each, 400)} stands there twice.")
+        seen.add(each)
+
+
+def _left_out(instances: list[tuple[str, dict[str, str]]]) -> dict[int, tuple[str, str]]:
+    """The instances on which no result could be scored, by their place: their names and the reasons.
+
+    Raises:
+        ValueError: two instances are one, spelled differently.
+    """
+    found: dict[int, tuple[str, str]] = {}
+    seen: dict[object, str] = {}
+    for place, (scenario, options) in enumerate(instances):
+        name = f"{scenario} with {_words(options)}"
+        try:
+            problem = make_problem(scenario, **options)
+            content, obstacle = problem.content, problem.obstacle
+        except DsegymError as error:
+            raise ValueError(f"{name}: {error}") from None
+        other = seen.setdefault(content, name)
+        if other != name:
+            raise ValueError(f"{name} is the same instance as {other}: give it once.")
+        if obstacle:
+            found[place] = (name, obstacle)
+    return found
 
 
 def _check_keys(where: str, table: Mapping[str, Any], required: Iterable[str], optional: Iterable[str]) -> None:
@@ -182,14 +320,27 @@ def _check_keys(where: str, table: Mapping[str, Any], required: Iterable[str], o
 
 def _whole(name: str, value: object, least: int) -> int:
     if type(value) is not int or not least <= value <= _MAX_SEED:
-        raise ValueError(f"{name} = {value!r} is not a whole number from {least} to {_MAX_SEED}.")
+        raise ValueError(f"{name} = {_brief(value)} is not a whole number from {least} to {_MAX_SEED}.")
     return value
+
+
+def _brief(value: object) -> str:
+    """A value as a sentence repeats it; an integer of thousands of digits has no text of its own."""
+    return "a huge number" if type(value) is int and value.bit_length() > 10_000 else shortened(repr(value))
 
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{name} = {value!r} is not a text.")
+        raise ValueError(f"{name} = {_brief(value)} is not a text.")
     return value
+
+
+def _name(what: str, value: object) -> str:
+    """A text of one line, without characters that a terminal would obey."""
+    name = _text(what, value)
+    if not name.isprintable() or not name or len(name) > _MAX_NAME:
+        raise ValueError(f"{what} = {_brief(name)} is not a text of 1 to {_MAX_NAME} printable characters.")
+    return name
 
 
 def _seeds(value: object) -> list[int]:
@@ -210,25 +361,32 @@ def _tables(name: str, value: object) -> list[Mapping[str, Any]]:
     return value
 
 
-def _instances(table: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
+def _instances(table: Mapping[str, Any], folder: Path) -> list[tuple[str, dict[str, str]]]:
     if "scenario" not in table:
         raise ValueError("an instance needs 'scenario'.")
-    name = _text("scenario", table["scenario"])
+    name = _name("scenario", table["scenario"])
     scenario = load_scenario(name)
     options = {key: value if isinstance(value, list) else [value] for key, value in table.items() if key != "scenario"}
     if any(not values for values in options.values()):
         raise ValueError("an option is an empty list; give at least one value.")
-    choices = [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
-    resolved = [scenario.resolve(choice) for choice in choices]
-    for instance in resolved:
-        if any(value not in scenario.options[key].values() for key, value in instance.items()):
-            make_problem(name, **instance)  # a user's file: find out now whether it is sound
-    return [(name, instance) for instance in resolved]
+    for key, values in options.items():
+        listed = scenario.options[key].values() if key in scenario.options else ()
+        options[key] = [value if value in listed else _beside(value, folder) for value in values]
+    choices = (dict(zip(options, values, strict=True)) for values in itertools.product(*options.values()))
+    return [(name, scenario.resolve(choice)) for choice in choices]
+
+
+def _beside(value: object, folder: Path) -> object:
+    """A path as it stands in a suite, from the suite's folder; anything else as it is."""
+    if not isinstance(value, str) or not value or "\0" in value or len(value) > _MAX_PATH:
+        return value
+    path = folder / value
+    return os.path.normpath(path) if path.exists() or os.path.exists(value) else value
 
 
 def _agents(table: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], int | None]]:
     _check_keys("agent", table, ("name",), ("hyperparameters", "draws"))
-    name, fixed = _text("an agent's name", table["name"]), table.get("hyperparameters", {})
+    name, fixed = _name("an agent's name", table["name"]), table.get("hyperparameters", {})
     if not isinstance(fixed, dict):
         raise ValueError(f"hyperparameters of {name} must be a table.")
     if "draws" not in table:

@@ -21,7 +21,7 @@ from ..envs.core.problem import Problem
 from ..envs.core.scenarios import make_problem
 from .scoring.statistics import incumbents
 from .store import FORMAT, identity, versions, write_trial
-from .suite import Trial
+from .suite import Trial, located
 
 __all__ = ["run_trial", "store_unfinished"]
 
@@ -43,7 +43,7 @@ def run_trial(trial: Trial, identifier: str, results: Path) -> dict[str, Any]:
         OSError: the result cannot be written.
         DsegymError: the instance or the agent cannot be made.
     """
-    problem = make_problem(trial.scenario, **trial.options)
+    problem = make_problem(trial.scenario, **_kept(trial, results))
     problem.warm_up()
     _ = problem.reference, problem.bound, problem.as_searched.reference  # made when asked: not on the trial's clock
     start = time.perf_counter()
@@ -79,13 +79,18 @@ def run_trial(trial: Trial, identifier: str, results: Path) -> dict[str, Any]:
 
 def store_unfinished(trial: Trial, identifier: str, results: Path, status: str, message: str) -> dict[str, Any]:
     """Stores a trial whose worker had to be stopped or died: no samples, and the reason."""
-    problem = make_problem(trial.scenario, **trial.options)
+    problem = make_problem(trial.scenario, **_kept(trial, results))
     empty = Referee(problem, trial.samples).samples
     held_out = _held_out(problem, empty)
     manifest = _manifest(trial, identifier, problem, empty, held_out, status, message)
     manifest["seconds"] |= {"agent": 0.0, "cost_model": 0.0, "overhead": 0.0, "total": 0.0}
     write_trial(results, manifest, _trace(empty, held_out))
     return manifest
+
+
+def _kept(trial: Trial, results: Path) -> dict[str, str]:
+    """The trial's options, with users' files as the results keep them: one edited meanwhile changes no trial."""
+    return located(trial.as_dict()["instance"]["options"], results)
 
 
 def _held_out(problem: Problem, samples: Samples) -> list[float | None] | None:

@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+import math
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..costmodels.errors import CorruptResultError, DsegymError
-from ..envs.core.scenarios import make_problem
-from .store import TRACE, TrialResult, hashed_id, read_suite, read_trial, trial_directory
-from .suite import Trial
+from ..agents.registry import BUILT_IN as BUILT_IN_AGENTS
+from ..agents.registry import draw_hyperparameters, make_agent
+from ..costmodels.errors import BudgetExhausted, CorruptResultError, DsegymError
+from ..envs.core.scenarios import BUILT_IN, load_scenario, make_problem
+from .door import check_allowed, read_file, shortened
+from .publish import board_of
+from .store import (
+    SUITE,
+    TRACE,
+    TrialResult,
+    declared_trials,
+    hashed_id,
+    read_suite,
+    read_trial,
+    trial_directory,
+)
+from .suite import MAX_FILE_BYTES, Trial, is_kept, load_suite, located, suite_names
 
-__all__ = ["RELATIVE_TOLERANCE", "Verdict", "verify"]
+if TYPE_CHECKING:
+    from ..envs.core.problem import Problem
+
+__all__ = ["CLAIMED", "RELATIVE_TOLERANCE", "REPLAYED", "Verdict", "verify"]
 
 RELATIVE_TOLERANCE = 1e-6  # between machines: float32 rounding of exact counts; one machine gives the same bits
+_CLOCK_S = 1e-3  # by which sums of clock readings may differ
+
+REPLAYED = (
+    "every sample and held-out value, the best designs, yardsticks with their labels, hyperparameters, and that the "
+    "trials are those that the suite declares"
+)
+CLAIMED = (
+    "that the agents came to these samples by themselves (--rerun repeats the finished trials), what the suite "
+    "declares, seconds, versions, messages, and leaderboard.html"
+)
 
 
 @dataclass(frozen=True)
@@ -27,71 +56,205 @@ class Verdict:
     problem: str
 
 
-def verify(results: str | Path, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Verdict]:
+def verify(
+    results: str | Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    allow: Collection[str] = (),
+    rerun: bool = False,
+) -> list[Verdict]:
     """Checks every trial of a results directory, and the leaderboard if there is one.
 
     For each trial: the files are whole, the samples respect the budget, every design costs what the trace says
-    (relative tolerance 1e-6), also on the held-out cases, the best design is the trace's, the yardsticks are this
-    version's, and the trial's id follows from its manifest.
+    (relative tolerance 1e-6), also on the held-out cases, the best design is the trace's, the yardsticks and their
+    labels are this version's, the trial is the one that the suite declares in its place, and its id follows from its
+    manifest. `REPLAYED` and `CLAIMED` say in words what that covers and what it does not.
+
+    Args:
+        results: the directory; users' files are taken from the copies in it.
+        progress: called with how many trials are done, and how many there are.
+        allow: packages beside this one that may be imported, where trials name them.
+        rerun: whether the agents of finished trials search again from their seeds, and must come to the same designs.
 
     Raises:
         CorruptResultError: the directory holds no results.
     """
     results = Path(results)
-    identifiers = read_suite(results)["trials"]
+    note = read_suite(results)
+    identifiers = note["trials"]
     whole: list[TrialResult] = []
-    verdicts: list[Verdict] = []
+    problem = _check_note(note)
+    verdicts = [Verdict(str(results / SUITE), f"{results / SUITE}: {problem}")] if problem else []
+    declared = declared_trials(note) if "declared" in note else []
     for number, identifier in enumerate(identifiers, start=1):
         directory = trial_directory(results, identifier)
         try:
             if not directory.is_dir():
                 raise CorruptResultError(f"{directory}: the suite names this trial, but it is not there.")
             result = read_trial(directory)
-            _check(directory, identifier, result)
+            expected = declared[number - 1] if number <= len(declared) else None
+            _check(directory, identifier, result, expected, allow, rerun)
+            _check_versions(directory, result, whole)
             whole.append(result)
             verdicts.append(Verdict(str(directory), ""))
         except DsegymError as error:
-            verdicts.append(Verdict(str(directory), str(error)))
+            text = str(error)
+            verdicts.append(Verdict(str(directory), text if str(directory) in text else f"{directory}: {text}"))
         progress(number, len(identifiers))
     if len(whole) == len(identifiers):
-        verdicts += _check_leaderboard(results, whole)
+        verdicts += _check_leaderboard(results, note, whole)
     return verdicts
 
 
-def _check(directory: Path, identifier: str, result: TrialResult) -> None:
+def _check_note(note: Mapping[str, Any]) -> str:
+    """What is wrong with what a suite declares; empty where nothing is."""
+    if "declared" not in note:
+        return "it does not say which trials its suite declares; `dsegym run` says so, and keeps what is finished."
+    declared = note["declared"]
+    count = math.prod(len(declared[key]) for key in ("instances", "agents", "seeds"))
+    if count != len(note["trials"]):
+        return f"its suite declares {count} trials, and {len(note['trials'])} are named."
+    if note["name"] in suite_names():
+        try:
+            shipped = [trial.as_dict() for trial in load_suite(note["name"]).trials]
+        except DsegymError:  # an agent's library is not installed, say: nothing to compare with
+            return ""
+        if shipped != declared_trials(note):
+            return f"it has the name of the shipped suite '{note['name']}', and declares other trials."
+    return ""
+
+
+def _check_versions(directory: Path, result: TrialResult, others: Sequence[TrialResult]) -> None:
+    """The trials of a run have one version of everything that they share: ids are made in one process."""
+    mine, first = result.manifest["versions"], (others[0] if others else result).manifest["versions"]
+    differing = [name for name in mine.keys() & first.keys() if mine[name] != first[name]]
+    if differing:
+        name = min(differing)
+        raise CorruptResultError(
+            f"{directory}: it claims {name} {shortened(mine[name])}, other trials of this run {shortened(first[name])}."
+        )
+
+
+def _check(
+    directory: Path,
+    identifier: str,
+    result: TrialResult,
+    declared: Mapping[str, Any] | None,
+    allow: Collection[str],
+    rerun: bool,
+) -> None:
     manifest, trace = result.manifest, result.trace
     path = directory / TRACE
 
     def reject(reason: str) -> None:
         raise CorruptResultError(f"{path}: {reason}")
 
+    def reject_manifest(reason: str) -> None:
+        raise CorruptResultError(f"{directory}: {reason}")
+
     if manifest["trial_id"] != identifier:
-        raise CorruptResultError(f"{directory}: the manifest is of the trial {manifest['trial_id']}.")
-    try:
-        trial = Trial.from_dict(manifest["trial"])
-        problem = make_problem(trial.scenario, **trial.options)
-        budget = int(trial.samples)
-    except DsegymError:
-        raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CorruptResultError(f"{directory}: the manifest's trial is malformed ({error}).") from None
-    count = trace.height
-    if count != manifest["samples_used"] or count > budget:
-        reject(f"{count} samples, where the manifest says {manifest['samples_used']} of a budget of {budget}.")
-    if trace["sample"].to_list() != list(range(1, count + 1)):
+        reject_manifest(f"the manifest is of the trial {manifest['trial_id']}.")
+    trial = Trial.from_dict(manifest["trial"])
+    problem = _problem(directory, trial, manifest, allow)
+    if trace["sample"].to_list() != list(range(1, trace.height + 1)):
         reject("samples are not numbered 1, 2, 3, ...")
     for key, yardstick in (("reference", problem.reference), ("bound", problem.bound)):
-        if not _close(manifest[key].get("value"), yardstick.value):
-            raise CorruptResultError(
-                f"{directory}: the manifest's {key} is {manifest[key].get('value')}, this version's {yardstick.value}."
-            )
-    if count:
+        claimed = manifest[key]
+        if not _close(claimed["value"], yardstick.value):
+            reject_manifest(f"the manifest's {key} is {claimed['value']}, this version's {yardstick.value}.")
+        label = "name" if key == "reference" else "kind"
+        _check_label(directory, f"{key}'s {label}", claimed[label], yardstick.name)
+        _check_label(directory, f"{key}'s source", claimed["source"], yardstick.source)
+    _check_label(directory, "objective's name", manifest["objective"]["name"], problem.objective.name)
+    _check_label(directory, "objective's unit", manifest["objective"]["unit"], problem.objective.unit)
+    if trace.height:
         _replay(trace, problem, reject)
     _replay_held_out(trace, problem, reject)
     _check_best(directory, manifest, trace, problem)
+    _check_status(manifest, trace, reject_manifest)
     if hashed_id(manifest["trial"], manifest["versions"], manifest["identity"]) != identifier:
+        reject_manifest("the id does not follow from the manifest (edited, or the package changed during the run).")
+    if declared is not None and manifest["trial"] != declared:
+        reject_manifest("its trial is not the one that the suite declares in its place.")
+    _check_agent(directory, trial, manifest, allow)
+    if rerun and manifest["status"] == "finished":
+        _rerun(directory, trial, problem, trace, allow)
+
+
+def _problem(directory: Path, trial: Trial, manifest: Mapping[str, Any], allow: Collection[str]) -> Problem:
+    """The trial's instance, from the copies of users' files that the results keep."""
+    check_allowed(trial.scenario, allow)
+    options = load_scenario(trial.scenario).options
+    results = directory.parent.parent
+    for key, value in trial.options.items():
+        if is_kept(value):
+            digest = hashlib.sha256(read_file(results / value, results, MAX_FILE_BYTES)).hexdigest()
+            if value.partition("/")[2][:16] != digest[:16] or manifest["identity"]["files"].get(key) != digest:
+                raise CorruptResultError(f"{results / value}: its contents are not those that the trial was run on.")
+        elif key in options and value not in options[key].values() and _is_path(value):
+            raise CorruptResultError(
+                f"{directory}: {key} = '{shortened(value)}' is a file that the results do not keep: it is not read."
+            )
+    return make_problem(trial.scenario, **located(trial.options, results))
+
+
+def _is_path(value: str) -> bool:
+    return os.path.isabs(value) or os.path.basename(value) != value or os.path.lexists(value)
+
+
+def _check_label(directory: Path, what: str, claimed: str, own: str) -> None:
+    if claimed != own:
         raise CorruptResultError(
-            f"{directory}: the id does not follow from the manifest (edited, or the package changed during the run)."
+            f"{directory}: the manifest's {what} is '{shortened(claimed)}', this version's '{shortened(own)}'."
+        )
+
+
+def _check_status(manifest: Mapping[str, Any], trace: Any, reject: Callable[[str], None]) -> None:
+    """What a trial says of its end and of its time must be possible."""
+    seconds, status, message = manifest["seconds"], manifest["status"], manifest["message"]
+    if (status == "finished") != (message == ""):
+        reject(f"it is said to be {status}, and its message is '{shortened(message)}'.")
+    total, parts = seconds["total"], seconds["agent"] + seconds["cost_model"] + seconds["overhead"]
+    last = trace["elapsed_s"][-1] if trace.height else 0.0
+    if min(seconds.values()) < -_CLOCK_S or abs(parts - total) > _CLOCK_S or last > total + _CLOCK_S:
+        reject(f"its seconds contradict each other (the last sample came after {last:.6g} s of {total:.6g}).")
+
+
+def _check_agent(directory: Path, trial: Trial, manifest: Mapping[str, Any], allow: Collection[str]) -> None:
+    """Agents of this package, and those whose packages are allowed: that they exist and take these hyperparameters."""
+    if ":" in trial.agent:
+        try:
+            check_allowed(trial.agent, allow)
+        except CorruptResultError:
+            return  # its samples are replayed without it
+    make_agent(trial.agent, trial.hyperparameters)
+    if trial.draw is not None and dict(trial.hyperparameters) != draw_hyperparameters(trial.agent, trial.draw):
+        raise CorruptResultError(f"{directory}: its hyperparameters are not those of draw {trial.draw}.")
+    own = [trial.agent in BUILT_IN_AGENTS, trial.scenario in BUILT_IN]
+    if any(mine and source for mine, source in zip(own, manifest["identity"]["sources"], strict=False)):
+        raise CorruptResultError(f"{directory}: it claims sources of another package for what is of this one.")
+
+
+def _rerun(directory: Path, trial: Trial, problem: Problem, trace: Any, allow: Collection[str]) -> None:
+    """Searches again from the seed, without a clock, and compares the designs."""
+    from ..agents.referee import Referee
+
+    check_allowed(trial.agent, allow)
+    referee = Referee(problem, trial.samples)
+    try:
+        make_agent(trial.agent, trial.hyperparameters).search(referee, trial.seed)
+    except BudgetExhausted:
+        pass
+    except Exception as error:  # an agent may raise anything
+        reason = f"{type(error).__name__}: {shortened(error)}"
+        raise CorruptResultError(f"{directory}: run again, it fails ({reason}).") from None
+    found, claimed = referee.samples.designs.tolist(), trace["design"].to_list()
+    if found != claimed:
+        differing = (place for place, (x, y) in enumerate(zip(found, claimed, strict=False)) if x != y)
+        first = next(differing, min(len(found), len(claimed)))
+        raise CorruptResultError(
+            f"{directory}: run again, {trial.agent} comes to other designs from sample {first + 1} on ({len(found)} "
+            f"samples, {len(claimed)} claimed); other versions or another machine may be why: the manifest names them."
         )
 
 
@@ -160,17 +323,26 @@ def _close(claimed: object, value: float) -> bool:
     return isinstance(claimed, int | float) and bool(np.isclose(claimed, value, rtol=RELATIVE_TOLERANCE, atol=0.0))
 
 
-def _check_leaderboard(results: Path, whole: list[TrialResult]) -> Iterator[Verdict]:
+_MOST_LEADERBOARD_BYTES = 2**28
+
+
+def _check_leaderboard(results: Path, note: Mapping[str, Any], whole: list[TrialResult]) -> Iterator[Verdict]:
     from .report.text import to_json, to_markdown
-    from .scoring.leaderboard import build_leaderboard
 
     folder = results / "leaderboard"
     written = [(folder / "leaderboard.json", to_json), (folder / "leaderboard.md", to_markdown)]
-    if not any(path.exists() for path, _ in written):
+    if not any(os.path.lexists(path) for path, _ in written):
         return
-    leaderboard = build_leaderboard(whole)
+    try:
+        leaderboard = board_of(results, note, whole)
+    except DsegymError as error:
+        yield Verdict(str(folder), f"{folder}: no leaderboard follows from the trials ({error}).")
+        return
     for path, render in written:
-        if path.exists():
-            same = path.read_bytes() == render(leaderboard).encode()
-            problem = "" if same else f"{path}: it does not follow from the trials; run `dsegym leaderboard` again."
+        if os.path.lexists(path):
+            try:
+                same = read_file(path, results, _MOST_LEADERBOARD_BYTES) == render(leaderboard).encode()
+                problem = "" if same else f"{path}: it does not follow from the trials; run `dsegym leaderboard` again."
+            except CorruptResultError as error:
+                problem = str(error)
             yield Verdict(str(path), problem)

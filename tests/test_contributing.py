@@ -1,5 +1,7 @@
 """The worked examples of CONTRIBUTING.md: another package's scenario and agent, from registering to stored results."""
 
+import importlib
+import itertools
 import re
 import sys
 import tomllib
@@ -23,6 +25,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 NAME = "toy/CacheSizing-v0"
 SCENARIO = f"toy_scenario:{NAME}"
+SEQUENTIAL = "toy_sequential:toy/Checkpointing-v0"
 AGENT = "toy_agent:HillClimber"
 INSTANCES = [(program, budget) for program in ("matrix", "graph") for budget in ("small", "large")]
 
@@ -38,7 +41,8 @@ def examples():
         patch.syspath_prepend(EXAMPLES)
         yield
     unregister(NAME)
-    for module in ("toy_scenario", "toy_agent"):
+    unregister(SEQUENTIAL.partition(":")[2])
+    for module in ("toy_scenario", "toy_sequential", "toy_agent"):
         sys.modules.pop(module, None)
 
 
@@ -55,9 +59,10 @@ def search(agent, samples, seed):
 
 def test_the_text_names_the_example_files_and_quotes_them_verbatim():
     sources = [path.read_text(encoding="utf-8") for path in sorted(EXAMPLES.glob("*.py"))]
-    named = {"toy_agent.py", "toy_model.py", "toy_scenario.py", "train_ppo.py"}
+    named = {"toy_agent.py", "toy_model.py", "toy_scenario.py", "toy_sequential.py", "train_ppo.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == named
     assert "docs/examples/toy_scenario.py" in TEXT
+    assert "docs/examples/toy_sequential.py" in TEXT
     assert "docs/examples/toy_agent.py" in TEXT
     quoted = blocks("python")
     assert quoted
@@ -68,6 +73,35 @@ def test_the_text_names_the_example_files_and_quotes_them_verbatim():
 def test_the_scenario_and_the_agent_keep_their_contracts():
     check_scenario(SCENARIO, [{"program": "matrix"}, {"program": "graph", "area_budget": "large"}])
     check_agent(AGENT, SCENARIO)
+
+
+def test_the_sequential_scenario_keeps_its_contract():
+    check_scenario(SEQUENTIAL, [{}, {"network": "even", "memory": 0.25}])
+
+
+@pytest.mark.parametrize("network", ["narrowing", "even"])
+@pytest.mark.parametrize("memory", [0.25, 0.5, 1])
+def test_the_sequential_scenarios_optimum_is_that_of_the_knapsack_by_hand(network, memory):
+    instance = make_problem(SEQUENTIAL, network=network, memory=memory)
+    sizes, times = importlib.import_module("toy_sequential").NETWORKS[network]
+    room, most = int(memory * sum(sizes)), 0
+    for kept in itertools.product((0, 1), repeat=len(sizes)):
+        if np.dot(kept, sizes) <= room:
+            most = max(most, int(np.dot(kept, times)))
+    assert instance.bound.value == 4 * sum(times) - most
+    assert instance.reference.value == 4 * sum(times)
+
+
+def test_what_does_not_fit_is_masked_and_counts_as_recomputed():
+    env = gymnasium.make(SEQUENTIAL, memory=0.25)
+    _, info = env.reset(seed=0)
+    masks, terminated = [], False
+    while not terminated:
+        masks.append(info["action_mask"].tolist())
+        *_, terminated, _, info = env.step(1)
+    assert masks == [[1, 0], [1, 1], *[[1, 0]] * 5, [1, 1]]  # 52 MiB: the second layer's 48 fit, then the last one's 4
+    assert info["design"].tolist() == [mask[1] for mask in masks]
+    assert info["illegal_actions"] == 6
 
 
 def test_the_scenario_makes_a_vector_environment():

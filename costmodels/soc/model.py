@@ -21,6 +21,7 @@ from .instance import INFEASIBLE, Instance, bind
 
 __all__ = [
     "NEVER",
+    "UNKNOWN",
     "Arrays",
     "Placement",
     "all_finish_times",
@@ -41,6 +42,7 @@ __all__ = [
 
 WIDEST = 64  # predecessors in a row
 NEVER = 2**29  # us; the run time of a task on an element that cannot run it
+UNKNOWN = np.float32(np.inf)  # J, J s; where a platform's power is unknown: a NaN would trip JAX's search for NaNs
 _MANY = 8  # elements; with more, an access by index beats a select over all of them on CPUs, by about a third at 16
 
 

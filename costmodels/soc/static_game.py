@@ -48,7 +48,7 @@ class Metrics(NamedTuple):
     """What a schedule costs. Scalars."""
 
     makespan_us: Array | wide.Wide  # int32; where a tick is some us, exact and wide; where it is less, float32
-    energy_j: Array  # float32; not a number where the platform's power is unknown
+    energy_j: Array  # float32; infinite where the platform's power is unknown
     edp_js: Array  # float32; likewise
 
 
@@ -140,9 +140,9 @@ def metrics_of(placed: Placed, params: Params) -> Metrics:
     if params.tick_us is not None:  # of a file whose platform has no power
         exact = jnp.asarray(params.tick_us).dtype == jnp.int32
         in_us = wide.multiply(makespan, params.tick_us) if exact else makespan.astype(jnp.float32) * params.tick_us
-        return Metrics(in_us, jnp.float32(jnp.nan), jnp.float32(jnp.nan))
+        return Metrics(in_us, jnp.float32(model.UNKNOWN), jnp.float32(model.UNKNOWN))
     if not params.arrays.power.shape[1]:
-        return Metrics(makespan, jnp.float32(jnp.nan), jnp.float32(jnp.nan))
+        return Metrics(makespan, jnp.float32(model.UNKNOWN), jnp.float32(model.UNKNOWN))
     finish, element = placement.finish[:-1], placement.element[:-1]
     took = jnp.take_along_axis(jnp.asarray(run_time), element[:, None], axis=1)[:, 0]
     begin = jnp.where(finish > 0, finish - took, 0)

@@ -16,7 +16,7 @@ import numpy as np
 from ..arrays import Array
 from . import rules, simulator
 from .instance import Instance
-from .model import NEVER
+from .model import NEVER, UNKNOWN
 from .simulator import Choice, Estimates, Trace
 from .traces import draw_traces
 
@@ -48,7 +48,7 @@ class Metrics(NamedTuple):
     """What a rule costs, averaged over traces. Scalars, float32."""
 
     latency_us: Array  # of a job
-    energy_j: Array  # not a number where the platform's power is unknown
+    energy_j: Array  # infinite where the platform's power is unknown
     edp_js: Array  # likewise
     jobs_per_ms: Array  # throughput
 
@@ -127,11 +127,12 @@ def metrics_of(arrays: simulator.Arrays, stream: simulator.State, jobs: int) -> 
     """Costs of streams that are over (or as far as they are), leaves [...]; `jobs` is A."""
     latency = stream.occupancy_us.astype(jnp.float32) / jobs
     if not arrays.power.shape[0]:
-        energy = jnp.full_like(latency, jnp.nan)
+        energy = edp = jnp.full_like(latency, UNKNOWN)
     else:
         energy = jnp.sum(stream.residency_us.astype(jnp.float32) * arrays.power, axis=(-2, -1)) * 1e-6
+        edp = energy * latency * 1e-6
     rate = jobs / jnp.maximum(stream.now, 1).astype(jnp.float32) * 1e3
-    return Metrics(latency, energy, energy * latency * 1e-6, rate)
+    return Metrics(latency, energy, edp, rate)
 
 
 def objective_of(metrics: Metrics, objective: str) -> jax.Array:

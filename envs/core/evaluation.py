@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["Evaluation", "Objective", "Sweep", "Yardstick"]
+__all__ = ["LEAST_ROOM", "Evaluation", "Objective", "Sweep", "Yardstick", "obstacle_between"]
+
+LEAST_ROOM = 1e-6  # relative, between reference and bound: less is the rounding of float32
 
 
 class Evaluation(NamedTuple):
@@ -56,6 +59,18 @@ class Yardstick:
     value: float
     source: str
     design: tuple[int, ...] | None = None
+
+
+def obstacle_between(reference: float, bound: float) -> str:
+    """Why no result can be scored between a reference (0) and a bound (1), in words; empty where it can."""
+    found = f"reference {reference:.9g} is not above bound {bound:.9g}"
+    if not (math.isfinite(reference) and math.isfinite(bound)):
+        return f"{found}: both must be finite"
+    if reference <= 0 or bound < 0:
+        return f"reference {reference:.9g} and bound {bound:.9g}: an objective must be positive"
+    if reference - bound <= LEAST_ROOM * reference:
+        return f"{found}: the reference is as good as anything can be"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from ...costmodels.arrays import Array
 from ...costmodels.luck import episode_key
 from .evaluation import Evaluation
-from .features import Box, Feature, box_of, concatenated, slices_of
+from .features import Box, Dict, Feature, observed, slices_of, space_of
 
 if TYPE_CHECKING:
     from ...costmodels.diagram import Diagram
@@ -163,18 +163,20 @@ class FunctionalEnv(Generic[State, Params]):
     # The door -----------------------------------------------------------------------------------------------------
 
     @property
-    def observation_space(self) -> Box:
-        """The features one after another, float32[n]; a new object at each call, as a space holds a random state."""
-        return box_of(self.features)
+    def observation_space(self) -> Box | Dict:
+        """The features one after another, float32[n], or as `image` and `vector` where some are channels; a new object
+        at each call, as a space holds a random state.
+        """
+        return space_of(self.features)
 
     @property
     def feature_slices(self) -> dict[str, slice]:
-        """{feature: where its numbers stand in an observation}."""
+        """{feature: where its numbers stand in an observation, or in its `vector`}."""
         return slices_of(self.features)
 
-    def observation(self, state: State, params: Params) -> Array:
-        """float32[n]."""
-        return concatenated(self.features, self.observe(state, params))
+    def observation(self, state: State, params: Params) -> Any:
+        """float32[n], or as `observation_space` has it."""
+        return observed(self.features, self.observe(state, params))
 
     def reset(self, key: Array, params: Params) -> tuple[Array, State]:
         """Starts an episode: the observation and the state, as gymnax has them."""

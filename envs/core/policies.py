@@ -284,7 +284,7 @@ def break_down(
             policies[problem.bound.name] = jax.tree.map(float, best(params))
         for policy, metrics in policies.items():
             figures = {**metrics._asdict(), **derived(metrics)}
-            figures = {key: value for key, value in figures.items() if not math.isnan(value)}
+            figures = {key: value for key, value in figures.items() if math.isfinite(value)}
             rows.append({"episodes": which, "policy": policy, **figures})
             if policy == "design":
                 totals |= {f"{which}_{key}": value for key, value in figures.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from ...costmodels import wide
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.diagram import Diagram, index_bars
 from ...costmodels.errors import DsegymError, UnknownNameError
-from .evaluation import Evaluation, Objective, Sweep, Yardstick
+from .evaluation import Evaluation, Objective, Sweep, Yardstick, obstacle_between
 from .forks import refuse_after_fork
 from .options import Options, texts
 from .spaces import DesignSpace
@@ -162,6 +163,23 @@ class Problem:
     def bound(self) -> Yardstick:
         """The optimum, a proven bound, or (labelled so) the best known value; on the held-out cases likewise."""
         return self.bound_rule(self)
+
+    @property
+    def obstacle(self) -> str:
+        """Why no result could be scored here, in words; empty where it can. Asks for reference and bound."""
+        if self.space.size < 2:
+            return "its design space has one design: there is nothing to decide"
+        return obstacle_between(self.reference.value, self.bound.value)
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """Equal for instances that are one, however their options are spelled: what is costed, chosen and scored."""
+        digest = hashlib.sha256()
+        for leaf in jax.tree.leaves((self.params, self.held_out_params)):
+            array = np.asarray(leaf)
+            digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+        yardsticks = tuple((each.name, each.value) for each in (self.reference, self.bound))
+        return self.scenario, self.cost, tuple(self.space.parameters), self.objective, yardsticks, digest.digest()
 
     @property
     def name(self) -> str:

@@ -27,6 +27,7 @@ from .gymnasium_env import FunctionalGymnasiumEnv, checked_render_mode, made_pro
 
 __all__ = ["FunctionalVectorEnv", "Recorder", "make_vector_env"]
 
+MOST_LANES = 2**24  # and steps of an episode
 # Takes the finished episodes of one step: designs int32[F, n], objective float64[F], feasible bool[F].
 Recorder = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 
@@ -345,13 +346,14 @@ def make_vector_env(
         **options: as of `dsegym.make_problem`.
 
     Raises:
-        DsegymError: no whole number of lanes, or of steps, from 1 on; or as `dsegym.make_problem`.
+        DsegymError: no whole number of lanes, or of steps, from 1 to `MOST_LANES`; or as `dsegym.make_problem`.
         UnknownNameError: no autoreset mode.
     """
     for name, value in {"num_envs": num_envs, "max_episode_steps": max_episode_steps}.items():
-        none = name == "max_episode_steps" and value is None
-        if not none and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
-            raise DsegymError(f"{name} = {value!r} is not allowed; allowed: a whole number from 1 on.")
+        if name == "max_episode_steps" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= MOST_LANES:
+            raise DsegymError(f"{name} = {value!r} is not allowed; allowed: a whole number from 1 to {MOST_LANES:,}.")
     modes = {mode.value: mode for mode in AutoresetMode}
     if not isinstance(autoreset_mode, AutoresetMode):
         if autoreset_mode not in modes:

@@ -142,9 +142,9 @@ _FEATURES = (
     _scaled("reserved", "share of fast memory that is reserved"),
 )
 _IMAGE_FEATURES = (
-    Feature("image_taken", (IMAGE, IMAGE), meaning="share that is taken, by instruction and stretch of addresses"),
-    Feature("image_reserved", (IMAGE, IMAGE), meaning="share that is reserved and not taken"),
-    Feature("image_idle", (IMAGE, IMAGE), -1.0, HIGHEST, "idle time over the mean time of an instruction"),
+    Feature("image_taken", (IMAGE, IMAGE), 0.0, 1.0, "share taken, by instruction and stretch of addresses", True),
+    Feature("image_reserved", (IMAGE, IMAGE), 0.0, 1.0, "share that is reserved and not taken", True),
+    Feature("image_idle", (IMAGE, IMAGE), 0.0, HIGHEST, "idle time over the mean time of an instruction", True),
 )
 
 

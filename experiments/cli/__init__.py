@@ -5,10 +5,12 @@ Heavy libraries are imported by the command that needs them, so that `--help` an
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 
+from ..door import visible
 from . import board, bound, cost, run, show, trace
 from .failures import failure_of
 
@@ -37,6 +39,11 @@ for _name, _command in (
 
 def main() -> None:
     """The entry point. Exit codes: 0 done, 1 something failed, 2 a wrong request, 130 interrupted."""
+    if sys.stderr is None:  # closed: what is said there is lost, and harms nothing
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:
+        print("dsegym: standard output is closed; there is nowhere to print to.", file=sys.stderr)
+        raise SystemExit(1)
     try:
         app(standalone_mode=True)
     except BrokenPipeError:
@@ -47,5 +54,5 @@ def main() -> None:
         raise
     except BaseException as error:
         failure = failure_of(error)
-        print(f"dsegym: {failure}", file=sys.stderr)
+        print(f"dsegym: {visible(failure)}", file=sys.stderr)
         raise SystemExit(failure.code) from None

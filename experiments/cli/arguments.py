@@ -11,6 +11,7 @@ import typer
 from ...costmodels.errors import DsegymError
 
 __all__ = [
+    "AllowOption",
     "JsonOption",
     "OptionsOption",
     "ResultsArgument",
@@ -29,6 +30,10 @@ WorkloadOption = Annotated[
     str | None, typer.Option(help="Short for --option workload=...: a shipped workload or a file.", show_default=False)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow", metavar="PACKAGE", help="A package that may be imported where the results name it."),
+]
 ResultsArgument = Annotated[Path, typer.Argument(help="A results directory, as `dsegym run` makes it.")]
 
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .arguments import JsonOption, ResultsArgument
-from .tables import terminal
+from ..door import visible
+from .arguments import AllowOption, JsonOption, ResultsArgument
+from .tables import say, terminal
 
 __all__ = ["leaderboard", "verify_command"]
 
@@ -18,6 +19,7 @@ def leaderboard(
     output: Annotated[
         Path | None, typer.Option("--output", help="Where the files go; RESULTS/leaderboard when left out.")
     ] = None,
+    allow: AllowOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the leaderboard, and write it as JSON, Markdown and one HTML page.
@@ -27,32 +29,42 @@ def leaderboard(
     from ..publish import publish
     from ..report.text import timings_to_rich, to_json, to_rich
 
-    published = publish(results, output)
+    published = publish(results, output, allow=allow or ())
+    board = published.leaderboard
     if as_json:
-        print(to_json(published.leaderboard), end="")
+        print(to_json(board), end="")
     else:
         console = terminal()
-        console.print(to_rich(published.leaderboard))
+        console.print(to_rich(board))
         console.print(timings_to_rich(published.timings))
-        console.print(
-            f"Pages: {published.folder / 'leaderboard.html'}, leaderboard.md, leaderboard.json", soft_wrap=True
-        )
+        for note in board.notes:
+            if note.startswith("Left out"):
+                say(console, note)
+        pages = f"Pages: {published.folder / 'leaderboard.html'}, leaderboard.md, leaderboard.json"
+        console.print(visible(pages))
     if published.missing:
-        total = published.missing + published.leaderboard.trials
-        terminal(error=True).print(f"warning: {published.missing} of {total} trials have no result yet.")
+        total = published.missing + board.trials + sum(each.trials for each in board.left_out)
+        say(terminal(error=True), f"warning: {published.missing} of {total} trials have no result yet.")
 
 
-def verify_command(results: ResultsArgument) -> None:
+def verify_command(
+    results: ResultsArgument,
+    allow: AllowOption = None,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Run the agents of finished trials again; they must find the same designs.")
+    ] = False,
+) -> None:
     """Replay every claimed design through the cost model; reject what does not reproduce.
 
     Example: `dsegym verify results/quick`
     """
-    from ..verify import verify
+    from ..verify import CLAIMED, REPLAYED, verify
 
-    verdicts = verify(results)
+    verdicts = verify(results, allow=allow or (), rerun=rerun)
     failures = [verdict for verdict in verdicts if verdict.problem]
     for verdict in failures:
-        print(f"rejected: {verdict.problem}")
+        print(f"rejected: {visible(verdict.problem)}")
+    say(terminal(), f"Checked: {REPLAYED}. Only claimed: {CLAIMED}.")
     print(f"{len(verdicts) - len(failures)} of {len(verdicts)} reproduce.")
     if failures:
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ...costmodels.errors import DsegymError
+from ..door import visible
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
 from .tables import table, terminal
 
@@ -32,6 +33,7 @@ def bound(
 
     Example: `dsegym bound dsegym/AcceleratorSizing-v0 --workload resnet18`
     """
+    from rich.markup import escape
     from rich.progress import Progress
 
     from ...envs.core.scenarios import load_scenario
@@ -46,7 +48,7 @@ def bound(
         for instance in instances:
             if any(all(row[key] == instance[key] for key in instance) for row in rows):
                 continue  # an earlier computation covered it
-            task = progress.add_task(", ".join(instance.values()), total=None)
+            task = progress.add_task(escape(visible(", ".join(instance.values()))), total=None)
             rows += family.recompute_bounds(
                 instance, lambda done, total, task=task: progress.update(task, completed=done, total=total)
             )

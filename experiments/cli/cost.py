@@ -11,7 +11,7 @@ import typer
 from ...costmodels.errors import DsegymError, UnknownNameError
 from ..formats import format_exact, name_and_unit
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of, pairs_of
-from .tables import LONG, table, terminal
+from .tables import LONG, obstacles, say, table, terminal
 
 __all__ = ["cost"]
 
@@ -86,31 +86,33 @@ def cost(
             "totals": dict(breakdown.totals),
             "verdict": verdict,
             "parts": [dict(row) for row in breakdown.rows],
-            "notes": list(breakdown.notes),
+            "notes": [*breakdown.notes, *obstacles(problem)],
         }
         print(json.dumps(content, indent=1, allow_nan=False))
         return
     console = terminal()
     taken = [name for name in problem.space.names if name not in given]
-    console.print(f"[bold]{problem.scenario}: {problem.name}[/bold]")
+    say(console, f"{problem.scenario}: {problem.name}", "bold")
     shown = dict(list(described.items())[:LONG])
     more = f", ... ({len(described)} in all)" if len(described) > LONG else ""
-    console.print(", ".join(f"{name}={text}" for name, text in shown.items()) + more, markup=False)
+    say(console, ", ".join(f"{name}={text}" for name, text in shown.items()) + more)
     if taken:
         origin = f"the baseline {baseline}" if baseline else f"the reference {problem.reference.name}"
         which = ", ".join(taken) if len(taken) <= LONG else f"{len(taken)} parameters"
-        console.print(f"(from {origin}: {which})", markup=False)
+        say(console, f"(from {origin}: {which})")
     if breakdown.rows:
         console.print(table("Parts", breakdown.rows))
     console.print(table("Totals", _totals(breakdown.totals)))
     if verdict:
-        outcome = f"Objective {problem.objective.name}: [bold]{_value_text(problem, verdict['value'])}[/bold]"
+        outcome = f"Objective {problem.objective.name}: {_value_text(problem, verdict['value'])}"
         if "held_out" in verdict:
-            outcome += f"; on the held-out cases: [bold]{_value_text(problem, verdict['held_out'])}[/bold]"
+            outcome += f"; on the held-out cases: {_value_text(problem, verdict['held_out'])}"
         reference, bound = format_exact(problem.reference.value), format_exact(problem.bound.value)
-        console.print(f"{outcome} (reference {problem.reference.name} {reference}, {problem.bound.name} {bound})")
-    for note in breakdown.notes:
-        console.print(f"Note: {note}")
+        say(
+            console, f"{outcome} (reference {problem.reference.name} {reference}, {problem.bound.name} {bound})", "bold"
+        )
+    for note in [*breakdown.notes, *obstacles(problem)]:
+        say(console, f"Note: {note}")
 
 
 def _value(result: Any) -> tuple[float | None, bool]:

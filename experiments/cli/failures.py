@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from ...costmodels.errors import DsegymError
 
 __all__ = ["Stop", "failure_of"]
@@ -26,7 +29,21 @@ def failure_of(error: BaseException) -> Stop:
             return Stop("Interrupted.", 130)
         case ImportError():
             return Stop(f"{error}. The agents' libraries come with: pip install 'dsegym[agents]'.", 1)
+        case AssertionError() | RuntimeError() if _no_device():
+            reason = " ".join(str(error).split()) or "no device of its kind is there"
+            return Stop(f"JAX cannot start on JAX_PLATFORMS={os.environ['JAX_PLATFORMS']}: {reason}", 1)
         case OSError():
             place = f" '{error.filename}'" if error.filename else ""
             return Stop(f"The system refused{place}: {error.strerror or error}. What was finished is kept.", 1)
     raise error
+
+
+def _no_device() -> bool:
+    """Whether JAX cannot start on the platform that the environment asks for; its own errors do not say so."""
+    if not os.environ.get("JAX_PLATFORMS") or "jax" not in sys.modules:
+        return False
+    try:
+        sys.modules["jax"].devices()
+    except (AssertionError, RuntimeError):
+        return True
+    return False

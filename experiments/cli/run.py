@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..door import visible
 from .failures import Stop
-from .tables import terminal
+from .tables import say, terminal
 
 __all__ = ["run"]
 
@@ -26,9 +27,12 @@ def run(
     Example: `dsegym run quick --output results/quick`
     """
     from ..runner import run_suite
+    from ..store import read_suite, strays
     from ..suite import load_suite
 
     loaded = load_suite(suite)
+    for instance, reason in loaded.left_out:
+        say(terminal(error=True), f"warning: left out, as no result on it could be scored: {instance}: {reason}.")
     try:
         with _progress_bar(loaded) as update:
             summary = run_suite(loaded, output, workers=workers, retry_failed=retry_failed, progress=update)
@@ -37,10 +41,14 @@ def run(
         raise Stop(message, 130) from None
     done = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items())) or "nothing to do"
     terminal().print(
-        f"{loaded.name}: {summary.total} trials, {summary.resumed} already there, {done}. Results: {output}"
+        visible(f"{loaded.name}: {summary.total} trials, {summary.resumed} already there, {done}. Results: {output}")
     )
     for problem in summary.problems:
-        terminal(error=True).print(f"warning: {problem}", markup=False)
+        say(terminal(error=True), f"warning: {problem}")
+    others = strays(output, read_suite(output))
+    if others:
+        whose = "of another suite of its name, or of other versions: no leaderboard shows them"
+        say(terminal(error=True), f"warning: {len(others)} trials in '{output}' are {whose}.")
     if summary.problems:
         raise typer.Exit(1)
 
@@ -60,7 +68,7 @@ def _progress_bar(suite: Any) -> Any:
     @contextlib.contextmanager
     def bar():
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

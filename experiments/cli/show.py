@@ -7,7 +7,7 @@ from typing import Any
 
 from ..formats import format_exact
 from .arguments import OptionsOption, ScenarioArgument, WorkloadOption, options_of
-from .tables import LONG, table, terminal
+from .tables import LONG, obstacles, say, table, terminal
 
 __all__ = ["info", "list_command"]
 
@@ -47,7 +47,7 @@ def info(
     family = load_scenario(scenario)
     problem = make_problem(scenario, **options_of(option, workload))
     console = terminal()
-    console.print(f"[bold]{scenario}[/bold]: {family.summary}\n")
+    say(console, f"{scenario}: {family.summary}\n", "bold")
     console.print(
         table(
             "Options",
@@ -75,7 +75,7 @@ def info(
         )
     )
     if len(parameters) > LONG:
-        console.print(f"... and {len(parameters) - LONG} parameters more.\n")
+        say(console, f"... and {len(parameters) - LONG} parameters more.\n")
     for title, rows in family.facts():
         console.print(table(title, rows))
     value = f"value [{problem.objective.unit}]" if problem.objective.unit else "value"
@@ -94,16 +94,24 @@ def info(
     form, env = next(iter(problem.forms)), problem.functional_env()
     console.print(
         table(
-            f"Observation of the form {form}: float32{list(env.observation_space.shape)}",
+            f"Observation of the form {form}: {_space_text(env.observation_space)}",
             [
                 {"feature": f.name, "shape": str(list(f.shape)), "from": f.low, "to": f.high, "what": f.meaning}
                 for f in env.features
             ],
         )
     )
-    console.print(f"Environment forms: {', '.join(problem.forms)} (the first is the default)")
-    for note in problem.notes:
-        console.print(f"Note: {note}")
+    say(console, f"Environment forms: {', '.join(problem.forms)} (the first is the default)")
+    for note in [*problem.notes, *obstacles(problem)]:
+        say(console, f"Note: {note}")
+
+
+def _space_text(space: Any) -> str:
+    """The dtype and shape of an observation, or of each of its parts."""
+    parts = getattr(space, "spaces", None)
+    if parts is not None:
+        return ", ".join(f"{name} {_space_text(part)}" for name, part in parts.items())
+    return f"{space.dtype}{list(space.shape)}"
 
 
 def _values_text(values: Sequence[object]) -> str:

@@ -2,39 +2,55 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..door import visible
 from ..formats import format_number, name_and_unit
 
-__all__ = ["LONG", "table", "terminal"]
+__all__ = ["LONG", "obstacles", "say", "table", "terminal"]
 
 LONG = 24  # parameters of a design space that are shown one by one
+PIPED = 160  # columns where nobody says how many there are
+UNKNOWN = 80  # columns of a terminal that says it has none
 
 
 def terminal(*, error: bool = False) -> Any:
-    """Where a command prints: 160 columns wide where that is no terminal."""
+    """Where a command prints. Nothing is markup there, and nothing is cut: what does not fit the width stands out."""
     from rich.console import Console
 
-    return Console(stderr=error, highlight=False, width=None if sys.stdout.isatty() else 160)
+    stream = sys.stderr if error else sys.stdout
+    told = os.environ.get("COLUMNS", "")
+    width = None if stream.isatty() else PIPED
+    if told.isdecimal() and len(told) < 10:
+        width = int(told) or UNKNOWN
+    return Console(stderr=error, highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
+
+
+def say(console: Any, text: str, style: str | None = None) -> None:
+    """Prints a sentence, its lines broken between words."""
+    from ..report.sheet import wrapped
+
+    console.print(wrapped("\n".join(map(visible, text.split("\n"))), console.width), style=style)
 
 
 def table(title: str, rows: Sequence[Mapping[str, object]]) -> Any:
     """Rows as a table for the terminal; a column's unit, the last word of its name, stands in its heading."""
-    from rich.table import Table
-    from rich.text import Text  # as it is: a layer's name may look like markup
+    from ..report.sheet import Column, Sheet
 
-    made = Table(title=Text(title), title_justify="left", header_style="bold")
-    for column in rows[0] if rows else ():
-        numeric = all(isinstance(row[column], int | float) for row in rows)
-        name, unit = name_and_unit(str(column))
-        header = f"{name} [{unit}]" if unit else name
-        widest = max(map(len, header.split()))  # so that no word of the heading is broken
-        made.add_column(Text(header), justify="right" if numeric else "left", overflow="fold", min_width=widest)
-    for row in rows:
-        made.add_row(*(Text(_cell(value)) for value in row.values()))
-    return made
+    columns = []
+    for name in rows[0] if rows else ():
+        words, unit = name_and_unit(str(name))
+        number = all(isinstance(row[name], int | float) for row in rows)
+        columns.append(Column(f"{words} [{unit}]" if unit else words, number))
+    return Sheet(title, columns, [[_cell(value) for value in row.values()] for row in rows])
+
+
+def obstacles(problem: Any) -> list[str]:
+    """A sentence where no result on an instance could be scored, none where it can."""
+    return [f"no result can be scored here: {problem.obstacle}."] if problem.obstacle else []
 
 
 def _cell(value: object) -> str:

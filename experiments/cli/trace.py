@@ -53,4 +53,4 @@ def trace(
     console = terminal()
     console.print(table(f"{program.name}: {output}", rows))
     usage = f"dsegym info dsegym/MemoryMapping-v0 --option program={output}"
-    console.print(f"Play it: {usage}", markup=False, soft_wrap=True)
+    console.print(f"Play it: {usage}")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..door import write_by_rename
 from ..formats import format_gap, format_quantity, format_score
 from ..scoring.leaderboard import build_timings
 from ..scoring.records import Leaderboard, Timings
@@ -80,7 +81,7 @@ def write_html(
         format_score=format_score,
         sections=[Section(title, Markup(fragment)) for title, fragment in sections],
     )
-    Path(path).write_text(page, encoding="utf-8")
+    write_by_rename(Path(path), page.encode("utf-8"))
 
 
 def _charts(leaderboard: Leaderboard, timings: Timings, styles: Mapping[str, Style]) -> dict[str, str]:

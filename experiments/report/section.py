@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ...envs.core.scenarios import make_problem
+from ..door import check_allowed
 from ..scoring.records import Instance, Leaderboard
 from .style import to_fragment
 
@@ -51,33 +52,40 @@ class Charts(NamedTuple):
         return Section(title, "\n".join([f"<p>{text}</p>", *self.drawn, *self.notes]))
 
 
+def _options(instance: Instance) -> dict[str, str]:
+    return {**instance.options, **instance.files}
+
+
 def draw_problems(
     leaderboard: Leaderboard,
     what: str,
     offer: Callable[[Problem], Offer | None],
     draw: Callable[[Problem, Instance], tuple[str, go.Figure] | None],
     key: Callable[[Offer, Instance], Hashable] = lambda offer, instance: instance.name,
+    allow: Collection[str] = (),
 ) -> Charts:
     """Draws the leaderboard's instances, whose problems are made anew for it.
 
     An instance whose problem or chart cannot be made on this machine gets a note in its place.
 
     Args:
-        leaderboard: names the instances.
+        leaderboard: names the instances; their `files` are paths.
         what: the word for a chart, "diagram" say.
         offer: what a problem has to be drawn, None where it has nothing. The first problem of a scenario speaks for all
             of them: making one takes seconds.
         draw: (heading, figure) of an instance, or None where there is nothing to show after all.
         key: equal for the instances that share a chart; the first of them is drawn.
+        allow: packages beside this one that may be imported, where instances name them.
     """
     drawn, notes, left_out = [], [], 0
     offers: dict[str, Offer | None] = {}
     seen: set[Hashable] = set()
     for place, instance in enumerate(leaderboard.instances):
         try:
+            check_allowed(instance.scenario, allow)
             problem = None
             if instance.scenario not in offers:
-                problem = make_problem(instance.scenario, **instance.options)
+                problem = make_problem(instance.scenario, **_options(instance))
                 offers[instance.scenario] = offer(problem)
             offered = offers[instance.scenario]
             if offered is None or (shared := key(offered, instance)) in seen:
@@ -86,7 +94,7 @@ def draw_problems(
             if len(drawn) == MOST:
                 left_out += 1
                 continue
-            found = draw(problem or make_problem(instance.scenario, **instance.options), instance)
+            found = draw(problem or make_problem(instance.scenario, **_options(instance)), instance)
             if found is not None:
                 heading, figure = found
                 chart = to_fragment(figure, f"{what}-{place}")

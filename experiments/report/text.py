@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..door import visible
 from ..formats import format_gap, format_quantity, format_score, plain_text, rounded
 from ..scoring.records import BestOfAll, Instance, Leaderboard, Row, Timings, Yardstick
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from .sheet import Column, Sheet
 
 __all__ = ["timings_to_rich", "to_json", "to_markdown", "to_rich"]
 
@@ -193,42 +192,23 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: set[int
 
 
 def _cell(text: str) -> str:
-    """Text that cannot end a Markdown table cell, start a line or open an HTML tag."""
-    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+    """Text that cannot end a Markdown table cell, start a line, open an HTML tag or hide."""
+    return visible(" ".join(text.replace("|", "\\|").replace("<", "&lt;").split()))
 
 
-def to_rich(leaderboard: Leaderboard) -> Table:
-    """The ranking as a Rich table for the terminal."""
-    table = _rich_table("Leaderboard", _RANKING_HEAD, left={1})
-    for row in leaderboard.rows:
-        _add_row(table, _ranking_cells(row))
-    table.add_section()
-    _add_row(table, _best_of_all_cells(leaderboard.best_of_all))
-    return table
+def to_rich(leaderboard: Leaderboard) -> Sheet:
+    """The ranking as a table for the terminal."""
+    rows = [*map(_ranking_cells, leaderboard.rows), _best_of_all_cells(leaderboard.best_of_all)]
+    columns = [Column(name, number=name != "Agent") for name in _RANKING_HEAD]
+    return Sheet("Leaderboard", columns, rows, keys=2, last_apart=True)
 
 
-def timings_to_rich(timings: Timings) -> Table:
-    """The median seconds per trial as a Rich table for the terminal."""
+def timings_to_rich(timings: Timings) -> Sheet:
+    """The median seconds per trial as a table for the terminal."""
     head = ("Agent", "Trials", "Agent (s)", "Cost model (s)", "Overhead (s)", "Total (s)")
-    table = _rich_table("Median seconds per trial", head, left={0})
-    for row in timings.rows:
-        seconds = (row.agent_s, row.cost_model_s, row.overhead_s, row.total_s)
-        _add_row(table, [row.agent, str(row.trials), *(f"{each:.3g}" for each in seconds)])
-    return table
-
-
-def _rich_table(title: str, head: Sequence[str], *, left: set[int]) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title)
-    for column, name in enumerate(head):
-        table.add_column(
-            name, justify="left" if column in left else "right", no_wrap=name == _INTERVAL, overflow="fold"
-        )
-    return table
-
-
-def _add_row(table: Table, cells: Sequence[str]) -> None:
-    from rich.text import Text
-
-    table.add_row(*map(Text, cells))  # Text: an agent's name is never read as markup
+    rows = [
+        [row.agent, str(row.trials)]
+        + [f"{each:.3g}" for each in (row.agent_s, row.cost_model_s, row.overhead_s, row.total_s)]
+        for row in timings.rows
+    ]
+    return Sheet("Median seconds per trial", [Column(name, number=name != "Agent") for name in head], rows)

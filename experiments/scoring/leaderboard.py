@@ -37,13 +37,14 @@ from .records import (
     Instance,
     InstanceScore,
     Leaderboard,
+    LeftOut,
     Lottery,
     Row,
     TimingRow,
     Timings,
     Yardstick,
 )
-from .scored_trials import REACHED, ScoredTrial, by_entrant, read_trials
+from .scored_trials import REACHED, ScoredTrial, by_entrant, read_trials, unscorable
 
 if TYPE_CHECKING:
     from ..store import TrialResult
@@ -55,20 +56,33 @@ CURVE_RESAMPLES = 500  # a curve has a band of two percentiles at each grid poin
 GRID_POINTS = 64  # about 20 points for each factor of ten of a 1000-sample budget
 
 
-def build_leaderboard(results: Iterable[TrialResult]) -> Leaderboard:
+def build_leaderboard(
+    results: Iterable[TrialResult],
+    *,
+    file_names: Mapping[str, str] | None = None,
+    left_out: Iterable[tuple[str, str]] = (),
+    strays: int = 0,
+) -> Leaderboard:
     """Score, rank and compare the agents of a set of trials.
 
     Args:
-        results: the trials, in any order, each once, at one budget per agent, instance and seed.
+        results: the trials, in any order, each once, at one budget per agent, instance and seed. Instances on which no
+            result can be scored are listed and left out.
+        file_names: {the place of a user's file in options: the name that it goes by}.
+        left_out: further instances, (name, reason), that the suite did not run.
+        strays: trials that lie beside these and belong to something else.
 
     Returns:
         The same leaderboard for the same traces, whatever their order and clock readings.
 
     Raises:
         DsegymError: no trials; a trial given twice; two trials of the same agent, hyperparameters, instance and seed;
-            trials of one instance that disagree about its yardsticks; a reference that is not above the bound.
+            trials of one instance that disagree about its yardsticks; no instance that can be scored.
     """
-    trials = read_trials(results)
+    results = list(results)
+    trials = read_trials(results, file_names)
+    out = [LeftOut(*found) for found in unscorable(results, file_names)]
+    out += [LeftOut(instance, reason, 0) for instance, reason in left_out]
     entrants = by_entrant(trials)
     ranking = _rank(entrants)
     ranked = {row.agent: entrants[row.agent] for row in ranking}
@@ -87,10 +101,11 @@ def build_leaderboard(results: Iterable[TrialResult]) -> Leaderboard:
             for trial in trials
             if trial.status != "finished"
         ),
+        left_out=tuple(out),
         trials=len(trials),
         budgets=tuple(sorted({trial.budget for trial in trials})),
         versions=_versions(trials),
-        notes=notes(trials, ranking, ranked, instances),
+        notes=notes(trials, ranking, ranked, instances, out, strays),
     )
 
 
@@ -187,11 +202,12 @@ def _instance(name: str, trials: Sequence[ScoredTrial], ranked: Mapping[str, Seq
     return Instance(
         name=name,
         scenario=spec["scenario"],
-        options=dict(sorted(spec["options"].items())),
+        options=dict(sorted(trials[0].options.items())),
+        files={key: value for key, value in sorted(spec["options"].items()) if trials[0].options[key] != value},
         objective=manifest["objective"]["name"],
         unit=manifest["objective"]["unit"],
-        reference=Yardstick(reference["name"], float(reference["value"]), reference["source"]),
-        bound=Yardstick(bound["kind"], float(bound["value"]), bound["source"]),
+        reference=Yardstick(reference["name"], float(trials[0].reference), reference["source"]),
+        bound=Yardstick(bound["kind"], float(trials[0].bound), bound["source"]),
         scores=tuple(scores),
         best=_best_design([trial for trial in trials if trial.samples.size]),
     )
@@ -210,7 +226,7 @@ def _best_design(trials: Sequence[ScoredTrial]) -> BestDesign | None:
         sample=int(trial.samples[-1]),
         value=trial.value,
         score=trial.score,
-        gap_percent=trial.gap_percent,
+        gap_percent=_finite(trial.gap_percent),
         design=trial.best_design,
         decoded=dict(trial.manifest["best"]["decoded"]) if trial.manifest["best"] else {},
     )
@@ -218,7 +234,8 @@ def _best_design(trials: Sequence[ScoredTrial]) -> BestDesign | None:
 
 def _best_of_all(instances: Sequence[Instance]) -> BestOfAll:
     scores = [instance.best.score if instance.best else 0.0 for instance in instances]
-    gaps = [instance.best.gap_percent if instance.best else math.inf for instance in instances]
+    found = [instance.best.gap_percent if instance.best else None for instance in instances]
+    gaps = [math.inf if gap is None else gap for gap in found]
     return BestOfAll(
         score=float(statistics.interquartile_mean(scores)),
         with_reference=float(statistics.interquartile_mean([max(score, 0.0) for score in scores])),

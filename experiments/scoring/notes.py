@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..formats import format_quantity
-from .records import Instance, Row
+from .records import Instance, LeftOut, Row
 from .scored_trials import REACHED, ScoredTrial
 
 __all__ = ["notes"]
@@ -48,6 +48,8 @@ def notes(
     ranking: Sequence[Row],
     ranked: Mapping[str, Sequence[ScoredTrial]],
     instances: Sequence[Instance],
+    left_out: Sequence[LeftOut] = (),
+    strays: int = 0,
 ) -> tuple[str, ...]:
     """How to read the numbers, and what to beware of in these."""
     found: list[str] = list(_HOW_TO_READ)
@@ -58,6 +60,13 @@ def notes(
     late = sum(trial.status == "timed_out" for trial in trials)
     if late:
         found.append(f"Trials stopped at their time limit: {late}. Their scores depend on the speed of the machine.")
+    for each in left_out:
+        found.append(f"Left out of every figure: {each.instance}, {each.trials} trials: {each.reason}.")
+    if strays:
+        found.append(
+            f"Left out: {strays} trials in the directory that are not of the suite as it ran last: they are of another "
+            "suite of its name, or of other versions."
+        )
     budgets = sorted({trial.budget for trial in trials})
     if len(budgets) > 1:
         found.append(f"The trials have different sample budgets: {', '.join(map(str, budgets))}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Instance",
     "InstanceScore",
     "Leaderboard",
+    "LeftOut",
     "Lottery",
     "Row",
     "TimingRow",
@@ -54,7 +55,7 @@ class BestDesign:
     sample: int  # the sample that found it, from 1
     value: float  # objective's unit; on the held-out cases where there are any
     score: float
-    gap_percent: float
+    gap_percent: float | None  # None: the bound is 0
     design: tuple[int, ...]  # indices into the parameters' value lists
     decoded: dict[str, Any]  # parameter to value, in words with its unit
 
@@ -65,13 +66,14 @@ class Instance:
 
     name: str  # short, unique within this leaderboard
     scenario: str
-    options: dict[str, Any]
+    options: dict[str, Any]  # a user's file by its name
     objective: str
     unit: str
     reference: Yardstick
     bound: Yardstick
     scores: tuple[InstanceScore, ...]  # in the ranking's order
     best: BestDesign | None  # of all agents; None where nobody found a feasible design
+    files: dict[str, str] = field(default_factory=dict)  # option to the place where the results keep the user's file
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,15 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """An instance that is in no ranking, as no result on it can be scored."""
+
+    instance: str
+    reason: str
+    trials: int  # that were run on it all the same
+
+
+@dataclass(frozen=True)
 class Leaderboard:
     """All that the seeds determine."""
 
@@ -176,7 +187,8 @@ class Leaderboard:
     sample_grid: tuple[int, ...]  # [G]
     curves: tuple[Curve, ...]
     failures: tuple[Failure, ...]
-    trials: int
+    left_out: tuple[LeftOut, ...]  # by name
+    trials: int  # that are ranked
     budgets: tuple[int, ...]  # the sample budgets that occur
     versions: dict[str, tuple[str, ...]]  # package to the versions that occur
     notes: tuple[str, ...]  # how to read the numbers, and what to beware of

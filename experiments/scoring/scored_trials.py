@@ -6,6 +6,9 @@ goes on, and it chooses nothing: which design is a trial's or an instance's best
 
 A design that is feasible on the search's cases may break a constraint on the held-out ones. Its value is then the
 penalty that its objective carries: a score of 0, as for a trial that found nothing, would be a reward for it.
+
+Values of an instance that are equal within `REACHED`, to which they are verified, are one value here, and all trials of
+an instance have the same yardsticks: nobody wins by what verification cannot see.
 """
 
 from __future__ import annotations
@@ -14,19 +17,21 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...costmodels.errors import DsegymError
+from ...envs.core.evaluation import obstacle_between
 from ..formats import canonical
 from . import statistics
 
 if TYPE_CHECKING:
     from ..store import TrialResult
 
-__all__ = ["REACHED", "ScoredTrial", "by_entrant", "read_trials"]
+__all__ = ["REACHED", "ScoredTrial", "by_entrant", "read_trials", "unscorable"]
 
 REACHED = 1e-6  # relative; cost models compute in float32, whose rounding is 1e-7
 NEAR = 0.01  # "close enough" for the samples-to-1 % column, relative to the bound
@@ -52,16 +57,9 @@ class ScoredTrial:
     total_s: float
     manifest: Mapping[str, Any]
     best_design: tuple[int, ...]  # of the last improvement; empty where nothing feasible was found
-
-    @property
-    def reference(self) -> float:
-        """The value that scores 0."""
-        return self.manifest["reference"]["value"]
-
-    @property
-    def bound(self) -> float:
-        """The value that scores 1."""
-        return self.manifest["bound"]["value"]
+    options: dict[str, Any]  # of the instance, a user's file by its name
+    reference: float  # the value that scores 0
+    bound: float  # the value that scores 1
 
     @property
     def value(self) -> float:
@@ -80,7 +78,9 @@ class ScoredTrial:
 
     @property
     def gap_percent(self) -> float:
-        """How far the value is above the bound."""
+        """How far the value is above the bound; infinitely far above a bound of 0."""
+        if self.bound == 0:
+            return 0.0 if self.value == 0 else math.inf
         return 100 * (self.value / self.bound - 1)
 
     @property
@@ -109,26 +109,44 @@ class ScoredTrial:
         return (*found, *self.identity)
 
 
-def read_trials(results: Iterable[TrialResult]) -> list[ScoredTrial]:
-    """The trials with entrants and instances named, sorted by all that identifies them.
+def read_trials(results: Iterable[TrialResult], file_names: Mapping[str, str] | None = None) -> list[ScoredTrial]:
+    """The trials that can be scored, with entrants and instances named, sorted by all that identifies them.
 
     Takes and raises what `leaderboard.build_leaderboard` does.
     """
     results = list(results)
-    if not results:
-        raise DsegymError("no trial results: run the suite first, or give the directory that holds its trials")
-    names = _instance_names([result.manifest["trial"]["instance"] for result in results])
-    trials = [_boil_down(result, names) for result in results]
+    names, options = _instance_names(results, file_names or {})
+    trials = [_boil_down(result, names, options) for result in results if not _obstacle(result)]
+    if not trials:
+        reasons = {f"{names[_key(result)]}: {_obstacle(result)}" for result in results}
+        why = f"none of these instances can be scored: {'; '.join(sorted(reasons))}" if reasons else "no trial results"
+        raise DsegymError(f"{why}; run a suite first, or give the directory that holds its trials")
     repeated = [trial_id for trial_id, count in Counter(trial.trial_id for trial in trials).items() if count > 1]
     if repeated:
         raise DsegymError(f"trial {min(repeated)} was given more than once: give each trial once")
     trials = _name_entrants(sorted(trials, key=lambda trial: trial.identity))
     _check_unique(trials)
-    _check_yardsticks(trials)
-    return sorted(trials, key=lambda trial: trial.identity)
+    return sorted(_comparable(trials), key=lambda trial: trial.identity)
 
 
-def _boil_down(result: TrialResult, names: Mapping[str, str]) -> ScoredTrial:
+def unscorable(
+    results: Sequence[TrialResult], file_names: Mapping[str, str] | None = None
+) -> list[tuple[str, str, int]]:
+    """The instances on which no result can be scored, sorted: name, reason, how many of the trials ran on it."""
+    names, _ = _instance_names(results, file_names or {})
+    found = Counter((names[_key(result)], _obstacle(result)) for result in results if _obstacle(result))
+    return sorted((name, reason, count) for (name, reason), count in found.items())
+
+
+def _obstacle(result: TrialResult) -> str:
+    return obstacle_between(result.manifest["reference"]["value"], result.manifest["bound"]["value"])
+
+
+def _key(result: TrialResult) -> str:
+    return canonical(result.manifest["trial"]["instance"])
+
+
+def _boil_down(result: TrialResult, names: Mapping[str, str], options: Mapping[str, dict[str, Any]]) -> ScoredTrial:
     manifest, trace = result.manifest, result.trace
     spec = manifest["trial"]
     found = statistics.incumbents(trace["objective"].to_numpy(), trace["feasible"].to_numpy())
@@ -138,7 +156,7 @@ def _boil_down(result: TrialResult, names: Mapping[str, str]) -> ScoredTrial:
         agent=spec["agent"]["name"],
         hyperparameters=spec["agent"]["hyperparameters"],
         draw=spec["agent"]["draw"],
-        instance=names[canonical(spec["instance"])],
+        instance=names[_key(result)],
         seed=spec["seed"],
         budget=spec["samples"],
         status=manifest["status"],
@@ -150,26 +168,78 @@ def _boil_down(result: TrialResult, names: Mapping[str, str]) -> ScoredTrial:
         total_s=manifest["seconds"]["total"],
         manifest=manifest,
         best_design=tuple(int(index) for index in trace["design"][int(found[-1])]) if found.size else (),
+        options=options[_key(result)],
+        reference=manifest["reference"]["value"],
+        bound=manifest["bound"]["value"],
     )
 
 
-def _instance_names(specs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Canonical instance to its name: what tells the instances apart, or everything where that is too little.
+def _comparable(trials: Sequence[ScoredTrial]) -> list[ScoredTrial]:
+    """The trials with their instance's yardsticks, those of its first trial, and its values within `REACHED` made one.
 
-    Of several scenarios each is named, and the options that tell its own instances apart.
+    Raises:
+        DsegymError: trials of one instance that disagree about its yardsticks or about held-out cases.
     """
-    unique = {canonical(spec): spec for spec in specs}
+    by_instance: dict[str, list[ScoredTrial]] = defaultdict(list)
+    for trial in trials:
+        by_instance[trial.instance].append(trial)
+    found = []
+    for here in by_instance.values():
+        first = min(here, key=lambda trial: trial.trial_id)
+        for trial in here:
+            _check_agreement(first, trial)
+        values = _made_one([trial.values for trial in here])
+        objective = _made_one([trial.objective for trial in here])
+        found += [
+            replace(trial, reference=first.reference, bound=first.bound, values=value, objective=seen)
+            for trial, value, seen in zip(here, values, objective, strict=True)
+        ]
+    return found
+
+
+def _made_one(arrays: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """The arrays with each value replaced by the least one of its group, all within `REACHED` of that one."""
+    everything = np.unique(np.concatenate(arrays))
+    group = everything.copy()
+    start = 0
+    while start < everything.size:
+        end = int(np.searchsorted(everything, everything[start] * (1 + REACHED), side="right"))
+        group[start : max(end, start + 1)] = everything[start]
+        start = max(end, start + 1)
+    return [group[np.searchsorted(everything, array)] for array in arrays]
+
+
+def _instance_names(
+    results: Sequence[TrialResult], file_names: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Canonical instance to its name, and to its options with users' files by name.
+
+    A name is what tells the instances apart, or everything where that is too little. Of several scenarios each is
+    named, and the options that tell its own instances apart.
+    """
+    unique: dict[str, Mapping[str, Any]] = {_key(result): result.manifest["trial"]["instance"] for result in results}
+    places = sorted({value for spec in unique.values() for value in spec["options"].values() if value in file_names})
+    called = Counter(file_names[place] for place in places)
+    shown_as: dict[str, str] = {
+        place: name if called[name := file_names[place]] == 1 else f"{name} ({Path(place).stem[:6]})"
+        for place in places
+    }
+    all_options: dict[str, dict[str, Any]] = {
+        key: {option: shown_as.get(value, value) for option, value in spec["options"].items()}
+        for key, spec in unique.items()
+    }
     options = defaultdict(list)  # of a scenario
-    for spec in unique.values():
-        options[spec["scenario"]].append(spec["options"])
+    for key, spec in unique.items():
+        options[spec["scenario"]].append(all_options[key])
     short = {}
     for key_text, spec in unique.items():
-        shown = set(spec["options"]) if len(unique) == 1 else _telling(options[spec["scenario"]])
-        values = [_option(key, spec["options"][key]) for key in sorted(shown & spec["options"].keys())]
+        own = all_options[key_text]
+        shown = set(own) if len(unique) == 1 else _telling(options[spec["scenario"]])
+        values = [_option(key, own[key]) for key in sorted(shown & own.keys())]
         scenario = [spec["scenario"].removeprefix("dsegym/")] if len(options) > 1 or not values else []
         short[key_text] = " · ".join([*scenario, ", ".join(values)] if values else scenario)
     taken = Counter(short.values())
-    return {key_text: name if taken[name] == 1 else key_text for key_text, name in short.items()}
+    return {key_text: name if taken[name] == 1 else key_text for key_text, name in short.items()}, all_options
 
 
 def _telling(choices: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -227,26 +297,19 @@ def _check_unique(trials: Sequence[ScoredTrial]) -> None:
             )
 
 
-def _check_yardsticks(trials: Sequence[ScoredTrial]) -> None:
-    first: dict[str, ScoredTrial] = {}
-    for trial in trials:
-        other = first.setdefault(trial.instance, trial)
-        if trial.held_out != other.held_out:
+def _check_agreement(other: ScoredTrial, trial: ScoredTrial) -> None:
+    if trial.held_out != other.held_out:
+        raise DsegymError(
+            f"trials {other.trial_id} and {trial.trial_id} disagree about {trial.instance}: only one has held-out "
+            "values; run them with the same version of the scenario"
+        )
+    for which in ("reference", "bound"):
+        here, there = trial.manifest[which]["value"], other.manifest[which]["value"]
+        if not math.isclose(here, there, rel_tol=REACHED):
             raise DsegymError(
-                f"trials {other.trial_id} and {trial.trial_id} disagree about {trial.instance}: only one has held-out "
-                "values; run them with the same version of the scenario"
+                f"trials {other.trial_id} and {trial.trial_id} disagree about the {which} of {trial.instance}: "
+                f"{there!r} and {here!r}; run them with the same version of the cost model"
             )
-        for which in ("reference", "bound"):
-            here, there = trial.manifest[which]["value"], other.manifest[which]["value"]
-            if not math.isclose(here, there, rel_tol=REACHED):
-                raise DsegymError(
-                    f"trials {other.trial_id} and {trial.trial_id} disagree about the {which} of {trial.instance}: "
-                    f"{there!r} and {here!r}; run them with the same version of the cost model"
-                )
-        try:
-            statistics.normalised_score(0.0, trial.reference, trial.bound)
-        except DsegymError as error:
-            raise DsegymError(f"instance {trial.instance}: {error}") from error
 
 
 def by_entrant(trials: Sequence[ScoredTrial]) -> dict[str, list[ScoredTrial]]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...costmodels.errors import DsegymError
+from ...envs.core.evaluation import obstacle_between
 
 __all__ = [
     "Estimate",
@@ -35,7 +36,6 @@ __all__ = [
 ]
 
 CONFIDENCE = 0.95  # Agarwal et al. report 95 % intervals throughout
-LEAST_ROOM = 1e-6  # relative, between reference and bound: less is the rounding of float32
 RESAMPLES = 2000  # their `rliable` takes 2000 for point estimates; the percentile ends are then good to about 0.5 %
 
 
@@ -62,12 +62,9 @@ def normalised_score(value: ArrayLike, reference: float, bound: float) -> NDArra
     Raises:
         DsegymError: the reference is not above the bound by more than rounding, so that the scale has no length.
     """
-    room = reference - bound
-    if not (np.isfinite(reference) and np.isfinite(bound) and room > LEAST_ROOM * abs(reference)):
-        raise DsegymError(
-            f"cannot normalise: reference {reference!r} is not above bound {bound!r}; "
-            "both must be finite, and the reference must leave room for improvement"
-        )
+    obstacle = obstacle_between(reference, bound)
+    if obstacle:
+        raise DsegymError(f"cannot normalise: {obstacle}")
     return (reference - np.asarray(value, dtype=np.float64)) / (reference - bound)
 
 

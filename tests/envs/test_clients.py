@@ -1,6 +1,6 @@
 """Other people's clients, as they are installed, on environments of every kind: what their users call must work.
 
-What is marked `xfail` does not work yet. `tests/envs/faces` holds our environments to Gymnasium's contracts themselves.
+`tests/envs/faces` holds our environments to Gymnasium's contracts themselves.
 """
 
 import pickle
@@ -81,6 +81,23 @@ def test_ppo_takes_an_id(name):
     PPO("MlpPolicy", name, n_steps=8, batch_size=8, n_epochs=1, device="cpu").learn(8)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_form_of_every_id_takes_ppo_alone_and_in_lanes_and_torchrl(name):
+    from stable_baselines3 import PPO
+
+    from dsegym.envs.faces.stable_baselines3_env import StableBaselines3Env
+
+    contrib, torchrl = pytest.importorskip("sb3_contrib"), pytest.importorskip("torchrl.envs")
+    small = {"n_steps": 4, "batch_size": 4, "n_epochs": 1, "seed": 0, "device": "cpu"}
+    for form in dsegym.make_problem(name).forms:
+        policy = "MultiInputPolicy" if form == "image" else "MlpPolicy"
+        PPO(policy, gymnasium.make(name, form=form), **small).learn(4)
+        lanes = StableBaselines3Env(gymnasium.make_vec(name, num_envs=2, form=form))
+        contrib.MaskablePPO(policy, lanes, **small).learn(8)
+        assert torchrl.GymEnv(name, form=form).rollout(3)["next", "reward"].isfinite().all()
+
+
 @every_kind
 def test_ppo_learns_and_its_policy_plays(case):
     from stable_baselines3 import PPO
@@ -108,12 +125,18 @@ def test_dqn_learns(case):
     DQN("MlpPolicy", make(case), buffer_size=100, learning_starts=8, seed=0, device="cpu").learn(24)
 
 
-@pytest.mark.xfail(strict=True, reason="F14: the image is a flat vector, of which DQN's own buffer wants 47 GiB")
-def test_dqn_learns_from_images_with_the_buffer_that_it_has_by_default():
-    from stable_baselines3 import DQN
+def test_convolutions_learn_from_images():
+    from stable_baselines3 import DQN, PPO
+    from stable_baselines3.common.preprocessing import is_image_space
 
-    env = gymnasium.make(MAPPING[0], form="image", **MAPPING[2])
-    assert DQN("MultiInputPolicy", env, device="cpu").buffer_size == 1_000_000
+    from dsegym.envs.faces.stable_baselines3_env import StableBaselines3Env
+
+    image = (MAPPING[0], "image", MAPPING[2])
+    env = make(image)
+    assert is_image_space(env.observation_space["image"])
+    DQN("MultiInputPolicy", env, buffer_size=200, learning_starts=8, seed=0, device="cpu").learn(16)
+    lanes = StableBaselines3Env(make_vec(image, 2))
+    PPO("MultiInputPolicy", lanes, n_steps=4, batch_size=8, n_epochs=1, seed=0, device="cpu").learn(8)
 
 
 @pytest.mark.slow

@@ -1,9 +1,16 @@
 """Publishing from Python: what the command does, without the command."""
 
+import dataclasses
+import re
+import shutil
+from pathlib import Path
+
 import pytest
 
 import dsegym
 from dsegym.experiments.report.text import to_json, to_markdown
+from dsegym.experiments.store import trial_id, write_suite
+from dsegym.experiments.trial import run_trial
 
 
 def test_publishing_writes_what_it_returns(results):
@@ -38,3 +45,101 @@ def test_a_suite_is_loaded_by_its_name_or_from_a_file(tiny_file, tiny_suite):
     assert dsegym.load_suite(tiny_file) == dsegym.load_suite(str(tiny_file)) == tiny_suite
     with pytest.raises(dsegym.DsegymError, match="Did you mean 'quick'"):
         dsegym.load_suite("quik")
+
+
+SUITE = """
+name = "mixed"
+samples = 20
+seeds = 1
+
+[[instances]]
+scenario = "dsegym/SocSchedulingStatic-v0"
+graph = ["range_detection", "top1"]
+
+[[agents]]
+name = "random_search"
+
+[[agents]]
+name = "heuristic"
+"""
+
+
+def run(suite, results):
+    for trial, identifier in zip(suite.trials, write_suite(results, suite), strict=True):
+        run_trial(trial, identifier, results)
+
+
+def pages(results):
+    return {path.name: path.read_text(encoding="utf-8") for path in (results / "leaderboard").iterdir()}
+
+
+def test_every_page_says_which_instances_a_suite_left_out(tmp_path, dsegym_command):
+    (tmp_path / "mixed.toml").write_text(SUITE, encoding="utf-8")
+    run(dsegym.load_suite(tmp_path / "mixed.toml"), tmp_path / "results")
+    code, out, err = dsegym_command("leaderboard", tmp_path / "results")
+    assert (code, err) == (0, "")
+    for text in (out, *pages(tmp_path / "results").values()):
+        assert re.search(
+            r"Left out of every figure:\s.*\srange_detection,[^<]*\sis\snot\sabove\sbound", text, re.DOTALL
+        )
+
+
+def test_results_that_hold_an_instance_without_room_are_ranked_without_it(tmp_path):
+    """As earlier versions ran them."""
+    (tmp_path / "mixed.toml").write_text(SUITE, encoding="utf-8")
+    suite = dsegym.load_suite(tmp_path / "mixed.toml")
+    flat = [dataclasses.replace(each, options={**each.options, "graph": "range_detection"}) for each in suite.trials]
+    run(dataclasses.replace(suite, trials=(*flat, *suite.trials), left_out=()), tmp_path / "results")
+    board = dsegym.publish(tmp_path / "results").leaderboard
+    assert [each.instance for each in board.left_out] == ["range_detection"]
+    assert len(board.instances) == 1
+    assert not [verdict for verdict in dsegym.verify(tmp_path / "results") if verdict.problem]
+
+
+def test_another_suite_of_the_same_name_leaves_no_trial_out_in_silence(results, tiny_suite, dsegym_command):
+    run(dataclasses.replace(tiny_suite, trials=tiny_suite.trials[2:]), results)
+    _, out, _ = dsegym_command("leaderboard", results)
+    assert "Left out: 2 trials in the directory" in out
+    assert all("Left out: 2 trials in the directory" in text for text in pages(results).values())
+
+
+def test_results_are_replayed_wherever_they_go(tmp_path, monkeypatch, dsegym_command):
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "net.csv").write_text("layer,kind,m,n,k\nfc,gemm,1,1000,512\n", encoding="utf-8")
+    sizing = SUITE.replace("SocSchedulingStatic", "AcceleratorSizing")
+    sizing = sizing.replace('graph = ["range_detection", "top1"]', 'workload = "net.csv"')
+    (study / "suite.toml").write_text(sizing, encoding="utf-8")
+    run(dsegym.load_suite(study / "suite.toml"), tmp_path / "results")
+    shutil.rmtree(study)
+    moved = shutil.copytree(tmp_path / "results", tmp_path / "elsewhere" / "moved")
+    shutil.rmtree(tmp_path / "results")
+    monkeypatch.chdir(moved.parent)
+    assert dsegym_command("leaderboard", "moved").code == 0
+    assert dsegym_command("verify", "moved", "--rerun").code == 0
+    texts = pages(moved)
+    assert "net.csv" in texts["leaderboard.md"]
+    assert not [name for name, text in texts.items() if str(tmp_path) in text]
+    (kept,) = (moved / "files").iterdir()
+    kept.write_text("layer,kind,m,n,k\nfc,gemm,1,1000,1024\n", encoding="utf-8")
+    problems = [verdict.problem for verdict in dsegym.verify(moved) if verdict.problem]
+    assert len(problems) == 2
+    assert all("not those that the trial was run on" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("name", ["net.csv", "odd name.csv"])
+def test_a_file_under_another_name_gives_the_same_trials(name, tmp_path, tiny_suite):
+    path = tmp_path / name
+    path.write_text("layer,kind,m,n,k\nfc,gemm,1,1000,512\n", encoding="utf-8")
+    trial = dataclasses.replace(tiny_suite.trials[0], options={"workload": str(path)})
+    copied = dataclasses.replace(trial, options={"workload": str(shutil.copy(path, tmp_path / "x.csv"))})
+    assert trial_id(trial) == trial_id(copied)
+
+
+def test_a_leaderboard_that_cannot_be_written_stays_as_it_was(results, monkeypatch):
+    dsegym.publish(results)
+    before = pages(results)
+    monkeypatch.setattr(Path, "replace", lambda path, target: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(OSError, match="No space left"):
+        dsegym.publish(results)
+    assert pages(results) == before

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -28,9 +29,28 @@ TRACE = polars.DataFrame(
 
 
 def manifest(identifier="a" * 16):
-    kinds = {key: kind for key, kind in store._MANIFEST_KEYS.items() if key != "files"}
-    content = {key: None if key == "best" else kind() for key, kind in kinds.items()}
-    return {**content, "format": store.FORMAT, "trial_id": identifier, "status": "finished"}
+    trial = {
+        "instance": {"scenario": "dsegym/AcceleratorSizing-v0", "options": {"workload": "alexnet"}},
+        "agent": {"name": "random_search", "hyperparameters": {}, "draw": None},
+        "seed": 0,
+        "samples": 2,
+        "time_limit_s": 600.0,
+    }
+    return {
+        "format": store.FORMAT,
+        "trial_id": identifier,
+        "trial": trial,
+        "versions": {},
+        "identity": {"sources": [], "files": {}},
+        "status": "finished",
+        "message": "",
+        "samples_used": 2,
+        "objective": {"name": "latency", "unit": "s"},
+        "reference": {"name": "gemmini", "value": 2.0, "source": ""},
+        "bound": {"kind": "optimum", "value": 1.0, "source": ""},
+        "best": None,
+        "seconds": {"agent": 0.1, "cost_model": 0.1, "overhead": 0.1, "total": 0.3},
+    }
 
 
 @pytest.fixture
@@ -90,6 +110,42 @@ def test_the_first_of_two_results_of_one_trial_stands(stored, tmp_path):
     assert (stored / "manifest.json").stat().st_ino == before
     assert read_trial(stored).manifest["message"] == ""
     assert len(list(stored.parent.iterdir())) == 1
+
+
+def test_a_trial_that_did_not_finish_stays_until_its_retry_is_written(tmp_path):
+    write_trial(tmp_path, {**manifest(), "status": "failed", "message": "boom"}, TRACE)
+    target = trial_directory(tmp_path, "a" * 16)
+    seen = []
+    write_trial(tmp_path, manifest(), TRACE, lambda: seen.append(read_trial(target).manifest["status"]))
+    assert seen == ["failed"]
+    assert read_trial(target).manifest["status"] == "finished"
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_what_killed_writers_left_is_cleaned_and_what_they_replaced_comes_back(stored, tmp_path):
+    trials = stored.parent
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here = store._process().partition("-")[0]
+    for name in (
+        f".partial-{'b' * 16}-{here}-{gone.pid}",
+        f".partial-{'b' * 16}-{gone.pid}",  # of the earliest versions
+        f".replaced-{'a' * 16}-1700000000000000000",
+        f".partial-{'c' * 16}-{here}-{os.getpid()}",
+        f".partial-{'c' * 16}-00000000-{gone.pid}",
+    ):
+        shutil.copytree(stored, trials / name)
+    stored.rename(trials / f".replaced-{'d' * 16}-{here}-{gone.pid}")
+    (tmp_path / f".suite.json-{gone.pid}-17").touch()
+    (tmp_path / f".suite.json-{os.getpid()}-17").touch()
+    store.clean(tmp_path)
+    assert [path.name for path in tmp_path.glob(".*")] == [f".suite.json-{os.getpid()}-17"]
+    assert sorted(path.name for path in trials.iterdir()) == [
+        f".partial-{'c' * 16}-00000000-{gone.pid}",
+        f".partial-{'c' * 16}-{here}-{os.getpid()}",
+        "a" * 16,
+        "d" * 16,
+    ]
 
 
 def edit_manifest(**changes):
@@ -191,6 +247,44 @@ def test_a_suite_that_has_grown_keeps_the_trials_that_it_had(tmp_path, tiny_suit
     identifiers = write_suite(tmp_path, small)
     assert write_suite(tmp_path, tiny_suite)[:2] == identifiers
     assert len(read_suite(tmp_path)["trials"]) == len(tiny_suite.trials)
+
+
+def test_trials_of_another_suite_of_the_same_name_are_counted(results, tiny_suite):
+    other = dataclasses.replace(tiny_suite, trials=tiny_suite.trials[2:])
+    write_suite(results, other)
+    assert len(store.strays(results, read_suite(results))) == 2
+    write_suite(results, tiny_suite)
+    assert store.strays(results, read_suite(results)) == []
+
+
+def test_trials_that_are_no_product_make_no_suite(tmp_path, tiny_suite):
+    with pytest.raises(DsegymError, match="not all its agents on all its instances with all its seeds"):
+        write_suite(tmp_path, dataclasses.replace(tiny_suite, trials=tiny_suite.trials[:3]))
+
+
+def test_the_note_declares_the_suites_trials(results, tiny_suite):
+    assert store.declared_trials(read_suite(results)) == [trial.as_dict() for trial in tiny_suite.trials]
+
+
+def test_folders_that_lead_out_are_not_written_to(tmp_path, tiny_suite):
+    for name in ("trials", "files"):
+        results = tmp_path / f"with-{name}"
+        results.mkdir()
+        (results / name).symlink_to(tmp_path)
+        with pytest.raises(CorruptResultError, match="leads out"):
+            write_suite(results, tiny_suite)
+
+
+def test_jaxs_switch_to_64_bits_gives_other_ids(tiny_suite):
+    import jax
+
+    usual = trial_id(tiny_suite.trials[0])
+    with jax.enable_x64(True):
+        store.versions.cache_clear()
+        assert store.versions()["jax_enable_x64"] == "True"
+        assert trial_id(tiny_suite.trials[0]) != usual
+    store.versions.cache_clear()
+    assert trial_id(tiny_suite.trials[0]) == usual
 
 
 def test_a_directory_without_results_is_named(tmp_path):

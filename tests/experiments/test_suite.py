@@ -1,10 +1,13 @@
 """Suites: what is refused, in which words, and what a good one becomes."""
 
+import dataclasses
 import json
+import os
 import re
 
 import pytest
 
+from dsegym.agents.registry import agent_names, load_agent
 from dsegym.costmodels.errors import InvalidSuiteError, UnknownNameError
 from dsegym.experiments.suite import (
     DEFAULT_TIME_LIMIT_S,
@@ -18,6 +21,8 @@ from dsegym.experiments.suite import (
 
 HEAD = 'name = "s"\nsamples = 10\nseeds = 1\n'
 INSTANCE = '[[instances]]\nscenario = "dsegym/AcceleratorSizing-v0"\nworkload = "alexnet"\n'
+STATIC = '[[instances]]\nscenario = "dsegym/SocSchedulingStatic-v0"\n'
+PACKING = '[[instances]]\nscenario = "dsegym/MemoryAllocation-v0"\n'
 AGENT = '[[agents]]\nname = "random_search"\n'
 GENETIC = '[[agents]]\nname = "genetic_algorithm"\n'
 WORKLOAD = "layer,kind,m,n,k\nonly,gemm,8,8,8\n"
@@ -127,6 +132,58 @@ REFUSED = {
     "an empty list of seeds": (head(seeds="[]") + INSTANCE + AGENT, ["seeds is an empty list"]),
     "a negative seed": (head(seeds="[-1]") + INSTANCE + AGENT, ["a seed = -1"]),
     "a name that is a number": (head(name="3") + INSTANCE + AGENT, ["name = 3 is not a text"]),
+    "a name with an escape code": (head(name='"a\\u001b]0;x"') + INSTANCE + AGENT, [r"name = 'a\\x1b\]0;x' is not"]),
+    "an agent's name with a NUL": (HEAD + INSTANCE + '[[agents]]\nname = "a\\u0000b:C"\n', ["an agent's name = 'a"]),
+    "an agent of a relative module": (HEAD + INSTANCE + '[[agents]]\nname = "..:Agent"\n', ["Cannot load the agent"]),
+    "two billion draws": (HEAD + INSTANCE + GENETIC + "draws = 2147483647\n", ["multiplies to 2147483647 trials"]),
+    "lists that multiply": (
+        HEAD + INSTANCE + "".join(f"{key} = {list(range(100))}\n" for key in "abcd") + AGENT,
+        ["multiplies to 100000000 trials, 1000000 at most"],
+    ),
+    "inline tables in inline tables": ("x = " + "{a = " * 1000 + "1" + "}" * 1000, ["nested too deeply"]),
+    "arrays in arrays": ("x = " + "[" * 100_000 + "]" * 100_000, ["nested too deeply"]),
+    "a dotted key without end": ("a" + ".a" * 200_000 + " = 1", ["a key of more than 100 dots"]),
+    "an integer of 5,000 digits": (head(samples="9" * 5000) + INSTANCE + AGENT, ["Cannot read the suite"]),
+    "an integer of 9,000 hexadecimal digits": (head(samples="0x" + "f" * 9000) + INSTANCE + AGENT, ["a huge number"]),
+    "a suite of two megabytes": ("#" * 2**21, ["no regular file of at most 1,048,576 bytes"]),
+    "neighbours below one": (
+        HEAD + INSTANCE + '[[agents]]\nname = "hill_climb"\nhyperparameters = { neighbours = -5 }\n',
+        ["hill_climb's neighbours = -5 is not allowed; allowed: numbers from 1 to 100000"],
+    ),
+    "changes that are no number": (
+        HEAD + INSTANCE + '[[agents]]\nname = "hill_climb"\nhyperparameters = { changes = nan }\n',
+        ["hill_climb's changes = nan is not allowed; allowed: numbers from 0.01"],
+    ),
+    "a population of none": (
+        HEAD + INSTANCE + GENETIC + "hyperparameters = { population_size = 0 }\n",
+        ["population_size = 0 is not allowed; allowed: numbers from 2"],
+    ),
+    "no candidates": (
+        HEAD + INSTANCE + '[[agents]]\nname = "tpe"\nhyperparameters = { candidates = 0 }\n',
+        ["candidates = 0 is not allowed"],
+    ),
+    "an empty rule": (
+        HEAD + INSTANCE + '[[agents]]\nname = "heuristic"\nhyperparameters = { rule = "" }\n',
+        ["heuristic's rule = '' is not allowed; allowed: texts of a length from 1"],
+    ),
+    "instances without room only": (
+        HEAD
+        + '[[instances]]\nscenario = "dsegym/SocSchedulingStatic-v0"\ngraph = ["range_detection", "sct"]\n'
+        + AGENT,
+        ["range_detection.* is not above bound .*; .*sct"],
+    ),
+    "prices spelled in two ways": (
+        HEAD + '[[instances]]\nscenario = "dsegym/TreeSearch-v0"\nprice = ["0", "-0.0"]\n' + AGENT,
+        ["price = 0 stands there twice"],
+    ),
+    "the platform's own name and what it stands for": (
+        HEAD + STATIC + 'platform = ["own", "top"]\n' + AGENT,
+        ["platform = top.* is the same instance as .*platform = own"],
+    ),
+    "the buffers' own capacity and its number": (
+        HEAD + PACKING + 'instance = "layered_40_s4"\ncapacity = ["own", 4480000]\n' + AGENT,
+        ["capacity = 4480000.* is the same instance as .*capacity = own"],
+    ),
     "a description that is a list": (head(description="[]") + INSTANCE + AGENT, ["description"]),
 }
 
@@ -149,7 +206,7 @@ def test_counts_that_are_no_positive_whole_numbers_are_refused(key, value, load)
         load(head(**{key: value}) + INSTANCE + AGENT)
 
 
-@pytest.mark.parametrize("value", ["0", "-1.5", "true", "nan", "inf", '"10"'])
+@pytest.mark.parametrize("value", ["0", "-1.5", "true", "nan", "inf", '"10"', "1e300", "9" * 400])
 def test_time_limits_that_are_no_positive_numbers_are_refused(value, load):
     with pytest.raises(InvalidSuiteError, match=r"time_limit_s = .* is not a positive number of seconds"):
         load(head(time_limit_s=value) + INSTANCE + AGENT)
@@ -258,3 +315,63 @@ def test_a_seed_given_as_a_count_is_pointed_out(tiny_file, tmp_path):
     path.write_text(tiny_file.read_text(encoding="utf-8").replace("seeds = 2", "seeds = 20240601"), encoding="utf-8")
     with pytest.raises(InvalidSuiteError, match=r"for one seed write seeds = \[20240601\]"):
         load_suite(path)
+
+
+def test_paths_are_relative_to_the_suites_file_wherever_one_stands(tmp_path, monkeypatch):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "net.csv").write_text(WORKLOAD, encoding="utf-8")
+    (tmp_path / "net.csv").write_text(WORKLOAD.replace("8,8,8", "16,16,16"), encoding="utf-8")
+    path = folder / "suite.toml"
+    path.write_text(HEAD + INSTANCE.replace("alexnet", "net.csv") + AGENT, encoding="utf-8")
+    found = []
+    for here, given in ((tmp_path, "study/suite.toml"), (folder, "suite.toml"), (tmp_path / "study" / "..", str(path))):
+        monkeypatch.chdir(here)
+        found.append(load_suite(given))
+    assert {suite.trials[0].options["workload"] for suite in found} == {str(folder / "net.csv")}
+    (folder / "net.csv").unlink()
+    with pytest.raises(InvalidSuiteError, match=re.escape(str(folder / "net.csv"))):
+        load_suite(path)  # never the one of the current folder
+
+
+@pytest.mark.parametrize("other", ["./net.csv", "copy.csv", "commented.csv"])
+def test_equal_contents_are_one_instance(other, load, tmp_path):
+    (tmp_path / "net.csv").write_text(WORKLOAD, encoding="utf-8")
+    (tmp_path / "copy.csv").write_text(WORKLOAD, encoding="utf-8")
+    (tmp_path / "commented.csv").write_text(f"# {WORKLOAD[:5]}\n{WORKLOAD}", encoding="utf-8")
+    with pytest.raises(InvalidSuiteError, match=r"stands there twice|is the same instance as"):
+        load(HEAD + INSTANCE.replace('"alexnet"', f'["net.csv", "{other}"]') + AGENT)
+
+
+def test_instances_without_room_are_left_out_with_the_reason(load, tmp_path):
+    (tmp_path / "zero.jsp").write_text("2 2\n0 0 1 0\n1 0 0 0\n", encoding="utf-8")
+    (tmp_path / "one.jsp").write_text("1 1\n0 5\n", encoding="utf-8")
+    graphs = '["range_detection", "zero.jsp", "top1", "one.jsp"]'
+    text = HEAD + STATIC + f"graph = {graphs}\n" + AGENT
+    suite = load(text)
+    assert [trial.options["graph"] for trial in suite.trials] == ["top1"]
+    reasons = [(re.search(r"graph = \S*?(\w+)(?:\.jsp)?,", name)[1], reason) for name, reason in suite.left_out]
+    assert reasons == [
+        ("range_detection", "reference 176 is not above bound 176: the reference is as good as anything can be"),
+        ("zero", "reference 0 and bound 0: an objective must be positive"),
+        ("one", "its design space has one design: there is nothing to decide"),
+    ]
+
+
+def test_a_pipe_for_a_suite_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "suite.toml")
+    with pytest.raises(InvalidSuiteError, match="no regular file"):
+        load_suite(tmp_path / "suite.toml")
+    with pytest.raises(InvalidSuiteError, match="Cannot read the suite"):
+        load_suite("a\0b.toml")
+
+
+@pytest.mark.parametrize("name", agent_names())
+def test_what_an_agent_offers_lies_in_its_ranges(name):
+    agent = load_agent(name)
+    for key, (least, most) in agent.ranges.items():
+        default = getattr(agent, key)
+        offered = [default, *agent.hyperparameters.get(key, ())]
+        assert all(least <= (len(value) if isinstance(value, str) else value) <= most for value in offered)
+    numbers = {field.name for field in dataclasses.fields(agent) if type(field.default) in (int, float)}
+    assert numbers <= agent.ranges.keys()

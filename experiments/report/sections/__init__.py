@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ...scoring.records import Leaderboard
 from ..section import Section
@@ -10,5 +10,5 @@ from . import designs, sweeps
 
 __all__ = ["SECTIONS"]
 
-# In the page's order.
-SECTIONS: tuple[Callable[[Leaderboard], Section | None], ...] = (sweeps.section, designs.section)
+# In the page's order; the packages that may be imported are the second argument.
+SECTIONS: tuple[Callable[[Leaderboard, Collection[str]], Section | None], ...] = (sweeps.section, designs.section)

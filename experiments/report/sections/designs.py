@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,9 +25,9 @@ __all__ = ["section"]
 _OPACITY = 0.85
 
 
-def section(leaderboard: Leaderboard) -> Section | None:
+def section(leaderboard: Leaderboard, allow: Collection[str] = ()) -> Section | None:
     """The best design of each instance beside the reference's; None where no instance has a diagram."""
-    charts = draw_problems(leaderboard, "diagram", lambda problem: problem.diagram, _draw)
+    charts = draw_problems(leaderboard, "diagram", lambda problem: problem.diagram, _draw, allow=allow)
     about = "Left the reference's design, right the best that any agent found, on the same axes."
     return charts.section("Best designs drawn", about, "instances")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ class _Line:
     own: int | None = None  # the place of the value for which the design was searched
 
 
-def section(leaderboard: Leaderboard) -> Section | None:
+def section(leaderboard: Leaderboard, allow: Collection[str] = ()) -> Section | None:
     """What designs and yardsticks are worth as an option changes; None where no instance has a sweep.
 
     Instances that differ in that option only share a chart. Designs are costed anew on the held-out cases.
@@ -56,6 +56,7 @@ def section(leaderboard: Leaderboard) -> Section | None:
         lambda problem: problem.sweep,
         draw,
         lambda sweep, instance: _group(instance, sweep.option),
+        allow,
     )
     about = (
         "Each line is one policy or yardstick, costed on the held-out cases as the option changes and nothing else; a "

@@ -235,8 +235,10 @@ def test_a_state_may_be_set_if_it_is_one(problem):
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ({"num_envs": 0}, "num_envs = 0 is not allowed; allowed: a whole number from 1 on"),
-        ({"max_episode_steps": 0}, "max_episode_steps = 0 is not allowed; allowed: a whole number from 1 on"),
+        ({"num_envs": 0}, "num_envs = 0 is not allowed; allowed: a whole number from 1 to 16,777,216"),
+        ({"num_envs": 10**9}, "num_envs = 1000000000 is not allowed"),
+        ({"num_envs": 2.0}, "num_envs = 2.0 is not allowed"),
+        ({"max_episode_steps": 0}, "max_episode_steps = 0 is not allowed; allowed: a whole number from 1 to"),
         ({"render_mode": "ansi"}, "Unknown render mode 'ansi'; there are: rgb_array"),
         ({"autoreset_mode": "SomeStep"}, "Unknown autoreset mode 'SomeStep'; .* Did you mean 'SameStep'"),
         ({"frameskip": 4}, "Unknown option 'frameskip'"),

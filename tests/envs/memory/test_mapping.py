@@ -18,6 +18,7 @@ from dsegym.costmodels.memory.bounds.stored import stored_rows
 from dsegym.costmodels.memory.discrete import GRANULES
 from dsegym.costmodels.memory.instance import discrete_program, parse_capacity
 from dsegym.costmodels.memory.program import get_program, program_names, save_program
+from dsegym.costmodels.memory.views import HIGHEST
 from dsegym.envs.core.functional import rollout_cost
 from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
 from dsegym.envs.faces.vector_env import FunctionalVectorEnv
@@ -216,8 +217,10 @@ def test_the_image_shows_what_is_taken_reserved_and_idle(which, request):
     taken = reserved = 0
     for number in range(len(problem.space)):
         assert observation in env.observation_space
-        image = observation[-3 * IMAGE**2 :].reshape(3, IMAGE, IMAGE)
-        np.testing.assert_allclose(image, picture_by_oracle(game, discrete, number), rtol=1e-5, atol=1e-6)
+        image = observation["image"]
+        assert (image.shape, image.dtype) == ((3, IMAGE, IMAGE), np.uint8)
+        shares = picture_by_oracle(game, discrete, number) / np.array([1, 1, HIGHEST])[:, None, None]
+        np.testing.assert_allclose(image, 255 * shares, atol=0.501)  # rounded to whole numbers
         inside = image[:2, :, : int(discrete.arrays.capacity) * IMAGE // GRANULES]
         taken, reserved = taken + inside[0].any(), reserved + inside[1].any()
         assert info["action_mask"].tolist() == list(map(int, game.legal()))

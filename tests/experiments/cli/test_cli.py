@@ -1,6 +1,7 @@
 """The command line: each command does what its help says, and each wrong request is one sentence."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -50,6 +51,15 @@ def test_the_help_of_every_command_has_an_example_of_it(command):
 def test_the_commands_of_the_tests_are_all_there_are():
     names = {info.name or info.callback.__name__ for info in cli.app.registered_commands}
     assert names == set(COMMANDS)
+
+
+def test_python_runs_the_package_as_the_command():
+    command = [sys.executable, "-m", "dsegym"]
+    found = subprocess.run([*command, "list"], capture_output=True, text=True, check=True)
+    assert SIZING in found.stdout
+    wrong = subprocess.run([*command, "info", "no/Such-v0"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("dsegym: Unknown scenario 'no/Such-v0'")
 
 
 def test_help_imports_no_heavy_library():
@@ -186,7 +196,9 @@ def test_run_leaderboard_and_verify_in_a_row(dsegym_command, succeed, tiny_file,
     written = (results / "leaderboard" / "leaderboard.json").read_text(encoding="utf-8")
     assert succeed("leaderboard", results, "--json") == written
     assert {row["agent"] for row in json.loads(written)["rows"]} == {"genetic_algorithm", "random_search"}
-    assert succeed("verify", results) == "6 of 6 reproduce.\n"
+    checked = succeed("verify", results)
+    assert checked.endswith("\n6 of 6 reproduce.\n")
+    assert "Only claimed: that the agents came to these samples by themselves" in checked
 
 
 def test_leaderboard_of_a_part_warns_of_the_rest(dsegym_command, results, first_trial):
@@ -326,3 +338,99 @@ def test_a_reader_that_leaves_early_is_no_error():
     command = f'"{sys.executable}" -c "import dsegym.experiments.cli as cli; cli.main()" list | head -n 1'
     found = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert "Traceback" not in found.stderr
+
+
+# --- Any width, any name, any surroundings. ---
+
+WIDTHS = (0, 1, 7, 30, 47, 80, 100, 160, 300)
+ALL_COLUMNS = ("layer", "cycles", "utilisation", "energy [J]", "dram reads [words]")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_number_is_cut_and_no_column_left_out_at_any_width(width, dsegym_command, monkeypatch):
+    command = ("cost", SIZING, "--workload", "alexnet", "--design", "rows=64,columns=64,dataflow=os")
+    monkeypatch.setenv("COLUMNS", "1000")
+    whole = dsegym_command(*command).out
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = dsegym_command(*command).out
+    assert "…" not in shown
+    assert set(numbers(whole)) == set(numbers(shown))
+    for name in ALL_COLUMNS:
+        assert all(word in shown for word in name.split())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_leaderboard_is_whole_at_any_width(width, results, dsegym_command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    board = json.loads(dsegym_command("leaderboard", results, "--json").out)
+    shown = dsegym_command("leaderboard", results).out
+    for row in board["rows"]:
+        low, high = (f"{row[end]:z.4f}" for end in ("low", "high"))
+        assert all(part in shown for part in (row["agent"], f"{row['score']:z.4f}", f"[{low}, {high}]"))
+
+
+def numbers(text):
+    return re.findall(r"\d[\d.,e+-]*\d|\d", text)
+
+
+def test_piped_output_is_as_wide_as_columns_says(dsegym_command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    assert max(map(len, dsegym_command("list").out.splitlines())) <= 60
+    monkeypatch.delenv("COLUMNS")
+    assert 60 < max(map(len, dsegym_command("list").out.splitlines())) <= 160
+
+
+@pytest.mark.parametrize("name", ["[/bold]", "[red]x", ":smile:"])
+def test_names_that_look_like_markup_are_names(name, tmp_path, tiny_file, dsegym_command):
+    suite = tmp_path / "suite.toml"
+    suite.write_text(tiny_file.read_text(encoding="utf-8").replace('"tiny"', f'"{name}"'), encoding="utf-8")
+    results = tmp_path / f"r{name}".replace("/", "")
+    code, out, err = dsegym_command("run", suite, "--output", results, "--workers", 1)
+    assert code == 0, err
+    assert f"{name}: 4 trials" in out
+    assert name in err
+    assert dsegym_command("leaderboard", results).code == 0
+    bounded = tmp_path / f"{name.replace('/', '')}.csv"
+    bounded.write_text(WORKLOAD, encoding="utf-8")
+    code, out, _ = dsegym_command("info", SIZING, "--workload", bounded)
+    assert code == 0
+    assert bounded.name in out
+
+
+def test_a_suite_names_what_it_leaves_out_before_it_runs(tmp_path, dsegym_command):
+    suite = tmp_path / "suite.toml"
+    graphs = '[[instances]]\nscenario = "dsegym/SocSchedulingStatic-v0"\ngraph = ["range_detection", "top1"]\n'
+    head = 'name = "s"\nsamples = 5\nseeds = 1\n'
+    suite.write_text(head + graphs + '[[agents]]\nname = "heuristic"\n', encoding="utf-8")
+    code, out, err = dsegym_command("run", suite, "--output", tmp_path / "results", "--workers", 1)
+    assert (code, "s: 1 trials" in out) == (0, True)
+    assert err.startswith("warning: left out, as no result on it could be scored: dsegym/SocSchedulingStatic-v0")
+    assert "range_detection" in err
+    assert (
+        "no result can be scored here" in dsegym_command("info", "dsegym/SocSchedulingStatic-v0", "-o", "graph=sct").out
+    )
+
+
+COMMAND = "from dsegym.experiments.cli import main; main()"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_closed_stream_is_one_sentence_or_nothing(closed):
+    script = f'exec {sys.executable} -c "{COMMAND}" list {closed}>&-'
+    found = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert "Traceback" not in found.stderr
+    assert found.returncode == (1 if closed == 1 else 0)
+    assert (found.stderr == "dsegym: standard output is closed; there is nowhere to print to.\n") == (closed == 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", ["cuda", "nonsense"])
+def test_a_device_that_is_not_there_is_one_sentence(platform):
+    environment = {**os.environ, "JAX_PLATFORMS": platform}
+    command = [sys.executable, "-c", COMMAND, "info", SIZING]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if found.returncode == 0:
+        pytest.skip(f"this machine has {platform}")
+    assert found.stderr.count("\n") == 1
+    assert found.stderr.startswith(f"dsegym: JAX cannot start on JAX_PLATFORMS={platform}: ")

@@ -2,12 +2,13 @@
 
 import copy
 import json
+import re
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leaderboard_cases import BOUND, Result, golden, trial
+from leaderboard_cases import BOUND, REFERENCE, Result, golden, trial
 
 from dsegym.costmodels.errors import DsegymError
 from dsegym.experiments.report.text import to_json, to_markdown
@@ -295,3 +296,80 @@ def test_timings_are_medians_of_each_part_and_curves_against_seconds():
 def test_timings_of_trials_that_found_nothing_have_no_curves():
     timings = build_timings([trial("ant", "a", 0, [])])
     assert (timings.seconds_grid, timings.curves, len(timings.rows)) == ((), (), 1)
+
+
+# --- Instances on which no result can be scored, and values that verification cannot tell apart. ---
+
+NOTHING = {"name": "x", "value": 0.0, "source": ""}
+NO_ROOM = {"kind": "optimum", "value": 10.0, "source": "enumeration"}
+
+
+@pytest.mark.parametrize(
+    ("yardsticks", "reason"),
+    [
+        ({"bound": NO_ROOM}, "reference 10 is not above bound 10: the reference is as good as anything can be"),
+        (
+            {"reference": {"name": "x", "value": 0.0, "source": ""}, "bound": {**NO_ROOM, "value": 0.0}},
+            "must be positive",
+        ),
+        ({"reference": {"name": "x", "value": 1e400, "source": ""}}, "both must be finite"),
+        ({"bound": {**NO_ROOM, "value": -1.0}}, "must be positive"),
+    ],
+)
+def test_an_instance_without_a_scale_is_left_out_and_the_rest_ranked(yardsticks, reason):
+    bad = [trial(agent, "flat", seed, [10.0], **yardsticks) for agent in ("fox", "owl") for seed in (0, 1)]
+    board, rest = build_leaderboard([*golden(), *bad]), build_leaderboard(golden())
+    assert board.rows == rest.rows
+    assert [(each.instance, each.trials) for each in board.left_out] == [("flat", 4)]
+    assert reason in board.left_out[0].reason
+    assert any(note.startswith("Left out of every figure: flat, 4 trials:") for note in board.notes)
+    assert "Left out of every figure: flat" in to_markdown(board)
+    assert json.loads(to_json(board))["left_out"][0]["instance"] == "flat"
+    assert build_timings([*golden(), *bad]).rows == build_timings(golden()).rows
+    with pytest.raises(DsegymError, match="none of these instances can be scored: .*" + re.escape(reason)):
+        build_leaderboard(bad)
+
+
+def test_a_bound_of_zero_has_a_scale_and_no_gap():
+    zero = {"bound": {"kind": "bound", "value": 0.0, "source": ""}}
+    board = build_leaderboard([trial("fox", "a", 0, [5.0], **zero), trial("owl", "a", 0, [0.0], **zero)])
+    assert [(row.agent, row.score, row.median_gap_percent) for row in board.rows] == [
+        ("owl", 1.0, 0.0),
+        ("fox", 0.5, None),
+    ]
+    json.loads(to_json(board), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("lowered", [9e-7, 1e-9, -9e-7])
+def test_nobody_wins_by_what_verification_cannot_see(lowered):
+    forged = trial("owl", "a", 0, [6.0 * (1 - lowered)], bound={"kind": "optimum", "value": BOUND, "source": ""})
+    board = build_leaderboard([trial("fox", "a", 0, [6.0]), forged])
+    assert [row.rank for row in board.rows] == [1, 1]
+    assert {pair.probability for pair in board.improvement} == {0.5}
+
+
+def test_nobody_wins_by_a_yardstick_within_the_tolerance():
+    shifted = {"reference": {"name": "baseline", "value": REFERENCE * (1 + 9e-7), "source": ""}}
+    board = build_leaderboard([trial("fox", "a", 0, [6.0]), trial("owl", "a", 0, [6.0], **shifted)])
+    assert [row.rank for row in board.rows] == [1, 1]
+
+
+def test_a_difference_beyond_the_tolerance_counts():
+    board = build_leaderboard([trial("fox", "a", 0, [6.0]), trial("owl", "a", 0, [6.0 * (1 - 3e-6)])])
+    assert [(row.agent, row.rank) for row in board.rows] == [("owl", 1), ("fox", 2)]
+
+
+def test_users_files_go_by_their_names():
+    places = {
+        "files/aaaaaaaaaaaaaaaa.csv": "net.csv",
+        "files/bbbbbbbbbbbbbbbb.csv": "net.csv",
+        "files/c.csv": "other.csv",
+    }
+    board = build_leaderboard([trial("fox", place, 0, [6.0]) for place in places], file_names=places)
+    assert [each.name for each in board.instances] == ["net.csv (aaaaaa)", "net.csv (bbbbbb)", "other.csv"]
+    assert [each.files["workload"] for each in board.instances] == list(places)
+
+
+def test_trials_that_lie_beside_are_mentioned():
+    assert not any("Left out" in note for note in build_leaderboard(golden()).notes)
+    assert any("Left out: 3 trials in the directory" in note for note in build_leaderboard(golden(), strays=3).notes)

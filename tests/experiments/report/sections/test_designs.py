@@ -236,6 +236,9 @@ def test_the_leaderboard_shows_diagrams_and_survives_a_package_that_is_gone(draw
     forget()
     assert dsegym_command("leaderboard", results).code == 0
     page = (results / "leaderboard" / "leaderboard.html").read_text(encoding="utf-8")
+    assert "say --allow drawn_toy" in page
+    assert dsegym_command("leaderboard", results, "--allow", "drawn_toy").code == 0
+    page = (results / "leaderboard" / "leaderboard.html").read_text(encoding="utf-8")
     assert "Cannot import &#x27;drawn_toy&#x27;" in page
     assert "A climb of" not in page
 

@@ -1,0 +1,223 @@
+"""The door of a results directory: what lies there was written by others, and is looked at before it is read.
+
+Only regular files below the directory are read, none that a link leads out of it, and none beyond the size that its
+kind can have. JSON is strict (no member twice, no NaN), and what it holds is compared with a table of its shape, so
+that whatever is wrong is one sentence. Files are written under another name and renamed, which follows no link.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import stat
+import sys
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..costmodels.errors import CorruptResultError
+
+__all__ = [
+    "Each",
+    "Shape",
+    "Word",
+    "check_allowed",
+    "check_folder",
+    "check_shape",
+    "finite",
+    "read_file",
+    "read_json",
+    "shortened",
+    "visible",
+    "write_by_rename",
+]
+
+_OWN = __name__.partition(".")[0]
+LONGEST = 200  # characters of somebody's input that a sentence repeats
+
+
+@dataclass(frozen=True)
+class Each:
+    """A list, or the values of an object whose keys are free, all of one shape."""
+
+    kind: type[list] | type[dict]
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Word:
+    """A text that matches a pattern as a whole; `what` says so in words."""
+
+    pattern: str
+    what: str
+
+
+# A type; a tuple of shapes, any of which will do; None; {member: shape}, a member that may be missing ending in "?";
+# a table, each member of one shape; a text of a pattern; or a predicate.
+Shape = Any
+
+
+def finite(value: object) -> bool:
+    """Whether a value is a finite number, no boolean."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def check_allowed(name: str, allow: Collection[str]) -> None:
+    """Refuses a scenario `package:namespace/Name` or an agent `module:Class` of a package that nobody has named.
+
+    To import a package is to run it. One that is loaded already runs no more.
+
+    Raises:
+        CorruptResultError: says how to allow it.
+    """
+    module, colon, _ = name.rpartition(":") if "/" in name else name.partition(":")
+    top = module.partition(".")[0]
+    if colon and top not in (*allow, _OWN) and module not in sys.modules:
+        raise CorruptResultError(
+            f"it names '{shortened(name)}', of a package that would be imported, which is to run it; if you trust it, "
+            f"say --allow {shortened(top)}."
+        )
+
+
+def visible(text: object) -> str:
+    """A text in which no character moves the cursor, hides or turns what stands around it."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(text))
+
+
+def shortened(text: object, longest: int = LONGEST) -> str:
+    """A text as a sentence repeats it: visible, and not at any length."""
+    seen = visible(str(text)[: longest + 1])
+    return seen if len(seen) <= longest else f"{seen[:longest]}..."
+
+
+def _fits(value: object, shape: Shape) -> str | None:
+    """Where a value departs from a shape, "" for the value itself; None where it does not."""
+    match shape:
+        case None:
+            return None if value is None else ""
+        case type():
+            return None if isinstance(value, shape) and isinstance(value, bool) == (shape is bool) else ""
+        case tuple():
+            places = [_fits(value, each) for each in shape]
+            return None if None in places else max((place for place in places if place is not None), key=len)
+        case Word():
+            return None if isinstance(value, str) and re.fullmatch(shape.pattern, value) else ""
+        case Each():
+            if not isinstance(value, shape.kind):
+                return ""
+            items: Iterable[tuple[object, object]] = value.items() if isinstance(value, dict) else enumerate(value)
+            return _first_misfit((key, item, shape.shape) for key, item in items)
+        case dict():
+            if not isinstance(value, dict):
+                return ""
+            members = {key.removesuffix("?"): (key.endswith("?"), each) for key, each in shape.items()}
+            for key, (optional, _) in members.items():
+                if key not in value and not optional:
+                    return key
+            return _first_misfit((key, value[key], each) for key, (_, each) in members.items() if key in value)
+    return None if shape(value) else ""
+
+
+def _first_misfit(entries: Iterable[tuple[object, object, Shape]]) -> str | None:
+    for key, value, shape in entries:
+        inner = _fits(value, shape)
+        if inner is not None:
+            return f"{key}.{inner}".rstrip(".")
+    return None
+
+
+def check_shape(path: Path, content: object, shape: Mapping[str, Shape]) -> None:
+    """Compares what a file holds with what it should.
+
+    Raises:
+        CorruptResultError: names the file and the member.
+    """
+    place = _fits(content, dict(shape))
+    if place is not None:
+        place = place or next(iter(shape))  # no object at all
+        raise CorruptResultError(f"{path}: '{shortened(place)}' is missing or of the wrong type.")
+
+
+def check_folder(folder: Path, root: Path) -> None:
+    """Refuses a folder that a link leads out of `root`.
+
+    Raises:
+        CorruptResultError: names it.
+    """
+    try:
+        inside = folder.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle, say
+        inside = False
+    if not inside:
+        raise CorruptResultError(f"{folder}: it leads out of the results directory; only what lies below it is read.")
+
+
+def read_file(path: Path, root: Path, most_bytes: int) -> bytes:
+    """The content of a regular file below `root`.
+
+    Raises:
+        CorruptResultError: it is missing, no regular file, outside, or larger than `most_bytes`.
+    """
+    check_folder(path, root)
+    try:
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:  # a pipe must not hang
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise CorruptResultError(f"{path}: it is no regular file.")
+            if status.st_size > most_bytes:
+                raise CorruptResultError(
+                    f"{path}: {status.st_size:,} bytes, where {most_bytes:,} are the most that it can have."
+                )
+            return file.read(most_bytes)
+    except OSError as error:
+        raise CorruptResultError(f"{path}: {error.strerror}.") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
+        raise ValueError(f"the member '{shortened(twice)}' stands there twice")
+    return found
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def read_json(path: Path, root: Path, most_bytes: int) -> Any:
+    """What a JSON file below `root` holds.
+
+    Raises:
+        CorruptResultError: as `read_file`; or it is no JSON, has a member twice, or is nested too deeply.
+    """
+    content = read_file(path, root, most_bytes)
+    try:
+        text = content.decode("utf-8")
+        found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        if "\\u" in text:
+            json.dumps(found, ensure_ascii=False).encode("utf-8")  # half of a surrogate pair could not be written back
+    except RecursionError:
+        raise CorruptResultError(f"{path}: not readable as JSON (nested too deeply).") from None
+    except ValueError as error:
+        raise CorruptResultError(f"{path}: not readable as JSON ({shortened(error)}).") from None
+    return found
+
+
+def write_by_rename(path: Path, content: bytes) -> None:
+    """Writes a file that appears by one rename, in the place of what is there; a link there is replaced, not followed.
+
+    Raises:
+        OSError: nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}-{os.getpid()}-{time.time_ns()}")
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            file.write(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

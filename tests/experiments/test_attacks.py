@@ -1,0 +1,326 @@
+"""Attacks on a results directory: forged trials, damaged and hostile files, links out of it. Each is refused in a
+sentence, in seconds and within the memory that a directory of its size needs, by `verify` and by `publish`.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import polars
+import pytest
+
+import dsegym
+from dsegym.experiments.store import hashed_id
+from dsegym.experiments.verify import verify
+
+pytestmark = pytest.mark.slow
+
+MOST_S = 60.0  # that a command may take on four small trials, on a machine that others use
+
+
+def first(results):
+    return min((results / "trials").iterdir())
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write(path, content):
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def manifest(change):
+    """Edits the first trial's manifest; the trial's id is left as it was."""
+
+    def attack(results):
+        path = first(results) / "manifest.json"
+        content = read(path)
+        change(content)
+        write(path, content)
+
+    return attack
+
+
+def note(change):
+    def attack(results):
+        content = read(results / "suite.json")
+        change(content)
+        write(results / "suite.json", content)
+
+    return attack
+
+
+def renamed(results, change, directory=None):
+    """Edits a trial as one who knows how ids are made: folder, manifest and the suite's list agree."""
+    directory = directory or first(results)
+    content = read(directory / "manifest.json")
+    old = content["trial_id"]
+    change(content)
+    content["trial_id"] = hashed_id(content["trial"], content["versions"], content["identity"])
+    write(directory / "manifest.json", content)
+    directory.rename(directory.with_name(content["trial_id"]))
+    note(lambda n: n.update(trials=[content["trial_id"] if each == old else each for each in n["trials"]]))(results)
+
+
+def forged(change):
+    return lambda results: renamed(results, change)
+
+
+def signed(results, trace, change=lambda content: None):
+    """Puts another trace into the first trial, with its hash."""
+    directory = first(results)
+    trace.write_parquet(directory / "trace.parquet")
+
+    def sign(content):
+        digest = hashlib.sha256((directory / "trace.parquet").read_bytes()).hexdigest()
+        content.update(files={"trace.parquet": digest}, samples_used=trace.height)
+        change(content)
+
+    manifest(sign)(results)
+
+
+def text(name, content):
+    def attack(results):
+        path = results / name if name == "suite.json" else first(results) / name
+        path.write_text(content, encoding="utf-8")
+
+    return attack
+
+
+def instead(name, put):
+    """Puts something else in a file's place."""
+
+    def attack(results):
+        path = results / name if name == "suite.json" else first(results) / name
+        path.unlink()
+        put(path)
+
+    return attack
+
+
+def link_to(target):
+    return lambda path: path.symlink_to(target)
+
+
+def trials_elsewhere(results):
+    (results / "trials").rename(results.parent / "elsewhere")
+    (results / "trials").symlink_to(results.parent / "elsewhere")
+
+
+def bomb(results):
+    count = 3_000_000
+    columns = {
+        "sample": polars.zeros(count, polars.Int32, eager=True),
+        "objective": polars.zeros(count, polars.Float64, eager=True),
+        "feasible": polars.repeat(True, count, eager=True),
+        "elapsed_s": polars.zeros(count, polars.Float64, eager=True),
+        "design": polars.Series([[0]], dtype=polars.List(polars.Int32)).new_from_index(0, count),
+    }
+    signed(results, polars.DataFrame(columns))
+
+
+def times(values):
+    def attack(results):
+        trace = polars.read_parquet(first(results) / "trace.parquet")
+        signed(results, trace.with_columns(elapsed_s=polars.Series(values(trace.height), dtype=polars.Float64)))
+
+    return attack
+
+
+def rival(results):
+    """The trace of another agent under the first trial's name."""
+    other = max((results / "trials").iterdir())
+    signed(
+        results,
+        polars.read_parquet(other / "trace.parquet"),
+        lambda m: m.update(best=read(other / "manifest.json")["best"]),
+    )
+
+
+HUGE = 300_000_000
+OTHER_TRIAL = "not the one that the suite declares"
+FIFO = {"manifest.json": os.mkfifo, "trace.parquet": os.mkfifo, "suite.json": os.mkfifo}
+# What was done, and what `verify` says of it.
+FORGERIES = {
+    "another agent's name": (
+        forged(lambda m: m["trial"]["agent"].update(name="tpe")),
+        OTHER_TRIAL,
+    ),
+    "another seed": (forged(lambda m: m["trial"].update(seed=77)), OTHER_TRIAL),
+    "a larger budget": (forged(lambda m: m["trial"].update(samples=5000)), OTHER_TRIAL),
+    "another time limit": (
+        forged(lambda m: m["trial"].update(time_limit_s=9.0)),
+        OTHER_TRIAL,
+    ),
+    "other hyperparameters": (
+        forged(lambda m: m["trial"]["agent"].update(hyperparameters={"population_size": 7})),
+        OTHER_TRIAL,
+    ),
+    "a draw": (forged(lambda m: m["trial"]["agent"].update(draw=3)), OTHER_TRIAL),
+    "other versions": (forged(lambda m: m["versions"].update(jax="9.9")), "it claims jax 9.9"),
+    "a worse seed dropped": (note(lambda n: n["trials"].pop()), "declares 4 trials, and 3 are named"),
+    "nothing declared": (note(lambda n: n.pop("declared")), "does not say which trials its suite declares"),
+    "a shipped suite's name": (note(lambda n: n.update(name="lottery")), "name of the shipped suite 'lottery'"),
+    "the bound's kind": (manifest(lambda m: m["bound"].update(kind="best known")), "the manifest's bound's kind"),
+    "the bound's source": (manifest(lambda m: m["bound"].update(source="me")), "the manifest's bound's source"),
+    "the reference's name": (manifest(lambda m: m["reference"].update(name="me")), "the manifest's reference's name"),
+    "the unit": (manifest(lambda m: m["objective"].update(unit="ns")), "the manifest's objective's unit"),
+    "the objective's name": (manifest(lambda m: m["objective"].update(name="x")), "the manifest's objective's name"),
+    "a failure without a message": (manifest(lambda m: m.update(status="failed")), "it is said to be failed"),
+    "a failure called finished": (manifest(lambda m: m.update(message="boom")), "it is said to be finished"),
+    "negative seconds": (manifest(lambda m: m["seconds"].update(total=-1.0)), "seconds contradict each other"),
+    "too few seconds": (times(lambda n: [9.0 + i for i in range(n)]), "seconds contradict each other"),
+    "another package": (
+        forged(lambda m: m["trial"]["instance"].update(scenario="this:dsegym/AcceleratorSizing-v0")),
+        "say --allow this",
+    ),
+    "a file of the verifier's": (
+        forged(lambda m: m["trial"]["instance"]["options"].update(workload="/etc/passwd.csv")),
+        "is a file that the results do not keep",
+    ),
+    "a file that is not kept": (
+        forged(lambda m: m["trial"]["instance"]["options"].update(workload=f"files/{'0' * 16}.csv")),
+        "No such file",
+    ),
+}
+# What was done, and what both `verify` and `publish` say of it.
+DAMAGES = {
+    "a list of numbers for trials": (
+        note(lambda n: n.update(trials=[1])),
+        "'trials.0' is missing or of",
+    ),
+    "an id that leads out": (note(lambda n: n.update(trials=["../../etc"])), "'trials.0'"),
+    "a trial named twice": (note(lambda n: n["trials"].append(n["trials"][0])), "a trial stands there twice"),
+    "a note of format 0": (
+        note(lambda n: n.update(format=0)),
+        "format 0 where this version reads 1. Run",
+    ),
+    "a manifest of format 99": (manifest(lambda m: m.update(format=99)), "`dsegym run SUITE --output DIRECTORY`"),
+    "an unknown status": (manifest(lambda m: m.update(status="great")), "'status'"),
+    "no seconds": (manifest(lambda m: m.update(seconds={})), "'seconds.agent'"),
+    "no bound": (manifest(lambda m: m.update(bound={})), "'bound.kind'"),
+    "a bound of null": (manifest(lambda m: m["bound"].update(value=None)), "'bound.value'"),
+    "an instance of null": (manifest(lambda m: m["trial"].update(instance=None)), "'trial.instance'"),
+    "a boolean for a number": (manifest(lambda m: m["seconds"].update(agent=True)), "'seconds.agent'"),
+    "NaN": (text("manifest.json", '{"format": 1, "seconds": NaN}'), "NaN is no number of JSON"),
+    "infinity": (text("manifest.json", '{"samples_used": Infinity}'), "Infinity is no number of JSON"),
+    "an integer of 5,000 digits": (text("manifest.json", "9" * 5000), "not readable as JSON"),
+    "JSON nested 100,000 deep": (text("manifest.json", "[" * 100_000 + "]" * 100_000), "nested too deeply"),
+    "a member twice": (text("suite.json", '{"format": 1, "format": 1}'), "the member 'format' stands there twice"),
+    "half a surrogate pair": (text("manifest.json", '{"message": "\\ud800"}'), "not readable as JSON"),
+    "bytes that are no text": (lambda r: (r / "suite.json").write_bytes(b"\xff\xfe"), "not readable as JSON"),
+    **{f"a pipe for {name}": (instead(name, put), "no regular file") for name, put in FIFO.items()},
+    **{f"a link to zeros for {name}": (instead(name, link_to("/dev/zero")), "leads out") for name in FIFO},
+    "a link to another file": (instead("manifest.json", link_to("/etc/hostname")), "leads out"),
+    "a link in a circle": (instead("manifest.json", lambda path: path.symlink_to(path)), "manifest.json"),
+    "trials behind a link": (trials_elsewhere, "leads out"),
+    "a manifest of 300 MB": (instead("manifest.json", lambda path: path.write_bytes(b" " * HUGE)), "300,000,000 bytes"),
+    "a folder for a manifest": (instead("manifest.json", lambda path: path.mkdir()), "manifest.json"),
+    "a trace of three million rows": (bomb, "3000000 samples, where the manifest says 3000000 of a budget of 60"),
+    "times that fall": (times(lambda n: [1.0 - i / n for i in range(n)]), "'elapsed_s' does not rise"),
+    "times that are none": (times(lambda n: [float("nan")] * n), "'elapsed_s' does not rise"),
+    "times of null": (times(lambda n: [None] * n), "'elapsed_s' is missing in some samples"),
+}
+
+
+def refusals(results):
+    """What `verify` says."""
+    try:
+        return " ".join(verdict.problem for verdict in verify(results) if verdict.problem)
+    except dsegym.DsegymError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("case", FORGERIES)
+def test_a_forgery_is_rejected(case, results):
+    attack, reason = FORGERIES[case]
+    attack(results)
+    assert reason in refusals(results)
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_a_damaged_or_hostile_file_is_one_sentence_for_both_commands(case, results):
+    attack, reason = DAMAGES[case]
+    attack(results)
+    start = time.monotonic()
+    assert reason in refusals(results)
+    with pytest.raises(dsegym.DsegymError) as raised:
+        dsegym.publish(results)
+    assert reason in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 1000
+    assert time.monotonic() - start < MOST_S
+    assert not (results / "leaderboard").exists()
+
+
+def test_a_rivals_trace_under_ones_own_name_is_found_by_running_the_agent_again(results):
+    rival(results)
+    assert refusals(results) == ""
+    found = " ".join(verdict.problem for verdict in verify(results, rerun=True))
+    assert "run again" in found
+    assert "comes to other designs from sample 1 on" in found
+
+
+def test_samples_left_out_are_found_by_running_the_agent_again(results):
+    trace = polars.read_parquet(first(results) / "trace.parquet")
+    best = int(trace["objective"].arg_min())
+    kept = polars.concat([trace[best : best + 1], trace[best + 1 :]]).with_columns(
+        sample=polars.Series(range(1, trace.height - best + 1), dtype=polars.Int32)
+    )
+
+    def claim(content):
+        content["best"]["sample"] = 1
+
+    signed(results, kept, claim)
+    assert refusals(results) == ""
+    assert "run again" in " ".join(verdict.problem for verdict in verify(results, rerun=True))
+
+
+def test_what_was_run_survives_being_run_again(results):
+    assert [verdict.problem for verdict in verify(results, rerun=True)] == [""] * 4
+
+
+def test_a_leaderboard_is_written_through_no_link(results, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine", encoding="utf-8")
+    dsegym.publish(results)
+    for name in ("leaderboard.json", "leaderboard.md", "leaderboard.html"):
+        (results / "leaderboard" / name).unlink()
+        (results / "leaderboard" / name).symlink_to(victim)
+    dsegym.publish(results)
+    assert victim.read_text(encoding="utf-8") == "mine"
+    shutil.rmtree(results / "leaderboard")
+    (results / "leaderboard").symlink_to(tmp_path)
+    with pytest.raises(dsegym.DsegymError, match="leads out"):
+        dsegym.publish(results)
+
+
+def test_a_package_that_a_manifest_names_is_not_imported(results):
+    renamed(results, lambda m: m["trial"]["instance"].update(scenario="this:dsegym/AcceleratorSizing-v0"))
+    script = (
+        "import sys, dsegym; dsegym.verify(sys.argv[1]); dsegym.publish(sys.argv[1]); assert 'this' not in sys.modules"
+    )
+    found = subprocess.run([sys.executable, "-c", script, str(results)], capture_output=True, text=True, check=True)
+    assert found.stdout == ""
+
+
+def test_escape_codes_in_a_name_do_not_reach_the_terminal(results, dsegym_command):
+    evil = "x:\x1b]0;evil\x07\u202e"
+    for directory in sorted((results / "trials").iterdir()):
+        renamed(results, lambda m: m["trial"]["agent"].update(name=evil + m["trial"]["agent"]["name"]), directory)
+    printed = "".join("".join(dsegym_command(command, results)[1:]) for command in ("leaderboard", "verify"))
+    assert not set(evil[2:3] + evil[-2:]) & set(printed)
+    assert "\\x1b" in printed
+
+
+@pytest.mark.parametrize("case", ["\x1b]0;evil\x07", "[/bold]", "[red]", ":smile:"])
+def test_a_sentence_shows_what_was_given_as_it_is(case, dsegym_command):
+    code, out, err = dsegym_command("info", "dsegym/AcceleratorSizing-v0", "--option", f"workload={case}")
+    assert (code, out) == (2, "")
+    assert case.replace("\x1b", "\\x1b").replace("\x07", "\\x07") in err
+    assert "Traceback" not in err
