@@ -322,7 +322,7 @@ def _entry(line: str, source: str, number: int) -> tuple[str, dict[str, Any]]:
             raise InvalidWorkloadError(f"{where}: {UnknownNameError('key', key, _KEYS[kind])}")
     for key, types in _KEYS[kind].items():
         value = entry.setdefault(key, _OPTIONAL[key]) if key in _OPTIONAL else entry.get(key)
-        if types is int and is_whole(value):
+        if types is int and isinstance(value, float) and is_whole(value):
             value = entry[key] = int(value)
         if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
             given = shortened(json.dumps(value))

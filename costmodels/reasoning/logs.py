@@ -124,7 +124,7 @@ def _verdict(value: object) -> bool | None:
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        return {0: False, 1: True}.get(value)
+        return bool(value) if value in (0, 1) else None
     if not isinstance(value, str):
         return None
     exact = decimal_of(value)

@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import NoReturn
 
 from ..files import decimal_of, fail, shortened
 from ..formats import MOST_EDGES, MOST_ELEMENTS, MOST_TASKS
@@ -111,7 +112,7 @@ class _Dot:
                 yield match.lastgroup, match[match.lastgroup], position
             position = match.end()
 
-    def fail(self, position: int, what: str) -> None:
+    def fail(self, position: int, what: str) -> NoReturn:
         """Raises with the line."""
         line = self.text.count("\n", 0, position) + 1
         fail(self.path, f"line {line}: {what}")

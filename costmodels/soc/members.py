@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from ..files import fail, is_whole, shortened
 
@@ -30,10 +30,10 @@ class Members:
             fail(self.path, f"{where or 'the file'} is not an object")
         if key not in data:
             return fail(self.path, f"{name} is missing") if default is None else default
-        value = int(data[key]) if kind is int and is_whole(data[key]) else data[key]
+        value: object = int(data[key]) if kind is int and is_whole(data[key]) else data[key]
         if not isinstance(value, kind) or isinstance(value, bool):
             fail(self.path, f"{name} is {_shortened(value)}; {_KINDS[kind]} is needed")
-        return value
+        return cast("Value", value)
 
     def whole(self, data: object, where: str, key: str, least: int, most: int, default: int | None = None) -> int:
         """A whole number of a range."""

@@ -183,6 +183,8 @@ def _older(members: Members, workflow: dict[str, object]) -> _Recording:
             if sizes.setdefault(title, size) != size:
                 fail(path, f"{here}: the file '{shortened(title)}' has another size in a task before")
             files[link].append(title)
-        lists = [[known.get(other, other) for other in members.names(entry, place, list_)] for list_ in _LISTS[:2]]
-        found[name] = _Recorded(Fraction(str(runtime)), *lists, files["input"], files["output"])
+        parents, children = (
+            [known.get(other, other) for other in members.names(entry, place, list_)] for list_ in _LISTS[:2]
+        )
+        found[name] = _Recorded(Fraction(str(runtime)), parents, children, files["input"], files["output"])
     return _Recording(found, sizes, where)

@@ -243,7 +243,7 @@ def _bound(instance: Instance, encoding: Encoding, problem: Problem) -> Yardstic
     row = stored_row(options.graph, instance.platform.name)
     limit_us = int(row["bound_us"]) if row else in_us(makespan_bound(instance), instance.platform.tick_us)
     if options.objective != "makespan":
-        limit = objective_bound(instance, options.objective, limit_us, all_levels=encoding.frequencies)
+        limit = objective_bound(instance, options.objective, int(limit_us), all_levels=encoding.frequencies)
         how = "least dynamic energy of every task, and leakage for as long as the makespan's bound"
         return Yardstick("bound", limit, how)
     if row is None:

@@ -107,7 +107,7 @@ def test_tokens_are_means_of_right_and_wrong_attempts_and_of_all_where_there_was
         ("problem,attempts,successes\na,3.5,2\n", "line 2: attempts = '3.5' is not a whole number"),
         ("problem,attempts,successes\na,1_0,2\n", "line 2: attempts = '1_0' is not a whole number"),
         ("problem,attempts,successes,tokens_right,tokens_wrong\na,3,2,20,\n", "tokens_wrong = '' is not a number"),
-        ({"samples": [{"id": 1, "scores": {"a": {"value": "C"}, "b": {"value": "I"}}}]}, "samples[0] has 2 scores; one"),
+        ({"samples": [{"id": 1, "scores": {"a": {"value": "C"}, "b": {"value": "I"}}}]}, "samples[0] has 2 scores"),
         ({"samples": [{"id": 1, "scores": {"a": {"value": "P"}}}]}, "samples[0].scores['a'].value is 'P'; a verdict"),
         ({"eval": {"a": [{"base_status": None}]}}, "eval['a'][0] has neither base_status nor plus_status"),
         ({"samples": [], "scores": 1}, "there is no attempt"),
