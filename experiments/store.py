@@ -37,9 +37,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..agents.registry import load_agent
-from ..costmodels.errors import CorruptResultError, DsegymError
+from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..envs.core.scenarios import scenario_module
-from .door import Each, Shape, Word, check_folder, check_shape, finite, read_file, read_json, shortened, write_by_rename
+from .door import LONGEST, Each, Shape, Word, check_folder, check_shape, finite, read_file, read_json, write_by_rename
 from .scoring.statistics import incumbents
 from .suite import FILES, Suite, Trial, file_hash
 
@@ -367,8 +367,8 @@ def read_trial(directory: Path) -> TrialResult:
     columns = {name: str(kind) for name, kind in schema.items()}
     if columns not in (_TRACE_COLUMNS, {**_TRACE_COLUMNS, "held_out": "Float64"}):
         raise CorruptResultError(
-            f"{path}: columns {shortened(columns)} where {_TRACE_COLUMNS} are expected (or these and 'held_out': "
-            "'Float64')."
+            f"{path}: columns {shortened(columns, LONGEST)} where {_TRACE_COLUMNS} are expected (or these and "
+            "'held_out': 'Float64')."
         )
     budget, used = manifest["trial"]["samples"], manifest["samples_used"]
     if rows != used or rows > budget:

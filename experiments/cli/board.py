@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..door import visible
+from ...costmodels.errors import visible
 from .arguments import AllowOption, JsonOption, ResultsArgument
 from .tables import say, terminal
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..door import visible, write_by_rename
+from ...costmodels.errors import visible
+from ..door import write_by_rename
 from ..formats import format_gap, format_quantity, format_score
 from ..scoring.leaderboard import build_timings
 from ..scoring.records import Leaderboard, Timings
