@@ -131,7 +131,7 @@ def _check_versions(directory: Path, result: TrialResult, others: Sequence[Trial
     if differing:
         name = min(differing)
         raise CorruptResultError(
-            f"{directory}: it claims {name} {shortened(mine[name])}, other trials of this run {shortened(first[name])}."
+            f"{directory}: it claims {name} {shortened(mine[name])}, other trials of this run {name} {shortened(first[name])}."
         )
 
 

@@ -162,7 +162,7 @@ FORGERIES = {
         OTHER_TRIAL,
     ),
     "a draw": (forged(lambda m: m["trial"]["agent"].update(draw=3)), OTHER_TRIAL),
-    "other versions": (forged(lambda m: m["versions"].update(jax="9.9")), "it claims jax 9.9"),
+    "other versions": (forged(lambda m: m["versions"].update(jax="9.9")), "jax 9.9"),
     "a worse seed dropped": (note(lambda n: n["trials"].pop()), "declares 4 trials, and 3 are named"),
     "nothing declared": (note(lambda n: n.pop("declared")), "does not say which trials its suite declares"),
     "a shipped suite's name": (note(lambda n: n.update(name="lottery")), "name of the shipped suite 'lottery'"),
