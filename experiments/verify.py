@@ -130,9 +130,8 @@ def _check_versions(directory: Path, result: TrialResult, others: Sequence[Trial
     differing = [name for name in mine.keys() & first.keys() if mine[name] != first[name]]
     if differing:
         name = min(differing)
-        raise CorruptResultError(
-            f"{directory}: it claims {name} {shortened(mine[name])}, other trials of this run {name} {shortened(first[name])}."
-        )
+        mine, first = shortened(mine[name]), shortened(first[name])
+        raise CorruptResultError(f"{directory}: it claims {name} {mine}, other trials of this run {name} {first}.")
 
 
 def _check(
