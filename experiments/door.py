@@ -61,8 +61,10 @@ Shape = Any
 
 
 def finite(value: object) -> bool:
-    """Whether a value is a finite number, no boolean."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+    """Whether a value is a number that float64 holds, no boolean."""
+    if type(value) is int:
+        return abs(value) <= 2**53
+    return type(value) is float and math.isfinite(value)
 
 
 def check_allowed(name: str, allow: Collection[str]) -> None:

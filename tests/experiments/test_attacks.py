@@ -10,11 +10,15 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import polars
 import pytest
 
 import dsegym
-from dsegym.experiments.store import hashed_id
+from dsegym.experiments.publish import board_of
+from dsegym.experiments.report.text import to_json, to_markdown
+from dsegym.experiments.scoring.leaderboard import build_timings
+from dsegym.experiments.store import hashed_id, read_suite, read_trial, trial_directory
 from dsegym.experiments.verify import verify
 
 pytestmark = pytest.mark.slow
@@ -324,3 +328,62 @@ def test_a_sentence_shows_what_was_given_as_it_is(case, dsegym_command):
     assert (code, out) == (2, "")
     assert case.replace("\x1b", "\\x1b").replace("\x07", "\\x07") in err
     assert "Traceback" not in err
+
+
+ODD = (None, [], {}, "", -1, 1e308, True, "x" * 5000, [1], {"a": 1}, 2**70, "\x1b[31m", ...)
+
+
+def places(content, place=()):
+    """Every member of JSON, the first three of each list."""
+    yield place
+    listed = enumerate(content[:3]) if isinstance(content, list) else ()
+    for key, member in content.items() if isinstance(content, dict) else listed:
+        yield from places(member, (*place, key))
+
+
+def changed(content, place, value):
+    """A copy with one member changed, or left out where the value is `...`."""
+    copy = json.loads(json.dumps(content))
+    if not place:
+        return None if value is ... else value
+    *outer, last = place
+    inner = copy
+    for key in outer:
+        inner = inner[key]
+    if value is ...:
+        del inner[last]
+    else:
+        inner[last] = value
+    return copy
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "suite.json"])
+def test_one_odd_member_is_a_sentence_or_harmless(name, results):
+    path = results / name if name == "suite.json" else first(results) / name
+    content = read(path)
+    for place in places(content):
+        for value in ODD:
+            write(path, changed(content, place, value))
+            assert len(refusals(results)) < 2000 * 4, (place, value)
+            try:
+                note = read_suite(results)
+                trials = [read_trial(trial_directory(results, identifier)) for identifier in note["trials"]]
+                board = board_of(results, note, trials)
+            except dsegym.DsegymError as error:
+                assert "\n" not in str(error), (place, value)
+                continue
+            assert to_json(board)
+            assert to_markdown(board)
+            assert build_timings(trials)
+
+
+def test_a_trace_with_altered_bytes_is_a_sentence_or_harmless(results):
+    path = first(results) / "trace.parquet"
+    whole, generator = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(100):
+        content = bytearray(whole)
+        content[generator.integers(len(content))] = generator.integers(256)
+        path.write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        manifest(lambda m, digest=digest: m.update(files={"trace.parquet": digest}))(results)
+        assert len(refusals(results)) < 2000
