@@ -362,8 +362,9 @@ def read_trial(directory: Path) -> TrialResult:
     if hashlib.sha256(content).hexdigest() != manifest["files"].get(TRACE):
         raise CorruptResultError(f"{path}: its contents do not match the hash in {MANIFEST} (truncated or altered).")
     try:
-        schema = polars.read_parquet_schema(io.BytesIO(content))
-        rows = polars.scan_parquet(io.BytesIO(content)).select(polars.len()).collect().item()  # of the footer
+        with _silence():
+            schema = polars.read_parquet_schema(io.BytesIO(content))
+            rows = polars.scan_parquet(io.BytesIO(content)).select(polars.len()).collect().item()  # of the footer
     except (Exception, polars.exceptions.PanicException) as error:  # several kinds for a file that is no Parquet
         raise CorruptResultError(f"{path}: not readable as Parquet ({type(error).__name__}).") from None
     columns = {name: str(kind) for name, kind in schema.items()}
@@ -376,11 +377,30 @@ def read_trial(directory: Path) -> TrialResult:
     if rows != used or rows > budget:
         raise CorruptResultError(f"{path}: {rows} samples, where the manifest says {used} of a budget of {budget}.")
     try:
-        trace = polars.read_parquet(io.BytesIO(content), n_rows=budget + 1)
+        with _silence():
+            trace = polars.read_parquet(io.BytesIO(content), n_rows=budget + 1)
     except (Exception, polars.exceptions.PanicException) as error:
         raise CorruptResultError(f"{path}: not readable as Parquet ({type(error).__name__}).") from None
     _check_trace(path, trace, manifest)
     return TrialResult(manifest, trace)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps what polars' own threads say of a damaged file, pages of it, from the terminal: the error says it."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _check_format(path: Path, content: Any) -> None:
