@@ -61,7 +61,7 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
     here = [replace(instance, files=located(instance.files, results)) for instance in leaderboard.instances]
     drawn = replace(leaderboard, instances=tuple(here))
     sections = [section for make in SECTIONS if (section := make(drawn, allow)) is not None]
-    about = {"name": suite["name"], "description": suite["description"]}
+    about = {key: suite[key] for key in ("name", "description")}
     folder.mkdir(parents=True, exist_ok=True)
     timings = build_timings(trials)
     page = folder / "leaderboard.html"

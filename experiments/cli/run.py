@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..door import visible
+from ...costmodels.errors import visible
 from .failures import Stop
 from .tables import say, terminal
 
