@@ -191,8 +191,10 @@ class CountedRollout:
         at, found = self._programs[program, steps](self._params, list(leaves), self._at, jax.random.key_data(keys[1]))
         found = _Found(*(None if leaf is None else np.array(leaf) for leaf in found))
         if (found.action < 0).any() or (found.action >= self._values).any():
-            raise DsegymError(f"The policy's actions go from {found.action.min()} to {found.action.max()}; allowed: "
-                              f"0 to {self._values.max() - 1}.")
+            raise DsegymError(
+                f"The policy's actions go from {found.action.min()} to {found.action.max()}; allowed: "
+                f"0 to {self._values.max() - 1}."
+            )
         self._at = at
         last = np.array(at[1]), None if at[2] is None else np.array(at[2])
         objective = np.full(found.done.shape, np.nan)

@@ -54,7 +54,9 @@ class Trajectory(NamedTuple):
 class Program(NamedTuple):
     """A policy as a program: so no code of an agent's runs where the problem is."""
 
-    module: bytes  # `(leaves, observation [B, n], mask [B, actions], keys uint32[B, 2]) -> int32[B, ...]`, as JAX has it
+    module: (
+        bytes  # `(leaves, observation [B, n], mask [B, actions], keys uint32[B, 2]) -> int32[B, ...]`, as JAX has it
+    )
     leaves: tuple[tuple[tuple[int, ...], str], ...]  # shape and dtype of each of the policy's parameters
 
 

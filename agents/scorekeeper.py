@@ -22,9 +22,10 @@ from .base import replayable_forms
 from .episodes import CountedEnv, CountedRollout, Episodes
 from .referee import REFERENCE, Program, Samples, Trajectory
 
-__all__ = ["Scorekeeper"]
+__all__ = ["MOST_BYTES", "Scorekeeper"]
 
 MOST_LANES = 2**16
+FREE_COMPILING_S = 300.0  # of compiling, beyond which it counts
 MOST_BYTES = 2**30  # of a trajectory, or of a trial's records where nothing else is said
 
 
@@ -166,9 +167,9 @@ class Scorekeeper:
             yield
         finally:
             self._compile_start = None
-            spent = time.perf_counter() - start
-            self.compile_s += spent
-            self._start += spent
+            free = min(time.perf_counter() - start, FREE_COMPILING_S - self.compile_s)
+            self.compile_s += free
+            self._start += free
 
     @contextlib.contextmanager
     def _costing(self) -> Iterator[None]:
