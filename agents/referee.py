@@ -10,6 +10,8 @@ import numpy as np
 from ..costmodels.errors import DsegymError
 
 if TYPE_CHECKING:
+    import gymnasium
+
     from ..envs.core.evaluation import Evaluation
     from ..envs.core.problem import Problem
     from ..envs.core.spaces import DesignSpace
@@ -129,10 +131,14 @@ class Referee:
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """The environment forms that agents may play: those whose episodes can be replayed. The first is the default."""
+        """The environment forms whose episodes can be replayed: those that agents may play. The first is the default."""
         if self._forms is None:
             self._forms = self._ask("forms")
         return self._forms
+
+    def spaces(self, form: str | None = None) -> tuple[gymnasium.Space, gymnasium.Space]:
+        """The spaces of one lane's observations and actions, in one of `forms`; the first when left out."""
+        return self._ask("spaces", form)
 
     @property
     def baselines(self) -> tuple[str, ...]:

@@ -59,6 +59,7 @@ class Scorekeeper:
             "rollout",
             "samples",
             "samples_left",
+            "spaces",
             "step_env",
         }
     )
@@ -250,6 +251,11 @@ class Scorekeeper:
 
     # Episodes ---------------------------------------------------------------------------------------------------------
 
+    def spaces(self, form: str | None) -> tuple[Any, Any]:
+        """As `Referee.spaces`."""
+        env = self._problem.functional_env(self._offered(form))
+        return env.observation_space, env.action_space
+
     def open_env(self, num_envs: int, form: str | None) -> tuple[int, Mapping[str, Any]]:
         """An environment of many lanes: the number by which it is stepped, and what a face must know of it."""
         form, num_envs = self._offered(form), _whole("num_envs", num_envs, MOST_LANES)
@@ -278,7 +284,7 @@ class Scorekeeper:
         """As `Referee.rollout`, of a policy that is a program."""
         rollout = self._rollout(lanes, form)
         steps = _whole("steps", steps, MOST_BYTES // rollout.step_bytes)
-        self._left()
+        self._check_time()
         with self._compiling():
             rollout.compile(program, steps)
         with self._costing():

@@ -218,10 +218,12 @@ def main(descriptor: int) -> None:
     with contextlib.suppress(OSError):  # the first to go where the machine's memory does not suffice
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     close_door("An agent meets its problem through the referee only, which counts what it evaluates.")
-    pipe = Connection(descriptor)
+    pipe, own = Connection(descriptor), os.getpid()
     before = state()
 
     def ask(*question: Any) -> Any:
+        if os.getpid() != own:
+            raise DsegymError("The referee answers the agent's own process only, no fork of it.")
         pipe.send_bytes(pickle.dumps(question, 5))
         answer = pickle.loads(pipe.recv_bytes())  # the worker is trusted; what comes from here is not
         if isinstance(answer, Raised):
@@ -246,5 +248,7 @@ def main(descriptor: int) -> None:
                 status, message = search(agent, Referee.of(ask, job.space, job.budget), job.seed)
             except KeyboardInterrupt as error:  # the agent's: the terminal's does not come here
                 status, message = "failed", described(error)
+            if os.getpid() != own:
+                os._exit(0)  # a fork of the agent's, which has come back too
             pipe.send_bytes(pickle.dumps(("ended", status, message, changes(before)), 5))
         before = state()

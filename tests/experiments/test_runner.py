@@ -276,8 +276,8 @@ def test_an_agents_mishap_is_recorded_with_the_samples_that_it_spent(agent, mish
 @posix_only
 def test_the_summary_tells_of_every_mishap_and_the_results_verify(mishaps):
     summary, results, _ = mishaps
-    assert summary.statuses == {"failed": 9, "timed_out": 2, "finished": 2}
-    assert len(summary.problems) == 11
+    assert summary.statuses == {"failed": 10, "timed_out": 2, "finished": 2}
+    assert len(summary.problems) == 12
     assert hidden(results) == []
     assert [verdict.problem for verdict in verify(results)] == [""] * len(MISHAPS)
 
@@ -285,7 +285,7 @@ def test_the_summary_tells_of_every_mishap_and_the_results_verify(mishaps):
 @posix_only
 def test_the_leaderboard_of_mishaps_counts_them(mishaps, dsegym_command, tmp_path):
     board = json.loads(dsegym_command("leaderboard", mishaps[1], "--output", tmp_path, "--json").out)
-    assert sum(row["failed"] for row in board["rows"]) == 9
+    assert sum(row["failed"] for row in board["rows"]) == 10
     assert sum(row["timed_out"] for row in board["rows"]) == 2
 
 
