@@ -91,8 +91,8 @@ class Referee:
     def _sit(self, ask: Callable[..., Any], space: DesignSpace, budget: int) -> None:
         self._ask = lambda *question: ask(*question)  # a function: a bound method would be a way to its object
         self._space, self._budget = space, budget
-        self._forms: tuple[str, ...] | None = None
-        self._programs: dict[Any, Program] = {}
+        self._forms: tuple[str, ...] = ()
+        self._programs: dict[Any, tuple[Program, str]] = {}  # policies traced so far, and their forms
 
     @property
     def elapsed_s(self) -> float:
@@ -131,8 +131,8 @@ class Referee:
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """The environment forms whose episodes can be replayed: those that agents may play. The first is the default."""
-        if self._forms is None:
+        """The environment forms that agents may play: whose episodes can be replayed. The first is the default."""
+        if not self._forms:
             self._forms = self._ask("forms")
         return self._forms
 

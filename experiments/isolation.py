@@ -175,8 +175,9 @@ class _Pickler(pickle.Pickler):
     """Metrics of a family travel as named tuples of the same fields: the agent need not import the family."""
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, tuple) and hasattr(obj, "_fields") and not isinstance(obj, _PLAIN):
-            return named, (type(obj).__name__, obj._fields, tuple(obj))
+        fields = getattr(obj, "_fields", None)
+        if isinstance(obj, tuple) and fields and not isinstance(obj, _PLAIN):
+            return named, (type(obj).__name__, fields, tuple(obj))
         return NotImplemented
 
 
