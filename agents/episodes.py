@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,8 +20,9 @@ import numpy as np
 from ..costmodels.errors import DsegymError
 from ..envs.core.functional import FunctionalEnv
 from ..envs.core.problem import Problem
-from ..envs.core.stepping import reset_lanes, step_lanes
-from ..envs.faces.gymnasium_env import FunctionalVectorEnv
+from ..envs.core.stepping import constants_of, reset_lanes, step_lanes
+from ..envs.faces.actions import checked_action
+from ..envs.faces.vector_env import FunctionalVectorEnv
 from .referee import Program, Trajectory
 
 if TYPE_CHECKING:
@@ -43,76 +45,66 @@ class Episodes:
         self.standing = standing
 
 
-class CountedEnv:
+class CountedEnv(FunctionalVectorEnv):
     """A vector environment whose episodes the scorekeeper counts."""
 
     def __init__(self, problem: Problem, num_envs: int, form: str, keeper: Scorekeeper):
-        self._env = FunctionalVectorEnv(problem, num_envs, form)
+        super().__init__(problem, num_envs, form)
         self._keeper = keeper
-        self._seen: tuple[np.ndarray, np.ndarray | None] | None = None  # the observation and the mask shown last
-        self._design = jax.jit(jax.vmap(self._env.functional.design, (0, None)))
-        self.episodes = Episodes(num_envs, lambda: np.asarray(self._design(self._env._lanes.state, problem.params)))
-
-    @property
-    def step_s(self) -> float:
-        """s spent in steps."""
-        return self._env.step_s
+        self._shown: Any = None  # the observation and the mask shown last
+        self.episodes = Episodes(num_envs, lambda: np.asarray(self._compiled.design(self._lanes)))
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """What a face must know."""
-        env = self._env
         return {
-            "num_envs": env.num_envs,
-            "single_observation_space": env.single_observation_space,
-            "single_action_space": env.single_action_space,
-            "metadata": dict(env.metadata),
-            "feature_slices": env.functional.feature_slices,
+            "num_envs": self.num_envs,
+            "single_observation_space": self.single_observation_space,
+            "single_action_space": self.single_action_space,
+            "metadata": dict(self.metadata),
+            "feature_slices": self.functional.feature_slices,
         }
 
-    def warm_up(self) -> None:
-        """Compiles reset and step."""
-        self._env.warm_up()
-
-    def reset(self, *, seed: Any, options: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts an episode in every lane."""
-        self._keeper.settle(self.episodes)
-        observation, info = self._env.reset(seed=seed, options=options)
-        self._seen = observation, info.get("action_mask")
+    def reset(self, *, seed: Any = None, options: Any = None):
+        """As every vector environment's; episodes that have begun count as their designs stand."""
+        self._lane_seeds(seed)  # before anything counts
+        again = self._lanes_to_reset(options)
+        self._keeper.settle(self.episodes, again)
+        observation, info = super().reset(seed=seed, options=options)
+        self._shown = observation, self._mask
         return observation, info
 
-    def step(self, actions: Any) -> tuple[Any, ...]:
-        """One transition in every lane that is covered."""
-        if self._seen is None:
-            return self._env.step(actions)  # which says that a reset is due
+    def step(self, actions: Any):
+        """As every vector environment's; lanes whose episodes the budget does not cover stand still."""
+        if self._lanes is None:
+            return super().step(actions)  # which says that a reset is due
+        actions = checked_action(self.single_action_space, actions, self.num_envs)
         self._keeper.begin(self.episodes)
         idle = ~self.episodes.covered
-        observation, reward, terminal, truncated, info = self._env.step(actions)
+        observation, reward, terminal, truncated, info = super().step(actions)
         if idle.any():
-            observation, reward, terminal = observation.copy(), reward.copy(), terminal.copy()
-            observation[idle], reward[idle], terminal[idle] = self._seen[0][idle], 0, False
             info = {name: _without(values, idle) for name, values in info.items()}
-            if self._seen[1] is not None:
-                info["action_mask"][idle] = self._seen[1][idle]
+            observation = jax.tree.map(lambda new, old: _where(idle, old, new), observation, self._shown[0])
+            reward, terminal = _without(reward, idle), terminal & ~idle
+            if self._mask is not None:
+                self._mask = _where(idle, self._shown[1], self._mask)
+                info = self._with_mask(info)
+        self._shown = observation, self._mask
         if terminal.any():
-            final = info["final_info"]
-            exact = np.zeros(len(terminal))
-            exact[terminal] = self._keeper.end(
-                self.episodes, terminal, final["design"], final["objective"], final["feasible"]
-            )
-            final = {name: _without(values, ~terminal) for name, values in final.items()}  # what has not ended hides
-            info = {**info, "final_info": {**final, "objective": exact}}
-        self._seen = observation, info.get("action_mask")
+            final = {name: _without(values, ~terminal) for name, values in info["final_info"].items()}
+            info["final_info"] = final  # of what has ended, and of nothing else
+            self._keeper.end(self.episodes, terminal, final["design"], final["objective"], final["feasible"])
         return observation, reward, terminal, truncated, info
 
 
+def _where(lanes: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Arrays [B, ...], `one` in these lanes."""
+    return np.where(lanes.reshape(-1, *[1] * (one.ndim - 1)), one, other)
+
+
 def _without(values: Any, lanes: np.ndarray) -> Any:
-    """Arrays [B, ...], zero in these lanes."""
-    if isinstance(values, Mapping):
-        return {name: _without(each, lanes) for name, each in values.items()}
-    values = np.array(values)
-    values[lanes] = 0
-    return values
+    """A tree of arrays [B, ...], zero in these lanes."""
+    return jax.tree.map(lambda leaf: _where(lanes, np.zeros_like(leaf), leaf), values)
 
 
 class CountedRollout:
@@ -125,25 +117,24 @@ class CountedRollout:
     """
 
     def __init__(self, problem: Problem, lanes: int, form: str, keeper: Scorekeeper):
-        self.form, self._count, self._keeper = form, lanes, keeper
+        self.form, self._problem, self._count, self._keeper = form, problem, lanes, keeper
         self._env = env = problem.functional_env(form)
-        self._params = jax.tree.map(jnp.asarray, problem.params)
+        self._params = params = constants_of(problem.env_params(form))
         self._programs: dict[tuple[Program, int], Callable[..., Any]] = {}
-        self._reset = jax.jit(lambda keys: reset_lanes(env, keys, self._params))
-        self._design = jax.jit(jax.vmap(env.design, (0, None)))
+        self._reset = jax.jit(lambda keys: reset_lanes(env, keys, params()))
+        self._design = jax.jit(lambda lanes: jax.vmap(lambda state: env.design(state, params()))(lanes.state))
         self._at: Any = None  # lanes, observation and mask after the last step
-        self.episodes = Episodes(lanes, lambda: np.asarray(self._design(self._at[0].state, self._params)))
+        self.episodes = Episodes(lanes, lambda: np.asarray(self._design(self._at[0])))
         self._start = jax.eval_shape(self._reset, jax.ShapeDtypeStruct((lanes, 2), np.uint32))
         _, observation, mask = self._start
         self.facts: Mapping[str, Any] = {
-            "observation": observation.shape,
-            "mask": None if mask is None else mask.shape,
+            "observation": observation,
+            "mask": mask,
             "action": env.action_space.shape,
             "platform": jax.export.default_export_platform(),
         }
-        self._values = np.asarray(getattr(env.action_space, "nvec", getattr(env.action_space, "n", None)))
-        width = observation.shape[1] + (0 if mask is None else mask.shape[1]) + len(problem.space)
-        self.step_bytes = 4 * lanes * (width + 8)
+        shown = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves((observation, mask)))
+        self.step_bytes = 4 * (shown + lanes * (8 + len(problem.space)))
 
     def compile(self, program: Program, steps: int) -> None:
         """Compiles the rollout of a policy; costs nothing the second time.
@@ -156,9 +147,9 @@ class CountedRollout:
         leaves = [jax.ShapeDtypeStruct(shape, np.dtype(dtype)) for shape, dtype in program.leaves]
         try:
             act = self._imported(program.module, leaves)
-            run = jax.jit(functools.partial(_played, self._env, act, steps))
+            run = jax.jit(functools.partial(_played, self._env, self._params, act, steps))
             key = jax.ShapeDtypeStruct((2,), np.uint32)
-            self._programs[program, steps] = run.lower(self._params, leaves, self._start, key).compile()
+            self._programs[program, steps] = run.lower(leaves, self._start, key).compile()
         except Exception as error:  # what an agent sends may be anything
             raise DsegymError(f"The policy cannot be compiled: {type(error).__name__}: {error}") from None
 
@@ -188,25 +179,20 @@ class CountedRollout:
         if self._at is None:
             self._at = self._reset(jax.random.key_data(jax.random.split(keys[0], self._count)))
         self._keeper.begin(self.episodes)
-        at, found = self._programs[program, steps](self._params, list(leaves), self._at, jax.random.key_data(keys[1]))
-        found = _Found(*(None if leaf is None else np.array(leaf) for leaf in found))
-        if (found.action < 0).any() or (found.action >= self._values).any():
-            raise DsegymError(
-                f"The policy's actions go from {found.action.min()} to {found.action.max()}; allowed: "
-                f"0 to {self._values.max() - 1}."
-            )
-        self._at = at
-        last = np.array(at[1]), None if at[2] is None else np.array(at[2])
+        at, found = self._programs[program, steps](list(leaves), self._at, jax.random.key_data(keys[1]))
+        found = jax.tree.map(np.array, found)
+        actions = found.action.reshape(-1, *found.action.shape[2:])
+        checked_action(self._env.action_space, actions, len(actions))
+        self._at, last = at, jax.tree.map(np.array, at[1:])
         objective = np.full(found.done.shape, np.nan)
         if self.episodes.covered.all() and self._keeper.samples_left >= found.done.sum():
             self.episodes.begun[:] = self.episodes.covered[:] = ~found.done[-1]
-            objective[found.done] = self._keeper.record(
-                found.design[found.done], found.objective[found.done], found.feasible[found.done]
-            )
+            design, value = found.design[found.done], found.objective[found.done]
+            objective[found.done] = exact = self._problem.exact_objective(design, value)
+            self._keeper.record(design, exact, found.feasible[found.done])
         else:
             self._count_step_by_step(found, objective)
-            idle = ~self.episodes.covered & self.episodes.begun
-            last[0][idle] = 0
+            last = _without(last, ~self.episodes.covered & self.episodes.begun)
         found.feasible[~found.done] = False
         return Trajectory(
             found.observation, found.mask, found.action, found.reward, found.done, objective, found.feasible, *last
@@ -218,11 +204,12 @@ class CountedRollout:
             if t:
                 self._keeper.begin(self.episodes)
             idle = ~self.episodes.covered
-            found.observation[t, idle], found.reward[t, idle], found.done[t, idle] = 0, 0, False
-            if found.done[t].any():
-                objective[t, found.done[t]] = self._keeper.end(
-                    self.episodes, found.done[t], found.design[t], found.objective[t], found.feasible[t]
-                )
+            for leaf in (*jax.tree.leaves(found.observation), found.reward, found.done):
+                leaf[t, idle] = 0
+            done = found.done[t]
+            if done.any():
+                objective[t, done] = self._problem.exact_objective(found.design[t, done], found.objective[t, done])
+                self._keeper.end(self.episodes, done, found.design[t], objective[t], found.feasible[t])
 
 
 class _Found(NamedTuple):
@@ -239,15 +226,21 @@ class _Found(NamedTuple):
 
 
 def _played(
-    env: FunctionalEnv[Any, Any], act: Callable[..., Any], steps: int, params: Any, leaves: Any, start: Any, key: Any
+    env: FunctionalEnv[Any, Any],
+    params: Callable[[], Any],
+    act: Callable[..., Any],
+    steps: int,
+    leaves: Any,
+    start: Any,
+    key: Any,
 ) -> tuple[Any, _Found]:
     """T steps of B lanes, from `(lanes, observation, mask)` to the same."""
 
     def step(carry: Any, key: Any) -> tuple[Any, _Found]:
         lanes, observation, mask = carry
-        keys = jax.random.key_data(jax.random.split(key, len(observation)))
+        keys = jax.random.key_data(jax.random.split(key, len(lanes.key)))
         action = act(leaves, observation, mask, keys)
-        lanes, after = step_lanes(env, lanes, action, params)
+        lanes, after = step_lanes(env, lanes, action, params())
         final = after.final_info
         row = (after.reward, after.terminal, final["objective"], final["feasible"], final["design"])
         return (lanes, after.observation, after.action_mask), _Found(observation, mask, action, *row)

@@ -42,14 +42,14 @@ class Samples(NamedTuple):
 class Trajectory(NamedTuple):
     """What a rollout brings. T steps of B lanes; a lane whose episode ended has started again in the same step."""
 
-    observation: np.ndarray  # float32[T, B, n], before the step
+    observation: Any  # float32[T, B, n] (a tree of arrays, if the form's is one), before the step
     mask: np.ndarray | None  # bool[T, B, actions], before the step; None where every action is legal
     action: np.ndarray  # int32[T, B, ...]
     reward: np.ndarray  # float32[T, B]
     done: np.ndarray  # bool[T, B], whether the step ended an episode
     objective: np.ndarray  # float64[T, B], of the episodes that ended; NaN elsewhere
     feasible: np.ndarray  # bool[T, B], likewise; False elsewhere
-    last_observation: np.ndarray  # float32[B, n], after the last step
+    last_observation: Any  # float32[B, n], after the last step
     last_mask: np.ndarray | None  # bool[B, actions], likewise
 
 
@@ -206,7 +206,7 @@ class Referee:
         """The same as a stable-baselines3 `VecEnv`."""
         from ..envs.faces.stable_baselines3_env import StableBaselines3Env
 
-        return StableBaselines3Env(self.vector_env(num_envs, form))  # pyright: ignore[reportArgumentType]
+        return StableBaselines3Env(self.vector_env(num_envs, form))
 
     def rollout(
         self,
@@ -275,10 +275,9 @@ def _exported(
             )
         return action.astype(jax.numpy.int32)
 
-    def of(shape: Any, dtype: Any) -> Any:
-        return None if shape is None else jax.ShapeDtypeStruct(shape, np.dtype(dtype))
-
+    shapes = [jax.ShapeDtypeStruct(shape, np.dtype(dtype)) for shape, dtype in leaves]
+    keys = jax.ShapeDtypeStruct((lanes, 2), np.uint32)
     exported = jax.export.export(jax.jit(act, keep_unused=True), platforms=[facts["platform"]])(
-        [of(*leaf) for leaf in leaves], of(facts["observation"], "f4"), of(facts["mask"], "?"), of((lanes, 2), "u4")
+        shapes, facts["observation"], facts["mask"], keys
     )
     return Program(exported.mlir_module_serialized, tuple(leaves))

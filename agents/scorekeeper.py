@@ -331,7 +331,7 @@ class Scorekeeper:
 
     def end(
         self, episodes: Episodes, ended: np.ndarray, designs: np.ndarray, objective: np.ndarray, feasible: np.ndarray
-    ) -> np.ndarray:
+    ) -> None:
         """Records episodes, of lanes that are covered.
 
         Args:
@@ -339,35 +339,31 @@ class Scorekeeper:
             ended: bool[B], which end here.
             designs, objective, feasible: of each lane.
 
-        Returns and raises as `record`.
+        Raises: as `record`.
         """
         episodes.begun &= ~ended
         episodes.covered &= ~ended
-        return self.record(designs[ended], objective[ended], feasible[ended])
+        self.record(designs[ended], objective[ended], feasible[ended])
 
-    def record(self, designs: np.ndarray, objective: np.ndarray, feasible: np.ndarray) -> np.ndarray:
-        """Records finished episodes, F of them.
-
-        Returns:
-            float64[F]: the objective, exact where the environment's float32 is not.
+    def record(self, designs: np.ndarray, objective: np.ndarray, feasible: np.ndarray) -> None:
+        """Records finished episodes.
 
         Raises:
             BudgetExhausted: the last sample of the budget is recorded.
         """
-        exact = self._problem.exact_objective(designs, objective)
-        self._record(designs, exact, feasible)
+        self._record(designs, objective, feasible)
         if self._recorded >= self.budget:
             raise self._is_spent()
-        return exact
 
-    def settle(self, episodes: Episodes) -> None:
-        """Records episodes that are given up: each counts as its design stands."""
-        if episodes.covered.any():
-            designs = episodes.standing()[episodes.covered]
-            designs = np.clip(designs, 0, self.space.cardinalities - 1).astype(np.int32)
+    def settle(self, episodes: Episodes, lanes: np.ndarray | bool = True) -> None:
+        """Records episodes that are given up, bool[B] or all: each counts as its design stands."""
+        given_up = episodes.covered & lanes
+        if given_up.any():
+            designs = np.clip(episodes.standing()[given_up], 0, self.space.cardinalities - 1).astype(np.int32)
             result = self._problem.evaluate(designs)
             self._record(designs, result.objective, result.feasible)
-        episodes.begun[:] = episodes.covered[:] = False
+        episodes.begun &= ~given_up & ~np.asarray(lanes)
+        episodes.covered &= ~given_up
 
 
 def _whole(name: str, value: object, most: int) -> int:
