@@ -60,10 +60,7 @@ def reachable(*roots, depth=6):
 
 
 def can_cost(thing):
-    try:
-        return any(hasattr(thing, name) for name in ("evaluate_held_out", "bound", "reference", "held_out_params"))
-    except Exception:  # a library of C functions looks names up in a file
-        return False
+    return type(thing).__name__ in ("Problem", "Scorekeeper", "FunctionalVectorEnv", "CountedEnv", "Yardstick")
 
 
 class AsksTheEnvironment(_Rogue):
@@ -281,7 +278,7 @@ class LeavesProcesses(_Rogue):
     """A command, a fork of itself, a daemon with another parent and session, and a thread."""
 
     name = "leaves_processes"
-    marker = "31.4159"
+    marker = "31.4159"  # of its commands
 
     def cheat(self, referee, designs):
         subprocess.Popen(["sleep", self.marker])

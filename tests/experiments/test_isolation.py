@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rogue_agents as rogue
 
 from dsegym.experiments import runner
 from dsegym.experiments.store import read_trial, trial_directory, write_suite
@@ -60,6 +59,15 @@ ROGUES = {
     "KillsItsParent": ("failed", 0, r"worker process died \(exit code -9\)"),
     "KilledOnce": ("finished", 10, ""),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable():
+    """Agents of another package: importable here and in the workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent)
+        yield
+    sys.modules.pop("rogue_agents", None)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +139,7 @@ def test_global_streams_of_random_numbers_follow_the_seed(rogues, tmp_path):
 
 def test_nothing_that_an_agent_starts_outlives_the_run(rogues):
     deadline = time.monotonic() + 5.0
-    while (left := _commands_with(rogue.LeavesProcesses.marker)) and time.monotonic() < deadline:
+    while (left := _commands_with("sleep 31.4159")) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []
     assert _commands_with("agent_process import main") == []
@@ -140,11 +148,3 @@ def test_nothing_that_an_agent_starts_outlives_the_run(rogues):
 def _commands_with(text):
     found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
     return [line for line in found if text in line and "ps -eo" not in line and f" {os.getpid()} " not in line]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def importable():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
-        yield
-    sys.modules.pop("rogue_agents", None)
