@@ -1,6 +1,9 @@
 """Rollouts: what a policy plays inside one compiled program is counted and recorded as any other episode."""
 
 import contextlib
+import importlib
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +12,11 @@ import pytest
 
 import dsegym
 from dsegym.agents.referee import Referee
+from dsegym.agents.scorekeeper import Scorekeeper
 from dsegym.costmodels.errors import BudgetExhausted, DsegymError, TimeLimitReached, UnknownNameError
+from dsegym.experiments.agent_process import Ended, Job
+from dsegym.experiments.isolation import AgentProcess
+from dsegym.testing import check_agent
 
 LANES = 8
 
@@ -192,3 +199,49 @@ def test_every_family_of_sequential_forms_rolls_out_and_gives_up(scenario, optio
         expected = problem.as_searched.evaluate(samples.designs)
         np.testing.assert_allclose(samples.objective, expected.objective, rtol=1e-6)
         np.testing.assert_array_equal(samples.feasible, expected.feasible)
+
+
+# --- The worked example of a learner ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def example():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(dsegym.__file__).parent / "docs" / "examples")
+        yield importlib.import_module("rollout_agent")
+    sys.modules.pop("rollout_agent", None)
+
+
+def learnt(problem, agent, seed):
+    referee = Referee(problem, samples=2000)
+    with pytest.raises(BudgetExhausted):
+        agent.search(referee, seed)
+    return referee.samples
+
+
+@pytest.mark.slow
+def test_the_worked_example_learns_and_keeps_an_agents_contract(problem, example):
+    found = [learnt(problem, example.Reinforce(), seed) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(found[0].designs, found[1].designs)
+    assert (found[0].designs != found[2].designs).any()
+    for samples in found:
+        logarithm = np.log(samples.objective)
+        assert logarithm[-500:].mean() < logarithm[:500].mean() - 1.0
+    check_agent(example.Reinforce, problem.scenario, **problem.options)
+
+
+@pytest.mark.slow
+def test_the_worked_example_competes_from_a_process_of_its_own(problem, example, tmp_path):
+    """The samples are those of one process."""
+    here = Referee(problem, samples=300)
+    with pytest.raises(BudgetExhausted):
+        example.Reinforce().search(here, 0)
+    keeper = Scorekeeper(problem, 300)
+    process = AgentProcess(str(tmp_path), 2**33)
+    try:
+        job = Job("rollout_agent:Reinforce", {}, 0, keeper.space, keeper.budget)
+        assert process.search(job, keeper) == Ended("finished", "", ())
+    finally:
+        process.close()
+    np.testing.assert_array_equal(keeper.samples.designs, here.samples.designs)
+    np.testing.assert_array_equal(keeper.samples.objective, here.samples.objective)
