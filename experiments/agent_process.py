@@ -184,6 +184,8 @@ def _folder() -> str:
 
 def _has_children() -> bool:
     """Whether a process that was started here, or by such a one, is still there."""
+    if not hasattr(os, "waitid"):
+        return False
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

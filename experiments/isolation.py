@@ -20,10 +20,11 @@ from typing import Any
 
 from ..agents.referee import Program, Samples, Trajectory
 from ..agents.scorekeeper import Scorekeeper
+from ..costmodels.errors import DsegymError
 from ..envs.core.evaluation import Evaluation
 from .agent_process import Ended, Job, Raised, named
 
-__all__ = ["AgentProcess", "end_tree", "machine_memory"]
+__all__ = ["AgentProcess", "end_tree", "machine_memory", "resident_bytes"]
 
 # Environment variables that change values, or tell where the run was started.
 _WITHHELD = ("JAX_ENABLE_X64", "JAX_DISABLE_JIT", "JAX_DEFAULT_MATMUL_PRECISION", "OLDPWD", "PWD")
@@ -47,6 +48,8 @@ class AgentProcess:
     """
 
     def __init__(self, folder: str, memory_bytes: int):
+        if os.name != "posix":
+            raise DsegymError("Suites run on Linux and other POSIX systems only: agents' processes are theirs.")
         ours, theirs = socket.socketpair()
         self._folder = tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True)
         self._memory_bytes = memory_bytes
@@ -142,7 +145,7 @@ class AgentProcess:
         if time.monotonic() - self._looked_s > _TREE_S:
             self._looked_s = time.monotonic()
             processes = tree(self._process.pid)
-        if sum(map(_resident_bytes, processes)) > self._memory_bytes:
+        if sum(map(resident_bytes, processes)) > self._memory_bytes:
             raise _Garbled(f"the agent took more than the {self._memory_bytes / 2**30:.3g} GiB that a trial may take.")
 
     def _code(self) -> int | None:
@@ -229,7 +232,8 @@ def end_tree(root: int) -> None:
             os.kill(process, signal.SIGKILL)
 
 
-def _resident_bytes(process: int) -> int:
+def resident_bytes(process: int) -> int:
+    """Bytes of memory that a process takes; 0 where the system does not tell."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0

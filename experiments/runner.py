@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from ..costmodels.errors import CorruptResultError
 from .agent_process import PINNED, Ended, Job, adopt_orphans, changes, state
-from .isolation import AgentProcess, end_tree, machine_memory
+from .isolation import AgentProcess, end_tree, machine_memory, resident_bytes
 from .store import clean, identity, read_trial, trial_directory, versions, write_suite, write_trial
 from .suite import Suite, Trial
 
@@ -37,6 +37,7 @@ GRACE_S = 600.0
 RETRIES = 2  # of a trial whose process somebody killed, as a system does that is out of memory
 MOST_AGENTS = 8  # whose processes a worker keeps
 LEAST_MEMORY_BYTES = 4 * 2**30  # for a trial, where nothing else is said
+LARGE_WORKER_BYTES = 2 * 2**30  # beyond which a worker ends with its trial, where that is half of the limit
 RECORDS_SHARE = 8  # of that memory, one part for the records of a trial's samples, which are copied for the store
 END_S = 5.0  # s that a process may take to end
 MEMORY_SHARE = 0.8  # of the machine's, for all trials together
@@ -288,7 +289,7 @@ def _work(pipe: Connection, parent: int, folder: str, memory_bytes: int) -> None
             except Exception as error:
                 pipe.send(error)
                 continue
-            retires = bool(changes(before))
+            retires = bool(changes(before)) or resident_bytes(os.getpid()) > max(memory_bytes // 2, LARGE_WORKER_BYTES)
             pipe.send(_Outcome(manifest, trace, agents[trial.agent].was_killed, retires))
             if retires:
                 return

@@ -314,3 +314,13 @@ class KilledOnce(_Rogue):
         if not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class StopsItsParent(_Rogue):
+    """The worker goes on no more, and does not end."""
+
+    name = "stops_its_parent"
+
+    def cheat(self, referee, designs):
+        os.kill(os.getppid(), signal.SIGSTOP)
+        time.sleep(300)

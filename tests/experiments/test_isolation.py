@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import dsegym
+from dsegym import Referee
+from dsegym.agents.random_search import RandomSearch
+from dsegym.agents.scorekeeper import Scorekeeper
 from dsegym.experiments import runner
 from dsegym.experiments.store import read_trial, trial_directory, write_suite
 from dsegym.experiments.suite import load_suite
@@ -148,3 +152,24 @@ def test_nothing_that_an_agent_starts_outlives_the_run(rogues):
 def _commands_with(text):
     found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
     return [line for line in found if text in line and "ps -eo" not in line and f" {os.getpid()} " not in line]
+
+
+def test_a_worker_that_goes_on_no_more_is_ended_after_its_trials_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "GRACE_S", 10.0)
+    file = tmp_path / "stopped.toml"
+    text = SUITE.replace("seeds = 2", "seeds = 1").replace("time_limit_s = 60", "time_limit_s = 5")
+    file.write_text(text + '[[agents]]\nname = "rogue_agents:StopsItsParent"\n', encoding="utf-8")
+    start = time.monotonic()
+    summary = runner.run_suite(load_suite(file), tmp_path / "results", workers=1)
+    assert 15.0 < time.monotonic() - start < 60.0
+    (problem,) = summary.problems
+    assert "timed_out: the worker did not stop within 15 s and was ended; its samples are lost." in problem
+    assert _commands_with("agent_process import main") == []
+
+
+def test_a_limit_of_records_keeps_what_is_recorded(tmp_path):
+    problem = dsegym.make_problem("dsegym/AcceleratorSizing-v0", workload="alexnet", objective="edp")
+    keeper = Scorekeeper(problem, 2**31 - 1, record_bytes=100_000)
+    with pytest.raises(dsegym.DsegymError, match="2000 samples are recorded, and there is no memory for more"):
+        RandomSearch().search(Referee.of(keeper.ask, keeper.space, keeper.budget), 0)
+    assert len(keeper.samples.objective) == 2000
