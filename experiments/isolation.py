@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pickle
+import select
 import signal
 import socket
 import subprocess
@@ -68,6 +69,8 @@ class AgentProcess:
                 start_new_session=True,  # Ctrl-C is not for it
             )
         self._pipe = Connection(ours.detach())
+        self._poller = select.poll()  # kept: `Connection.poll` makes one at each call
+        self._poller.register(self._pipe.fileno(), select.POLLIN)
 
     def search(self, job: Job, keeper: Scorekeeper) -> Ended:
         """Runs one search, and ends the process where it cannot go on as it was."""
@@ -121,11 +124,11 @@ class AgentProcess:
             EOFError, OSError: it is gone.
             _Garbled: what it says is no plain data, or it has grown too large.
         """
-        while not self._pipe.poll(min(max(until - time.monotonic(), 0.0), _LOOK_S)):
+        while not self._poller.poll(1e3 * min(max(until - time.monotonic(), 0.0), _LOOK_S)):
             self._look()
             if time.monotonic() >= until:
                 return None
-            if self._process.poll() is not None and not self._pipe.poll(0.0):  # a fork of it may hold the pipe open
+            if self._process.poll() is not None and not self._poller.poll(0.0):  # a fork of it may hold the pipe open
                 raise EOFError
         if time.monotonic() - self._looked_s > _TREE_S:
             self._look()
