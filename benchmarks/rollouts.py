@@ -6,7 +6,6 @@ and outcomes cross at every step. Both are measured in this process and, as in a
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import dsegym
 from dsegym import Agent, Referee
 from dsegym.agents.scorekeeper import Scorekeeper
 from dsegym.experiments.agent_process import Job
-from dsegym.experiments.isolation import AgentProcess
+from dsegym.experiments.isolation import search_apart
 
 SCENARIO, FORM = "dsegym/AcceleratorSizing-v0", "sequential"
 LANES, STEPS, BUDGET = (16, 1024), 64, 10**8
@@ -83,10 +82,7 @@ def main() -> None:
     problem = dsegym.make_problem(SCENARIO)
     show(Referee(problem, BUDGET), "one process")
     keeper = Scorekeeper(problem, BUDGET, record_bytes=2**33)
-    with tempfile.TemporaryDirectory() as folder:
-        process = AgentProcess(folder, 2**33)
-        ended = process.search(Job(f"{Path(__file__).stem}:Measured", {}, 0, keeper.space, keeper.budget), keeper)
-        process.close()
+    ended = search_apart(Job(f"{Path(__file__).stem}:Measured", {}, 0, keeper.space, keeper.budget), keeper)
     assert ended.status == "finished", ended.message
 
 

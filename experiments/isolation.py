@@ -25,12 +25,13 @@ from ..costmodels.errors import DsegymError
 from ..envs.core.evaluation import Evaluation
 from .agent_process import Ended, Job, Raised, named
 
-__all__ = ["AgentProcess", "end_tree", "machine_memory", "resident_bytes"]
+__all__ = ["MEMORY_SHARE", "AgentProcess", "end_tree", "machine_memory", "resident_bytes", "search_apart"]
 
 # Environment variables that change values, or tell where the run was started.
 _WITHHELD = ("JAX_ENABLE_X64", "JAX_DISABLE_JIT", "JAX_DEFAULT_MATMUL_PRECISION", "OLDPWD", "PWD")
 _START = "import sys, json; sys.path[:] = json.loads(sys.argv[2]); from {module} import main; main(int(sys.argv[1]))"
 _START_S = 300.0  # s that a process may take to start and to import its agent
+MEMORY_SHARE = 0.8  # of the machine's memory, for all trials together
 _END_S = 5.0  # s that an ended process may take to be gone
 _LOOK_S = 0.1  # s between looks at a process that is silent
 _TREE_S = 1.0  # s between looks at what it has started
@@ -170,6 +171,17 @@ def _answer(keeper: Scorekeeper, question: tuple[Any, ...]) -> Any:
         return keeper.ask(*question)
     except Exception as error:  # the agent's to deal with, whatever it is
         return Raised(type(error).__module__, type(error).__qualname__, str(error))
+
+
+def search_apart(job: Job, keeper: Scorekeeper) -> Ended:
+    """One search in a process that is there for nothing else, as in a competition; the scorekeeper is closed then."""
+    with tempfile.TemporaryDirectory(prefix="dsegym-", ignore_cleanup_errors=True) as folder:
+        process = AgentProcess(folder, int(MEMORY_SHARE * machine_memory()))
+        try:
+            return process.search(job, keeper)
+        finally:
+            process.close()
+            keeper.close()
 
 
 # What goes through the pipe -------------------------------------------------------------------------------------------

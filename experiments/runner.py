@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from ..costmodels.errors import CorruptResultError
 from .agent_process import PINNED, Ended, Job, adopt_orphans, changes, state
-from .isolation import AgentProcess, end_tree, machine_memory, resident_bytes
+from .isolation import MEMORY_SHARE, AgentProcess, end_tree, machine_memory, resident_bytes
 from .store import clean, identity, read_trial, trial_directory, versions, write_suite, write_trial
 from .suite import Suite, Trial
 
@@ -40,7 +40,6 @@ LEAST_MEMORY_BYTES = 4 * 2**30  # for a trial, where nothing else is said
 LARGE_WORKER_BYTES = 2 * 2**30  # beyond which a worker ends with its trial, where that is half of the limit
 RECORDS_SHARE = 8  # of that memory, one part for the records of a trial's samples, which are copied for the store
 END_S = 5.0  # s that a process may take to end
-MEMORY_SHARE = 0.8  # of the machine's, for all trials together
 
 
 @dataclass

@@ -15,7 +15,7 @@ from dsegym.agents.referee import Referee
 from dsegym.agents.scorekeeper import Scorekeeper
 from dsegym.costmodels.errors import BudgetExhausted, DsegymError, TimeLimitReached, UnknownNameError
 from dsegym.experiments.agent_process import Ended, Job
-from dsegym.experiments.isolation import AgentProcess
+from dsegym.experiments.isolation import search_apart
 from dsegym.testing import check_agent
 
 LANES = 8
@@ -231,17 +231,13 @@ def test_the_worked_example_learns_and_keeps_an_agents_contract(problem, example
 
 
 @pytest.mark.slow
-def test_the_worked_example_competes_from_a_process_of_its_own(problem, example, tmp_path):
+def test_the_worked_example_competes_from_a_process_of_its_own(problem, example):
     """The samples are those of one process."""
     here = Referee(problem, samples=300)
     with pytest.raises(BudgetExhausted):
         example.Reinforce().search(here, 0)
     keeper = Scorekeeper(problem, 300)
-    process = AgentProcess(str(tmp_path), 2**33)
-    try:
-        job = Job("rollout_agent:Reinforce", {}, 0, keeper.space, keeper.budget)
-        assert process.search(job, keeper) == Ended("finished", "", ())
-    finally:
-        process.close()
+    job = Job("rollout_agent:Reinforce", {}, 0, keeper.space, keeper.budget)
+    assert search_apart(job, keeper) == Ended("finished", "", ())
     np.testing.assert_array_equal(keeper.samples.designs, here.samples.designs)
     np.testing.assert_array_equal(keeper.samples.objective, here.samples.objective)
