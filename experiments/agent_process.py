@@ -157,9 +157,8 @@ def state() -> dict[str, Any]:
     return found
 
 
-def changes(before: dict[str, Any]) -> tuple[str, ...]:
-    """What is no longer as `state` found it; what has been imported since is no change."""
-    after = state()
+def changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
+    """What differs between two results of `state`; what has been imported since is no change."""
     found = [what for what, value in before.items() if not _same(value, after.get(what, _GONE))]
     found += [what for what in after.keys() - before.keys() if what.startswith(_NEW_COUNTS)]
     jax = sys.modules.get("jax")
@@ -221,7 +220,6 @@ def main(descriptor: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     close_door("An agent meets its problem through the referee only, which counts what it evaluates.")
     pipe, own = Connection(descriptor), os.getpid()
-    before = state()
 
     def ask(*question: Any) -> Any:
         if os.getpid() != own:
@@ -237,6 +235,7 @@ def main(descriptor: int) -> None:
             job: Job = pickle.loads(pipe.recv_bytes())
         except EOFError:
             return
+        before = state()
         random.seed(job.seed)
         np.random.seed(job.seed % 2**32)  # noqa: NPY002 (for agents that draw from the global stream)
         try:
@@ -252,5 +251,4 @@ def main(descriptor: int) -> None:
                 status, message = "failed", described(error)
             if os.getpid() != own:
                 os._exit(0)  # a fork of the agent's, which has come back too
-            pipe.send_bytes(pickle.dumps(("ended", status, message, changes(before)), 5))
-        before = state()
+            pipe.send_bytes(pickle.dumps(("ended", status, message, changes(before, state())), 5))

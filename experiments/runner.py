@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -97,8 +97,11 @@ def run_suite(
     memory_bytes = max(LEAST_MEMORY_BYTES, int(MEMORY_SHARE * machine_memory() / workers))
     if memory_gib is not None:
         memory_bytes = int(memory_gib * 2**30)
-    with tempfile.TemporaryDirectory(prefix="dsegym-", ignore_cleanup_errors=True) as folder:
-        for task, outcome in _outcomes(waiting, workers, folder, memory_bytes):
+    with (
+        tempfile.TemporaryDirectory(prefix="dsegym-", ignore_cleanup_errors=True) as folder,
+        contextlib.closing(_outcomes(waiting, workers, folder, memory_bytes)) as outcomes,
+    ):
+        for task, outcome in outcomes:
             trial = task.trial
             if outcome.trace is None:
                 status, message = outcome.status, outcome.message
@@ -191,14 +194,19 @@ class _Worker:
         self.pipe.close()
 
 
-def _outcomes(waiting: deque[_Task], count: int, folder: str, memory_bytes: int) -> Iterator[tuple[_Task, _Outcome]]:
+def _outcomes(waiting: deque[_Task], count: int, folder: str, memory_bytes: int) -> Generator[tuple[_Task, _Outcome]]:
     """Runs tasks in at most so many workers; as the iteration ends, however it does, they end too."""
     workers: list[_Worker] = []
+    done: list[tuple[_Task, _Outcome]] = []
     try:
-        while waiting or any(worker.task for worker in workers):
+        while waiting or done or any(worker.task for worker in workers):
             while waiting and (idle := _idle(workers, count, folder, memory_bytes)):
                 idle.give(waiting.popleft())
+            yield from done  # which are stored while the workers go on
+            done.clear()
             busy = [worker for worker in workers if worker.task]
+            if not busy:
+                continue
             until_s = min(worker.deadline_s for worker in busy) - time.monotonic()
             wait([end for worker in busy for end in (worker.pipe, worker.process.sentinel)], max(until_s, 0.0))
             for worker in busy:
@@ -212,7 +220,7 @@ def _outcomes(waiting: deque[_Task], count: int, folder: str, memory_bytes: int)
                 if outcome.was_killed and task.attempt <= RETRIES:
                     waiting.appendleft(task._replace(attempt=task.attempt + 1))
                 else:
-                    yield task, outcome
+                    done.append((task, outcome))
     finally:
         for worker in workers:
             worker.end()
@@ -288,7 +296,9 @@ def _work(pipe: Connection, parent: int, folder: str, memory_bytes: int) -> None
             except Exception as error:
                 pipe.send(error)
                 continue
-            retires = bool(changes(before)) or resident_bytes(os.getpid()) > max(memory_bytes // 2, LARGE_WORKER_BYTES)
+            retires = bool(changes(before, state())) or resident_bytes(os.getpid()) > max(
+                memory_bytes // 2, LARGE_WORKER_BYTES
+            )
             pipe.send(_Outcome(manifest, trace, agents[trial.agent].was_killed, retires))
             if retires:
                 return
