@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import math
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution, entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -106,11 +107,7 @@ def make_agent(name: str, hyperparameters: Mapping[str, Any] | None = None) -> A
 
     Raises:
         UnknownNameError: an unknown agent or hyperparameter.
-<<<<<<< HEAD
         DsegymError: a hyperparameter of the wrong type or out of its range; says what is allowed.
-=======
-        DsegymError: a hyperparameter of the wrong type.
->>>>>>> 3487fe9 (One search apart, for who runs agents again)
     """
     agent = load_agent(name)
     fields = {field.name: field for field in dataclasses.fields(agent)} if dataclasses.is_dataclass(agent) else {}
@@ -126,15 +123,12 @@ def make_agent(name: str, hyperparameters: Mapping[str, Any] | None = None) -> A
                 f"{name}'s {key} = {value!r:.200} is of type {type(value).__name__}; it takes {type(default).__name__} "
                 f"(default {default!r})."
             )
-<<<<<<< HEAD
         least, most = agent.ranges.get(key, (-math.inf, math.inf))
         size = len(value) if isinstance(value, str) else value
         if isinstance(size, int | float) and not (abs(size) < math.inf and least <= size <= most):
             what = "texts of a length" if isinstance(value, str) else "numbers"
             allowed = f"{what} from {least:g} to {most:g}" if key in agent.ranges else "finite numbers"
             raise InvalidOptionError(f"{name}'s {key}", value, [allowed])
-=======
->>>>>>> 3487fe9 (One search apart, for who runs agents again)
         checked[key] = value
     return agent(**checked)
 

@@ -27,7 +27,7 @@ from ..costmodels.errors import CorruptResultError
 from .agent_process import PINNED, Ended, Job, adopt_orphans, changes, state
 from .isolation import MEMORY_SHARE, AgentProcess, end_tree, machine_memory, resident_bytes
 from .store import clean, identity, read_trial, trial_directory, versions, write_suite, write_trial
-from .suite import Suite, Trial
+from .suite import Suite, Trial, kept_options
 
 __all__ = ["RunSummary", "run_suite"]
 
@@ -85,7 +85,7 @@ def run_suite(
     clean(results)
     summary = RunSummary(total=len(suite.trials))
     waiting = deque(
-        _Task(trial, identifier, versions(trial.agent), identity(trial), trial.options)
+        _Task(trial, identifier, versions(trial.agent), identity(trial), kept_options(trial, results))
         for trial, identifier in zip(suite.trials, identifiers, strict=True)
         if not _is_done(results, identifier, retry_failed)
     )

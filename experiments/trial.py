@@ -18,9 +18,9 @@ from ..envs.core.scenarios import make_problem
 from .agent_process import Ended, search
 from .scoring.statistics import incumbents
 from .store import FORMAT, identity, versions, write_trial
-from .suite import Trial, located
+from .suite import Trial, kept_options
 
-__all__ = ["Origin", "kept_options", "play_trial", "run_trial", "store_unfinished"]
+__all__ = ["Origin", "play_trial", "run_trial", "store_unfinished"]
 
 
 Search = Callable[[Trial, Scorekeeper], Ended]
@@ -119,11 +119,6 @@ def store_unfinished(trial: Trial, identifier: str, results: Path, status: str, 
     manifest["seconds"] |= {"agent": 0.0, "cost_model": 0.0, "overhead": 0.0, "total": 0.0}
     write_trial(results, manifest, _trace(empty, held_out))
     return manifest
-
-
-def kept_options(trial: Trial, results: Path) -> dict[str, str]:
-    """The trial's options, with users' files as the results keep them: one edited meanwhile changes no trial."""
-    return located(trial.as_dict()["instance"]["options"], results)
 
 
 def _held_out(problem: Problem, samples: Samples) -> list[float | None] | None:
