@@ -243,7 +243,7 @@ MISHAPS = {
     "Interrupts": ("failed", 10, r"KeyboardInterrupt \(awkward_agents\.py, line \d+\)"),
     "Speechless": ("failed", 10, r"Speechless: its text cannot be shown \(SystemExit\)"),
     "Endless": ("failed", 10, r"ValueError: x{500}\.\.\. \(awkward_agents"),
-    "Hungry": ("failed", 10, r"more than the 0\.5 GiB that a trial may take"),
+    "Hungry": ("failed", 10, r"more than the 0\.25 GiB that a trial may take"),
     "Greedy": ("finished", SAMPLES, ""),
     "Modest": ("finished", 10, ""),
 }
@@ -255,7 +255,7 @@ def mishaps(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mishaps")
     file = write_suite_file(folder / "mishaps.toml", map(awkward, MISHAPS), time_limit_s=TIME_LIMIT_S)
     suite, results = load_suite(file), folder / "results"
-    summary = runner.run_suite(suite, results, workers=2, memory_gib=0.5)
+    summary = runner.run_suite(suite, results, workers=2, memory_gib=0.25)
     identifiers = write_suite(results, suite)
     found = [read_trial(trial_directory(results, identifier)) for identifier in identifiers]
     return summary, results, dict(zip(MISHAPS, found, strict=True))
