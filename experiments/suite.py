@@ -50,6 +50,7 @@ __all__ = [
     "file_hash",
     "find_suite",
     "is_kept",
+    "kept_options",
     "load_suite",
     "located",
     "read_suite_file",
@@ -158,6 +159,11 @@ def located(options: Mapping[str, str], results: Path) -> dict[str, str]:
     """Options with the users' files where a results directory keeps them."""
     root = results.resolve()
     return {key: str(root / value) if is_kept(value) else value for key, value in options.items()}
+
+
+def kept_options(trial: Trial, results: Path) -> dict[str, str]:
+    """A trial's options, with users' files as the results keep them: one edited meanwhile changes no trial."""
+    return located(trial.as_dict()["instance"]["options"], results)
 
 
 def is_kept(value: str) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..agents.registry import BUILT_IN as BUILT_IN_AGENTS
 from ..agents.registry import draw_hyperparameters, make_agent
-from ..costmodels.errors import BudgetExhausted, CorruptResultError, DsegymError, shortened
+from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..envs.core.scenarios import BUILT_IN, load_scenario, make_problem
 from .door import LONGEST, check_allowed, read_file
 from .publish import board_of
@@ -234,19 +234,18 @@ def _check_agent(directory: Path, trial: Trial, manifest: Mapping[str, Any], all
 
 
 def _rerun(directory: Path, trial: Trial, problem: Problem, trace: Any, allow: Collection[str]) -> None:
-    """Searches again from the seed, without a clock, and compares the designs."""
-    from ..agents.referee import Referee
+    """Searches again from the seed, without a clock and in a process of its own, and compares the designs."""
+    from ..agents.scorekeeper import Scorekeeper
+    from .agent_process import Job
+    from .isolation import search_apart
 
     check_allowed(trial.agent, allow)
-    referee = Referee(problem, trial.samples)
-    try:
-        make_agent(trial.agent, trial.hyperparameters).search(referee, trial.seed)
-    except BudgetExhausted:
-        pass
-    except Exception as error:  # an agent may raise anything
-        reason = f"{type(error).__name__}: {shortened(error, LONGEST)}"
-        raise CorruptResultError(f"{directory}: run again, it fails ({reason}).") from None
-    found, claimed = referee.samples.designs.tolist(), trace["design"].to_list()
+    keeper = Scorekeeper(problem, trial.samples)
+    job = Job(trial.agent, dict(trial.hyperparameters), trial.seed, keeper.space, keeper.budget)
+    ended = search_apart(job, keeper)
+    if ended.status != "finished":
+        raise CorruptResultError(f"{directory}: run again, it fails ({ended.message}).")
+    found, claimed = keeper.samples.designs.tolist(), trace["design"].to_list()
     if found != claimed:
         differing = (place for place, (x, y) in enumerate(zip(found, claimed, strict=False)) if x != y)
         first = next(differing, min(len(found), len(claimed)))
