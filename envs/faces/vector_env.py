@@ -16,7 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ...costmodels.errors import DsegymError, UnknownNameError
+from ...costmodels.errors import DsegymError, UnknownNameError, shortened
 from ..core.forks import refuse_after_fork
 from ..core.functional import FunctionalEnv, Step
 from ..core.problem import Problem
@@ -235,7 +235,7 @@ class FunctionalVectorEnv(VectorEnv):
             return np.ones(self.num_envs, bool)
         mask = np.asarray(options["reset_mask"])
         if mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
-            raise DsegymError(f"reset_mask is bool[{self.num_envs}] with a True in it; given: {mask!r}.")
+            raise DsegymError(f"reset_mask is bool[{self.num_envs}] with a True in it; given: {shortened(repr(mask))}.")
         if self._lanes is None and not mask.all():
             raise NeedsReset("reset_mask names some lanes, and no lane has begun: call reset() without it first.")
         return mask
@@ -346,10 +346,11 @@ def make_vector_env(
         if name == "max_episode_steps" and value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= MOST_LANES:
-            raise DsegymError(f"{name} = {value!r} is not allowed; allowed: a whole number from 1 to {MOST_LANES:,}.")
+            given = shortened(repr(value))
+            raise DsegymError(f"{name} = {given} is not allowed; allowed: a whole number from 1 to {MOST_LANES:,}.")
     modes = {mode.value: mode for mode in AutoresetMode}
     if not isinstance(autoreset_mode, AutoresetMode):
-        if autoreset_mode not in modes:
+        if not isinstance(autoreset_mode, str) or autoreset_mode not in modes:
             raise UnknownNameError("autoreset mode", autoreset_mode, modes)
         autoreset_mode = modes[autoreset_mode]
     return FunctionalVectorEnv(
