@@ -185,7 +185,7 @@ FORGERIES = {
     ),
     "a file that is not kept": (
         forged(lambda m: m["trial"]["instance"]["options"].update(workload=f"files/{'0' * 16}.csv")),
-        "there is no such file",
+        "No such file",
     ),
 }
 # What was done, and what both `verify` and `publish` say of it.
