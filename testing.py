@@ -33,6 +33,7 @@ from .costmodels.errors import BudgetExhausted, DsegymError, TimeLimitReached
 from .envs.core.evaluation import Yardstick
 from .envs.core.problem import Problem
 from .envs.core.scenarios import Scenario, load_scenario, make_functional, make_problem
+from .envs.core.spaces import DesignSpace
 from .envs.faces.gymnasium_env import FunctionalGymnasiumEnv
 from .envs.faces.vector_env import FunctionalVectorEnv
 
@@ -541,12 +542,9 @@ class _Watch(Referee):
 
     stopped = ""  # by which error
 
-    def evaluate(self, designs: object) -> Any:
-        """As every referee's."""
-        return self._watched(super().evaluate, designs)
-
-    def _record_episodes(self, designs: np.ndarray, objective: np.ndarray, feasible: np.ndarray) -> None:
-        self._watched(super()._record_episodes, designs, objective, feasible)
+    def _sit(self, ask: Callable[..., Any], space: DesignSpace, budget: int) -> None:
+        spending = ("evaluate", "evaluate_relaxed", "step_env", "rollout")
+        super()._sit(lambda *asked: self._watched(ask, *asked) if asked[0] in spending else ask(*asked), space, budget)
 
     def _watched(self, ask: Callable[..., Any], *asked: Any) -> Any:
         if self.stopped:

@@ -1,26 +1,24 @@
-"""The referee: the only way from an agent to a problem. It costs, counts, records, and stops."""
+"""The referee: an agent's only way to a problem. What it costs, counts and records, the scorekeeper does."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from ..costmodels.errors import BudgetExhausted, DsegymError, TimeLimitReached, UnknownNameError
-from ..envs.core.evaluation import Evaluation
-from ..envs.core.problem import Problem
-from ..envs.core.spaces import DesignSpace
-from .base import replayable_forms
+from ..costmodels.errors import DsegymError
 
 if TYPE_CHECKING:
-    from ..envs.faces.stable_baselines3_env import StableBaselines3Env
-    from ..envs.faces.vector_env import FunctionalVectorEnv
+    import gymnasium
 
-__all__ = ["REFERENCE", "Referee", "Samples"]
+    from ..envs.core.evaluation import Evaluation
+    from ..envs.core.problem import Problem
+    from ..envs.core.spaces import DesignSpace
+    from ..envs.faces.stable_baselines3_env import StableBaselines3Env
+    from .vector_env import RefereedVectorEnv
+
+__all__ = ["REFERENCE", "Program", "Referee", "Samples", "Trajectory"]
 
 REFERENCE = "reference"  # the baseline that every problem with a reference design has, whatever the design's own name
 
@@ -41,46 +39,80 @@ class Samples(NamedTuple):
         return int(np.argmin(np.where(self.feasible, self.objective, np.inf)))
 
 
-class Referee:
-    """Costs designs for one trial.
+class Trajectory(NamedTuple):
+    """What a rollout brings. T steps of B lanes; a lane whose episode ended has started again in the same step."""
 
-    One complete design costed, or one complete episode, is one sample, whichever way it was spent.
+    observation: Any  # float32[T, B, n] (a tree of arrays, if the form's is one), before the step
+    mask: np.ndarray | None  # bool[T, B, actions], before the step; None where every action is legal
+    action: np.ndarray  # int32[T, B, ...]
+    reward: np.ndarray  # float32[T, B]
+    done: np.ndarray  # bool[T, B], whether the step ended an episode
+    objective: np.ndarray  # float64[T, B], of the episodes that ended; NaN elsewhere
+    feasible: np.ndarray  # bool[T, B], likewise; False elsewhere
+    last_observation: Any  # float32[B, n], after the last step
+    last_mask: np.ndarray | None  # bool[B, actions], likewise
+
+
+class Program(NamedTuple):
+    """A policy as a program: so no code of an agent's runs where the problem is."""
+
+    module: (
+        bytes  # `(leaves, observation [B, n], mask [B, actions], keys uint32[B, 2]) -> int32[B, ...]`, as JAX has it
+    )
+    leaves: tuple[tuple[tuple[int, ...], str], ...]  # shape and dtype of each of the policy's parameters
+
+
+class Referee:
+    """What an agent sees of a trial.
+
+    One complete design costed, or one episode begun, is one sample, whichever way it was spent. The problem, the counts
+    and the clock are the scorekeeper's; nothing here leads to them but questions.
 
     Args:
         problem: the instance.
         samples: the budget.
-        time_limit_s: s, from now; None for no limit. Compilation of environments and gradients does not count.
+        time_limit_s: s, from now; None for no limit. Compilation of environments, gradients and policies does not
+            count.
     """
 
     def __init__(self, problem: Problem, samples: int, time_limit_s: float | None = None):
-        self._problem = problem.as_searched  # also what the environments that it hands out hold
-        self._budget = samples
-        self._parts: list[Samples] = []
-        self._used = 0
-        self._start = time.perf_counter()
-        self._time_limit_s = time_limit_s
-        self._compile_start: float | None = None
-        self._cost_model_s = 0.0
-        self._vector_envs: list[FunctionalVectorEnv] = []
-        self._compiled_rows: set[int] = set()  # numbers of relaxed designs whose gradients are compiled
-        self._baselines: dict[str, np.ndarray] = {}  # those computed so far
-        self.compile_s = 0.0
+        from .scorekeeper import Scorekeeper
+
+        keeper = Scorekeeper(problem, samples, time_limit_s)
+        self._sit(keeper.ask, keeper.space, keeper.budget)
+
+    @classmethod
+    def of(cls, ask: Callable[..., Any], space: DesignSpace, budget: int) -> Self:
+        """The referee of a scorekeeper elsewhere, which answers `ask(name, *arguments)`."""
+        referee = cls.__new__(cls)
+        referee._sit(ask, space, budget)
+        return referee
+
+    def _sit(self, ask: Callable[..., Any], space: DesignSpace, budget: int) -> None:
+        self._ask = lambda *question: ask(*question)  # a function: a bound method would be a way to its object
+        self._space, self._budget = space, budget
+        self._forms: tuple[str, ...] = ()
+        self._programs: dict[Any, tuple[Program, str]] = {}  # policies traced so far, and their forms
 
     @property
     def elapsed_s(self) -> float:
         """s since the trial began, compilation left out."""
-        now = time.perf_counter() if self._compile_start is None else self._compile_start
-        return now - self._start
+        return self._ask("elapsed_s")
+
+    @property
+    def compile_s(self) -> float:
+        """s spent compiling, which do not count."""
+        return self._ask("compile_s")
 
     @property
     def cost_model_s(self) -> float:
         """s spent in the cost model and in environments so far."""
-        return self._cost_model_s + sum(env.step_s for env in self._vector_envs)
+        return self._ask("cost_model_s")
 
     @property
     def space(self) -> DesignSpace:
         """The design space, the same for every agent."""
-        return self._problem.space
+        return self._space
 
     @property
     def budget(self) -> int:
@@ -89,20 +121,29 @@ class Referee:
 
     @property
     def samples_left(self) -> int:
-        """Samples that may still be spent."""
-        return self._budget - self._used
+        """Samples that may still be spent; those of episodes that have begun are spent."""
+        return self._ask("samples_left")
 
-    @functools.cached_property
+    @property
+    def samples(self) -> Samples:
+        """All samples so far."""
+        return self._ask("samples")
+
+    @property
     def forms(self) -> tuple[str, ...]:
-        """The environment forms that `vector_env` offers: those whose episodes can be replayed. The first is the
-        default.
-        """
-        return replayable_forms(self._problem)
+        """The environment forms that agents may play: whose episodes can be replayed. The first is the default."""
+        if not self._forms:
+            self._forms = self._ask("forms")
+        return self._forms
+
+    def spaces(self, form: str | None = None) -> tuple[gymnasium.Space, gymnasium.Space]:
+        """The spaces of one lane's observations and actions, in one of `forms`; the first when left out."""
+        return self._ask("spaces", form)
 
     @property
     def baselines(self) -> tuple[str, ...]:
         """The names that `baseline` knows: `reference` where the reference has a design, and the problem's own."""
-        return tuple(self._baseline_makers)
+        return self._ask("baselines")
 
     def baseline(self, name: str) -> np.ndarray:
         """The design of a named heuristic, int32[n]. It is no sample; to know what it costs is one.
@@ -112,28 +153,7 @@ class Referee:
         Raises:
             UnknownNameError: there is no such baseline.
         """
-        makers = self._baseline_makers
-        if name not in makers:
-            raise UnknownNameError(f"baseline of {self._problem.scenario}", name, makers)
-        if name not in self._baselines:
-            self._baselines[name] = self.space.check(makers[name]())[0]
-        return self._baselines[name].copy()
-
-    @functools.cached_property
-    def _baseline_makers(self) -> Mapping[str, Callable[[], Sequence[int]]]:
-        reference, own = self._problem.reference, self._problem.baselines
-        design = reference.design
-        first = own.get(reference.name) if design is None else lambda: design
-        stored = {} if first is None else {REFERENCE: first, reference.name: first}
-        return {**stored, **own, **stored}  # first in order, and not to be replaced
-
-    @property
-    def samples(self) -> Samples:
-        """All samples so far."""
-        if not self._parts:
-            n = len(self.space)
-            return Samples(np.zeros((0, n), np.int32), np.zeros(0), np.zeros(0, bool), np.zeros(0))
-        return Samples(*(np.concatenate(column) for column in zip(*self._parts, strict=True)))
+        return self._ask("baseline", name)
 
     def evaluate(self, designs: object) -> Evaluation:
         """Costs a batch of designs, one sample each.
@@ -149,16 +169,7 @@ class Referee:
             BudgetExhausted: the budget does not cover the batch; what it did cover has been costed and recorded.
             TimeLimitReached: the trial's time is up.
         """
-        checked = self.space.check(designs)
-        self._check_limits()
-        covered = checked[: self.samples_left]
-        start = time.perf_counter()
-        result = self._problem.evaluate(covered)
-        self._cost_model_s += time.perf_counter() - start
-        self._record(covered, result.objective, result.feasible)
-        if len(covered) < len(checked):
-            raise BudgetExhausted(f"The budget of {self._budget} samples is spent.")
-        return result
+        return self._ask("evaluate", self._space.check(designs))
 
     def evaluate_relaxed(self, weights: Sequence[Any]) -> tuple[Evaluation, list[np.ndarray]]:
         """Costs the designs nearest to relaxed ones, with gradients of the smooth objective: one sample each.
@@ -174,36 +185,22 @@ class Referee:
             DsegymError: the problem has no smooth relaxation.
             BudgetExhausted, TimeLimitReached: as `evaluate`.
         """
-        if self._problem.relaxation is None:
-            raise DsegymError(f"{self._problem.scenario} has no smooth relaxation, so no gradients.")
-        result = self.evaluate(np.stack([np.argmax(w, axis=1) for w in weights], axis=1))
-        gradients_of = _gradients(self._problem.relaxation)
-        weights = tuple(np.asarray(weight, np.float32) for weight in weights)
-        if len(weights[0]) not in self._compiled_rows:
-            with self._compiling():
-                gradients_of(weights, self._problem.params)[0].block_until_ready()
-            self._compiled_rows.add(len(weights[0]))
-        start = time.perf_counter()
-        gradients = [np.asarray(gradient) for gradient in gradients_of(weights, self._problem.params)]
-        self._cost_model_s += time.perf_counter() - start
-        return result, gradients
+        return self._ask("evaluate_relaxed", [np.asarray(weight, np.float32) for weight in weights])
 
-    def vector_env(self, num_envs: int, form: str | None = None) -> FunctionalVectorEnv:
-        """A Gymnasium vector environment whose finished episodes are counted and recorded, one sample each.
+    def vector_env(self, num_envs: int, form: str | None = None) -> RefereedVectorEnv:
+        """A Gymnasium vector environment whose episodes are counted when they begin and recorded when they end.
 
-        Its `step` raises `BudgetExhausted` or `TimeLimitReached` when the trial is over.
+        Where the budget covers some lanes only, the rest stand still. An episode that is given up, by `reset` or at the
+        end of the trial, is recorded as its design stands. `step` raises `BudgetExhausted` or `TimeLimitReached` when
+        the trial is over.
 
         Raises:
             DsegymError: `forms` does not list the form.
         """
-        from ..envs.faces.vector_env import FunctionalVectorEnv
+        from .vector_env import RefereedVectorEnv
 
-        with self._compiling():
-            form = self._offered(form)
-            env = FunctionalVectorEnv(self._problem, num_envs, form, recorder=self._record_episodes)
-            env.warm_up()
-        self._vector_envs.append(env)
-        return env
+        number, facts = self._ask("open_env", num_envs, form)
+        return RefereedVectorEnv(self._ask, number, **facts)
 
     def stable_baselines3_env(self, num_envs: int, form: str | None = None) -> StableBaselines3Env:
         """The same as a stable-baselines3 `VecEnv`."""
@@ -211,55 +208,76 @@ class Referee:
 
         return StableBaselines3Env(self.vector_env(num_envs, form))
 
-    def _offered(self, form: str | None) -> str:
-        """The form asked for, or the first of `forms`."""
-        if form in self.forms:
-            return form
-        if form is None and self.forms:
-            return self.forms[0]
-        if form is not None and form not in self._problem.forms:
-            raise UnknownNameError("form", form, self.forms)
-        which = "no form of it" if form is None else f"not the form '{form}'"
-        raise DsegymError(
-            f"{self._problem.scenario}: an agent may play {which}, as no design replays its episodes; allowed: "
-            f"{', '.join(self.forms) or 'none'}."
-        )
+    def rollout(
+        self,
+        policy: Callable[[Any, Any, Any, Any], Any],
+        policy_params: Any,
+        lanes: int,
+        steps: int,
+        key: Any,
+        form: str | None = None,
+    ) -> Trajectory:
+        """Plays a policy in one compiled program, steps and resets included; its episodes are samples.
 
-    @contextlib.contextmanager
-    def _compiling(self) -> Iterator[None]:
-        """Stops the trial's clock."""
-        start = self._compile_start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._compile_start = None
-            spent = time.perf_counter() - start
-            self.compile_s += spent
-            self._start += spent
+        Lanes go on where the last rollout of as many lanes of the form left them. The policy is traced once.
 
-    def _record_episodes(self, designs: np.ndarray, objective: np.ndarray, feasible: np.ndarray) -> None:
-        self._check_limits()
-        left = self.samples_left
-        self._record(designs[:left], objective[:left], feasible[:left])
-        if self.samples_left == 0:
-            raise BudgetExhausted(f"The budget of {self._budget} samples is spent.")
+        Args:
+            policy: `(policy_params, observation float32[n], mask bool[actions] or None, key) -> action`, of one lane;
+                pure JAX, an integer or, for several choices at once, integers.
+            policy_params: a pytree of arrays.
+            lanes, steps: B and T.
+            key: of JAX, or a seed; the actions' luck, and at the first rollout that of the episodes.
+            form: one of `forms`; the first when left out.
 
-    def _check_limits(self) -> None:
-        if self.samples_left <= 0:
-            raise BudgetExhausted(f"The budget of {self._budget} samples is spent.")
-        if self._time_limit_s is not None and self.elapsed_s > self._time_limit_s:
-            raise TimeLimitReached(f"The trial's time limit of {self._time_limit_s:g} s has passed.")
+        Raises:
+            DsegymError: `forms` does not list the form, or the policy or its actions do not fit.
+            BudgetExhausted, TimeLimitReached: the trial is over; what the budget covers has been recorded.
+        """
+        import jax
 
-    def _record(self, designs: np.ndarray, objective: np.ndarray, feasible: np.ndarray) -> None:
-        elapsed = np.full(len(designs), self.elapsed_s)
-        self._parts.append(
-            Samples(designs.astype(np.int32), objective.astype(np.float64), feasible.astype(bool), elapsed)
-        )
-        self._used += len(designs)
+        leaves, tree = jax.tree.flatten(policy_params)
+        leaves = [np.asarray(leaf) for leaf in leaves]
+        shapes = tuple((leaf.shape, leaf.dtype.str) for leaf in leaves)
+        which = policy, tree, shapes, lanes, form
+        if which not in self._programs:
+            name, facts = self._ask("open_rollout", lanes, form)
+            self._programs[which] = _exported(policy, tree, shapes, lanes, facts), name
+        program, name = self._programs[which]
+        key = jax.random.key(key) if isinstance(key, int | np.integer) else key
+        words = jax.random.key_data(key) if jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+        return self._ask("rollout", program, leaves, lanes, steps, np.asarray(words, np.uint32), name)
 
 
-@functools.lru_cache(maxsize=64)
-def _gradients(relaxation):
+def _exported(
+    policy: Callable[..., Any],
+    tree: Any,
+    leaves: Sequence[tuple[tuple[int, ...], str]],
+    lanes: int,
+    facts: Mapping[str, Any],
+) -> Program:
+    """A policy of all lanes as a program that needs no Python.
+
+    Raises:
+        DsegymError: its actions are no integers of the form's shape.
+    """
     import jax
+    import jax.export
 
-    return jax.jit(jax.vmap(jax.grad(relaxation), in_axes=(0, None)))
+    def act(leaves: Any, observation: Any, mask: Any, keys: Any) -> Any:
+        def of_lane(observation: Any, mask: Any, words: Any) -> Any:
+            key = jax.random.wrap_key_data(words)
+            return jax.numpy.asarray(policy(jax.tree.unflatten(tree, leaves), observation, mask, key))
+
+        action = jax.vmap(of_lane)(observation, mask, keys)
+        if action.shape[1:] != facts["action"] or not jax.numpy.issubdtype(action.dtype, jax.numpy.integer):
+            raise DsegymError(
+                f"The policy's action is {action.dtype}{list(action.shape[1:])}; allowed: int32{list(facts['action'])}."
+            )
+        return action.astype(jax.numpy.int32)
+
+    shapes = [jax.ShapeDtypeStruct(shape, np.dtype(dtype)) for shape, dtype in leaves]
+    keys = jax.ShapeDtypeStruct((lanes, 2), np.uint32)
+    exported = jax.export.export(jax.jit(act, keep_unused=True), platforms=[facts["platform"]])(
+        shapes, facts["observation"], facts["mask"], keys
+    )
+    return Program(exported.mlir_module_serialized, tuple(leaves))

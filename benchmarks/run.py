@@ -11,6 +11,7 @@ BENCHMARKS = (
     "import_time",
     "environments",
     "runner",
+    "rollouts",
     "cost_model",
     "memory",
     "allocation",

@@ -19,15 +19,21 @@ __all__ = [
     "UnknownNameError",
     "UnknownOptionError",
     "shortened",
+    "visible",
 ]
 
 _LONGEST = 60  # letters of a user's input that an error shows
 _MOST_NAMES = 100  # that an error lists
 
 
+def visible(text: object) -> str:
+    """A text in which no character moves the cursor, hides, or turns what stands around it."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(text))
+
+
 def shortened(value: object, most: int = _LONGEST) -> str:
     """What a user gave, as an error shows it: the beginning of a long text, on one line."""
-    text = str(value)[: most + 1].replace("\0", "\\0").replace("\n", "\\n").replace("\r", "\\r")
+    text = visible(str(value)[: most + 1])
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..costmodels.errors import CorruptResultError
+from ..costmodels.errors import CorruptResultError, shortened
 
 __all__ = [
+    "LONGEST",
     "Each",
     "Shape",
     "Word",
@@ -31,13 +32,11 @@ __all__ = [
     "finite",
     "read_file",
     "read_json",
-    "shortened",
-    "visible",
     "write_by_rename",
 ]
 
 _OWN = __name__.partition(".")[0]
-LONGEST = 200  # characters of somebody's input that a sentence repeats
+LONGEST = 200  # characters of a reason or a path that a sentence repeats
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,10 @@ Shape = Any
 
 
 def finite(value: object) -> bool:
-    """Whether a value is a finite number, no boolean."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+    """Whether a value is a number that float64 holds, no boolean."""
+    if type(value) is int:
+        return abs(value) <= 2**53
+    return type(value) is float and math.isfinite(value)
 
 
 def check_allowed(name: str, allow: Collection[str]) -> None:
@@ -81,17 +82,6 @@ def check_allowed(name: str, allow: Collection[str]) -> None:
             f"it names '{shortened(name)}', of a package that would be imported, which is to run it; if you trust it, "
             f"say --allow {shortened(top)}."
         )
-
-
-def visible(text: object) -> str:
-    """A text in which no character moves the cursor, hides or turns what stands around it."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(text))
-
-
-def shortened(text: object, longest: int = LONGEST) -> str:
-    """A text as a sentence repeats it: visible, and not at any length."""
-    seen = visible(str(text)[: longest + 1])
-    return seen if len(seen) <= longest else f"{seen[:longest]}..."
 
 
 def _fits(value: object, shape: Shape) -> str | None:
@@ -204,7 +194,7 @@ def read_json(path: Path, root: Path, most_bytes: int) -> Any:
     except RecursionError:
         raise CorruptResultError(f"{path}: not readable as JSON (nested too deeply).") from None
     except ValueError as error:
-        raise CorruptResultError(f"{path}: not readable as JSON ({shortened(error)}).") from None
+        raise CorruptResultError(f"{path}: not readable as JSON ({shortened(error, LONGEST)}).") from None
     return found
 
 

@@ -61,12 +61,14 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
     here = [replace(instance, files=located(instance.files, results)) for instance in leaderboard.instances]
     drawn = replace(leaderboard, instances=tuple(here))
     sections = [section for make in SECTIONS if (section := make(drawn, allow)) is not None]
-    about = {"name": suite["name"], "description": suite["description"]}
+    about = {key: suite[key] for key in ("name", "description")}
     folder.mkdir(parents=True, exist_ok=True)
-    write_html(leaderboard, trials, folder / "leaderboard.html", suite=about, sections=sections)
+    timings = build_timings(trials)
+    page = folder / "leaderboard.html"
+    write_html(leaderboard, trials, page, suite=about, sections=sections, timings=timings)
     for name, text in (("leaderboard.json", to_json(leaderboard)), ("leaderboard.md", to_markdown(leaderboard))):
         write_by_rename(folder / name, text.encode("utf-8"))
-    return Publication(leaderboard, build_timings(trials), folder, missing=len(found) - len(trials))
+    return Publication(leaderboard, timings, folder, missing=len(found) - len(trials))
 
 
 def board_of(results: Path, suite: Mapping[str, Any], trials: Collection[TrialResult]) -> Leaderboard:

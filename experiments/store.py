@@ -36,10 +36,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..agents.registry import load_agent
-from ..costmodels.errors import CorruptResultError, DsegymError
+from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..envs.core.scenarios import scenario_module
-from .door import Each, Shape, Word, check_folder, check_shape, finite, read_file, read_json, shortened, write_by_rename
+from .door import LONGEST, Each, Shape, Word, check_folder, check_shape, finite, read_file, read_json, write_by_rename
 from .scoring.statistics import incumbents
 from .suite import FILES, Suite, Trial, file_hash
 
@@ -360,25 +362,45 @@ def read_trial(directory: Path) -> TrialResult:
     if hashlib.sha256(content).hexdigest() != manifest["files"].get(TRACE):
         raise CorruptResultError(f"{path}: its contents do not match the hash in {MANIFEST} (truncated or altered).")
     try:
-        schema = polars.read_parquet_schema(io.BytesIO(content))
-        rows = polars.scan_parquet(io.BytesIO(content)).select(polars.len()).collect().item()  # of the footer
+        with _silence():
+            schema = polars.read_parquet_schema(io.BytesIO(content))
+            rows = polars.scan_parquet(io.BytesIO(content)).select(polars.len()).collect().item()  # of the footer
     except (Exception, polars.exceptions.PanicException) as error:  # several kinds for a file that is no Parquet
         raise CorruptResultError(f"{path}: not readable as Parquet ({type(error).__name__}).") from None
     columns = {name: str(kind) for name, kind in schema.items()}
     if columns not in (_TRACE_COLUMNS, {**_TRACE_COLUMNS, "held_out": "Float64"}):
         raise CorruptResultError(
-            f"{path}: columns {shortened(columns)} where {_TRACE_COLUMNS} are expected (or these and 'held_out': "
-            "'Float64')."
+            f"{path}: columns {shortened(columns, LONGEST)} where {_TRACE_COLUMNS} are expected (or these and "
+            "'held_out': 'Float64')."
         )
     budget, used = manifest["trial"]["samples"], manifest["samples_used"]
     if rows != used or rows > budget:
         raise CorruptResultError(f"{path}: {rows} samples, where the manifest says {used} of a budget of {budget}.")
     try:
-        trace = polars.read_parquet(io.BytesIO(content), n_rows=budget + 1)
+        with _silence():
+            trace = polars.read_parquet(io.BytesIO(content), n_rows=budget + 1)
     except (Exception, polars.exceptions.PanicException) as error:
         raise CorruptResultError(f"{path}: not readable as Parquet ({type(error).__name__}).") from None
     _check_trace(path, trace, manifest)
     return TrialResult(manifest, trace)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps what polars' own threads say of a damaged file, pages of it, from the terminal: the error says it."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _check_format(path: Path, content: Any) -> None:
@@ -401,8 +423,8 @@ def _check_trace(path: Path, trace: polars.DataFrame, manifest: Mapping[str, Any
         values = trace[name].explode() if name == "design" else trace[name]
         if values.null_count():
             raise CorruptResultError(f"{path}: '{name}' is missing in some samples.")
-    elapsed = trace["elapsed_s"]
-    if not (elapsed.is_finite().all() and elapsed.is_sorted() and (elapsed >= 0).all()):
+    elapsed = trace["elapsed_s"].to_numpy()
+    if not (np.isfinite(elapsed).all() and (np.diff(elapsed, prepend=0.0) >= 0).all()):
         raise CorruptResultError(f"{path}: 'elapsed_s' does not rise from 0 in finite numbers.")
     if "held_out" in trace.columns:
         best = incumbents(trace["objective"].to_numpy(), trace["feasible"].to_numpy())

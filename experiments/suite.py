@@ -37,9 +37,9 @@ from pathlib import Path
 from typing import Any
 
 from ..agents.registry import check_libraries, check_needs, draw_hyperparameters, load_agent, make_agent
-from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError
+from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError, shortened
 from ..envs.core.scenarios import load_scenario, make_problem
-from .door import shortened
+from .door import LONGEST
 
 __all__ = [
     "FILES",
@@ -50,6 +50,7 @@ __all__ = [
     "file_hash",
     "find_suite",
     "is_kept",
+    "kept_options",
     "load_suite",
     "located",
     "read_suite_file",
@@ -133,11 +134,11 @@ def file_hash(path: str) -> str:
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
-            raise DsegymError(f"'{shortened(path)}' is no regular file of at most {MAX_FILE_BYTES:,} bytes.")
+            raise DsegymError(f"'{shortened(path, LONGEST)}' is no regular file of at most {MAX_FILE_BYTES:,} bytes.")
         return _hash_at(path, status.st_mtime_ns, status.st_size)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise DsegymError(f"Cannot read the file '{shortened(path)}': {reason}.") from None
+        raise DsegymError(f"Cannot read the file '{shortened(path, LONGEST)}': {reason}.") from None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -158,6 +159,11 @@ def located(options: Mapping[str, str], results: Path) -> dict[str, str]:
     """Options with the users' files where a results directory keeps them."""
     root = results.resolve()
     return {key: str(root / value) if is_kept(value) else value for key, value in options.items()}
+
+
+def kept_options(trial: Trial, results: Path) -> dict[str, str]:
+    """A trial's options, with users' files as the results keep them: one edited meanwhile changes no trial."""
+    return located(trial.as_dict()["instance"]["options"], results)
 
 
 def is_kept(value: str) -> bool:
@@ -220,8 +226,8 @@ def read_suite_file(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         reason = error.strerror
     except ValueError as error:  # not UTF-8, not TOML, an integer of thousands of digits, a path with a NUL
-        reason = shortened(error)
-    raise InvalidSuiteError(f"Cannot read the suite '{shortened(path)}': {reason}.")
+        reason = shortened(error, LONGEST)
+    raise InvalidSuiteError(f"Cannot read the suite '{shortened(path, LONGEST)}': {reason}.")
 
 
 def count_trials(content: Mapping[str, Any]) -> int:

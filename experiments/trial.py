@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 import time
-import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars
 
 from ..agents.referee import Referee, Samples
 from ..agents.registry import make_agent
-from ..costmodels.errors import BudgetExhausted, TimeLimitReached
+from ..agents.scorekeeper import MOST_BYTES, Scorekeeper
 from ..envs.core.evaluation import Yardstick
 from ..envs.core.problem import Problem
 from ..envs.core.scenarios import make_problem
+from .agent_process import Ended, search
 from .scoring.statistics import incumbents
 from .store import FORMAT, identity, versions, write_trial
-from .suite import Trial, located
+from .suite import Trial, kept_options
 
-__all__ = ["run_trial", "store_unfinished"]
+__all__ = ["Origin", "play_trial", "run_trial", "store_unfinished"]
+
+
+Search = Callable[[Trial, Scorekeeper], Ended]
+
+
+class Origin(NamedTuple):
+    """What a trial's samples depend on beside its declaration, as the store names it."""
+
+    versions: Mapping[str, str]
+    identity: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, trial: Trial) -> Origin:
+        """Imports the agent."""
+        return cls(versions(trial.agent), identity(trial))
 
 
 def run_trial(trial: Trial, identifier: str, results: Path) -> dict[str, Any]:
-    """Runs a trial and stores its result. Whatever the agent does, the samples that it spent are kept.
+    """Runs a trial in this process and stores its result. Whatever the agent raises, its samples are kept.
 
-    Held-out cases are costed when the search is over: that counts no sample, and its seconds are overhead.
+    The runner does the same with the agent in a process of its own, which alone holds it to its time while it asks for
+    nothing, and keeps its hands off the rest.
 
     Args:
         trial: what to run.
@@ -43,54 +56,69 @@ def run_trial(trial: Trial, identifier: str, results: Path) -> dict[str, Any]:
         OSError: the result cannot be written.
         DsegymError: the instance or the agent cannot be made.
     """
-    problem = make_problem(trial.scenario, **_kept(trial, results))
+    manifest, trace = play_trial(trial, identifier, Origin.of(trial), kept_options(trial, results), _search_here)
+    write_trial(results, manifest, trace)
+    return manifest
+
+
+def _search_here(trial: Trial, keeper: Scorekeeper) -> Ended:
+    agent = make_agent(trial.agent, trial.hyperparameters)
+    keeper.start()
+    return Ended(*search(agent, Referee.of(keeper.ask, keeper.space, keeper.budget), trial.seed), ())
+
+
+def play_trial(
+    trial: Trial,
+    identifier: str,
+    origin: Origin,
+    options: Mapping[str, str],
+    search: Search,
+    record_bytes: int = MOST_BYTES,
+) -> tuple[dict[str, Any], polars.DataFrame]:
+    """Runs a trial: the manifest, without file hashes, and the trace.
+
+    Held-out cases are costed when the search is over: that counts no sample, and its seconds are overhead.
+
+    Args:
+        trial, identifier: as of `run_trial`.
+        origin: of the trial; where a trial is played, its agent need not be imported.
+        options: of the instance, with users' files where they lie now.
+        search: lets the agent search, somewhere, and says how that ended.
+        record_bytes: what the records of samples may take.
+
+    Raises:
+        DsegymError: the instance cannot be made.
+    """
+    problem = make_problem(trial.scenario, **options)
     problem.warm_up()
     _ = problem.reference, problem.bound, problem.as_searched.reference  # made when asked: not on the trial's clock
     start = time.perf_counter()
-    agent = make_agent(trial.agent, trial.hyperparameters)
-    referee = Referee(problem, trial.samples, trial.time_limit_s)
-    search_start = time.perf_counter()
-    status, message = "finished", ""
-    try:
-        with _alarm(trial.time_limit_s, referee):
-            agent.search(referee, trial.seed)
-    except BudgetExhausted:
-        pass
-    except TimeLimitReached as error:
-        status, message = "timed_out", str(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # an agent of another package may raise anything, SystemExit too
-        status, message = "failed", _describe(error)
-    search_s = time.perf_counter() - search_start - referee.compile_s
-    samples = referee.samples
+    keeper = Scorekeeper(problem, trial.samples, trial.time_limit_s, record_bytes)
+    ended = search(trial, keeper)
+    keeper.close()
+    samples = keeper.samples
     held_out = _held_out(problem, samples)
-    manifest = _manifest(trial, identifier, problem, samples, held_out, status, message)
-    seconds = manifest["seconds"]
-
-    def close() -> None:
-        seconds["total"] = time.perf_counter() - start - referee.compile_s
-        seconds["overhead"] = seconds["total"] - search_s
-
-    seconds |= {"agent": search_s - referee.cost_model_s, "cost_model": referee.cost_model_s}
-    write_trial(results, manifest, _trace(samples, held_out), close)
-    return manifest
+    manifest = _manifest(trial, identifier, origin, problem, samples, held_out, ended.status, ended.message)
+    trace = _trace(samples, held_out)
+    total_s = time.perf_counter() - start - keeper.compile_s
+    manifest["seconds"] |= {
+        "agent": keeper.elapsed_s - keeper.cost_model_s,
+        "cost_model": keeper.cost_model_s,
+        "total": total_s,
+        "overhead": total_s - keeper.elapsed_s,
+    }
+    return manifest, trace
 
 
 def store_unfinished(trial: Trial, identifier: str, results: Path, status: str, message: str) -> dict[str, Any]:
     """Stores a trial whose worker had to be stopped or died: no samples, and the reason."""
-    problem = make_problem(trial.scenario, **_kept(trial, results))
-    empty = Referee(problem, trial.samples).samples
+    problem = make_problem(trial.scenario, **kept_options(trial, results))
+    empty = Scorekeeper(problem, trial.samples).samples
     held_out = _held_out(problem, empty)
-    manifest = _manifest(trial, identifier, problem, empty, held_out, status, message)
+    manifest = _manifest(trial, identifier, Origin.of(trial), problem, empty, held_out, status, message)
     manifest["seconds"] |= {"agent": 0.0, "cost_model": 0.0, "overhead": 0.0, "total": 0.0}
     write_trial(results, manifest, _trace(empty, held_out))
     return manifest
-
-
-def _kept(trial: Trial, results: Path) -> dict[str, str]:
-    """The trial's options, with users' files as the results keep them: one edited meanwhile changes no trial."""
-    return located(trial.as_dict()["instance"]["options"], results)
 
 
 def _held_out(problem: Problem, samples: Samples) -> list[float | None] | None:
@@ -112,6 +140,7 @@ def _held_out(problem: Problem, samples: Samples) -> list[float | None] | None:
 def _manifest(
     trial: Trial,
     identifier: str,
+    origin: Origin,
     problem: Problem,
     samples: Samples,
     held_out: list[float | None] | None,
@@ -123,8 +152,8 @@ def _manifest(
         "format": FORMAT,
         "trial_id": identifier,
         "trial": trial.as_dict(),
-        "versions": dict(versions(trial.agent)),
-        "identity": identity(trial),
+        "versions": dict(origin.versions),
+        "identity": dict(origin.identity),
         "status": status,
         "message": message,
         "samples_used": len(samples.objective),
@@ -159,36 +188,3 @@ def _trace(samples: Samples, held_out: list[float | None] | None) -> polars.Data
         }
     ).with_columns(polars.col("design").arr.to_list())
     return trace if held_out is None else trace.with_columns(polars.Series("held_out", held_out, dtype=polars.Float64))
-
-
-def _describe(error: BaseException) -> str:
-    """The error in one line, with the innermost place in the agent's own code."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"
-
-
-@contextlib.contextmanager
-def _alarm(seconds: float, referee: Referee) -> Iterator[None]:
-    """Raises `TimeLimitReached` in Python code that outlasts the limit, so that what it has sampled is kept.
-
-    Code that never returns to the interpreter is stopped by the runner instead. Only where the system has alarms.
-    """
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ring(signal_number: int, frame: object) -> None:
-        left = seconds - referee.elapsed_s  # positive where compilation has taken part of the time
-        if left <= 0.0:
-            raise TimeLimitReached(f"The trial's time limit of {seconds:g} s has passed.")
-        signal.setitimer(signal.ITIMER_REAL, left + 0.01)
-
-    previous = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)

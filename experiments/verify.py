@@ -14,9 +14,9 @@ import numpy as np
 
 from ..agents.registry import BUILT_IN as BUILT_IN_AGENTS
 from ..agents.registry import draw_hyperparameters, make_agent
-from ..costmodels.errors import BudgetExhausted, CorruptResultError, DsegymError
+from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..envs.core.scenarios import BUILT_IN, load_scenario, make_problem
-from .door import check_allowed, read_file, shortened
+from .door import LONGEST, check_allowed, read_file
 from .publish import board_of
 from .store import (
     SUITE,
@@ -130,9 +130,8 @@ def _check_versions(directory: Path, result: TrialResult, others: Sequence[Trial
     differing = [name for name in mine.keys() & first.keys() if mine[name] != first[name]]
     if differing:
         name = min(differing)
-        raise CorruptResultError(
-            f"{directory}: it claims {name} {shortened(mine[name])}, other trials of this run {shortened(first[name])}."
-        )
+        mine, first = shortened(mine[name]), shortened(first[name])
+        raise CorruptResultError(f"{directory}: it claims {name} {mine}, other trials of this run {name} {first}.")
 
 
 def _check(
@@ -204,9 +203,8 @@ def _is_path(value: str) -> bool:
 
 def _check_label(directory: Path, what: str, claimed: str, own: str) -> None:
     if claimed != own:
-        raise CorruptResultError(
-            f"{directory}: the manifest's {what} is '{shortened(claimed)}', this version's '{shortened(own)}'."
-        )
+        says, is_ = shortened(claimed, LONGEST), shortened(own, LONGEST)
+        raise CorruptResultError(f"{directory}: the manifest's {what} is '{says}', this version's '{is_}'.")
 
 
 def _check_status(manifest: Mapping[str, Any], trace: Any, reject: Callable[[str], None]) -> None:
@@ -236,19 +234,18 @@ def _check_agent(directory: Path, trial: Trial, manifest: Mapping[str, Any], all
 
 
 def _rerun(directory: Path, trial: Trial, problem: Problem, trace: Any, allow: Collection[str]) -> None:
-    """Searches again from the seed, without a clock, and compares the designs."""
-    from ..agents.referee import Referee
+    """Searches again from the seed, without a clock and in a process of its own, and compares the designs."""
+    from ..agents.scorekeeper import Scorekeeper
+    from .agent_process import Job
+    from .isolation import search_apart
 
     check_allowed(trial.agent, allow)
-    referee = Referee(problem, trial.samples)
-    try:
-        make_agent(trial.agent, trial.hyperparameters).search(referee, trial.seed)
-    except BudgetExhausted:
-        pass
-    except Exception as error:  # an agent may raise anything
-        reason = f"{type(error).__name__}: {shortened(error)}"
-        raise CorruptResultError(f"{directory}: run again, it fails ({reason}).") from None
-    found, claimed = referee.samples.designs.tolist(), trace["design"].to_list()
+    keeper = Scorekeeper(problem, trial.samples)
+    job = Job(trial.agent, dict(trial.hyperparameters), trial.seed, keeper.space, keeper.budget)
+    ended = search_apart(job, keeper)
+    if ended.status != "finished":
+        raise CorruptResultError(f"{directory}: run again, it fails ({ended.message}).")
+    found, claimed = keeper.samples.designs.tolist(), trace["design"].to_list()
     if found != claimed:
         differing = (place for place, (x, y) in enumerate(zip(found, claimed, strict=False)) if x != y)
         first = next(differing, min(len(found), len(claimed)))

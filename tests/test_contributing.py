@@ -59,7 +59,7 @@ def search(agent, samples, seed):
 
 def test_the_text_names_the_example_files_and_quotes_them_verbatim():
     sources = [path.read_text(encoding="utf-8") for path in sorted(EXAMPLES.glob("*.py"))]
-    named = {"toy_agent.py", "toy_model.py", "toy_scenario.py", "toy_sequential.py", "train_ppo.py"}
+    named = {"rollout_agent.py", "toy_agent.py", "toy_model.py", "toy_scenario.py", "toy_sequential.py", "train_ppo.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == named
     assert "docs/examples/toy_scenario.py" in TEXT
     assert "docs/examples/toy_sequential.py" in TEXT

@@ -1,8 +1,13 @@
 """The documentation as a user runs it: its Python blocks, its commands with their output, the paths that it names."""
 
+import ast
 import doctest
+import importlib.util
+import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +19,7 @@ from dsegym.experiments import cli
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.exists()]
 FENCE = re.compile(r"^```(\w+)[ \t]*([^\n]*)\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
+RECIPES = ROOT / "docs" / "clients.md"  # whose blocks stand alone, and need libraries that may not be there
 TOLERANCE = 1e-5  # relative, of printed numbers: machines differ in the last bits of float32
 
 
@@ -65,13 +71,34 @@ def run_python(block, page, names):
         exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
 
 
-@by_name([page for page in PAGES if any(block.language == "python" for block in blocks_of(page))])
+@by_name([page for page in PAGES if page != RECIPES and any(b.language == "python" for b in blocks_of(page))])
 def test_python_blocks_of_a_page_run_one_after_another(page, folder):
     write_files(page, folder)
     names = {"__name__": "__main__"}
     for block in blocks_of(page):
         if block.language == "python":
             run_python(block, page, names)
+
+
+def recipes():
+    """The Python blocks of the page of recipes, by their headings; `slow` may follow the language."""
+    lines = RECIPES.read_text(encoding="utf-8").splitlines()
+    for block in blocks_of(RECIPES):
+        if block.language == "python":
+            heading = next(line for line in reversed(lines[: block.line]) if line.startswith("##"))
+            marks = [getattr(pytest.mark, name) for name in block.title.split()]
+            yield pytest.param(block, id=heading.strip("# "), marks=marks)
+
+
+@pytest.mark.parametrize("block", list(recipes()))
+def test_a_recipe_runs_alone(block, folder):
+    nodes = list(ast.walk(ast.parse(block.text)))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    missing = [name for name in names if importlib.util.find_spec(name.partition(".")[0]) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)}: not installed")
+    run_python(block, RECIPES, {"__name__": "__main__"})
 
 
 def tokens(text):
@@ -157,3 +184,63 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 def test_relative_links_of_a_page_lead_somewhere(page):
     missing = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if not (page.parent / link).exists()]
     assert not missing
+
+
+# --- What the page of recipes says of other processes -----------------------------------------------------------------
+
+FIRST_STEP = """
+import gymnasium, dsegym
+env = gymnasium.make("dsegym/AcceleratorSizing-v0", workload="alexnet")
+env.reset(seed=0)
+env.step(env.action_space.sample())
+"""
+
+
+@pytest.mark.slow
+def test_the_compile_cache_of_the_recipes_spares_the_next_process_every_compilation(tmp_path):
+    (text,) = (block.text for block in blocks_of(RECIPES) if "JAX_COMPILATION_CACHE_DIR" in block.text)
+    settings = dict(re.findall(r"^export (\w+)=(\S+)", text, re.MULTILINE))
+    settings |= {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+
+    def compiled():
+        command = [sys.executable, "-c", FIRST_STEP]
+        subprocess.run(command, env={**os.environ, **settings}, check=True)
+        return {path.name for path in (tmp_path / "cache").glob("*-cache")}
+
+    first = compiled()
+    assert first
+    assert compiled() == first
+
+
+@pytest.mark.slow
+def test_a_plug_in_that_is_installed_as_the_recipes_say_is_known_to_every_process(tmp_path):
+    pytest.importorskip("setuptools")
+    (text,) = (block.text for block in blocks_of(RECIPES) if block.language == "toml")
+    source, target = tmp_path / "source", tmp_path / "installed"
+    source.mkdir()
+    shutil.copy(ROOT / "docs" / "examples" / "toy_sequential.py", source)
+    project = '[project]\nname = "toy"\nversion = "0.1"\n[tool.setuptools]\npy-modules = ["toy_sequential"]\n'
+    (source / "pyproject.toml").write_text(project + text, encoding="utf-8")
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--no-build-isolation", "--quiet"]
+    subprocess.run([*pip, "--target", target, source], check=True)
+    script = """
+import gymnasium, dsegym
+if __name__ == "__main__":
+    spec = gymnasium.make("toy/Checkpointing-v0", memory=0.25).spec
+    assert gymnasium.make(type(spec).from_json(spec.to_json())).unwrapped.problem.options["memory"] == "0.25"
+    spawn = {"vectorization_mode": "async", "vector_kwargs": {"context": "spawn"}}
+    lanes = gymnasium.make_vec("toy/Checkpointing-v0", num_envs=2, **spawn)
+    lanes.reset(seed=0)
+    lanes.close()
+    print("toy/Checkpointing-v0" in dsegym.scenario_ids())
+"""
+    (tmp_path / "script.py").write_text(script, encoding="utf-8")
+    path = os.pathsep.join(filter(None, [str(target), os.environ.get("PYTHONPATH")]))
+    found = subprocess.run(
+        [sys.executable, tmp_path / "script.py"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout == "True\n", found.stderr

@@ -15,6 +15,7 @@ from ...costmodels import wide
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.diagram import Diagram, index_bars
 from ...costmodels.errors import DsegymError, UnknownNameError
+from .door import check_door
 from .evaluation import Evaluation, Objective, Sweep, Yardstick, obstacle_between
 from .forks import refuse_after_fork
 from .options import Options, texts
@@ -143,6 +144,9 @@ class Problem:
     notes: Sequence[str] = field(default=())
     held_out_params: Any = None
     sweep: Sweep | None = None
+
+    def __post_init__(self) -> None:
+        check_door()
 
     @property
     def scenario(self) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...costmodels.errors import InvalidDesignError, UnknownNameError
+from ...costmodels.errors import InvalidDesignError, UnknownNameError, shortened
 from ...costmodels.files import plain_number
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ...costmodels.arrays import Array
 
 __all__ = ["DesignSpace", "Heuristics", "Parameter"]
+
+_MOST_SHOWN = 30  # values or names that an error lists
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,11 @@ class Parameter:
             InvalidDesignError: the value is not in the list.
         """
         for position, candidate in enumerate(self.values):
-            if str(candidate) == str(value) or _equal_numbers(candidate, value):
+            if str(candidate) == _text(value) or _equal_numbers(candidate, value):
                 return position
-        allowed = ", ".join(map(str, self.values))
-        unit = f" {self.unit}" if self.unit else ""
-        raise InvalidDesignError(f"{self.name} = '{value}' is not in the design space; allowed: {allowed}{unit}.")
+        allowed = self.text(_listed(self.values))
+        given = shortened(_text(value))
+        raise InvalidDesignError(f"{self.name} = '{given}' is not in the design space; allowed: {allowed}.")
 
     def text(self, value: object) -> str:
         """A value with its unit."""
@@ -72,7 +74,21 @@ def _equal_numbers(one: object, other: object) -> bool:
             return False
     if any(isinstance(each, bool | np.bool_) or not isinstance(each, numbers.Real) for each in (one, other)):
         return False
-    return float(one) == float(other)  # pyright: ignore[reportArgumentType]
+    return one == other
+
+
+def _text(value: object) -> str:
+    """As a user would write it."""
+    try:
+        return str(value)
+    except ValueError:  # Python writes no integer of more than some thousand digits
+        return "a number of thousands of digits"
+
+
+def _listed(values: Sequence[object]) -> str:
+    """All of a few values, the first and the last of many."""
+    shown = [str(value) for value in values]
+    return ", ".join(shown if len(shown) <= _MOST_SHOWN else [*shown[: _MOST_SHOWN - 2], "...", shown[-1]])
 
 
 @dataclass(frozen=True)
@@ -159,7 +175,7 @@ class DesignSpace:
             array = array[None]
         if array.ndim != 2 or array.shape[1] != len(self):
             raise InvalidDesignError(
-                f"Designs have shape [batch, {len(self)}] ({', '.join(self.names)}); given: {given}."
+                f"Designs have shape [batch, {len(self)}] ({_listed(self.names)}); given: {given}."
             )
         wrong = np.argwhere((array < 0) | (array >= self.cardinalities))
         if wrong.size:

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from ...costmodels.errors import DsegymError, InvalidActionError
+from ...costmodels.errors import DsegymError, InvalidActionError, shortened
 
 __all__ = ["NeedsReset", "blank_action", "checked_action", "checked_seed"]
 
@@ -61,7 +61,7 @@ def checked_seed(seed: object) -> int | None:
     if seed is None:
         return None
     if isinstance(seed, bool | np.bool_) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InvalidActionError(f"seed = {seed!r} is not allowed; allowed: a whole number from 0 on, or None.")
+        raise InvalidActionError(f"seed = {_shown(seed)} is not allowed; allowed: a whole number from 0 on, or None.")
     return int(seed)
 
 
@@ -81,8 +81,7 @@ def _whole(array: np.ndarray) -> bool:
 
 
 def _shown(action: object) -> str:
-    text = repr(action)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return shortened(repr(action), 80)
 
 
 def _allowed(space: gymnasium.Space[Any], shape: tuple[int, ...]) -> str:

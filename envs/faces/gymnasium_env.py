@@ -188,7 +188,7 @@ def checked_render_mode(render_mode: str | None) -> str | None:
         UnknownNameError: there is none of that name.
     """
     modes = FunctionalGymnasiumEnv.metadata["render_modes"]
-    if render_mode is not None and render_mode not in modes:
+    if render_mode is not None and not (isinstance(render_mode, str) and render_mode in modes):
         raise UnknownNameError("render mode", render_mode, modes)
     return render_mode
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from ...costmodels.errors import DsegymError
-from .vector_env import FunctionalVectorEnv
 
 __all__ = ["StableBaselines3Env"]
 
@@ -20,19 +19,20 @@ class StableBaselines3Env(VecEnv):
     `terminal_observation` and its figures. Action masks as sb3-contrib's `MaskablePPO` asks for them.
 
     Args:
-        env: as `gymnasium.make_vec` makes it, in same-step autoreset.
+        env: as `gymnasium.make_vec` makes it or a referee, in same-step autoreset.
 
     Raises:
         DsegymError: the environment is another, or of another autoreset mode.
     """
 
-    def __init__(self, env: FunctionalVectorEnv):
-        if not isinstance(env, FunctionalVectorEnv) or env.autoreset_mode is not AutoresetMode.SAME_STEP:
+    def __init__(self, env: VectorEnv):
+        own = isinstance(env, VectorEnv) and env.unwrapped is env and hasattr(env, "action_masks")
+        if not own or env.metadata["autoreset_mode"] is not AutoresetMode.SAME_STEP:
             raise DsegymError(
                 "StableBaselines3Env takes what gymnasium.make_vec('dsegym/...', num_envs=...) gives, unwrapped and "
                 f"with same-step autoreset; given: {env!r}."
             )
-        self._env = env
+        self._env: Any = env
         self._actions: np.ndarray | None = None
         self.render_mode = env.render_mode
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)

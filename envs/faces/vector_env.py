@@ -16,7 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ...costmodels.errors import DsegymError, UnknownNameError
+from ...costmodels.errors import DsegymError, UnknownNameError, shortened
 from ..core.forks import refuse_after_fork
 from ..core.functional import FunctionalEnv, Step
 from ..core.problem import Problem
@@ -25,11 +25,9 @@ from .actions import NeedsReset, blank_action, checked_action, checked_seed
 from .frames import frame
 from .gymnasium_env import FunctionalGymnasiumEnv, checked_render_mode, made_problem, spec_with_horizon
 
-__all__ = ["FunctionalVectorEnv", "Recorder", "make_vector_env"]
+__all__ = ["FunctionalVectorEnv", "make_vector_env"]
 
 MOST_LANES = 2**24  # and steps of an episode
-# Takes the finished episodes of one step: designs int32[F, n], objective float64[F], feasible bool[F].
-Recorder = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 
 
 class FunctionalVectorEnv(VectorEnv):
@@ -44,7 +42,6 @@ class FunctionalVectorEnv(VectorEnv):
         problem: the instance.
         num_envs: lanes.
         form: one of its forms; the first when left out.
-        recorder: is told of all finished episodes.
         autoreset_mode: when a lane whose episode has ended begins the next: in the same step (fastest), in the next, or
             when `reset(options={"reset_mask": bool[num_envs]})` says so.
         max_episode_steps: after which an episode is truncated; None for never, as episodes have an end of their own.
@@ -58,7 +55,6 @@ class FunctionalVectorEnv(VectorEnv):
         problem: Problem,
         num_envs: int,
         form: str | None = None,
-        recorder: Recorder | None = None,
         *,
         autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
         max_episode_steps: int | None = None,
@@ -74,9 +70,8 @@ class FunctionalVectorEnv(VectorEnv):
         self.single_action_space = copy.deepcopy(env.action_space)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._recorder = recorder
         self._limit = max_episode_steps
-        self.step_s = 0.0  # s spent in `step`, recording left out
+        self.step_s = 0.0  # s spent in `step`
         self._lanes: Any = None
         self._ended = np.zeros(num_envs, bool)  # lanes whose episode is over, and which have not begun the next
         self._steps = np.zeros(num_envs, np.int64)  # taken in the present episode
@@ -240,7 +235,7 @@ class FunctionalVectorEnv(VectorEnv):
             return np.ones(self.num_envs, bool)
         mask = np.asarray(options["reset_mask"])
         if mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
-            raise DsegymError(f"reset_mask is bool[{self.num_envs}] with a True in it; given: {mask!r}.")
+            raise DsegymError(f"reset_mask is bool[{self.num_envs}] with a True in it; given: {shortened(repr(mask))}.")
         if self._lanes is None and not mask.all():
             raise NeedsReset("reset_mask names some lanes, and no lane has begun: call reset() without it first.")
         return mask
@@ -274,15 +269,13 @@ class FunctionalVectorEnv(VectorEnv):
         return {**info, "action_mask": self._mask.copy(), "_action_mask": np.ones(self.num_envs, bool)}
 
     def _final(self, step: Step, terminal: np.ndarray) -> dict[str, Any]:
-        """What info says of the episodes that have just ended by themselves; they are recorded here."""
+        """What info says of the episodes that have just ended by themselves."""
         final = {name: np.array(values) for name, values in step.final_info.items()}
         if "design" in final and terminal.any():
             design, objective = final["design"][terminal], final["objective"][terminal]
             exact = final["objective"].astype(np.float64)
             exact[terminal] = self.problem.exact_objective(design, objective)
             final["objective"] = exact
-            if self._recorder is not None:
-                self._recorder(design, exact[terminal], final["feasible"][terminal])
         return final | {f"_{name}": terminal.copy() for name in final}
 
 
@@ -353,10 +346,11 @@ def make_vector_env(
         if name == "max_episode_steps" and value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= MOST_LANES:
-            raise DsegymError(f"{name} = {value!r} is not allowed; allowed: a whole number from 1 to {MOST_LANES:,}.")
+            given = shortened(repr(value))
+            raise DsegymError(f"{name} = {given} is not allowed; allowed: a whole number from 1 to {MOST_LANES:,}.")
     modes = {mode.value: mode for mode in AutoresetMode}
     if not isinstance(autoreset_mode, AutoresetMode):
-        if autoreset_mode not in modes:
+        if not isinstance(autoreset_mode, str) or autoreset_mode not in modes:
             raise UnknownNameError("autoreset mode", autoreset_mode, modes)
         autoreset_mode = modes[autoreset_mode]
     return FunctionalVectorEnv(

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from ..door import visible
+from ...costmodels.errors import visible
 from . import board, bound, cost, run, show, trace
 from .failures import failure_of
 

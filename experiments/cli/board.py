@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from ..door import visible
+from ...costmodels.errors import visible
 from .arguments import AllowOption, JsonOption, ResultsArgument
 from .tables import say, terminal
 
 __all__ = ["leaderboard", "verify_command"]
+
+MOST_SEEDS = 20  # that `verify` lists
 
 
 def leaderboard(
@@ -58,12 +60,18 @@ def verify_command(
 
     Example: `dsegym verify results/quick`
     """
+    from ..store import read_suite
     from ..verify import CLAIMED, REPLAYED, verify
 
     verdicts = verify(results, allow=allow or (), rerun=rerun)
     failures = [verdict for verdict in verdicts if verdict.problem]
     for verdict in failures:
         print(f"rejected: {visible(verdict.problem)}")
+    declared = read_suite(results).get("declared")
+    if declared:
+        seeds = ", ".join(map(str, declared["seeds"][:MOST_SEEDS])) + ", ..." * (len(declared["seeds"]) > MOST_SEEDS)
+        counts = f"{len(declared['agents'])} agents on {len(declared['instances'])} instances"
+        say(terminal(), f"Declared: {counts}, the seeds {seeds}, {declared['samples']} samples each.")
     say(terminal(), f"Checked: {REPLAYED}. Only claimed: {CLAIMED}.")
     print(f"{len(verdicts) - len(failures)} of {len(verdicts)} reproduce.")
     if failures:

@@ -11,8 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...costmodels.errors import DsegymError
-from ..door import visible
+from ...costmodels.errors import DsegymError, visible
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
 from .tables import table, terminal
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..door import visible
+from ...costmodels.errors import visible
 from .failures import Stop
 from .tables import say, terminal
 
@@ -18,6 +18,12 @@ def run(
     suite: Annotated[str, typer.Argument(help="A shipped suite's name, or the path of a .toml file.")],
     output: Annotated[Path, typer.Option("--output", help="The results directory; a run that was cut short resumes.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as processors when left out.")] = None,
+    memory_gib: Annotated[
+        float | None,
+        typer.Option(
+            "--memory-gib", min=0.1, help="What an agent may take of the memory, GiB; a share of it when left out."
+        ),
+    ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run failed and timed-out trials again.")
     ] = False,
@@ -35,7 +41,9 @@ def run(
         say(terminal(error=True), f"warning: left out, as no result on it could be scored: {instance}: {reason}.")
     try:
         with _progress_bar(loaded) as update:
-            summary = run_suite(loaded, output, workers=workers, retry_failed=retry_failed, progress=update)
+            summary = run_suite(
+                loaded, output, workers=workers, retry_failed=retry_failed, memory_gib=memory_gib, progress=update
+            )
     except KeyboardInterrupt:
         message = f"Interrupted. Finished trials are kept in '{output}'; run the same command again to resume."
         raise Stop(message, 130) from None

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..door import visible
+from ...costmodels.errors import visible
 from ..formats import format_number, name_and_unit
 
 __all__ = ["LONG", "obstacles", "say", "table", "terminal"]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...costmodels.errors import visible
 from ..door import write_by_rename
 from ..formats import format_gap, format_quantity, format_score
 from ..scoring.leaderboard import build_timings
@@ -42,6 +43,7 @@ def write_html(
     *,
     suite: Mapping[str, str] | None = None,
     sections: Sequence[Section] = (),
+    timings: Timings | None = None,
 ) -> None:
     """Write the page to `path`.
 
@@ -51,6 +53,7 @@ def write_html(
         path: the file to write; its folder exists.
         suite: `name` and `description`, plain text.
         sections: further ones, beside those that every page has.
+        timings: what `build_timings(results)` returned, if it was called already.
     """
     import jinja2
     from markupsafe import Markup
@@ -63,8 +66,9 @@ def write_html(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
-    timings = build_timings(results)
+    timings = build_timings(results) if timings is None else timings
     styles = styles_of(leaderboard)
     page = environment.get_template("leaderboard.html.j2").render(
         plotlyjs=Markup(get_plotlyjs()),
@@ -82,6 +86,12 @@ def write_html(
         sections=[Section(title, Markup(fragment)) for title, fragment in sections],
     )
     write_by_rename(Path(path), page.encode("utf-8"))
+
+
+def _shown(value: object) -> object:
+    """What the page shows of a value: of a text no character that hides or turns what stands around it."""
+    plain = type(value) is str  # not what is markup already
+    return "\n".join(map(visible, str(value).split("\n"))) if plain else value
 
 
 def _charts(leaderboard: Leaderboard, timings: Timings, styles: Mapping[str, Style]) -> dict[str, str]:

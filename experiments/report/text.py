@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..door import visible
+from ...costmodels.errors import visible
 from ..formats import format_gap, format_quantity, format_score, plain_text, rounded
 from ..scoring.records import BestOfAll, Instance, Leaderboard, Row, Timings, Yardstick
 from .sheet import Column, Sheet

@@ -35,6 +35,7 @@ __all__ = [
     "stratified_bootstrap",
 ]
 
+_BLOCK = 2**23  # scores that a bootstrap holds at once: 64 MB
 CONFIDENCE = 0.95  # Agarwal et al. report 95 % intervals throughout
 RESAMPLES = 2000  # their `rliable` takes 2000 for point estimates; the percentile ends are then good to about 0.5 %
 
@@ -124,9 +125,13 @@ def stratified_bootstrap(
     sizes = np.array([array.shape[-1] for array in arrays])
     size = np.repeat(sizes, sizes)  # [N], seeds in the trial's own stratum
     start = np.repeat(np.cumsum(sizes) - sizes, sizes)  # [N], where that stratum begins
-    draws = np.random.default_rng(seed).random((resamples, scores.shape[-1]))
-    picks = start + (draws * size).astype(np.intp)  # [R, N]
-    low, high = _percentiles(statistic(scores[..., picks], axis=-1), confidence)
+    rng, resampled = np.random.default_rng(seed), []
+    block = max(1, _BLOCK // scores.size)  # resamples at once, whose scores fit into memory whatever N is
+    for first in range(0, resamples, block):
+        draws = rng.random((min(block, resamples - first), scores.shape[-1]))  # the same however they are blocked
+        picks = start + (draws * size).astype(np.intp)  # [block, N]
+        resampled.append(statistic(scores[..., picks], axis=-1))
+    low, high = _percentiles(np.concatenate(resampled, axis=-1), confidence)
     return Estimate(statistic(scores, axis=-1), low, high)
 
 
@@ -162,13 +167,17 @@ def probability_of_improvement(
     rng = np.random.default_rng(seed)
     value, resampled = 0.0, np.zeros(resamples)
     for scores_x, scores_y in zip(xs, ys, strict=True):
-        n, m = len(scores_x), len(scores_y)
-        wins = np.heaviside(scores_x[:, None] - scores_y[None, :], 0.5)  # [n, m]
-        # How often each seed was drawn says all about a resample, and makes its mean over pairs two small products.
+        n, m, ordered = len(scores_x), len(scores_y), np.sort(scores_y)
+        below, up_to = (np.searchsorted(ordered, scores_x, side) for side in ("left", "right"))
+        value += (below + up_to).sum() / (2 * n * m)
+        # How often each seed was drawn says all about a resample: the seeds of Y below one of X are a running sum.
         drawn_x = rng.multinomial(n, np.full(n, 1 / n), size=resamples)  # [R, n]
-        drawn_y = rng.multinomial(m, np.full(m, 1 / m), size=resamples)  # [R, m]
-        value += wins.mean()
-        resampled += ((drawn_x @ wins) * drawn_y).sum(axis=1) / (n * m)
+        drawn_y = rng.multinomial(m, np.full(m, 1 / m), size=resamples)[
+            :, np.argsort(scores_y, kind="stable")
+        ]  # [R, m]
+        for one, (times_x, times_y) in enumerate(zip(drawn_x, drawn_y, strict=True)):
+            sums = np.concatenate([[0], np.cumsum(times_y)])
+            resampled[one] += (times_x * (sums[below] + sums[up_to])).sum() / (2 * n * m)
     low, high = _percentiles(resampled / len(xs), confidence)
     return Estimate(np.asarray(value / len(xs)), low, high)
 

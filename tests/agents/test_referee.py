@@ -8,6 +8,7 @@ import pytest
 
 import dsegym
 from dsegym.agents.referee import Referee, Samples
+from dsegym.agents.scorekeeper import Scorekeeper
 from dsegym.costmodels.errors import (
     BudgetExhausted,
     DsegymError,
@@ -15,6 +16,8 @@ from dsegym.costmodels.errors import (
     TimeLimitReached,
     UnknownNameError,
 )
+from dsegym.envs.core.problem import Problem
+from dsegym.envs.faces.vector_env import FunctionalVectorEnv
 
 LANES = 8
 
@@ -121,15 +124,76 @@ def test_a_batch_that_meets_the_budget_exactly_is_answered_and_the_next_is_refus
         referee.evaluate(designs[:1])
 
 
-def test_an_episode_that_has_not_ended_costs_nothing(problem):
+def test_an_episode_counts_when_it_begins_and_is_recorded_when_it_ends(problem):
     referee = Referee(problem, samples=10)
     env = referee.vector_env(2, "sequential")
     env.reset(seed=0)
-    for _ in range(6):
-        env.step(np.zeros(2, np.int32))
     assert referee.samples_left == 10
-    env.step(np.zeros(2, np.int32))
+    for step in range(7):
+        assert len(referee.samples.objective) == 0
+        env.step(np.zeros(2, np.int32))
+        assert referee.samples_left == 8, step
+    assert len(referee.samples.objective) == 2
+
+
+def test_episodes_that_are_given_up_count_as_their_designs_stand(problem):
+    referee = Referee(problem, samples=10)
+    env = referee.vector_env(2, "sequential")
+    env.reset(seed=0)
+    env.step(np.array([3, 4], np.int32))
+    env.step(np.array([5, 6], np.int32))
+    env.reset(options={"reset_mask": np.array([False, True])})
+    assert referee.samples.designs.tolist() == [[4, 6, 0, 0, 0, 0, 0]]
     assert referee.samples_left == 8
+    env.reset()
+    env.reset()
+    assert referee.samples.designs.tolist() == [[4, 6, 0, 0, 0, 0, 0], [3, 5, 0, 0, 0, 0, 0]]
+    np.testing.assert_array_equal(referee.samples.objective, problem.evaluate(referee.samples.designs).objective)
+
+
+def test_episodes_that_a_trials_end_cuts_short_count_too(problem):
+    keeper = Scorekeeper(problem, 10)
+    env = Referee.of(keeper.ask, keeper.space, keeper.budget).vector_env(4, "sequential")
+    env.reset(seed=0)
+    env.step(np.arange(4, dtype=np.int32))
+    keeper.close()
+    assert keeper.samples.designs[:, 0].tolist() == [0, 1, 2, 3]
+    assert keeper.elapsed_s == keeper.elapsed_s
+
+
+def test_lanes_that_the_budget_does_not_cover_stand_still(problem):
+    referee = Referee(problem, samples=3)
+    env = referee.vector_env(LANES, "sequential")
+    start, info = env.reset(seed=0)
+    for _ in range(6):
+        observation, reward, terminal, _, after = env.step(np.ones(LANES, np.int32))
+        np.testing.assert_array_equal(observation[3:], start[3:])
+        np.testing.assert_array_equal(after["action_mask"][3:], info["action_mask"][3:])
+        assert (observation[:3] != start[:3]).any()
+        assert not reward[3:].any()
+        assert not terminal.any()
+    assert referee.samples_left == 0
+    with pytest.raises(BudgetExhausted):
+        env.step(np.ones(LANES, np.int32))
+    assert len(referee.samples.objective) == 3
+
+
+def test_an_environment_tells_nothing_of_episodes_that_have_not_ended(staircase):
+    """Where one lane ends before the other, the other's figures stand for nothing yet."""
+    referee = Referee(dsegym.make_problem("toy/Staircase-v0"), samples=100)
+    env = referee.vector_env(2)
+    env.reset(seed=0)
+    for step in range(200):
+        *_, terminal, _, info = env.step(env.action_space.sample())
+        if terminal.any():
+            for name, values in info["final_info"].items():
+                assert not values[~terminal].any(), (step, name)
+
+
+@pytest.mark.parametrize("num_envs", [0, -1, True, 1.5, 10**9, "4", None])
+def test_a_number_of_lanes_that_makes_no_sense_is_one_sentence(problem, num_envs):
+    with pytest.raises(DsegymError, match=r"num_envs = .* is not allowed; allowed: a whole number from 1 to 65536"):
+        Referee(problem, samples=10).vector_env(num_envs)
 
 
 def test_compiling_a_vector_environment_spends_neither_samples_nor_the_trials_time(problem):
@@ -146,7 +210,7 @@ def test_compiling_a_vector_environment_spends_neither_samples_nor_the_trials_ti
         [[0, 0, 0, 0, 0, 0, 3]],  # out of range
         [[0, 0, 0, 0, 0, 0, -1]],
         [[0, 0, 0]],
-        [[0.0] * 7],
+        [[0.5] * 7],
         [[0] * 7, [12] + [0] * 6],  # one good, one bad
     ],
 )
@@ -246,10 +310,34 @@ def test_an_agent_sees_the_values_of_the_search_and_nothing_held_out(stochastic)
     seen = referee.evaluate(designs)
     np.testing.assert_array_equal(seen.objective, stochastic.evaluate(designs).objective)
     assert (seen.objective != stochastic.evaluate_held_out(designs).objective).any()
-    env = referee.vector_env(2)
-    assert env.problem.held_out_params is None
-    np.testing.assert_array_equal(env.problem.evaluate_held_out(designs).objective, seen.objective)
     assert not [name for name in dir(referee) if "held_out" in name]
+
+
+def test_no_name_of_the_referee_or_its_environments_leads_to_the_problem(stochastic):
+    """Attributes and members, underscores or not, several steps deep; what a function closes over is not named."""
+    referee = Referee(stochastic, samples=1000)
+    env = referee.vector_env(2)
+    level, seen = [referee, env, referee.stable_baselines3_env(2)], set()
+    for _ in range(6):
+        seen |= {id(thing) for thing in level}
+        assert not [thing for thing in level if isinstance(thing, (Problem, Scorekeeper, FunctionalVectorEnv))]
+        members = [value for thing in level for value in getattr(thing, "__dict__", {}).values()]
+        members += [value for thing in level if isinstance(thing, dict) for value in thing.values()]
+        members += [value for thing in level if isinstance(thing, (list, tuple)) for value in thing]
+        members += [thing.__self__ for thing in level if hasattr(thing, "__self__")]
+        level = [thing for thing in members if id(thing) not in seen and type(thing).__module__ != "builtins"]
+    for name in ("problem", "functional", "_env", "_keeper", "_parts", "_problem", "_start"):
+        assert not hasattr(referee, name), name
+        assert not hasattr(env, name), name
+
+
+def test_violation_and_the_unpenalised_objective_come_through_the_referee(problem, designs):
+    expected, seen = problem.evaluate(designs), Referee(problem, samples=100).evaluate(designs)
+    assert not seen.feasible.all()
+    np.testing.assert_array_equal(seen.violation <= 0, seen.feasible)
+    np.testing.assert_array_equal(seen.violation, expected.violation)
+    np.testing.assert_array_equal(seen.unpenalised, expected.unpenalised)
+    assert (seen.unpenalised[~seen.feasible] < seen.objective[~seen.feasible]).all()
 
 
 # --- Baselines --------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Agents of another package that misbehave, one way each; each spends ten samples first."""
 
 import os
-import resource
 import signal
 import time
 from pathlib import Path
@@ -89,13 +88,55 @@ class Modest(_Awkward):
     name = "modest"
 
 
-class FullDisk(_Awkward):
-    """After it, the system lets its process write no file of more than a few bytes."""
-
-    name = "full_disk"
+class Vanishes(_Awkward):
+    name = "vanishes"
 
     def misbehave(self, referee, designs):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        os._exit(0)
+
+
+class Leaves(_Awkward):
+    """A fork of it holds all that it had open, the pipe to the referee too."""
+
+    name = "leaves"
+
+    def misbehave(self, referee, designs):
+        if os.fork() == 0:
+            time.sleep(300)
+        os._exit(0)
+
+
+class Interrupts(_Awkward):
+    name = "interrupts"
+
+    def misbehave(self, referee, designs):
+        raise KeyboardInterrupt
+
+
+class Speechless(_Awkward, Exception):
+    name = "speechless"
+
+    def misbehave(self, referee, designs):
+        raise Speechless
+
+    def __str__(self):
+        raise SystemExit(3)
+
+
+class Endless(_Awkward):
+    name = "endless"
+
+    def misbehave(self, referee, designs):
+        raise ValueError("x" * 100_000)
+
+
+class Hungry(_Awkward):
+    name = "hungry"
+
+    def misbehave(self, referee, designs):
+        kept = []
+        while True:
+            kept.append(np.ones(2**22))
 
 
 class Gated(Agent):

@@ -2,6 +2,7 @@
 sentence, in seconds and within the memory that a directory of its size needs, by `verify` and by `publish`.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,11 +11,15 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import polars
 import pytest
 
 import dsegym
-from dsegym.experiments.store import hashed_id
+from dsegym.experiments.publish import board_of
+from dsegym.experiments.report.text import to_json, to_markdown
+from dsegym.experiments.scoring.leaderboard import build_timings
+from dsegym.experiments.store import hashed_id, read_suite, read_trial, trial_directory
 from dsegym.experiments.verify import verify
 
 pytestmark = pytest.mark.slow
@@ -138,7 +143,7 @@ def rival(results):
     signed(
         results,
         polars.read_parquet(other / "trace.parquet"),
-        lambda m: m.update(best=read(other / "manifest.json")["best"]),
+        lambda m: m.update({name: read(other / "manifest.json")[name] for name in ("best", "seconds")}),
     )
 
 
@@ -162,7 +167,7 @@ FORGERIES = {
         OTHER_TRIAL,
     ),
     "a draw": (forged(lambda m: m["trial"]["agent"].update(draw=3)), OTHER_TRIAL),
-    "other versions": (forged(lambda m: m["versions"].update(jax="9.9")), "it claims jax 9.9"),
+    "other versions": (forged(lambda m: m["versions"].update(jax="9.9")), "jax 9.9"),
     "a worse seed dropped": (note(lambda n: n["trials"].pop()), "declares 4 trials, and 3 are named"),
     "nothing declared": (note(lambda n: n.pop("declared")), "does not say which trials its suite declares"),
     "a shipped suite's name": (note(lambda n: n.update(name="lottery")), "name of the shipped suite 'lottery'"),
@@ -324,3 +329,60 @@ def test_a_sentence_shows_what_was_given_as_it_is(case, dsegym_command):
     assert (code, out) == (2, "")
     assert case.replace("\x1b", "\\x1b").replace("\x07", "\\x07") in err
     assert "Traceback" not in err
+
+
+ODD = (None, [], {}, "", -1, 1e308, True, "x" * 5000, [1], {"a": 1}, 2**70, "\x1b[31m", ...)
+
+
+def places(content, place=()):
+    """Every member of JSON, the first three of each list."""
+    yield place
+    listed = enumerate(content[:3]) if isinstance(content, list) else ()
+    for key, member in content.items() if isinstance(content, dict) else listed:
+        yield from places(member, (*place, key))
+
+
+def changed(content, place, value):
+    """A copy with one member changed, or left out where the value is `...`."""
+    copy = json.loads(json.dumps(content))
+    if not place:
+        return None if value is ... else value
+    *outer, last = place
+    inner = copy
+    for key in outer:
+        inner = inner[key]
+    if value is ...:
+        del inner[last]
+    else:
+        inner[last] = value
+    return copy
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "suite.json"])
+def test_one_odd_member_is_a_sentence_or_harmless(name, results):
+    path = results / name if name == "suite.json" else first(results) / name
+    content = read(path)
+    for place in places(content):
+        for value in ODD:
+            write(path, changed(content, place, value))
+            assert len(refusals(results)) < 2000 * 4, (place, value)
+            with contextlib.suppress(dsegym.DsegymError):
+                note = read_suite(results)
+                trials = [read_trial(trial_directory(results, identifier)) for identifier in note["trials"]]
+                board = board_of(results, note, trials)
+                assert to_json(board)
+                assert to_markdown(board)
+                assert build_timings(trials)
+
+
+def test_a_trace_with_altered_bytes_is_a_sentence_or_harmless(results, capfd):
+    path = first(results) / "trace.parquet"
+    whole, generator = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        content = bytearray(whole)
+        content[generator.integers(len(content))] = generator.integers(256)
+        path.write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        manifest(lambda m, digest=digest: m.update(files={"trace.parquet": digest}))(results)
+        assert len(refusals(results)) < 2000
+    assert "panicked" not in capfd.readouterr().err

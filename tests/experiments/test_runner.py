@@ -16,7 +16,7 @@ from dsegym.experiments.store import read_trial, trial_directory, write_suite
 from dsegym.experiments.suite import load_suite
 from dsegym.experiments.verify import verify
 
-SAMPLES, TIME_LIMIT_S, GRACE_S = 60, 3, 40
+SAMPLES, TIME_LIMIT_S = 60, 3
 AGENTS = Path(__file__).parent
 # The console script, with the terminal's treatment of Ctrl-C whatever the tests' own is.
 MAIN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import dsegym.experiments.cli as cli; "
@@ -232,12 +232,18 @@ def test_a_damaged_trial_is_run_again_and_replaced(results, tiny_suite, first_tr
 
 # Class: status, samples kept, message.
 MISHAPS = {
-    "Stubborn": ("timed_out", 0, rf"did not stop within {TIME_LIMIT_S + GRACE_S} s and was ended"),
+    "Stubborn": ("timed_out", 10, rf"time limit of {TIME_LIMIT_S} s has passed"),
     "Raises": ("failed", 10, r"ValueError: no such thing \(awkward_agents\.py, line \d+\)"),
     "Exits": ("failed", 10, r"SystemExit: 3 \(awkward_agents\.py, line \d+\)"),
     "Hangs": ("timed_out", 10, rf"time limit of {TIME_LIMIT_S} s has passed"),
-    "Dies": ("failed", 0, r"worker process died \(exit code 7\)"),
-    "Killed": ("failed", 0, r"worker process died \(exit code -9\)"),
+    "Dies": ("failed", 10, r"agent's process died \(exit code 7\)"),
+    "Vanishes": ("failed", 10, r"agent's process died \(exit code 0\)"),
+    "Leaves": ("failed", 10, r"agent's process died \(exit code 0\)"),
+    "Killed": ("failed", 10, r"agent's process died \(exit code -9\)"),
+    "Interrupts": ("failed", 10, r"KeyboardInterrupt \(awkward_agents\.py, line \d+\)"),
+    "Speechless": ("failed", 10, r"Speechless: its text cannot be shown \(SystemExit\)"),
+    "Endless": ("failed", 10, r"ValueError: x{500}\.\.\. \(awkward_agents"),
+    "Hungry": ("failed", 10, r"more than the 0\.25 GiB that a trial may take"),
     "Greedy": ("finished", SAMPLES, ""),
     "Modest": ("finished", 10, ""),
 }
@@ -249,9 +255,7 @@ def mishaps(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mishaps")
     file = write_suite_file(folder / "mishaps.toml", map(awkward, MISHAPS), time_limit_s=TIME_LIMIT_S)
     suite, results = load_suite(file), folder / "results"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "GRACE_S", GRACE_S)
-        summary = runner.run_suite(suite, results, workers=2)
+    summary = runner.run_suite(suite, results, workers=2, memory_gib=0.25)
     identifiers = write_suite(results, suite)
     found = [read_trial(trial_directory(results, identifier)) for identifier in identifiers]
     return summary, results, dict(zip(MISHAPS, found, strict=True))
@@ -272,8 +276,8 @@ def test_an_agents_mishap_is_recorded_with_the_samples_that_it_spent(agent, mish
 @posix_only
 def test_the_summary_tells_of_every_mishap_and_the_results_verify(mishaps):
     summary, results, _ = mishaps
-    assert summary.statuses == {"failed": 4, "timed_out": 2, "finished": 2}
-    assert len(summary.problems) == 6
+    assert summary.statuses == {"failed": 10, "timed_out": 2, "finished": 2}
+    assert len(summary.problems) == 12
     assert hidden(results) == []
     assert [verdict.problem for verdict in verify(results)] == [""] * len(MISHAPS)
 
@@ -281,7 +285,7 @@ def test_the_summary_tells_of_every_mishap_and_the_results_verify(mishaps):
 @posix_only
 def test_the_leaderboard_of_mishaps_counts_them(mishaps, dsegym_command, tmp_path):
     board = json.loads(dsegym_command("leaderboard", mishaps[1], "--output", tmp_path, "--json").out)
-    assert sum(row["failed"] for row in board["rows"]) == 4
+    assert sum(row["failed"] for row in board["rows"]) == 10
     assert sum(row["timed_out"] for row in board["rows"]) == 2
 
 
@@ -309,18 +313,23 @@ def test_a_failed_trial_gives_exit_code_1_and_is_run_again_only_when_asked(dsegy
 
 
 @posix_only
-def test_a_full_disk_is_one_sentence_and_keeps_what_was_stored(dsegym_command, tmp_path):
-    file = write_suite_file(tmp_path / "full.toml", ["random_search", awkward("FullDisk")])
-    results = tmp_path / "results"
-    outcome = dsegym_command("run", file, "--output", results, "--workers", "1")
-    assert outcome.code == 1
-    (sentence,) = complaints(outcome.err)
+def test_a_full_disk_is_one_sentence_and_keeps_what_was_stored(tmp_path):
+    """The system lets the run write no file of more bytes than the suite's note, once the first trial is stored."""
+    file = write_suite_file(tmp_path / "full.toml", ["random_search", "genetic_algorithm"])
+    main = MAIN + (
+        "import resource as r, dsegym.experiments.runner as runner; limits = [-1, 100]; write = runner.write_trial; "
+        "runner.write_trial = lambda *a: (r.setrlimit(r.RLIMIT_FSIZE, (limits.pop(0), -1)), write(*a)); cli.main()"
+    )
+    command = [sys.executable, "-c", main, "run", file, "--output", tmp_path / "results", "--workers", "1"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert process.returncode == 1
+    (sentence,) = complaints(process.stderr)
     assert "The system refused" in sentence
     assert "What was finished is kept." in sentence
-    assert "Traceback" not in outcome.err
-    (kept,) = stored(results)
-    assert read_trial(results / "trials" / kept).manifest["status"] == "finished"
-    assert hidden(results) == []
+    assert "Traceback" not in process.stderr
+    (kept,) = stored(tmp_path / "results")
+    assert read_trial(tmp_path / "results" / "trials" / kept).manifest["status"] == "finished"
+    assert hidden(tmp_path / "results") == []
 
 
 @pytest.mark.parametrize("below", ["", "deeper/still"])

@@ -15,7 +15,7 @@ import pytest
 from dsegym.costmodels.errors import CorruptResultError, DsegymError
 from dsegym.experiments import store
 from dsegym.experiments.store import read_suite, read_trial, trial_directory, trial_id, write_suite, write_trial
-from dsegym.experiments.suite import Suite
+from dsegym.experiments.suite import Suite, located
 
 TRACE = polars.DataFrame(
     {
@@ -467,3 +467,15 @@ def test_ids_are_the_same_in_every_process(tiny_file, tiny_suite):
     found = subprocess.run([sys.executable, "-c", script, tiny_file], capture_output=True, text=True, check=True)
     assert found.stdout.split() == [trial_id(trial) for trial in tiny_suite.trials]
     assert len(set(found.stdout.split())) == len(tiny_suite.trials)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("in.12.csv", ".12.csv"), ("net", ""), ("a b.tar.x y", ""), ("n.json", ".json"), (".hidden", "")]
+)
+def test_a_kept_file_keeps_the_suffixes_that_may_say_what_it_is(name, kept, tmp_path, tiny_suite):
+    """A packing's capacity may stand there."""
+    (tmp_path / name).write_bytes(b"same")
+    trial = dataclasses.replace(tiny_suite.trials[0], options={"instance": str(tmp_path / name)})
+    place = trial.as_dict()["instance"]["options"]["instance"]
+    assert place == f"files/{store.file_hash(str(tmp_path / name))[:16]}{kept}"
+    assert located({"instance": place, "price": "0"}, tmp_path) == {"instance": str(tmp_path / place), "price": "0"}

@@ -198,6 +198,7 @@ def test_run_leaderboard_and_verify_in_a_row(dsegym_command, succeed, tiny_file,
     assert {row["agent"] for row in json.loads(written)["rows"]} == {"genetic_algorithm", "random_search"}
     checked = succeed("verify", results)
     assert checked.endswith("\n6 of 6 reproduce.\n")
+    assert "Declared: 2 agents on 1 instances, the seeds 0, 1, 60 samples each." in checked
     assert "Only claimed: that the agents came to these samples by themselves" in checked
 
 

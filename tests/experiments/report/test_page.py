@@ -86,3 +86,12 @@ def test_importing_the_leaderboard_and_the_report_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_characters_that_hide_or_turn_text_are_shown(tmp_path):
+    name = "ant\x1b]0;x\x07\u202e"
+    page = Page(page_of([trial(name, "a", 0, [3.0])], tmp_path, suite={"name": name, "description": "two\nlines"}))
+    shown = "".join(page.shown)
+    assert not set("\x1b\x07\u202e") & set(shown)
+    assert "ant\\x1b]0;x\\x07\\u202e" in shown
+    assert "two\nlines" in shown

@@ -1,0 +1,263 @@
+"""A worker's side of an agent's process: it answers the agent's questions, and ends the process when its time is up."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ..agents.referee import Program, Samples, Trajectory
+from ..agents.scorekeeper import Scorekeeper
+from ..costmodels.errors import DsegymError
+from ..envs.core.evaluation import Evaluation
+from .agent_process import Ended, Job, Raised, named
+
+__all__ = ["MEMORY_SHARE", "AgentProcess", "end_tree", "machine_memory", "resident_bytes", "search_apart"]
+
+# Environment variables that change values, or tell where the run was started.
+_WITHHELD = ("JAX_ENABLE_X64", "JAX_DISABLE_JIT", "JAX_DEFAULT_MATMUL_PRECISION", "OLDPWD", "PWD")
+_START = "import sys, json; sys.path[:] = json.loads(sys.argv[2]); from {module} import main; main(int(sys.argv[1]))"
+_START_S = 300.0  # s that a process may take to start and to import its agent
+MEMORY_SHARE = 0.8  # of the machine's memory, for all trials together
+_END_S = 5.0  # s that an ended process may take to be gone
+_LOOK_S = 0.1  # s between looks at a process that is silent
+_TREE_S = 1.0  # s between looks at what it has started
+
+
+class _Garbled(Exception):
+    """What an agent's process sends is no question."""
+
+
+class AgentProcess:
+    """The process of one agent, which serves its trials one after another.
+
+    Args:
+        folder: below which its working folder is made.
+        memory_bytes: what the process, with all that it starts, may take of the machine's memory.
+    """
+
+    def __init__(self, folder: str, memory_bytes: int):
+        if os.name != "posix":
+            raise DsegymError("Suites run on Linux and other POSIX systems only: agents' processes are theirs.")
+        ours, theirs = socket.socketpair()
+        self._folder = tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True)
+        self._memory_bytes = memory_bytes
+        self._looked_s = 0.0
+        self.usable = True  # for another search
+        self.was_killed = False  # by somebody else
+        module = __name__.rpartition(".")[0] + ".agent_process"
+        path = [os.path.abspath(entry) for entry in sys.path]
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START.format(module=module), str(theirs.fileno()), json.dumps(path)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                cwd=self._folder.name,
+                env={name: value for name, value in os.environ.items() if name not in _WITHHELD},
+                start_new_session=True,  # Ctrl-C is not for it
+            )
+        self._pipe = Connection(ours.detach())
+        self._poller = select.poll()  # kept: `Connection.poll` makes one at each call
+        self._poller.register(self._pipe.fileno(), select.POLLIN)
+
+    def search(self, job: Job, keeper: Scorekeeper) -> Ended:
+        """Runs one search, and ends the process where it cannot go on as it was."""
+        try:
+            ended = self._searched(job, keeper)
+        except _Garbled as error:
+            self.close()
+            return Ended("failed", str(error), ())
+        except (EOFError, OSError):
+            code = self._code()
+            self.was_killed = code is not None and code < 0
+            self.close()
+            how = "its pipe was closed" if code is None else f"exit code {code}"
+            return Ended("failed", f"the agent's process died ({how}).", ())
+        if ended.changed:
+            self.close()
+        ours = [what for what in ended.changed if what.startswith(f"{__name__.partition('.')[0]}.")]
+        if ours:
+            return ended._replace(status="failed", message=f"the agent changed {', '.join(ours[:3])}.")
+        return ended
+
+    def _searched(self, job: Job, keeper: Scorekeeper) -> Ended:
+        self._send(job)
+        said = self._receive(time.monotonic() + _START_S)
+        if said is None:
+            raise _Garbled(f"the agent was not made within {_START_S:g} s.")
+        if said[0] == "made":
+            keeper.start()
+        while said[0] != "ended":
+            left = keeper.time_left_s
+            said = self._receive(math.inf if left is None else time.monotonic() + left)
+            if said is None:
+                self.close()
+                return Ended("timed_out", str(keeper.time_is_up()), ())
+            if said[0] != "ended":
+                self._send(_answer(keeper, said))
+        match said[1:]:
+            case (str(status), str(message), tuple(changed)) if all(isinstance(what, str) for what in changed):
+                return Ended(status if status in ("finished", "timed_out") else "failed", message, changed)
+        raise _Garbled("the agent's process sent what is no end of a search.")
+
+    def _send(self, content: Any) -> None:
+        buffer = io.BytesIO()
+        _Pickler(buffer, 5).dump(content)
+        self._pipe.send_bytes(buffer.getbuffer())
+
+    def _receive(self, until: float) -> tuple[Any, ...] | None:
+        """What the process says; None if it has said nothing by then.
+
+        Raises:
+            EOFError, OSError: it is gone.
+            _Garbled: what it says is no plain data, or it has grown too large.
+        """
+        while not self._poller.poll(1e3 * min(max(until - time.monotonic(), 0.0), _LOOK_S)):
+            self._look()
+            if time.monotonic() >= until:
+                return None
+            if self._process.poll() is not None and not self._poller.poll(0.0):  # a fork of it may hold the pipe open
+                raise EOFError
+        if time.monotonic() - self._looked_s > _TREE_S:
+            self._look()
+        try:
+            said = _Unpickler(io.BytesIO(self._pipe.recv_bytes())).load()
+        except (EOFError, OSError):
+            raise
+        except Exception as error:
+            raise _Garbled(f"the agent's process sent what is no plain data ({type(error).__name__}).") from None
+        if not isinstance(said, tuple) or not said or not isinstance(said[0], str):
+            raise _Garbled("the agent's process sent what is no question.")
+        return said
+
+    def _look(self) -> None:
+        """Ends a process that takes more memory than it may."""
+        processes = [self._process.pid]
+        if time.monotonic() - self._looked_s > _TREE_S:
+            self._looked_s = time.monotonic()
+            processes = tree(self._process.pid)
+        if sum(map(resident_bytes, processes)) > self._memory_bytes:
+            raise _Garbled(f"the agent took more than the {self._memory_bytes / 2**30:.3g} GiB that a trial may take.")
+
+    def _code(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_END_S)
+        return None
+
+    def close(self) -> None:
+        """Ends the process, and whatever it has started."""
+        self.usable = False
+        end_tree(self._process.pid)
+        self._code()
+        self._pipe.close()
+        self._folder.cleanup()
+
+
+def _answer(keeper: Scorekeeper, question: tuple[Any, ...]) -> Any:
+    try:
+        return keeper.ask(*question)
+    except Exception as error:  # the agent's to deal with, whatever it is
+        return Raised(type(error).__module__, type(error).__qualname__, str(error))
+
+
+def search_apart(job: Job, keeper: Scorekeeper) -> Ended:
+    """One search in a process that is there for nothing else, as in a competition; the scorekeeper is closed then."""
+    with tempfile.TemporaryDirectory(prefix="dsegym-", ignore_cleanup_errors=True) as folder:
+        process = AgentProcess(folder, int(MEMORY_SHARE * machine_memory()))
+        try:
+            return process.search(job, keeper)
+        finally:
+            process.close()
+            keeper.close()
+
+
+# What goes through the pipe -------------------------------------------------------------------------------------------
+
+_PLAIN = (Ended, Evaluation, Job, Raised, Samples, Trajectory)
+
+
+class _Pickler(pickle.Pickler):
+    """Metrics of a family travel as named tuples of the same fields: the agent need not import the family."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        fields = getattr(obj, "_fields", None)
+        if isinstance(obj, tuple) and fields and not isinstance(obj, _PLAIN):
+            return named, (type(obj).__name__, fields, tuple(obj))
+        return NotImplemented
+
+
+class _Unpickler(pickle.Unpickler):
+    """Arrays and plain values only: nothing that an agent sends is code."""
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        if (module_name, global_name) == (Program.__module__, Program.__qualname__):
+            return Program
+        if (module_name, global_name) in _ARRAYS:
+            return super().find_class(module_name, global_name)
+        raise pickle.UnpicklingError(f"{module_name}.{global_name}")
+
+
+# What NumPy's arrays and scalars are unpickled with.
+_ARRAYS = {
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy._core.numeric", "_frombuffer"),
+}
+
+
+# Processes ------------------------------------------------------------------------------------------------------------
+
+
+def _parents() -> dict[int, int]:
+    """{process: its parent}, of all; nothing where there is no /proc."""
+    found = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            found[int(status.parent.name)] = int(status.read_text(errors="replace").rpartition(")")[2].split()[1])
+    return found
+
+
+def tree(root: int) -> list[int]:
+    """The process and all that descend from it, parents first."""
+    parents, found = _parents(), [root]
+    for process in found:
+        found += [child for child, parent in parents.items() if parent == process]
+    return found
+
+
+def end_tree(root: int) -> None:
+    """Kills a process and all that descend from it."""
+    for process in reversed(tree(root)):  # it itself last; found before, since orphans have other parents
+        with contextlib.suppress(OSError):
+            os.kill(process, signal.SIGKILL)
+
+
+def resident_bytes(process: int) -> int:
+    """Bytes of memory that a process takes; 0 where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this machine, or the container, has."""
+    least = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            least = min(least, int(Path(limit).read_text()))
+    return least

@@ -1,0 +1,175 @@
+"""Agents that cheat, and agents that leave a mess: what is recorded is what happened, and rivals run as ever."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dsegym
+from dsegym import Referee
+from dsegym.agents.random_search import RandomSearch
+from dsegym.agents.scorekeeper import Scorekeeper
+from dsegym.experiments import runner
+from dsegym.experiments.store import read_trial, trial_directory, write_suite
+from dsegym.experiments.suite import load_suite
+from dsegym.experiments.verify import verify
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of POSIX"),
+]
+SAMPLES = 60
+SUITE = """
+name = "rogues"
+samples = 60
+seeds = 2
+time_limit_s = 60
+
+[[instances]]
+scenario = "dsegym/AcceleratorSizing-v0"
+workload = "alexnet"
+objective = "edp"
+area_budget = "small"
+"""
+NO_ATTRIBUTE = "AttributeError: .* has no attribute 'problem'"
+THROUGH_THE_REFEREE = "DsegymError: An agent meets its problem through the referee only"
+
+# Class: status, samples recorded, message.
+ROGUES = {
+    "AsksTheEnvironment": ("failed", 10, NO_ATTRIBUTE),
+    "AsksTheAdaptor": ("failed", 10, NO_ATTRIBUTE),
+    "LooksAround": ("finished", 10, ""),
+    "MakesAProblem": ("failed", 10, THROUGH_THE_REFEREE),
+    "MakesAnEnvironment": ("failed", 10, THROUGH_THE_REFEREE),
+    "BuildsAProblem": ("failed", 10, THROUGH_THE_REFEREE),
+    "ResetsEarly": ("finished", SAMPLES, ""),
+    "LeavesLanesOpen": ("finished", SAMPLES, ""),
+    "LooksForResults": ("finished", 10, ""),
+    "RewritesRecords": ("finished", SAMPLES, ""),
+    "AsksForMore": ("finished", 10, ""),
+    "SendsCode": ("failed", 10, r"no plain data \(UnpicklingError\)"),
+    "SendsNoise": ("failed", 10, r"no plain data"),
+    "PatchesDsegym": ("failed", 10, r"the agent changed dsegym\.agents\.referee\.Referee\.evaluate"),
+    "ChangesSettings": ("finished", 10, ""),
+    "DrawsGlobally": ("finished", 10, ""),
+    "LeavesProcesses": ("finished", 10, ""),
+    "ForksAndReturns": ("finished", 10, ""),
+    "KillsItsParent": ("failed", 0, r"worker process died \(exit code -9\)"),
+    "KilledOnce": ("finished", 10, ""),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable():
+    """Agents of another package: importable here and in the workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent)
+        yield
+    sys.modules.pop("rogue_agents", None)
+
+
+@pytest.fixture(scope="module")
+def rogues(tmp_path_factory):
+    """Every rogue twice, and after them two trials of random search in the same worker: {class: [trial results]}."""
+    folder = tmp_path_factory.mktemp("rogues")
+    agents = [*(f"rogue_agents:{name}" for name in ROGUES), "random_search"]
+    tables = "".join(f'[[agents]]\nname = "{agent}"\n' for agent in agents)
+    (folder / "rogues.toml").write_text(SUITE + tables, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DSEGYM_TEST_BOMB", str(folder / "bomb"))
+        patch.setenv("DSEGYM_TEST_MARK", str(folder / "mark"))
+        patch.setattr("sys.argv", ["dsegym", "run", "rogues.toml", "--output", "results"])
+        suite = load_suite(Path("rogues.toml"))
+        runner.run_suite(suite, "results", workers=1)
+    results = folder / "results"
+    found = [read_trial(trial_directory(results, identifier)) for identifier in write_suite(results, suite)]
+    return folder, dict(zip([*ROGUES, "random_search"], zip(found[::2], found[1::2], strict=True), strict=True))
+
+
+@pytest.mark.parametrize("agent", ROGUES)
+def test_what_a_rogue_is_recorded_with_is_what_it_spent(agent, rogues):
+    status, samples, message = ROGUES[agent]
+    for trial in rogues[1][agent]:
+        assert (trial.manifest["status"], trial.trace.height) == (status, samples), trial.manifest["message"]
+        assert re.search(message, trial.manifest["message"])
+
+
+def test_every_rogues_results_verify(rogues):
+    assert {verdict.problem for verdict in verify(rogues[0] / "results")} == {""}
+
+
+def test_seconds_are_the_referees_own(rogues):
+    for trials in rogues[1].values():
+        for trial in trials:
+            seconds = trial.trace["elapsed_s"].to_numpy()
+            assert (np.diff(seconds) >= 0).all()
+            assert (seconds >= 0).all()
+            assert (seconds < 60).all()
+
+
+def test_what_an_agent_sends_is_not_run(rogues):
+    assert not (rogues[0] / "bomb").exists()
+
+
+def test_rivals_after_rogues_in_one_worker_are_those_of_a_clean_run(rogues, tmp_path):
+    file = tmp_path / "clean.toml"
+    file.write_text(SUITE + '[[agents]]\nname = "random_search"\n', encoding="utf-8")
+    runner.run_suite(load_suite(file), tmp_path / "results", workers=1)
+    clean = sorted((tmp_path / "results" / "trials").glob("*"))
+    traces = {read_trial(path).manifest["trial"]["seed"]: read_trial(path).trace for path in clean}
+    for trial in rogues[1]["random_search"]:
+        mine = traces[trial.manifest["trial"]["seed"]]
+        assert trial.trace.height == SAMPLES
+        assert trial.trace.drop("elapsed_s").equals(mine.drop("elapsed_s"))
+
+
+def test_global_streams_of_random_numbers_follow_the_seed(rogues, tmp_path):
+    file = tmp_path / "again.toml"
+    file.write_text(SUITE + '[[agents]]\nname = "rogue_agents:DrawsGlobally"\n', encoding="utf-8")
+    suite = load_suite(file)
+    runner.run_suite(suite, tmp_path / "results", workers=2)
+    again = [read_trial(trial_directory(tmp_path / "results", i)) for i in write_suite(tmp_path / "results", suite)]
+    for one, other in zip(rogues[1]["DrawsGlobally"], again, strict=True):
+        assert one.trace["design"].to_list() == other.trace["design"].to_list()
+    assert again[0].trace["design"].to_list() != again[1].trace["design"].to_list()
+
+
+def test_nothing_that_an_agent_starts_outlives_the_run(rogues):
+    deadline = time.monotonic() + 5.0
+    while (left := _commands_with("sleep 31.4159")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
+    assert _commands_with("agent_process import main") == []
+
+
+def _commands_with(text):
+    found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line for line in found if text in line and "ps -eo" not in line and f" {os.getpid()} " not in line]
+
+
+def test_a_worker_that_goes_on_no_more_is_ended_after_its_trials_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "GRACE_S", 10.0)
+    file = tmp_path / "stopped.toml"
+    text = SUITE.replace("seeds = 2", "seeds = 1").replace("time_limit_s = 60", "time_limit_s = 5")
+    file.write_text(text + '[[agents]]\nname = "rogue_agents:StopsItsParent"\n', encoding="utf-8")
+    start = time.monotonic()
+    summary = runner.run_suite(load_suite(file), tmp_path / "results", workers=1)
+    assert 15.0 < time.monotonic() - start < 60.0
+    (problem,) = summary.problems
+    assert "timed_out: the worker did not stop within 15 s and was ended; its samples are lost." in problem
+    assert _commands_with("agent_process import main") == []
+
+
+def test_a_limit_of_records_keeps_what_is_recorded(tmp_path):
+    problem = dsegym.make_problem("dsegym/AcceleratorSizing-v0", workload="alexnet", objective="edp")
+    keeper = Scorekeeper(problem, 2**31 - 1, record_bytes=100_000)
+    with pytest.raises(dsegym.DsegymError, match="2000 samples are recorded, and there is no memory for more"):
+        RandomSearch().search(Referee.of(keeper.ask, keeper.space, keeper.budget), 0)
+    assert len(keeper.samples.objective) == 2000
