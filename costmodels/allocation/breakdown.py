@@ -11,7 +11,7 @@ from .instance import AllocationInstance
 __all__ = ["NOTES", "break_down"]
 
 NOTES = (
-    "Synthetic: the generated instances are drawn, not measured. Real ones are read from .csv files.",
+    "Synthetic: the generated instances are drawn, not measured. Real ones are read from files.",
     "Not modelled: alignment, buffers of changing size, buffers that may share or move.",
 )
 

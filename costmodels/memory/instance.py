@@ -55,7 +55,7 @@ def parse_capacity(given: object) -> Capacity:
         return Capacity()
     size = size_in_bytes(str(given))
     if size is not None:
-        if not 1 <= size <= MAX_BYTES:
+        if size > MAX_BYTES:
             raise ValueError
         return Capacity(size_bytes=size)
     return Capacity(peak_share=number(str(given), "capacity", 0, MAX_SHARE, above=True))

@@ -372,8 +372,8 @@ def test_an_unknown_name_names_the_nearest():
         make_problem(platform="ethos_u85_hihg")
     with pytest.raises(UnknownNameError, match="Did you mean 'charged'"):
         make_problem(bandwidth="charge")
-    with pytest.raises(UnknownNameError, match=r"the path of a \.jsonl file"):
-        make_problem(program="mine.json")
+    with pytest.raises(UnknownNameError, match="the path of a file"):
+        make_problem(program="mine")
 
 
 @pytest.mark.parametrize(
@@ -420,14 +420,14 @@ HEADER = '{"program": "mine"}\n{"buffer": "x", "bytes": 64, "kind": "parameter"}
         ('{"instruction": "i", "flops": Infinity, "reads": [["x", 64]], "writes": []}', "Infinity"),
         ('{"instruction": "i", "flops": 1, "reads": [["x", 65]], "writes": []}', "65 bytes of 'x'"),
         ('{"instruction": "i", "flops": 1, "reads": [["z", 64]], "writes": []}', "'z'"),
-        ('{"instruction": "i", "flops": 1, "reads": [["x", 64]]', "not a line of JSON"),
+        ('{"instruction": "i", "flops": 1, "reads": [["x", 64]]', "line 3 is not JSON"),
         ('{"instruction": "i", "flop": 1, "reads": [], "writes": []}', "Did you mean 'flops'"),
     ],
 )
 def test_a_wrong_line_of_a_users_program_is_named(tmp_path, line, said):
     path = tmp_path / "wrong.jsonl"
     path.write_text(HEADER + line + "\n")
-    with pytest.raises(InvalidWorkloadError, match=r"wrong\.jsonl, line 3") as caught:
+    with pytest.raises(InvalidWorkloadError, match=r"wrong\.jsonl[,:] line 3") as caught:
         make_problem(program=str(path))
     assert said in str(caught.value)
 
