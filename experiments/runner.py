@@ -81,14 +81,15 @@ def run_suite(
         KeyboardInterrupt: workers are stopped first; what was stored before stays.
     """
     results = Path(results).resolve()  # whatever becomes of the working folder
-    identifiers = write_suite(results, suite)
-    clean(results)
     summary = RunSummary(total=len(suite.trials))
-    waiting = deque(
-        _Task(trial, identifier, versions(trial.agent), identity(trial), kept_options(trial, results))
-        for trial, identifier in zip(suite.trials, identifiers, strict=True)
-        if not _is_done(results, identifier, retry_failed)
-    )
+    with _settings_of_workers():
+        identifiers = write_suite(results, suite)
+        clean(results)
+        waiting = deque(
+            _Task(trial, identifier, versions(trial.agent), identity(trial), kept_options(trial, results))
+            for trial, identifier in zip(suite.trials, identifiers, strict=True)
+            if not _is_done(results, identifier, retry_failed)
+        )
     summary.resumed = summary.total - len(waiting)
     progress(summary)
     if not waiting:
@@ -239,6 +240,23 @@ def _idle(workers: list[_Worker], count: int, folder: str, memory_bytes: int) ->
 
 def _instance(trial: Trial) -> str:
     return ", ".join(trial.options.values())
+
+
+@contextlib.contextmanager
+def _settings_of_workers() -> Iterator[None]:
+    """JAX's settings as workers have them, whatever this process's are: a trial's id says what it is run with."""
+    import jax
+
+    before = {name: getattr(jax.config, name) for name in PINNED}
+    versions.cache_clear()
+    try:
+        for name, value in PINNED.items():
+            jax.config.update(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        versions.cache_clear()
 
 
 def _is_done(results: Path, identifier: str, retry_failed: bool) -> bool:
