@@ -23,8 +23,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..costmodels.errors import CorruptResultError
-from .agent_process import PINNED, Ended, Job, adopt_orphans, changes, state
+from ..costmodels.errors import CorruptResultError, DsegymError
+from .agent_process import PINNED, Ended, Job, adopt_orphans, changes, described, state
 from .isolation import MEMORY_SHARE, AgentProcess, end_tree, machine_memory, resident_bytes
 from .store import clean, identity, read_trial, trial_directory, versions, write_suite, write_trial
 from .suite import Suite, Trial, kept_options
@@ -312,7 +312,8 @@ def _work(pipe: Connection, parent: int, folder: str, memory_bytes: int) -> None
                     trial, task.identifier, origin, task.options, search, memory_bytes // RECORDS_SHARE
                 )
             except Exception as error:
-                pipe.send(error)
+                told = error if isinstance(error, DsegymError | OSError) else DsegymError(described(error))
+                pipe.send(told)  # what else a scenario raises need not survive a pickle
                 continue
             retires = bool(changes(before, state())) or resident_bytes(os.getpid()) > max(
                 memory_bytes // 2, LARGE_WORKER_BYTES
