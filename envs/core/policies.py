@@ -45,8 +45,8 @@ SEARCH, HELD_OUT = 1, 2  # the first word of each set's seeds
 BATCH_SIZES = (1, 16, 128)
 _ERROR = (
     "Held-out figures stand on {test} test problems ({train} train, {validation} validation), drawn again and again: "
-    "the standard error over problems of the share solved is {0:.2g} (binomial), so that differences of less than about "
-    "twice that are no evidence."
+    "the standard error over problems of the share solved is {0:.2g} (binomial), so that differences of less than "
+    "about twice that are weak evidence."
 )
 
 
