@@ -55,6 +55,7 @@ from ...costmodels.accelerator.workloads import get_workload, workload_names, wo
 from ...costmodels.arrays import Array
 from ...costmodels.errors import InvalidOptionError
 from ...costmodels.files import is_path, plain_number
+from ..core import own_bounds
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.one_shot import one_shot_problem
 from ..core.options import Options, choice, custom, file_or_name, options_of, texts
@@ -168,14 +169,23 @@ def stored_optima() -> Mapping[tuple[str, ...], Mapping[str, str]]:
     return {tuple(row[name] for name in SCENARIO.options): row for row in tables.package_rows(OPTIMA)}
 
 
+def _optimum_of(row: Mapping[str, str]) -> tuple[float, tuple[int, ...]]:
+    return float(row["value"]), tuple(SPACE.encode({name: row[name] for name in SPACE.names}).tolist())
+
+
 def _bound(problem: Problem) -> Yardstick:
-    """The stored optimum where there is one, else a quick lower bound."""
+    """The stored optimum where there is one, or the one kept beside the user's network; else a quick lower bound."""
     options, params = problem.instance, problem.params
     assert isinstance(options, SizingOptions)
     stored = stored_optima().get(tuple(problem.options.values()))
     if stored is not None:
-        design = tuple(SPACE.encode({name: stored[name] for name in SPACE.names}).tolist())
-        return Yardstick("optimum", float(stored["value"]), "exhaustive enumeration: dsegym bound --store", design)
+        value, design = _optimum_of(stored)
+        return Yardstick("optimum", value, "exhaustive enumeration: dsegym bound --store", design)
+    kept = own_bounds.kept_row(problem)
+    if kept is not None:
+        value, design = own_bounds.parsed(problem, lambda: _optimum_of(kept))
+        own_bounds.require_value(problem, design, value)
+        return Yardstick("optimum", value, f"exhaustive enumeration: {own_bounds.KEPT}", design)
     limits = bounds.lower_bounds(
         get_workload(options.workload),
         get_platform(options.platform),
@@ -184,7 +194,8 @@ def _bound(problem: Problem) -> Yardstick:
         smallest=dict.fromkeys(("ifmap_kib", "filter_kib", "ofmap_kib"), min(BUFFER_KIB)),
     )
     value = float(OBJECTIVES[options.objective].value(limits, params.targets))
-    return Yardstick("bound", value, "compulsory work and traffic; run `dsegym bound` for the exact optimum")
+    source = "compulsory work and traffic; run `dsegym bound` for the exact optimum"
+    return Yardstick("bound", value, source, remedy="finds the optimum")
 
 
 def _params(options: SizingOptions) -> Params:

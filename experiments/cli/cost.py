@@ -11,7 +11,7 @@ import typer
 from ...costmodels.errors import DsegymError, UnknownNameError
 from ..formats import format_exact, name_and_unit
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of, pairs_of
-from .tables import LONG, obstacles, say, table, terminal
+from .tables import LONG, looseness, obstacles, say, table, terminal
 
 __all__ = ["cost"]
 
@@ -89,7 +89,7 @@ def cost(
             "totals": dict(breakdown.totals),
             "verdict": verdict,
             "parts": [dict(row) for row in breakdown.rows],
-            "notes": [*breakdown.notes, *obstacles(problem)],
+            "notes": [*breakdown.notes, *obstacles(problem), *looseness(problem)],
         }
         print(json.dumps(content, indent=1, allow_nan=False))
         return
@@ -118,7 +118,7 @@ def cost(
         say(
             console, f"{outcome} (reference {problem.reference.name} {reference}, {problem.bound.name} {bound})", "bold"
         )
-    for note in [*breakdown.notes, *obstacles(problem)]:
+    for note in [*breakdown.notes, *obstacles(problem), *looseness(problem)]:
         say(console, f"Note: {note}")
 
 
