@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import tempfile
 import threading
@@ -287,7 +288,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 def _work(pipe: Connection, parent: int, folder: str, memory_bytes: int) -> None:
     """Runs tasks until the runner closes the pipe, or until what they ran on is no longer what it was."""
-    _prepare_worker(parent)
+    _prepare_worker(parent, folder)
     from .trial import Origin, play_trial
 
     agents: dict[str, AgentProcess] = {}
@@ -333,7 +334,7 @@ def _own_state() -> dict[str, Any]:
     return {what: value for what, value in state().items() if what not in ("threads", "child processes")}
 
 
-def _prepare_worker(parent: int) -> None:
+def _prepare_worker(parent: int, folder: str) -> None:
     """Workers leave Ctrl-C to the parent, end when the parent is gone, and share a GPU's memory if there is one."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -346,6 +347,7 @@ def _prepare_worker(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1.0)
+        shutil.rmtree(folder, ignore_errors=True)  # the parent was killed and did not
         end_tree(os.getpid())
 
     threading.Thread(target=watch, daemon=True).start()
