@@ -115,9 +115,8 @@ def test_what_is_no_design_is_refused(scenario):
     for name in problem.space.names[:3]:
         for given in [*NUMBERS.values(), *TEXTS.values()]:
             numbers = [each for each in problem.space[name].values if not isinstance(each, str)]
-            known = (
-                1 in numbers if isinstance(given, str) and given == "1" else type(given) is float and given in numbers
-            )
+            number = 1 if isinstance(given, str) and given == "1" else given
+            known = type(number) in (int, float) and number in numbers
             encode = functools.partial(problem.space.encode, {**values, name: given})
             assert known or refused(encode), (name, given)
 
