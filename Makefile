@@ -12,6 +12,7 @@ endif
 BASE := $(or $(PYTHON),python3)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CLIENTS := $(VENV)/.clients
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RESULTS ?= results/quick
 # Processes that share the tests, a file each at a time; each takes up to 3 GB.
@@ -41,24 +42,29 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	@$(BASE) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(BASE) is not Python 3.11 or newer; give one as PYTHON=..."; exit 1; }
 	test -x $(BIN)/python || $(BASE) -m venv $(VENV)
-	extras=agents,clients,dev; \
+	extras=agents,dev; \
 	if [ -n "$(PYTHON)" ] && [ "$$(uname)" = Linux ] && ! $(PIP) "$$(grep ^torch== constraints.txt)+cpu" 2>/dev/null; then \
 		echo "No CPU build of torch for $(BASE): PPO stays out, and tests that need it skip."; extras=solvers,dev; \
 	fi; \
 	$(PIP) --editable ".[$$extras]"
 	touch $(STAMP)
 
+# Other people's clients, which only tests need; most of them bring torch, and skip where it is left out.
+$(CLIENTS): $(STAMP)
+	if $(BIN)/python -c 'import torch' 2>/dev/null; then $(PIP) --editable ".[clients]"; else echo "No torch: tests of other people's clients skip."; fi
+	touch $(CLIENTS)
+
 leaderboard: $(STAMP)
 	$(BIN)/dsegym run quick --output $(RESULTS)
 	$(BIN)/dsegym leaderboard $(RESULTS)
 
-test: $(STAMP)
+test: $(CLIENTS)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-quick: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(QUICK)
 
-test-all: $(STAMP)
+test-all: $(CLIENTS)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 bench: $(STAMP)
