@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import tempfile
 import threading
@@ -23,8 +24,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..costmodels.errors import CorruptResultError
-from .agent_process import PINNED, Ended, Job, adopt_orphans, changes, state
+from ..costmodels.errors import CorruptResultError, DsegymError
+from .agent_process import PINNED, Ended, Job, adopt_orphans, changes, described, state
 from .isolation import MEMORY_SHARE, AgentProcess, end_tree, machine_memory, resident_bytes
 from .store import clean, identity, read_trial, trial_directory, versions, write_suite, write_trial
 from .suite import Suite, Trial, kept_options
@@ -81,14 +82,15 @@ def run_suite(
         KeyboardInterrupt: workers are stopped first; what was stored before stays.
     """
     results = Path(results).resolve()  # whatever becomes of the working folder
-    identifiers = write_suite(results, suite)
-    clean(results)
     summary = RunSummary(total=len(suite.trials))
-    waiting = deque(
-        _Task(trial, identifier, versions(trial.agent), identity(trial), kept_options(trial, results))
-        for trial, identifier in zip(suite.trials, identifiers, strict=True)
-        if not _is_done(results, identifier, retry_failed)
-    )
+    with _settings_of_workers():
+        identifiers = write_suite(results, suite)
+        clean(results)
+        waiting = deque(
+            _Task(trial, identifier, versions(trial.agent), identity(trial), kept_options(trial, results))
+            for trial, identifier in zip(suite.trials, identifiers, strict=True)
+            if not _is_done(results, identifier, retry_failed)
+        )
     summary.resumed = summary.total - len(waiting)
     progress(summary)
     if not waiting:
@@ -241,6 +243,23 @@ def _instance(trial: Trial) -> str:
     return ", ".join(trial.options.values())
 
 
+@contextlib.contextmanager
+def _settings_of_workers() -> Iterator[None]:
+    """JAX's settings as workers have them, whatever this process's are: a trial's id says what it is run with."""
+    import jax
+
+    before = {name: getattr(jax.config, name) for name in PINNED}
+    versions.cache_clear()
+    try:
+        for name, value in PINNED.items():
+            jax.config.update(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        versions.cache_clear()
+
+
 def _is_done(results: Path, identifier: str, retry_failed: bool) -> bool:
     """Whether a whole result is there. One that is to be run again stays until there is a new one."""
     directory = trial_directory(results, identifier)
@@ -269,7 +288,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 def _work(pipe: Connection, parent: int, folder: str, memory_bytes: int) -> None:
     """Runs tasks until the runner closes the pipe, or until what they ran on is no longer what it was."""
-    _prepare_worker(parent)
+    _prepare_worker(parent, folder)
     from .trial import Origin, play_trial
 
     agents: dict[str, AgentProcess] = {}
@@ -294,7 +313,8 @@ def _work(pipe: Connection, parent: int, folder: str, memory_bytes: int) -> None
                     trial, task.identifier, origin, task.options, search, memory_bytes // RECORDS_SHARE
                 )
             except Exception as error:
-                pipe.send(error)
+                told = error if isinstance(error, DsegymError | OSError) else DsegymError(described(error))
+                pipe.send(told)  # what else a scenario raises need not survive a pickle
                 continue
             retires = bool(changes(before, state())) or resident_bytes(os.getpid()) > max(
                 memory_bytes // 2, LARGE_WORKER_BYTES
@@ -314,7 +334,7 @@ def _own_state() -> dict[str, Any]:
     return {what: value for what, value in state().items() if what not in ("threads", "child processes")}
 
 
-def _prepare_worker(parent: int) -> None:
+def _prepare_worker(parent: int, folder: str) -> None:
     """Workers leave Ctrl-C to the parent, end when the parent is gone, and share a GPU's memory if there is one."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -327,6 +347,7 @@ def _prepare_worker(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1.0)
+        shutil.rmtree(folder, ignore_errors=True)  # the parent was killed and did not
         end_tree(os.getpid())
 
     threading.Thread(target=watch, daemon=True).start()

@@ -3,7 +3,8 @@
     RESULTS/suite.json                      what was run: name, description, what the suite declares, trial ids
     RESULTS/trials/<trial id>/manifest.json everything but the samples
     RESULTS/trials/<trial id>/trace.parquet every sample: sample, objective, feasible, elapsed_s, design; held_out
-    RESULTS/files/<hash>.<suffix>           copies of the users' files that instances are made from
+    RESULTS/files/<hash>.<suffix>           copies of the users' files that instances are made from, and of the
+                                            bounds that were kept beside them when the suite first ran
     RESULTS/leaderboard/                    what `dsegym leaderboard` makes of it
 
 A user's file among an instance's options stands in manifests as `files/<hash>.<suffix>`, the place of its copy, so that
@@ -40,6 +41,7 @@ import numpy as np
 
 from ..agents.registry import load_agent
 from ..costmodels.errors import CorruptResultError, DsegymError, shortened
+from ..envs.core.own_bounds import kept_beside
 from ..envs.core.scenarios import scenario_module
 from .door import LONGEST, Each, Shape, Word, check_folder, check_shape, finite, read_file, read_json, write_by_rename
 from .scoring.statistics import incumbents
@@ -503,13 +505,19 @@ def declared_trials(note: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _keep_files(results: Path, suite: Suite) -> dict[str, str]:
-    """Copies the users' files among a suite's options; {the copy's place: the file's name}."""
+    """Copies the users' files among a suite's options, and the bounds that are kept beside them.
+
+    Returns:
+        {the copy's place: the file's name}.
+    """
     names = {}
     for place, path in sorted({pair for trial in suite.trials for pair in trial.files()}):
         names.setdefault(place, path.name)
         target = results / place
         if not target.exists() or _file_hash(target) != file_hash(str(path)):
             target.parent.mkdir(exist_ok=True)
+            if not target.exists() and kept_beside(path).is_file():  # the first run's bounds stay, with its trials
+                write_by_rename(kept_beside(target), kept_beside(path).read_bytes())
             write_by_rename(target, path.read_bytes())
     return names
 

@@ -15,6 +15,7 @@ import numpy as np
 from ..agents.registry import BUILT_IN as BUILT_IN_AGENTS
 from ..agents.registry import draw_hyperparameters, make_agent
 from ..costmodels.errors import CorruptResultError, DsegymError, shortened
+from ..envs.core.own_bounds import kept_beside
 from ..envs.core.scenarios import BUILT_IN, load_scenario, make_problem
 from .door import LONGEST, check_allowed, read_file
 from .publish import board_of
@@ -44,7 +45,8 @@ REPLAYED = (
 )
 CLAIMED = (
     "that the agents came to these samples by themselves (--rerun repeats the finished trials), what the suite "
-    "declares, seconds, versions, messages, and leaderboard.html"
+    "declares, that optima kept beside users' files are optimal (their designs are replayed), seconds, versions, "
+    "messages, and leaderboard.html"
 )
 
 
@@ -190,6 +192,8 @@ def _problem(directory: Path, trial: Trial, manifest: Mapping[str, Any], allow: 
             digest = hashlib.sha256(read_file(results / value, results, MAX_FILE_BYTES)).hexdigest()
             if value.partition("/")[2][:16] != digest[:16] or manifest["identity"]["files"].get(key) != digest:
                 raise CorruptResultError(f"{results / value}: its contents are not those that the trial was run on.")
+            if os.path.lexists(kept_beside(results / value)):
+                read_file(kept_beside(results / value), results, MAX_FILE_BYTES)  # a regular one, in the directory
         elif key in options and value not in options[key].values() and _is_path(value):
             raise CorruptResultError(
                 f"{directory}: {key} = '{shortened(value)}' is a file that the results do not keep: it is not read."

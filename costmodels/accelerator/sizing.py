@@ -6,6 +6,7 @@ F fields of `model.Hardware`, B designs.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -24,16 +25,18 @@ __all__ = [
     "BUFFER_KIB",
     "DRAM_WORDS",
     "INFEASIBLE_FACTOR",
+    "MOST_AREA_MM2",
     "OBJECTIVES",
-    "REFERENCE_SCALE",
     "VALUES",
     "Goal",
     "Optimum",
     "Params",
     "Tally",
+    "least_area_mm2",
     "objective_values",
     "params_of",
     "penalty",
+    "reference_scale",
     "reference_values",
 ]
 
@@ -51,12 +54,14 @@ VALUES: Mapping[str, tuple[int, ...] | tuple[str, ...]] = {
     "dataflow": model.DATAFLOWS,
 }
 
-AREA_BUDGETS_MM2: Mapping[str, float] = {"small": 2.0, "medium": 8.0, "large": 20.0}
+AREA_BUDGETS_MM2: Mapping[str, int] = {"small": 2, "medium": 8, "large": 20}
+MOST_AREA_MM2 = 100  # of a budget; the largest design of the space has about half of it
 
 # The reference: Gemmini's default (16 x 16, weight stationary, 128 KiB scratchpad, 32 KiB accumulator, as DOSA has it),
-# every dimension times the factor that suits the budget.
+# every dimension times the largest of these factors, all whose designs are in the space, that the budget holds.
 _GEMMINI = {"rows": 16, "columns": 16, "ifmap_buffer": 64, "filter_buffer": 64, "ofmap_buffer": 32, "dram_width": 8}
-REFERENCE_SCALE: Mapping[str, int] = {"small": 2, "medium": 4, "large": 8}
+_SCALES = (0.25, 0.5, 1, 2, 4, 8, 16)
+_ROOM = 1 + 1e-6  # of a reference in its budget, so that no rounding of areas decides whether it is feasible
 
 # Shares of the reference's metrics that the target objective asks for, as in ArchGym's TimeloopGym: -30 % energy, -15 %
 # area, -20 % time.
@@ -127,10 +132,32 @@ def penalty(excess: Array, params: Params) -> Array:
     return params.reference_value * INFEASIBLE_FACTOR * (1.0 + excess)
 
 
-def reference_values(area_budget: str) -> dict[str, int | str]:
+def _scaled(scale: float) -> dict[str, int]:
+    """{dimension: value} of Gemmini's default, scaled, without the dataflow."""
+    return {name: int(value * scale) for name, value in _GEMMINI.items()}
+
+
+@functools.cache
+def _areas_mm2(platform: Platform) -> np.ndarray:
+    """float32[scales], mm2: of the references."""
+    sizes = np.array([tuple(_scaled(scale).values()) for scale in _SCALES], np.int32).T
+    return np.asarray(model.area_mm2(model.Hardware(*sizes, dataflow=None), platform.technology))
+
+
+def least_area_mm2(platform: Platform) -> float:
+    """mm2, rounded up: the least budget that holds a reference."""
+    return math.ceil(float(_areas_mm2(platform)[0]) * _ROOM * 1e4) / 1e4
+
+
+def reference_scale(area_budget_mm2: float, platform: Platform) -> float:
+    """The factor of an area budget's reference; of one that is below `least_area_mm2`, the least factor."""
+    held = _areas_mm2(platform).astype(np.float64) * _ROOM <= area_budget_mm2
+    return _SCALES[max(int(held.sum()) - 1, 0)]
+
+
+def reference_values(area_budget_mm2: float, platform: Platform) -> dict[str, int | str]:
     """{dimension: value} of the reference of an area budget: Gemmini's default, scaled."""
-    scale = REFERENCE_SCALE[area_budget]
-    return {**{name: value * scale for name, value in _GEMMINI.items()}, "dataflow": "ws"}
+    return {**_scaled(reference_scale(area_budget_mm2, platform)), "dataflow": "ws"}
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -139,9 +166,9 @@ def _metrics(hardware: model.Hardware, layers: LayerArrays, platform: Platform) 
     return jax.vmap(model.evaluate, in_axes=(0, None, None))(hardware, layers, platform)
 
 
-def params_of(layers: LayerArrays, *, objective: str, area_budget: str, platform: Platform) -> Params:
+def params_of(layers: LayerArrays, *, objective: str, area_budget_mm2: float, platform: Platform) -> Params:
     """An instance, its targets and penalty from the metrics of its reference."""
-    *sizes, dataflow = reference_values(area_budget).values()
+    *sizes, dataflow = reference_values(area_budget_mm2, platform).values()
     hardware = model.Hardware(*(np.array([value], np.int32) for value in (*sizes, model.DATAFLOWS.index(dataflow))))
     metrics = jax.tree.map(lambda leaf: leaf[0], _metrics(hardware, layers, platform))
     targets = np.array(
@@ -151,7 +178,7 @@ def params_of(layers: LayerArrays, *, objective: str, area_budget: str, platform
     return Params(
         layers=layers,
         objective=np.asarray(tuple(OBJECTIVES).index(objective), np.int32),
-        area_budget_mm2=np.asarray(AREA_BUDGETS_MM2[area_budget], np.float32),
+        area_budget_mm2=np.asarray(area_budget_mm2, np.float32),
         targets=targets,
         reference_value=np.asarray(value, np.float32),
     )

@@ -24,7 +24,7 @@ from ..errors import UnknownNameError
 from ..files import is_path
 from ..tables import package_rows
 from .logs import read_log
-from .splits import split_indices
+from .splits import split_indices, split_sizes
 
 __all__ = [
     "DATASETS",
@@ -74,6 +74,11 @@ class Outcomes:
 
     def __len__(self) -> int:
         return len(self.problems)
+
+    @property
+    def split_sizes(self) -> dict[str, int]:
+        """{split: problems}."""
+        return split_sizes(self.name if self.split_by is None else self.split_by, self.problems)
 
     def split(self, split: str) -> Outcomes:
         """The problems of a split: `train`, `validation` or `test`."""

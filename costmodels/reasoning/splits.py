@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import UnknownNameError
 
-__all__ = ["SPLITS", "split_indices", "split_of"]
+__all__ = ["SPLITS", "split_indices", "split_of", "split_sizes"]
 
 SPLITS = ("train", "validation", "test")
 _SHARES = (0, 0, 0, 1, 2)  # places in SPLITS of five residues: 60, 20 and 20 percent
@@ -31,3 +31,8 @@ def split_indices(dataset: str, problems: Sequence[object], split: str) -> np.nd
         raise UnknownNameError("split", split, SPLITS)
     found = [place for place, problem in enumerate(problems) if split_of(dataset, problem) == split]
     return np.array(found, np.int32)
+
+
+def split_sizes(dataset: str, problems: Sequence[object]) -> dict[str, int]:
+    """{split: how many of the problems belong to it}."""
+    return {split: len(split_indices(dataset, problems, split)) for split in SPLITS}

@@ -39,22 +39,26 @@ from ...costmodels.accelerator.sizing import (
     AREA_BUDGETS_MM2,
     BUFFER_KIB,
     DRAM_WORDS,
+    MOST_AREA_MM2,
     OBJECTIVES,
-    REFERENCE_SCALE,
     VALUES,
     Params,
     Tally,
+    least_area_mm2,
     objective_values,
     params_of,
     penalty,
+    reference_scale,
     reference_values,
 )
 from ...costmodels.accelerator.workloads import get_workload, workload_names, workload_rows
 from ...costmodels.arrays import Array
-from ...costmodels.files import is_path
+from ...costmodels.errors import InvalidOptionError
+from ...costmodels.files import is_path, plain_number
+from ..core import own_bounds
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.one_shot import one_shot_problem
-from ..core.options import Options, choice, file_or_name, texts
+from ..core.options import Options, choice, custom, file_or_name, options_of, texts
 from ..core.problem import Problem
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Parameter
@@ -81,6 +85,27 @@ OPTIMA = "accelerator/optima.csv"
 _CHUNK = 4096  # designs, of the exhaustive enumeration
 
 
+_SIZES = ", ".join(f"{name} = {budget} mm2" for name, budget in AREA_BUDGETS_MM2.items())
+
+
+def _area_mm2(given: object) -> float:
+    """mm2 that a user means: a named budget's, or a number with or without its unit."""
+    if isinstance(given, str):
+        if given in AREA_BUDGETS_MM2:
+            return AREA_BUDGETS_MM2[given]
+        given = given.removesuffix("mm2").strip()
+    value = plain_number(given)
+    if not 0 < value <= MOST_AREA_MM2:
+        raise ValueError
+    return int(value) if value.is_integer() else value
+
+
+def _area_text(area_mm2: float) -> str:
+    """A named budget by its name, whatever number it was given as."""
+    named: Mapping[float, str] = {budget: name for name, budget in AREA_BUDGETS_MM2.items()}
+    return named.get(area_mm2) or np.format_float_positional(area_mm2, trim="-")
+
+
 @dataclass(frozen=True)
 class SizingOptions(Options):
     """What tells instances apart."""
@@ -91,7 +116,14 @@ class SizingOptions(Options):
         "a shipped network, or the path of a table of layers",
     )
     objective: str = choice("latency", tuple(OBJECTIVES), "what to minimise")
-    area_budget: str = choice("medium", tuple(AREA_BUDGETS_MM2), "the constraint on area")
+    area_budget: float = custom(
+        AREA_BUDGETS_MM2["medium"],
+        tuple(AREA_BUDGETS_MM2.values()),
+        parse=_area_mm2,
+        also=f"any number of mm2 above 0, to {MOST_AREA_MM2} ({_SIZES})",
+        text=_area_text,
+        summary="the constraint on area",
+    )
     platform: str = choice("gemmini", tuple(PLATFORMS), "technology and memory conventions")
 
 
@@ -137,37 +169,55 @@ def stored_optima() -> Mapping[tuple[str, ...], Mapping[str, str]]:
     return {tuple(row[name] for name in SCENARIO.options): row for row in tables.package_rows(OPTIMA)}
 
 
+def _optimum_of(row: Mapping[str, str]) -> tuple[float, tuple[int, ...]]:
+    return float(row["value"]), tuple(SPACE.encode({name: row[name] for name in SPACE.names}).tolist())
+
+
 def _bound(problem: Problem) -> Yardstick:
-    """The stored optimum where there is one, else a quick lower bound."""
+    """The stored optimum where there is one, or the one kept beside the user's network; else a quick lower bound."""
     options, params = problem.instance, problem.params
     assert isinstance(options, SizingOptions)
     stored = stored_optima().get(tuple(problem.options.values()))
     if stored is not None:
-        design = tuple(SPACE.encode({name: stored[name] for name in SPACE.names}).tolist())
-        return Yardstick("optimum", float(stored["value"]), "exhaustive enumeration: dsegym bound --store", design)
+        value, design = _optimum_of(stored)
+        return Yardstick("optimum", value, "exhaustive enumeration: dsegym bound --store", design)
+    kept = own_bounds.kept_row(problem)
+    if kept is not None:
+        value, design = own_bounds.parsed(problem, lambda: _optimum_of(kept))
+        own_bounds.require_value(problem, design, value)
+        return Yardstick("optimum", value, f"exhaustive enumeration: {own_bounds.KEPT}", design)
     limits = bounds.lower_bounds(
         get_workload(options.workload),
         get_platform(options.platform),
-        area_budget_mm2=AREA_BUDGETS_MM2[options.area_budget],
+        area_budget_mm2=options.area_budget,
         words_per_cycle=max(DRAM_WORDS),
         smallest=dict.fromkeys(("ifmap_kib", "filter_kib", "ofmap_kib"), min(BUFFER_KIB)),
     )
     value = float(OBJECTIVES[options.objective].value(limits, params.targets))
-    return Yardstick("bound", value, "compulsory work and traffic; run `dsegym bound` for the exact optimum")
+    source = "compulsory work and traffic; run `dsegym bound` for the exact optimum"
+    return Yardstick("bound", value, source, remedy="finds the optimum")
 
 
 def _params(options: SizingOptions) -> Params:
     return params_of(
         get_workload(options.workload).distinct,
         objective=options.objective,
-        area_budget=options.area_budget,
+        area_budget_mm2=options.area_budget,
         platform=get_platform(options.platform),
     )
 
 
 def build(options: SizingOptions) -> Problem:
-    """An instance."""
+    """An instance.
+
+    Raises:
+        InvalidOptionError: the area budget holds no reference.
+    """
     platform, goal = get_platform(options.platform), OBJECTIVES[options.objective]
+    least = least_area_mm2(platform)
+    if options.area_budget < least:
+        allowed = f"{least:g} to {MOST_AREA_MM2} mm2, as smaller budgets hold no reference ({_SIZES})"
+        raise InvalidOptionError("area_budget", options.area_budget, [allowed])
     return one_shot_problem(
         options=options,
         space=SPACE,
@@ -175,8 +225,8 @@ def build(options: SizingOptions) -> Problem:
         cost=_cost_function(platform),
         params=_params(options),
         reference=(
-            f"gemmini-x{REFERENCE_SCALE[options.area_budget]}",
-            reference_values(options.area_budget),
+            f"gemmini-x{reference_scale(options.area_budget, platform):g}",
+            reference_values(options.area_budget, platform),
             "Gemmini's default design (as in DOSA), every dimension scaled to the budget",
         ),
         bound=_bound,
@@ -196,10 +246,12 @@ def _core() -> Sequence[Mapping[str, object]]:
 
 
 def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
+    platform = get_platform(options_of(SizingOptions)["platform"].default)
     budgets = [
-        {"area budget": f"{name} ({budget:g} mm2)", "reference": f"gemmini-x{REFERENCE_SCALE[name]}"}
-        | {parameter.name: parameter.text(reference_values(name)[parameter.name]) for parameter in SPACE.parameters}
+        {"area budget": f"{name} ({budget:g} mm2)", "reference": f"gemmini-x{reference_scale(budget, platform):g}"}
+        | {parameter.name: parameter.text(reference[parameter.name]) for parameter in SPACE.parameters}
         for name, budget in AREA_BUDGETS_MM2.items()
+        for reference in [reference_values(budget, platform)]
     ]
     return (
         ("Area budgets and references", budgets),
@@ -215,7 +267,8 @@ def _every_objective(designs: Array, params: Params, platform: Platform) -> tupl
 
     def of_one(design: Array) -> tuple[Array, Array]:
         metrics = model.evaluate(_hardware(design), params.layers, platform)
-        return objective_values(metrics, params.targets), metrics.area_mm2 <= params.area_budget_mm2
+        # As `_cost_function` has it, so that both agree on a design that is as large as its budget.
+        return objective_values(metrics, params.targets), metrics.area_mm2 / params.area_budget_mm2 - 1.0 <= 0.0
 
     return jax.vmap(of_one)(designs)
 
@@ -224,10 +277,12 @@ def _bounds(options: SizingOptions, progress: Callable[[int, int], None]) -> Seq
     """Exact optima by exhaustive enumeration of the space for one workload and platform: every objective and budget.
 
     Returns:
-        One row per objective and budget: the instance, the optimal value, the design, how many feasible designs there
-        are, how many of them reach the optimum, and the worst feasible value over the reference's.
+        One row per objective, and per named budget and the one asked for: the instance, the optimal value, the design,
+        how many feasible designs there are, how many of them reach the optimum, and the worst feasible value over the
+        reference's.
     """
-    instances = [replace(options, area_budget=b, objective=o) for b in AREA_BUDGETS_MM2 for o in OBJECTIVES]
+    budgets = dict.fromkeys((*AREA_BUDGETS_MM2.values(), options.area_budget))
+    instances = [replace(options, area_budget=budget, objective=goal) for budget in budgets for goal in OBJECTIVES]
     params, tallies = [_params(each) for each in instances], [Tally() for _ in instances]
     for start in range(0, SPACE.size, _CHUNK):
         designs = SPACE.enumerate(start, start + _CHUNK)

@@ -9,6 +9,12 @@ from typing import Any, NamedTuple
 
 __all__ = ["LEAST_ROOM", "Evaluation", "Objective", "Sweep", "Yardstick", "obstacle_between"]
 
+# Names of bounds that are no optimum, and what they are.
+_LOOSE = {
+    "bound": "a lower bound, not tight",
+    "oracle": "what an oracle reaches that knows what is hidden, so that no policy need reach it",
+    "best known": "the best known value, which may not be the optimum",
+}
 LEAST_ROOM = 1e-6  # relative, between reference and bound: less is the rounding of float32
 
 
@@ -53,12 +59,20 @@ class Yardstick:
         value: in the objective's unit.
         source: where it comes from: a command, a paper, a derivation.
         design: int32[n] that has this value, if there is one.
+        remedy: of a bound that may not be tight, what `dsegym bound` does about it, in words; empty where it does
+            nothing.
     """
 
     name: str
     value: float
     source: str
     design: tuple[int, ...] | None = None
+    remedy: str = ""
+
+    @property
+    def looseness(self) -> str:
+        """Why a gap to this bound is no gap to the optimum, in words; empty where it is one."""
+        return _LOOSE.get(self.name, "")
 
 
 def obstacle_between(reference: float, bound: float) -> str:

@@ -38,10 +38,16 @@ __all__ = [
     "policy_cost",
     "policy_problem",
     "seeds_of",
+    "standard_error",
 ]
 
 SEARCH, HELD_OUT = 1, 2  # the first word of each set's seeds
 BATCH_SIZES = (1, 16, 128)
+_ERROR = (
+    "Held-out figures stand on {test} test problems ({train} train, {validation} validation), drawn again and again: "
+    "the standard error over problems of the share solved is {0:.2g} (binomial), so that differences of less than "
+    "about twice that are weak evidence."
+)
 
 
 def seeds_of(which: int, episodes: int) -> np.ndarray:
@@ -195,6 +201,7 @@ def policy_problem(
     bound: YardstickRule,
     objective: Objective,
     notes: Sequence[str],
+    splits: Mapping[str, int] | None = None,
     sweep: Sweep | None = None,
     forms: Mapping[str, FunctionalEnv[Any, Any]] | None = None,
     batch_sizes: tuple[int, ...] = BATCH_SIZES,
@@ -214,6 +221,7 @@ def policy_problem(
         bound: gives the yardstick that no policy beats.
         objective: what is minimised.
         notes: what is synthetic or uncalibrated.
+        splits: {train, validation, test: recorded problems}; None or empty where cases are drawn anew.
         sweep: the option that results are drawn against.
         forms: {name: environment} of the forms of decisions, the default first; `env` as `decisions` when left out.
         batch_sizes: what batches are padded to.
@@ -233,7 +241,7 @@ def policy_problem(
         reference_rule=costed(name, lambda problem: heuristics.design(name), source),
         bound_rule=bound,
         forms={**makers, **ONE_SHOT_FORMS},
-        breakdown=lambda values: break_down(problem, values, best, derived),
+        breakdown=lambda values: break_down(problem, values, best, derived, splits or {}),
         baselines={
             **heuristics.makers,
             **{key: functools.cache(lambda find=find: find(problem)) for key, find in (searched or {}).items()},
@@ -263,8 +271,10 @@ def break_down(
     values: Mapping[str, Any],
     best: Callable[[Any], Any] | None = None,
     derived: Callable[[Any], Mapping[str, float]] = lambda metrics: {},
+    splits: Mapping[str, int] | None = None,
 ) -> Breakdown:
-    """The metrics of a design, the reference and the bound on both sets of episodes; the design's as totals.
+    """The metrics of a design, the reference and the bound on both sets of episodes; the design's as totals. Where
+    the held-out cases are recorded problems, also how many, and the standard error over them of the share solved.
 
     A metric that is not a number, as an energy where power is unknown, is left out. Arguments as of `policy_problem`.
     """
@@ -288,4 +298,16 @@ def break_down(
             rows.append({"episodes": which, "policy": policy, **figures})
             if policy == "design":
                 totals |= {f"{which}_{key}": value for key, value in figures.items()}
-    return Breakdown(totals, rows, problem.notes)
+    if not splits:
+        return Breakdown(totals, rows, problem.notes)
+    totals |= {f"{split}_problems": float(count) for split, count in splits.items()}
+    name = next(name for name in ("held-out_accuracy", "held-out_success") if name in totals)
+    error = standard_error(totals[name], splits["test"])
+    return Breakdown(totals | {f"{name}_standard_error": error}, rows, (_ERROR.format(error, **splits), *problem.notes))
+
+
+def standard_error(share: float, problems: int) -> float:
+    """Of a share of problems solved, by the binomial law: what other problems of the kind would change at most, as a
+    chance between 0 and 1 of solving each varies less. However often the same problems are drawn, it stays.
+    """
+    return math.sqrt(min(max(share * (1 - share), 0.0), 0.25) / problems)

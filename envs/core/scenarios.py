@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 ENTRY_POINT_GROUP = "dsegym.scenarios"
+BOUNDS_SUFFIX = ".bounds.csv"  # after a user's file's name: the bounds that are kept beside it, see `own_bounds.py`
 
 # Environment id: where its `Scenario` is.
 BUILT_IN: Mapping[str, str] = {
@@ -227,7 +228,8 @@ def make_problem(scenario_id: str, /, **options: object) -> Problem:
     """
     scenario, name = load_scenario(scenario_id), scenario_id.rpartition(":")[2]
     typed = parse(scenario.options_type, options, name)
-    return _build(name, typed, tuple(_stamp(value) for value in texts(typed).values()))
+    stamps = tuple(_stamp(value + more) for value in texts(typed).values() for more in ("", BOUNDS_SUFFIX))
+    return _build(name, typed, stamps)
 
 
 def make_functional(
@@ -266,6 +268,6 @@ def _stamp(value: str) -> tuple[str, int, int] | None:
 
 @functools.lru_cache(maxsize=256)
 def _build(scenario_id: str, options: Options, stamps: tuple[object, ...]) -> Problem:
-    del stamps  # of the files among the options: part of the key, so that an edited file is read again
+    del stamps  # of the files among the options and beside them: part of the key, so that edited ones are read again
     refuse_after_fork()  # an instance that the parent has made is there; another may need JAX
     return load_scenario(scenario_id).build(options)

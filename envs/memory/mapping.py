@@ -44,6 +44,7 @@ from ...costmodels.memory.picture import draw
 from ...costmodels.memory.platforms import platform_names, platform_rows
 from ...costmodels.memory.program import is_program_file, program_names, program_rows
 from ...costmodels.memory.views import AHEAD, BEHIND, COLUMNS, HIGHEST, IMAGE
+from ..core import own_bounds
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.features import Discrete, Feature
 from ..core.functional import FunctionalEnv
@@ -237,16 +238,36 @@ def _reference(problem: Problem) -> Yardstick:
 
 
 def _bound(discrete: DiscreteProgram, problem: Problem) -> Yardstick:
-    """The stored one where there is one, else the linear relaxation's."""
+    """The stored one where there is one, or the one kept beside the user's program; else the linear relaxation's."""
     row = _stored(problem)
     if row is not None:
         name = "optimum" if row["proven"] == "yes" else "bound"
         return Yardstick(name, float(row["bound_ticks"]) * discrete.tick_s, f"{row['method']}: dsegym bound --store")
+    kept = own_bounds.kept_row(problem, stored.INSTANCE)
+    if kept is not None:
+        return _kept_bound(discrete, problem, kept)
     try:
         value, how = lower_bound(discrete, method="linear").value_ticks, "linear relaxation"
     except ImportError:
         value, how = discrete.all_fast_ticks, "every access fast, no copies (OR-Tools would give a better one)"
-    return Yardstick("bound", float(value) * discrete.tick_s, how)
+    remedy = "computes a higher one, and the optimum of small programs"
+    return Yardstick("bound", float(value) * discrete.tick_s, how, remedy=remedy)
+
+
+def _kept_bound(discrete: DiscreteProgram, problem: Problem, row: Mapping[str, str]) -> Yardstick:
+    """A bound that was kept beside the user's program; the plan that it names is played."""
+
+    def numbers() -> tuple[int, int, np.ndarray]:
+        return int(row["bound_ticks"]), int(row["best_ticks"]), np.array([int(digit) for digit in row["best_plan"]])
+
+    limit, best, plan = own_bounds.parsed(problem, numbers)
+    whole = len(plan) == len(discrete.program.accesses) and set(plan.tolist()) <= set(range(len(simulator.ACTIONS)))
+    played = game.latency_ticks(discrete, plan.astype(np.int32)) if whole else None
+    proven = row.get("proven") == "yes"
+    holds = played == best >= limit > 0 and (limit == best or not proven)
+    own_bounds.require(problem, holds, f"the kept plan takes {played} ticks, not {best} with a bound of {limit}")
+    name = "optimum" if proven else "bound"
+    return Yardstick(name, float(limit) * discrete.tick_s, f"{row.get('method', '')}: {own_bounds.KEPT}")
 
 
 def _plan_maker(name: str, discrete: DiscreteProgram) -> Callable[[], Sequence[int]]:

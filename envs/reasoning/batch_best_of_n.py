@@ -37,7 +37,7 @@ from ...costmodels.luck import uniform
 from ...costmodels.reasoning.batch import bounds, game
 from ...costmodels.reasoning.batch.game import Metrics, Params, Rules, State
 from ...costmodels.reasoning.batch.picture import draw_batch
-from ...costmodels.reasoning.outcomes import dataset_names, dataset_rows, is_outcome_file
+from ...costmodels.reasoning.outcomes import dataset_names, dataset_rows, is_outcome_file, load_outcomes
 from ...costmodels.reasoning.scores import cost_of_pass, e3
 from ..core.evaluation import Objective, Sweep
 from ..core.features import Discrete, Feature
@@ -56,7 +56,8 @@ BUDGETS = (1, 2, 4, 8, 16, 32)
 MOST_QUESTIONS, MOST_SAMPLES = 64, 64
 PERFECT, MEASURED = (1.0, 0.0), (0.425, 0.141)  # rates; one generated test of HumanEval: true and false positive
 NEVER = 99
-_NO_HINT, _AT_ONCE = {"none": None}, {"online": None}
+OWN = "own"
+_HINTS, _AT_ONCE = {OWN: OWN, "none": None}, {"online": None}
 _LOGISTIC = 3**0.5 / np.pi  # a logistic draw times this has a deviation of 1
 
 SPACE = DesignSpace(
@@ -93,6 +94,12 @@ OBJECTIVE = Objective("failure", "fraction", "1 - accuracy: questions of a batch
 NOTES: Mapping[str, str] = {
     "recorded": "Recorded attempts are replayed without replacement by their counts; hints are synthetic.",
     "synthetic": "Difficulties (Beta, as fitted to CodeGen-16B on HumanEval), tokens and hints are synthetic.",
+    "own log": "Recorded attempts of your own log are replayed without replacement by their counts.",
+    "no hint": "Nothing is known of a question before it is sampled (hint=none), as where your log comes from.",
+    "turns": "There is nothing to learn here: for questions that look alike, with unit costs, results at once and a "
+    "perfect verifier, taking turns and stopping at a success (the baseline round_robin) is optimal.",
+    "peek": "Synthetic hint: a peek at the truth. Each question shows its own success rate with noise, which whoever "
+    "uses a policy does not have; without it (hint=none) accuracies are lower.",
     "noisy": "The verifier's errors are synthetic: independent, with the two rates that the option names.",
 }
 
@@ -126,8 +133,14 @@ class BatchOptions(Options):
     )
     samples: int = whole(4, BUDGETS, least=1, most=MOST_SAMPLES, summary="mean samples a question")
     questions: int = whole(16, (8, 16), least=1, most=MOST_QUESTIONS, summary="in a batch")
-    hint: float | None = number(
-        *(1, (None, 5, 2, 1, 0.5)), least=0, above=True, most=1000, words=_NO_HINT, summary="noise of the logit of p"
+    hint: float | str | None = number(
+        OWN,
+        (None, 5, 2, 1, 0.5),
+        least=0,
+        above=True,
+        most=1000,
+        words=_HINTS,
+        summary="noise of the logit of p; own: none for a log of yours, 1 for the rest",
     )
     cost: str = choice("samples", ("samples", "tokens"), "what the budget counts")
     rounds: int | None = whole(
@@ -141,6 +154,11 @@ class BatchOptions(Options):
         text=_rates_text,
         summary=f"noisy: accepts right and wrong samples at the rates {MEASURED[0]}/{MEASURED[1]}",
     )
+
+    def __post_init__(self) -> None:
+        """Says which hint `own` is, so that an instance's name does."""
+        if self.hint == OWN:
+            object.__setattr__(self, "hint", None if is_outcome_file(self.data) else 1)
 
 
 @dataclass(frozen=True)
@@ -242,9 +260,12 @@ def build(options: BatchOptions) -> Problem:
     """An instance.
 
     Raises:
-        DsegymError: there is nothing to learn, or the recorded data are too few.
+        DsegymError: there is nothing to learn on data of the package, or the recorded data are too few.
     """
-    if (options.hint, options.cost, options.rounds, options.verifier) == (None, "samples", None, PERFECT):
+    own, hint = is_outcome_file(options.data), options.hint
+    assert not isinstance(hint, str)
+    turns = (hint, options.cost, options.rounds, options.verifier) == (None, "samples", None, PERFECT)
+    if turns and not own:  # of a user's log, the answer is worth having
         raise DsegymError(
             "Without hints, with unit costs, results at once and a perfect verifier there is nothing to learn: taking "
             "turns and stopping at a success is optimal; set hint, cost=tokens, rounds or verifier=noisy."
@@ -259,16 +280,19 @@ def build(options: BatchOptions) -> Problem:
         tokens=options.cost == "tokens",
         rounds=options.rounds or 0,
         noisy=options.verifier != PERFECT,
-        hinted=options.hint is not None,
+        hinted=hint is not None,
     )
     params, held_out = game.params_of(
         splits,
         (seeds_of(SEARCH, EPISODES), seeds_of(HELD_OUT, EPISODES)),
         samples=options.samples,
-        sigma=1.0 if options.hint is None else options.hint,
+        sigma=1.0 if hint is None else hint,
         rates=options.verifier,
     )
-    notes = [NOTES["recorded" if splits else "synthetic"], *([NOTES["noisy"]] if rules.noisy else [])]
+    notes = [NOTES["own log" if own else "recorded" if splits else "synthetic"]]
+    if own:
+        notes += [NOTES["no hint" if hint is None else "peek"], *([NOTES["turns"]] if turns else [])]
+    notes += [NOTES["noisy"]] if rules.noisy else []
     if splits:
         notes.append(f"Recorded outcomes: {splits[0].source}.")
     most = min(int(part.attempts.min()) for part in splits) if splits else MOST_SAMPLES
@@ -294,6 +318,7 @@ def build(options: BatchOptions) -> Problem:
         },
         objective=OBJECTIVE,
         notes=notes,
+        splits=load_outcomes(options.data).split_sizes if recorded else {},
         sweep=Sweep(
             "samples",
             tuple(str(budget) for budget in BUDGETS if budget <= most),

@@ -202,6 +202,7 @@ def build(options: ReasoningCascadeOptions) -> Problem:
         derived=lambda metrics: {"cost_of_pass_tflop": float(cost_of_pass(metrics.cost_tflop, metrics.accuracy))},
         objective=OBJECTIVE,
         notes=NOTES,
+        splits=game.question_sizes(),
         sweep=Sweep(
             "budget",
             tuple(map(str, BUDGETS)),

@@ -232,6 +232,7 @@ def build(options: SolveVerifyOptions) -> Problem:
         searched={"best_fixed": _best_fixed},
         objective=OBJECTIVE,
         notes=NOTES[options.data],
+        splits=game.recorded_sizes() if recorded else {},
         sweep=Sweep(
             "budget",
             tuple(map(str, BUDGETS)),

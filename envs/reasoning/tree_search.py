@@ -224,6 +224,7 @@ def build(options: TreeSearchOptions) -> Problem:
         best=lambda params: bounds.oracle(rules, params).metrics,
         objective=OBJECTIVE,
         notes=NOTES[tree],
+        splits=trees.puzzle_sizes(tree),
         sweep=Sweep(
             "width",
             tuple(map(str, WIDTHS[tree])),

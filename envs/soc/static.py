@@ -45,9 +45,10 @@ from ...costmodels.soc.encoding import Encoding, candidates
 from ...costmodels.soc.heuristics import HEURISTICS, run_heuristic
 from ...costmodels.soc.instance import Instance
 from ...costmodels.soc.library import OWN, get_instance, graph_names, platform_names
-from ...costmodels.soc.schedule import in_us
+from ...costmodels.soc.schedule import Schedule, check_schedule, in_us
 from ...costmodels.soc.static_game import Params, State
 from ...costmodels.soc.stored import BOUNDS, computed_row, graph_rows, stored_row, stored_schedule
+from ..core import own_bounds
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.features import Discrete, Feature
 from ..core.functional import FunctionalEnv, advanced
@@ -236,19 +237,45 @@ class StaticScheduling(FunctionalEnv[State, Params]):
         return gantt.draw_partial_schedule(instance, placed, element, finish, float(params.reference_makespan))
 
 
+def _us(text: str) -> int | float:
+    """us as `in_us` has them: whole where a tick is."""
+    return int(text) if text.isdecimal() else float(text)
+
+
+def _kept_row(instance: Instance, problem: Problem) -> Mapping[str, str] | None:
+    """The row kept beside the user's graph; the schedule that it names is checked, task by task."""
+    row = own_bounds.kept_row(problem, ("graph", "platform"))
+    if row is None:
+        return None
+
+    def claims() -> tuple[int | float, int | float, Schedule, str]:
+        return _us(row["bound_us"]), _us(row["best_us"]), stored_schedule(row, instance), row["method"]
+
+    limit, best, schedule, _ = own_bounds.parsed(problem, claims)
+    own_bounds.parsed(problem, lambda: check_schedule(instance, schedule))
+    found = in_us(schedule.makespan_us, instance.platform.tick_us)
+    holds = found == best >= limit > 0 and (limit == best or row["proven"] != "yes")
+    own_bounds.require(problem, holds, f"the kept schedule takes {found} us, not {best} us with a bound of {limit} us")
+    return row
+
+
 def _bound(instance: Instance, encoding: Encoding, problem: Problem) -> Yardstick:
-    """The stored bound where there is one, else a quick one."""
+    """The stored bound where there is one, or the one kept beside the user's graph; else a quick one."""
     options = problem.instance
     assert isinstance(options, StaticOptions)
-    row = stored_row(options.graph, instance.platform.name)
-    limit_us = int(row["bound_us"]) if row else in_us(makespan_bound(instance), instance.platform.tick_us)
+    row, where = stored_row(options.graph, instance.platform.name), "dsegym bound --store"
+    if row is None:
+        row, where = _kept_row(instance, problem), own_bounds.KEPT
+    limit_us = _us(row["bound_us"]) if row else in_us(makespan_bound(instance), instance.platform.tick_us)
     if options.objective != "makespan":
         limit = objective_bound(instance, options.objective, int(limit_us), all_levels=encoding.frequencies)
         how = "least dynamic energy of every task, and leakage for as long as the makespan's bound"
         return Yardstick("bound", limit, how)
     if row is None:
-        return Yardstick("bound", float(limit_us), "critical path and load; dsegym bound computes a better one")
-    source = f"{row['method']}: dsegym bound --store"
+        source = "critical path and load; dsegym bound computes a better one"
+        remedy = "computes a higher one, mostly the optimum of small graphs"
+        return Yardstick("bound", float(limit_us), source, remedy=remedy)
+    source = f"{row['method']}: {where}"
     if row["proven"] != "yes":
         return Yardstick("bound", float(limit_us), source)
     best = encoding.encode(instance, stored_schedule(row, instance))

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from ...costmodels.errors import DsegymError, visible
+from ..door import write_by_rename
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
-from .tables import table, terminal
+from .tables import say, table, terminal
 
 __all__ = ["bound"]
 
@@ -30,17 +31,22 @@ def bound(
 ) -> None:
     """Compute the exact optimum (or the best bound there is) of an instance, and of those that share its computation.
 
+    Of an instance with a file of yours, it is kept beside the file (FILE.bounds.csv) and used from then on.
+
     Example: `dsegym bound dsegym/AcceleratorSizing-v0 --workload resnet18`
     """
     from rich.markup import escape
     from rich.progress import Progress
 
+    from ...envs.core.own_bounds import kept_table
     from ...envs.core.scenarios import load_scenario
 
     family = load_scenario(scenario)
     if family.bounds is None or family.stored_bounds is None:
         raise DsegymError(f"{scenario} has no bounds to compute.")
     resolved = family.resolve(options_of(option, workload))
+    if not store:
+        kept_table(scenario, resolved, [])  # what lies there and is another's is refused before the work
     instances = family.core_instances() if store else [resolved]
     rows: list[Mapping[str, Any]] = []
     with Progress(console=terminal(error=True), transient=True) as progress:
@@ -63,6 +69,24 @@ def bound(
         for row in asked:
             terminal().print(table("This instance", [{"quantity": k, "value": v} for k, v in row.items()]))
         terminal().print(table("All instances of this computation", rows))
+    if not store:
+        _keep(scenario, resolved, rows)
+
+
+def _keep(scenario: str, options: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keeps the rows beside the user's file, if there is one, where problems find them from now on."""
+    from ...envs.core.own_bounds import kept_table
+
+    kept = kept_table(scenario, options, rows)
+    if kept is None:
+        return
+    path, text = kept
+    console = terminal(error=True)
+    try:
+        write_by_rename(path, text.encode())
+        say(console, f"Kept in {path}: this bound is used from now on, for as long as the file's content stays.")
+    except OSError as error:
+        say(console, f"warning: it cannot be kept in {path}: {error.strerror}.")
 
 
 def _stored_text(scenario: str, rows: Sequence[Mapping[str, Any]]) -> str:

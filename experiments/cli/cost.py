@@ -11,7 +11,7 @@ import typer
 from ...costmodels.errors import DsegymError, UnknownNameError
 from ..formats import format_exact, name_and_unit
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of, pairs_of
-from .tables import LONG, obstacles, say, table, terminal
+from .tables import LONG, looseness, obstacles, say, table, terminal
 
 __all__ = ["cost"]
 
@@ -73,6 +73,9 @@ def cost(
         if problem.held_out_params is not None:
             value, feasible = _value(problem.evaluate_held_out(problem.space.encode(values)))
             verdict |= {"held_out": value, "held_out_feasible": feasible}
+            error = next((v for k, v in breakdown.totals.items() if k.endswith("_standard_error")), None)
+            if error is not None:
+                verdict |= {"standard_error": error, "test_problems": breakdown.totals["test_problems"]}
         verdict |= {  # values on the held-out cases where there are any
             "reference": problem.reference.value,
             problem.bound.name: problem.bound.value,
@@ -86,7 +89,7 @@ def cost(
             "totals": dict(breakdown.totals),
             "verdict": verdict,
             "parts": [dict(row) for row in breakdown.rows],
-            "notes": [*breakdown.notes, *obstacles(problem)],
+            "notes": [*breakdown.notes, *obstacles(problem), *looseness(problem)],
         }
         print(json.dumps(content, indent=1, allow_nan=False))
         return
@@ -107,11 +110,15 @@ def cost(
         outcome = f"Objective {problem.objective.name}: {_value_text(problem, verdict['value'])}"
         if "held_out" in verdict:
             outcome += f"; on the held-out cases: {_value_text(problem, verdict['held_out'])}"
+        if "standard_error" in verdict:
+            outcome += (
+                f", standard error {verdict['standard_error']:.2g} over {verdict['test_problems']:.0f} test problems"
+            )
         reference, bound = format_exact(problem.reference.value), format_exact(problem.bound.value)
         say(
             console, f"{outcome} (reference {problem.reference.name} {reference}, {problem.bound.name} {bound})", "bold"
         )
-    for note in [*breakdown.notes, *obstacles(problem)]:
+    for note in [*breakdown.notes, *obstacles(problem), *looseness(problem)]:
         say(console, f"Note: {note}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..formats import format_exact
 from .arguments import OptionsOption, ScenarioArgument, WorkloadOption, options_of
-from .tables import LONG, obstacles, say, table, terminal
+from .tables import LONG, looseness, obstacles, say, table, terminal
 
 __all__ = ["info", "list_command"]
 
@@ -102,7 +102,7 @@ def info(
         )
     )
     say(console, f"Environment forms: {', '.join(problem.forms)} (the first is the default)")
-    for note in [*problem.notes, *obstacles(problem)]:
+    for note in [*problem.notes, *obstacles(problem), *looseness(problem)]:
         say(console, f"Note: {note}")
 
 

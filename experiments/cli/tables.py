@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...costmodels.errors import visible
-from ..formats import format_number, name_and_unit
+from ..formats import format_exact, format_number, name_and_unit
 
-__all__ = ["LONG", "obstacles", "say", "table", "terminal"]
+__all__ = ["LONG", "looseness", "obstacles", "say", "table", "terminal"]
 
 LONG = 24  # parameters of a design space that are shown one by one
 PIPED = 160  # columns where nobody says how many there are
@@ -51,6 +52,26 @@ def table(title: str, rows: Sequence[Mapping[str, object]]) -> Any:
 def obstacles(problem: Any) -> list[str]:
     """A sentence where no result on an instance could be scored, none where it can."""
     return [f"no result can be scored here: {problem.obstacle}."] if problem.obstacle else []
+
+
+def looseness(problem: Any) -> list[str]:
+    """A sentence where a gap to the bound is no gap to the optimum, with the command that does something about it."""
+    bound = problem.bound
+    if not bound.looseness:
+        return []
+    sentence = f"the {bound.name} of {format_exact(bound.value)} is {bound.looseness}"
+    if bound.remedy:
+        from ...envs.core.scenarios import load_scenario
+
+        declared = load_scenario(problem.scenario).options
+        given = [f"{name}={text}" for name, text in problem.options.items() if text != _default(declared[name])]
+        command = shlex.join(["dsegym", "bound", problem.scenario, *(w for each in given for w in ("--option", each))])
+        sentence += f": `{command}` {bound.remedy}"
+    return [f"{sentence}."]
+
+
+def _default(option: Any) -> str:
+    return option.text(option.default)
 
 
 def _cell(value: object) -> str:

@@ -369,3 +369,16 @@ def test_a_worker_that_does_not_know_the_scenario_is_one_clear_error(tmp_path):
 
         gymnasium.registry.pop(name)
         scenarios._LOCATIONS.pop(name)
+
+
+def test_trials_are_run_and_named_with_jaxs_usual_settings_whatever_those_of_this_process_are(results, tiny_suite):
+    import jax
+
+    jax.config.update("jax_enable_x64", True)  # as the environment variable does
+    try:
+        summary = runner.run_suite(tiny_suite, results, workers=1)
+        assert jax.config.jax_enable_x64
+    finally:
+        jax.config.update("jax_enable_x64", False)
+    assert (summary.total, summary.resumed) == (4, 4)
+    assert not any("jax_enable_x64" in read_trial(path).manifest["versions"] for path in (results / "trials").iterdir())

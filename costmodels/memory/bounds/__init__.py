@@ -39,18 +39,23 @@ def best_bound(
 
     Returns:
         `bound_ticks`; `proven`, yes if a plan reaches it; `method`; `linear_ticks`, the linear relaxation's bound;
-        `best_ticks`, the fastest plan met here.
+        `best_ticks`, the fastest plan met here, and that plan, `best_plan`, a digit an access.
     """
     linear = lower_bound(discrete, method="linear")
     value, method = linear.value_ticks, "linear relaxation"
-    best = min([latency(plan) for plan in plans], default=discrete.all_slow_ticks)
+    best, plan = discrete.all_slow_ticks, np.zeros(len(discrete.arrays.buffer), np.int32)
+    for known in plans:
+        if (ticks := latency(known)) < best:
+            best, plan = ticks, known
     if best > value * (1 + OPTIMAL):
         binary = lower_bound(discrete, method="binary", time_limit_s=BINARY_S)
         if binary.value_ticks > value * (1 + OPTIMAL):
             value, method = binary.value_ticks, "binary relaxation"
     if len(discrete.arrays.buffer) <= EXACT_ACCESSES and best > value * (1 + OPTIMAL):
         found = best_plan(discrete, time_limit_s=EXACT_S)
-        best = min(best, latency(np.asarray(found.plan, np.int32)))
+        exact = np.asarray(found.plan, np.int32)
+        if (ticks := latency(exact)) < best:
+            best, plan = ticks, exact
         if found.value_ticks > value:
             value, method = float(found.value_ticks), "CP-SAT"
     proven = best <= value * (1 + OPTIMAL)
@@ -60,4 +65,5 @@ def best_bound(
         "method": method,
         "linear_ticks": int(linear.value_ticks),
         "best_ticks": best,
+        "best_plan": "".join(map(str, np.asarray(plan).tolist())),
     }

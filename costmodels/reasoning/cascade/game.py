@@ -17,7 +17,7 @@ import numpy as np
 from ...arrays import Array
 from ...luck import uniform
 from ..outcomes import gsm8k_models
-from ..splits import split_indices
+from ..splits import split_indices, split_sizes
 
 __all__ = [
     "LADDER",
@@ -34,6 +34,7 @@ __all__ = [
     "metrics",
     "over",
     "params_of",
+    "question_sizes",
     "runnable",
     "start",
 ]
@@ -83,6 +84,11 @@ class State(NamedTuple):
     solved: Array  # float32, questions
     runs: Array  # float32
     illegal: Array  # int32, actions so far that were not legal
+
+
+def question_sizes() -> dict[str, int]:
+    """{split: GSM8K's questions in it}."""
+    return split_sizes("gsm8k", range(gsm8k_models().correct.shape[1]))
 
 
 def params_of(split: str, seeds: np.ndarray, budget_tflop: float) -> Params:

@@ -23,10 +23,21 @@ import numpy as np
 from ...arrays import Array
 from ...luck import normal, uniform
 from ..outcomes import game24_nodes
-from ..splits import split_indices
+from ..splits import split_indices, split_sizes
 from .game24 import FIRST_MOVES, SECOND_MOVES, all_hands
 
-__all__ = ["DEPTHS", "LOG_BREADTH", "Hands24", "Log", "Nodes", "game24_children", "hands", "log", "steps_children"]
+__all__ = [
+    "DEPTHS",
+    "LOG_BREADTH",
+    "Hands24",
+    "Log",
+    "Nodes",
+    "game24_children",
+    "hands",
+    "log",
+    "puzzle_sizes",
+    "steps_children",
+]
 
 DEPTHS = {"game24": 3, "game24_log": 3, "steps": 6}
 HIGHEST_VALUE = 60.0  # three votes "sure"
@@ -70,11 +81,21 @@ class Log(NamedTuple):
     value: Array  # float32[H, 3, N], over 60
 
 
+def _hand_names() -> list[str]:
+    return [" ".join(str(card) for card in cards) for cards in all_hands().cards]
+
+
+def puzzle_sizes(tree: str) -> dict[str, int]:
+    """{split: puzzles of `game24` or `game24_log` in it}; empty for trees that are drawn anew."""
+    if tree == "game24":
+        return split_sizes(tree, _hand_names())
+    return split_sizes(tree, np.unique(game24_nodes().puzzle).tolist()) if tree == "game24_log" else {}
+
+
 def hands(split: str) -> Hands24:
     """The solvable hands of a split, and the judge that the training puzzles' votes make."""
     every = all_hands()
-    names = [" ".join(str(card) for card in cards) for cards in every.cards]
-    places = split_indices("game24", names, split)
+    places = split_indices("game24", _hand_names(), split)
     length = 1024
     solvable = np.zeros((length, FIRST_MOVES * (1 + SECOND_MOVES)), bool)
     solvable[: len(places), :FIRST_MOVES] = every.first[places]

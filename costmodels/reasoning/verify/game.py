@@ -18,7 +18,7 @@ from ...luck import normal, uniform
 from ..best_of_n import belief_grid
 from ..laws import BetaFit
 from ..outcomes import human_eval
-from ..splits import split_indices
+from ..splits import split_indices, split_sizes
 from .model import ANSWERS, PRESET, PRIOR, Verifier, logit, wrong_answer_weights
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "over",
     "params_of",
     "recorded",
+    "recorded_sizes",
     "start",
     "synthetic",
 ]
@@ -121,10 +122,19 @@ class State(NamedTuple):
     illegal: Array  # int32, actions so far that were not legal
 
 
+def _names() -> list[str]:
+    return [str(i) for i in range(len(human_eval().tests))]
+
+
+def recorded_sizes() -> dict[str, int]:
+    """{split: HumanEval's problems in it}."""
+    return split_sizes("humaneval", _names())
+
+
 def recorded(split: str) -> Recorded:
     """HumanEval's problems of a split."""
     table = human_eval()
-    places = split_indices("humaneval", [str(i) for i in range(len(table.tests))], split)
+    places = split_indices("humaneval", _names(), split)
     count, length = len(places), _PADDING
     group = np.zeros((length, 100), np.int32)
     correct = np.zeros((length, 100), bool)

@@ -11,6 +11,7 @@ from dsegym.costmodels.accelerator import bounds, platforms
 from dsegym.costmodels.accelerator.platforms import get_platform, get_technology
 from dsegym.costmodels.accelerator.sizing import AREA_BUDGETS_MM2, INFEASIBLE_FACTOR, OBJECTIVES, reference_values
 from dsegym.costmodels.accelerator.workloads import get_workload, workload_names
+from dsegym.costmodels.errors import DsegymError
 from dsegym.envs.accelerator.sizing import SCENARIO, SPACE
 
 SIZING = "dsegym/AcceleratorSizing-v0"
@@ -183,8 +184,59 @@ def test_areas_are_those_of_the_technology_table(random_designs):
 
 @pytest.mark.parametrize("budget", AREA_BUDGETS_MM2)
 def test_the_reference_of_a_budget_fits_into_it(budget):
-    design = SPACE.encode(reference_values(budget))
+    design = SPACE.encode(reference_values(AREA_BUDGETS_MM2[budget], platforms.get_platform("gemmini")))
     assert areas_mm2(design[None])[0] < AREA_BUDGETS_MM2[budget]
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        *((each, "small") for each in ("small", "2", "2.0", 2, 2.0, "2e0", "2mm2", "2.0 mm2", np.float64(2))),
+        *((each, "medium") for each in ("medium", 8, "8 mm2")),
+        *((each, "3") for each in (3, "3.0", "3mm2")),
+        ("12.5", "12.5"),
+    ],
+)
+def test_equal_area_budgets_are_one_instance_however_they_are_written(given, text):
+    assert SCENARIO.resolve({"area_budget": given})["area_budget"] == text
+
+
+@pytest.mark.parametrize("given", ["tiny", "3 cm2", "", "nan", "inf", 0, -2, 101, "mm2", True, None, "1_0", "2mm2mm2"])
+def test_a_budget_that_is_none_is_refused_with_the_sizes_of_the_named_ones(given):
+    with pytest.raises(DsegymError, match="small = 2 mm2, medium = 8 mm2, large = 20 mm2"):
+        dsegym.make_problem(SIZING, workload="alexnet", area_budget=given)
+
+
+def test_a_budget_below_every_reference_is_refused_with_the_least_that_is_allowed():
+    with pytest.raises(DsegymError, match=r"^area_budget = 0\.1723 is not allowed; allowed: 0\.1724 to 100 mm2"):
+        dsegym.make_problem(SIZING, workload="alexnet", area_budget="0.1723")
+    assert dsegym.make_problem(SIZING, workload="alexnet", area_budget="0.1724").reference.name == "gemmini-x0.25"
+
+
+@pytest.mark.parametrize(
+    ("budget", "name"), [(0.34, "x0.25"), (0.35, "x0.5"), (1, "x1"), (3, "x2"), (6, "x4"), (36, "x8"), (37, "x16")]
+)
+def test_the_reference_of_any_budget_is_the_largest_scaled_gemmini_that_it_holds(budget, name):
+    problem = dsegym.make_problem(SIZING, workload="alexnet", objective="edp", area_budget=budget)
+    assert problem.reference.name == f"gemmini-{name}"
+    assert problem.evaluate(problem.reference.design).feasible[0]
+    doubled = {n: v if n == "dataflow" else 2 * v for n, v in problem.decode(problem.reference.design).items()}
+    if budget < 37:  # beyond, the next one is not in the space
+        assert areas_mm2(problem.space.encode(doubled)[None])[0] > budget
+    assert problem.bound.value < problem.reference.value
+    result = problem.evaluate(problem.space.sample(np.random.default_rng(5), 2000))
+    over = result.metrics.area_mm2 > budget
+    np.testing.assert_array_equal(result.feasible, ~over)
+    if over.any() and not over.all():
+        assert result.objective[over].min() > result.objective[~over].max()
+
+
+def test_a_budget_that_is_the_area_of_a_reference_to_the_last_bit_has_a_feasible_reference():
+    area = dsegym.make_problem(SIZING, workload="alexnet", area_budget="medium")
+    area = area.evaluate(area.reference.design).metrics.area_mm2[0]
+    for budget in (np.nextafter(area, np.float32(0)), area, np.nextafter(area, np.float32(9)), area * 1.00001):
+        problem = dsegym.make_problem(SIZING, workload="alexnet", area_budget=float(budget))
+        assert problem.evaluate(problem.reference.design).feasible[0]
 
 
 def test_the_space_has_the_published_size():

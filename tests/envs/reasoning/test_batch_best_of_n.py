@@ -194,7 +194,7 @@ def test_the_trivial_combination_is_refused_with_the_reason():
         ({"samples": "0"}, "samples = '0' is not allowed; allowed: any whole number from 1 to 64"),
         ({"samples": "-1"}, "samples = '-1' is not allowed"),
         ({"samples": "65"}, r"any whole number from 1 to 64\.$"),
-        ({"hint": "0"}, "hint = '0' is not allowed; allowed: none, any number above 0, to 1000"),
+        ({"hint": "0"}, "hint = '0' is not allowed; allowed: own, none, any number above 0, to 1000"),
         ({"verifier": "0.2/0.9"}, "two rates as 0.9/0.2, the first above the second"),
         *(({"verifier": rates}, "two rates as 0.9/0.2") for rates in ("0.9_0/0.2", "1/0_0", "0.9", "0.9/0.2/0.1")),
         ({"data": "humanevil"}, "Did you mean 'humaneval'"),
@@ -212,6 +212,61 @@ def test_the_canonical_text_of_rates_stands_for_exactly_these_rates(rates):
     assert value == tuple(float(rate) for rate in rates.split("/"))
     assert verifier.parse(verifier.text(value)) == value
     assert verifier.text(value) == {"1/0": "perfect", "0.425/0.141": "noisy"}.get(rates, rates)
+
+
+@pytest.fixture
+def own_log(tmp_path):
+    """60 problems of all difficulties, 16 attempts each."""
+    path = tmp_path / "log.csv"
+    rows = [f"question{i},16,{(7 * i) % 17}" for i in range(60)]
+    path.write_text("\n".join(["problem,attempts,successes", *rows]), encoding="utf-8")
+    return path
+
+
+def test_an_own_log_has_no_hint_unless_one_is_asked_for_and_says_so(own_log):
+    problem = dsegym.make_problem(ID, data=str(own_log), questions="4", samples="1")
+    assert problem.options["hint"] == "none"
+    assert problem is dsegym.make_problem(ID, data=str(own_log), questions="4", samples="1", hint="none")
+    assert problem is dsegym.make_problem(ID, data=str(own_log), questions="4", samples="1", hint="own")
+    assert any("hint=none" in note for note in problem.notes)
+    assert not any("hints are synthetic" in note for note in problem.notes)
+    hinted = dsegym.make_problem(ID, data=str(own_log), questions="4", samples="1", hint="1")
+    assert hinted.options["hint"] == "1"
+    assert any(note.startswith("Synthetic hint: a peek at the truth") for note in hinted.notes)
+    design = problem.baselines["posterior_greedy"]()
+    assert problem.evaluate(design).objective[0] > hinted.evaluate(design).objective[0] + 0.02
+
+
+@pytest.mark.parametrize("data", ["beta", "humaneval", "tau_airline"])
+def test_data_of_the_package_keep_their_hint(data):
+    assert SCENARIO.resolve({"data": data})["hint"] == SCENARIO.resolve({"data": data, "hint": "own"})["hint"] == "1"
+
+
+def test_an_own_log_with_a_perfect_verifier_and_unit_costs_has_an_honest_answer(own_log):
+    problem = dsegym.make_problem(ID, data=str(own_log), questions="4")
+    assert any("round_robin" in note and "nothing to learn" in note for note in problem.notes)
+    assert not problem.obstacle
+    designs = [problem.baselines[name]() for name in problem.baselines]
+    best = problem.evaluate_held_out(problem.baselines["round_robin"]()).objective[0]
+    assert problem.bound.value < best < problem.reference.value
+    assert best <= problem.evaluate_held_out(np.array(designs)).objective.min() + 0.02  # luck of the batches
+    with_tokens = dsegym.make_problem(ID, data=str(own_log), questions="4", verifier="noisy")
+    assert not any("nothing to learn" in note for note in with_tokens.notes)
+
+
+def test_a_score_on_few_test_problems_shows_how_many_and_its_error(own_log):
+    problem = dsegym.make_problem(ID, data=str(own_log), questions="4")
+    sizes = load_outcomes(str(own_log)).split_sizes
+    assert sum(sizes.values()) == 60
+    assert sizes["test"] == len(load_outcomes(str(own_log)).split("test"))
+    found = problem.breakdown(problem.decode(problem.baselines["round_robin"]()))
+    share = found.totals["held-out_accuracy"]
+    error = found.totals["held-out_accuracy_standard_error"]
+    assert error == pytest.approx(np.sqrt(share * (1 - share) / sizes["test"]))
+    assert {split: found.totals[f"{split}_problems"] for split in sizes} == sizes
+    assert f"{sizes['test']} test problems ({sizes['train']} train, {sizes['validation']} validation)" in found.notes[0]
+    synthetic = dsegym.make_problem(ID, **SMALL)
+    assert "test_problems" not in synthetic.breakdown(synthetic.decode(synthetic.reference.design)).totals
 
 
 def test_a_users_log_is_an_instance_and_a_malformed_one_names_the_line(tmp_path):
