@@ -276,3 +276,12 @@ def test_each_axis_has_its_own_stride_padding_and_dilation(size, kernel, stride,
     layer = workloads._parse_layer(row)
     assert (layer.m, layer.n, layer.k) == (windows[0] * windows[1], 5, 2 * kernel[0] * kernel[1])
     assert layer.ifmap_words == 2 * read[0] * read[1]
+
+
+def test_a_network_of_5_000_layers_is_read_as_any_other(table):
+    row = "layer{0},conv,{1},64,56,56,3,3,1,1"
+    header = "layer,kind,in_channels,out_channels,in_height,in_width,kernel_height,kernel_width,stride,padding"
+    workload = load_workload(table(header, *(row.format(i, i % 60 + 1) for i in range(5000))))
+    assert len(workload.layers) == 5000
+    assert int(workload.distinct.occurrences.sum()) == 5000
+    assert int((workload.distinct.occurrences > 0).sum()) == 60

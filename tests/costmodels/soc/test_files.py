@@ -177,7 +177,7 @@ def test_every_shared_flexible_job_shop_has_the_operations_that_its_lines_promis
         ("1 2\n0 5 2 5\n", "nor a classic one (it names the machines 0 and 2, of 2; count them from 0 or from 1)."),
         ("6 1\n" + ("1000 " + "1 0 1 " * 1000 + "\n") * 6, "6,000 tasks; at most 5,000 are supported"),
         (b"1 3\n1 1 0 5\xff\n", "line 2 is not UTF-8"),
-        (b"1 3\n1 1 0 5\0\n", "line 2: '5\\0' is not a whole number"),
+        (b"1 3\n1 1 0 5\0\n", "line 2: '5\\x00' is not a whole number"),
     ],
 )  # fmt: skip
 def test_a_bad_job_shop_is_refused_with_the_line(tmp_path, content, message):
