@@ -11,6 +11,7 @@ import functools
 import importlib
 import importlib.util
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ ROLLOUT, MINIBATCH, EPOCHS = 2048, 256, 2
 JAX_UPDATES = 4  # of one call: a compiled program of several
 REPEATS = 5
 SAME_STEP = gymnasium.vector.AutoresetMode.SAME_STEP
+IN_JAX = "PPO in JAX (docs/examples), 256 lanes"
 MASKABLE = "MaskablePPO, StableBaselines3Env, 64 lanes"
 EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
 
@@ -248,14 +250,28 @@ CLIENTS: tuple[tuple[str, tuple[str, ...], Callable[[Case], Train]], ...] = (
     ("TorchRL PPO, GymWrapper on gymnasium.make_vec, 64 lanes", ("torchrl",), functools.partial(torchrl, lanes=64)),
     ("Tianshou PPO, DummyVectorEnv, 8 lanes", ("tianshou",), functools.partial(tianshou, lanes=8)),
     ("RLlib PPO, one environment", ("ray",), rllib),
-    ("PPO in JAX (docs/examples), 256 lanes", ("flax", "optax"), in_jax),
+    (IN_JAX, ("flax", "optax"), in_jax),
 )
 
 
-def rate(make: Callable[[Case], Train], case: Case) -> float:
-    """Steps a second, the median of some calls, without the first."""
-    steps = JAX_UPDATES * 256 * 32 if make is in_jax else ROLLOUT
-    return steps / median_seconds(make(case), repeats=REPEATS, warm_up=1)
+def rates(case: Case) -> dict[str, float]:
+    """Steps a second of each client that is installed, medians; they take turns, so that all meet the same load."""
+    trainings = {name: make(case) for name, libraries, make in CLIENTS if not _left_out(case, name, libraries)}
+    for train in trainings.values():
+        train()
+    seconds = {name: [] for name in trainings}
+    for _ in range(REPEATS):
+        for name, train in trainings.items():
+            seconds[name].append(median_seconds(train, repeats=1, warm_up=0))
+    steps = {IN_JAX: JAX_UPDATES * 256 * 32}
+    return {name: steps.get(name, ROLLOUT) / statistics.median(found) for name, found in seconds.items()}
+
+
+def _left_out(case: Case, name: str, libraries: tuple[str, ...]) -> str:
+    """Why a client is; empty if it is not."""
+    if name == MASKABLE and not case.masked:
+        return "no masks here"
+    return next((f"no {library}" for library in libraries if importlib.util.find_spec(library) is None), "")
 
 
 FIRST_STEP = """
@@ -284,15 +300,11 @@ def main() -> None:
     torch.set_num_threads(1)
     for case in CASES:
         print(f"Clients: PPO steps a second, {case.scenario}")
-        base = None
-        for name, libraries, make in CLIENTS:
-            missing = [library for library in libraries if importlib.util.find_spec(library) is None]
-            if missing or (name == MASKABLE and not case.masked):
-                report(name, f"no {missing[0]}" if missing else "no masks here")
-                continue
-            found = rate(make, case)
-            base = base or found
-            report(name, f"{found:,.0f}, {found / base:.1f} x")
+        found = rates(case)
+        first = next(iter(found.values()))
+        for name, libraries, _ in CLIENTS:
+            shown = f"{found[name]:,.0f}, {found[name] / first:.1f} x" if name in found else ""
+            report(name, shown or _left_out(case, name, libraries))
     print("Clients: seconds from gymnasium.make to the end of the first step, in a new process")
     for scenario in ("dsegym/BatchBestOfN-v0", "dsegym/SocSchedulingStream-v0"):
         with tempfile.TemporaryDirectory() as folder:
