@@ -63,10 +63,7 @@ def index_bars(title: str, rows: Sequence[tuple[str, str, float]]) -> Diagram:
         rows: (parameter, its value with unit, where the value stands among the allowed ones: 0 the first, 1 the last).
     """
     order = rows[::-1]  # the first on top
-    bars = [
-        in_row(row, 0.0, max(place, 0.01), "choice", f"{name} = {value}")
-        for row, (name, value, place) in enumerate(order)
-    ]
+    bars = [in_row(row, 0.0, max(place, 0.01), "choice", "") for row, (_, _, place) in enumerate(order)]
     return Diagram(
         title=title,
         x_label="place among the allowed values, 0 the first, 1 the last",
@@ -74,5 +71,5 @@ def index_bars(title: str, rows: Sequence[tuple[str, str, float]]) -> Diagram:
         x_range=(0.0, 1.0),
         y_range=(0.0, float(max(len(rows), 1))),
         rectangles=bars,
-        y_ticks=row_ticks([name for name, _, _ in order]),
+        y_ticks=row_ticks([f"{name} = {value}" for name, value, _ in order]),
     )
