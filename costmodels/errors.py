@@ -94,7 +94,7 @@ class InvalidDesignError(DsegymError, ValueError):
 
 
 class InvalidActionError(DsegymError, ValueError):
-    """An action that is not in the action space, or one that comes after the episode's end."""
+    """An action that is not in the action space, or a seed that is none."""
 
 
 class ForkedError(DsegymError, RuntimeError):

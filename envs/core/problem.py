@@ -288,10 +288,13 @@ class Problem:
         return index_bars(f"{self.scenario}: {self.name}", rows)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickled by scenario and options, and made again from them where it is loaded."""
+        """Pickled by scenario and options, and made again from them where it is loaded, with the held-out cases or, as
+        searches meet it, without. What else `dataclasses.replace` changed is not kept.
+        """
         from .scenarios import remake_problem, scenario_location
 
-        return remake_problem, (self.scenario, scenario_location(self.scenario), dict(self.options))
+        searched = self.held_out_params is None
+        return remake_problem, (self.scenario, scenario_location(self.scenario), dict(self.options), searched)
 
     def __deepcopy__(self, memo: object) -> Problem:
         """Itself: nothing about it changes."""

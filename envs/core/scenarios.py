@@ -207,11 +207,16 @@ def scenario_location(scenario_id: str) -> str:
     return _LOCATIONS[scenario_id]
 
 
-def remake_problem(scenario_id: str, location: str, options: Mapping[str, object]) -> Problem:
-    """`make_problem` in a process that may not know the scenario yet, such as a worker's."""
+def remake_problem(
+    scenario_id: str, location: str, options: Mapping[str, object], as_searched: bool = False
+) -> Problem:
+    """`make_problem` in a process that may not know the scenario yet, such as a worker's; `as_searched` without the
+    held-out cases.
+    """
     if scenario_id not in _LOCATIONS:
         register(scenario_id, location)
-    return make_problem(scenario_id, **options)
+    problem = make_problem(scenario_id, **options)
+    return problem.as_searched if as_searched else problem
 
 
 def make_problem(scenario_id: str, /, **options: object) -> Problem:

@@ -17,7 +17,7 @@ from ...costmodels.errors import DsegymError, UnknownNameError
 from ..core.forks import refuse_after_fork
 from ..core.packing import Packing
 from ..core.problem import Problem
-from ..core.scenarios import remake_problem, scenario_ids
+from ..core.scenarios import make_problem, remake_problem, scenario_ids
 from ..core.stepping import constants_of, lane_keys, reset_lane
 from .actions import NeedsReset, blank_action, checked_action, checked_seed
 from .frames import frame
@@ -276,8 +276,6 @@ def made_problem(scenario: str, location: str | None, options: dict[str, object]
     """The instance that a specification names; a third party's scenario that is not registered here is."""
     package, _, name = scenario.rpartition(":")
     if location is None or package:
-        from ..core.scenarios import make_problem
-
         return make_problem(scenario, **options)
     return remake_problem(name, location, options)
 

@@ -175,9 +175,12 @@ def probability_of_improvement(
         drawn_y = rng.multinomial(m, np.full(m, 1 / m), size=resamples)[
             :, np.argsort(scores_y, kind="stable")
         ]  # [R, m]
-        for one, (times_x, times_y) in enumerate(zip(drawn_x, drawn_y, strict=True)):
-            sums = np.concatenate([[0], np.cumsum(times_y)])
-            resampled[one] += (times_x * (sums[below] + sums[up_to])).sum() / (2 * n * m)
+        block = max(1, _BLOCK // (n + m))
+        for first in range(0, resamples, block):
+            here = slice(first, first + block)
+            sums = np.pad(np.cumsum(drawn_y[here], axis=1), ((0, 0), (1, 0)))  # [block, m + 1]
+            won = (drawn_x[here] * (sums[:, below] + sums[:, up_to])).sum(axis=1)  # twice
+            resampled[here] += won / (2 * n * m)
     low, high = _percentiles(resampled / len(xs), confidence)
     return Estimate(np.asarray(value / len(xs)), low, high)
 

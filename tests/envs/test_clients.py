@@ -4,7 +4,6 @@
 """
 
 import pickle
-import tempfile
 
 import gymnasium
 import jax
@@ -28,6 +27,12 @@ QUICK = {"many parts": SIZING, "masked parts": SEQUENTIAL, "masked": MAPPING, "u
 CHOICES = {name: case for name, case in QUICK.items() if case is not SIZING}
 every_kind = pytest.mark.parametrize("case", QUICK.values(), ids=QUICK)
 every_choice = pytest.mark.parametrize("case", CHOICES.values(), ids=CHOICES)
+
+
+@pytest.fixture(autouse=True)
+def a_folder_of_its_own(tmp_path, monkeypatch):
+    """What clients write lies there."""
+    monkeypatch.chdir(tmp_path)
 
 
 def make(case, **more):
@@ -258,7 +263,7 @@ SINGLE = {
     "AddWhiteNoise": lambda wrapper, env: wrapper(env, 0.5),
     "ObstructView": lambda wrapper, env: wrapper(env, 0.5, 5),
     "RenderCollection": lambda wrapper, env: wrapper(env),
-    "RecordVideo": lambda wrapper, env: wrapper(env, VIDEOS),
+    "RecordVideo": lambda wrapper, env: wrapper(env, "videos"),
     "HumanRendering": lambda wrapper, env: wrapper(env),
     "ArrayConversion": OUTSIDE,
     "JaxToNumpy": OUTSIDE,
@@ -286,14 +291,13 @@ VECTOR = {
     "ClipReward": lambda wrapper, env: wrapper(env, -1, 1),
     "NormalizeReward": lambda wrapper, env: wrapper(env),
     "RecordEpisodeStatistics": lambda wrapper, env: wrapper(env),
-    "RecordVideo": lambda wrapper, env: wrapper(env, VIDEOS),
+    "RecordVideo": lambda wrapper, env: wrapper(env, "videos"),
     "HumanRendering": lambda wrapper, env: wrapper(env),
     "ArrayConversion": OUTSIDE,
     "JaxToNumpy": OUTSIDE,
     "JaxToTorch": OUTSIDE,
     "NumpyToTorch": lambda wrapper, env: wrapper(env),
 }
-VIDEOS = tempfile.mkdtemp()
 LIBRARIES = {"RecordVideo": "moviepy", "HumanRendering": "pygame", "NumpyToTorch": "array_api_compat"}
 PICTURES = (
     "AddRenderObservation",
