@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "format_number",
     "format_quantity",
     "format_score",
+    "interval_text",
     "name_and_unit",
     "plain_text",
     "rounded",
@@ -104,3 +106,11 @@ def format_quantity(value: float | None, unit: str) -> str:
     if unit not in _PREFIXABLE or value == 0:
         return f"{value:.5g} {unit}".rstrip()
     return _scaled(value) + unit
+
+
+ONE_SEED = "- (one seed)"  # in place of an interval
+
+
+def interval_text(low: float | None, high: float | None, ends: Callable[[float, float], str]) -> str:
+    """An interval as `ends` writes it, or that there is none."""
+    return ONE_SEED if low is None or high is None else ends(low, high)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["LEAST_ROOM", "Evaluation", "Objective", "Sweep", "Yardstick", "obstacle_between"]
+__all__ = ["LEAST_ROOM", "Evaluation", "Objective", "Sweep", "Yardstick", "looseness_of", "obstacle_between"]
 
 # Names of bounds that are no optimum, and what they are.
 _LOOSE = {
@@ -71,8 +71,13 @@ class Yardstick:
 
     @property
     def looseness(self) -> str:
-        """Why a gap to this bound is no gap to the optimum, in words; empty where it is one."""
-        return _LOOSE.get(self.name, "")
+        """As of `looseness_of`."""
+        return looseness_of(self.name)
+
+
+def looseness_of(name: str) -> str:
+    """Why a gap to a bound of this name is no gap to the optimum, in words; empty where it is one."""
+    return _LOOSE.get(name, "")
 
 
 def obstacle_between(reference: float, bound: float) -> str:

@@ -40,7 +40,7 @@ def leaderboard(
         console.print(to_rich(board))
         console.print(timings_to_rich(published.timings))
         for note in board.notes:
-            if note.startswith("Left out"):
+            if note.startswith(("Left out", "Loose bounds", "One seed")):
                 say(console, note)
         pages = f"Pages: {published.folder / 'leaderboard.html'}, leaderboard.md, leaderboard.json"
         console.print(visible(pages))

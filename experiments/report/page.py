@@ -80,6 +80,7 @@ def write_html(
         pairs={(pair.x, pair.y): pair for pair in leaderboard.improvement},
         fixed={row.agent: row.score for row in leaderboard.rows if not row.drawn},
         messages={result.manifest["trial_id"]: result.manifest["message"] for result in results},
+        gaps=leaderboard.gap_columns,
         format_gap=format_gap,
         format_quantity=format_quantity,
         format_score=format_score,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from ...costmodels.errors import visible
-from ..formats import format_gap, format_quantity, format_score, plain_text, rounded
-from ..scoring.records import BestOfAll, Instance, Leaderboard, Row, Timings, Yardstick
+from ..formats import format_gap, format_quantity, format_score, interval_text, plain_text, rounded
+from ..scoring.records import BestOfAll, Improvement, Instance, Leaderboard, Row, Timings, Yardstick
 from .sheet import Column, Sheet
 
 __all__ = ["timings_to_rich", "to_json", "to_markdown", "to_rich"]
@@ -29,46 +29,52 @@ def _plain(value: Any) -> Any:
     return rounded(value) if isinstance(value, float) else value
 
 
-_INTERVAL = "95 % interval"
-_RANKING_HEAD = (
-    "Rank",
-    "Agent",
-    "Score (IQM)",
-    _INTERVAL,
-    "With reference",
-    "Median gap",
-    "Reached bound",
-    "Samples to 1 %",
-    "Finished / failed / timed out",
-)
+def _ranking_head(leaderboard: Leaderboard) -> tuple[str, ...]:
+    return (
+        "Rank",
+        "Agent",
+        "Score (IQM)",
+        "95 % interval",
+        "With reference",
+        *leaderboard.gap_columns.values(),
+        "Reached bound",
+        "Samples to 1 %",
+        "Finished / failed / timed out",
+    )
 
 
-def _ranking_cells(row: Row) -> list[str]:
+def _ranking_cells(row: Row, gaps: Iterable[str]) -> list[str]:
     return [
         str(row.rank),
         row.agent,
         format_score(row.score),
-        f"[{format_score(row.low)}, {format_score(row.high)}]",
+        interval_text(row.low, row.high, lambda low, high: f"[{format_score(low)}, {format_score(high)}]"),
         format_score(row.with_reference),
-        format_gap(row.median_gap_percent),
+        *(format_gap(getattr(row, name)) for name in gaps),
         f"{row.reached} of {row.trials}",
         "-" if row.samples_to_near is None else str(row.samples_to_near),
         f"{row.finished} / {row.failed} / {row.timed_out}",
     ]
 
 
-def _best_of_all_cells(best: BestOfAll) -> list[str]:
+def _best_of_all_cells(best: BestOfAll, gaps: Iterable[str]) -> list[str]:
     return [
         "",
         "best of all agents",
         format_score(best.score),
         "",
         format_score(best.with_reference),
-        format_gap(best.median_gap_percent),
+        *(format_gap(getattr(best, name)) for name in gaps),
         f"{best.reached} of {best.instances}",
         "",
         "",
     ]
+
+
+def _ranking(leaderboard: Leaderboard) -> list[list[str]]:
+    gaps = leaderboard.gap_columns
+    rows = [_ranking_cells(row, gaps) for row in leaderboard.rows]
+    return [*rows, _best_of_all_cells(leaderboard.best_of_all, gaps)]
 
 
 def to_markdown(leaderboard: Leaderboard) -> str:
@@ -79,9 +85,9 @@ def to_markdown(leaderboard: Leaderboard) -> str:
         "# Leaderboard",
         f"{counts}, {' or '.join(map(str, leaderboard.budgets))} samples each.",
         _table(
-            _RANKING_HEAD,
-            [*map(_ranking_cells, leaderboard.rows), _best_of_all_cells(leaderboard.best_of_all)],
-            right={0, 2, 4, 5, 6, 7},
+            _ranking_head(leaderboard),
+            _ranking(leaderboard),
+            right={0, 2, *range(4, len(_ranking_head(leaderboard)) - 1)},
         ),
         "## How to read this",
         "\n".join(f"- {_cell(note)}" for note in leaderboard.notes),
@@ -112,13 +118,18 @@ def to_markdown(leaderboard: Leaderboard) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _improvement_cell(pair: Improvement) -> str:
+    interval = interval_text(pair.low, pair.high, lambda low, high: f"[{low:.2f}, {high:.2f}]")
+    return f"{pair.probability:.2f} {interval}"
+
+
 def _improvement_table(leaderboard: Leaderboard) -> str:
     agents = [row.agent for row in leaderboard.rows]
     pairs = {(pair.x, pair.y): pair for pair in leaderboard.improvement}
     rows = []
     for x in agents:
         cells = [pairs.get((x, y)) for y in agents]
-        rows.append([x] + ["" if p is None else f"{p.probability:.2f} [{p.low:.2f}, {p.high:.2f}]" for p in cells])
+        rows.append([x] + ["" if pair is None else _improvement_cell(pair) for pair in cells])
     return _table(("", *agents), rows, right=set(range(1, len(agents) + 1)))
 
 
@@ -131,7 +142,8 @@ def _instance_text(instance: Instance) -> str:
         f"- Scenario: {_cell(instance.scenario)}" + (f" with {_cell(options)}" if options else ""),
         f"- Objective: {_cell(instance.objective)}, minimised",
         yardstick(f"Reference, {_cell(instance.reference.name)}", instance.reference),
-        yardstick(_cell(instance.bound.name[:1].upper() + instance.bound.name[1:]), instance.bound),
+        yardstick(_cell(instance.bound.name[:1].upper() + instance.bound.name[1:]), instance.bound)
+        + (f"; {instance.loose}: a gap to it is not a gap to the optimum" if instance.loose else ""),
     ]
     if instance.best:
         best = instance.best
@@ -166,7 +178,8 @@ def _instance_table(instance: Instance) -> str:
                 "",
             ]
         )
-    return _table(("Agent", "Mean score", "Best value", "Gap", "Trials"), rows, right={1, 2, 3, 4})
+    gap = "Gap to loose bound" if instance.loose else "Gap"
+    return _table(("Agent", "Mean score", "Best value", gap, "Trials"), rows, right={1, 2, 3, 4})
 
 
 def _lottery_table(leaderboard: Leaderboard) -> str:
@@ -198,9 +211,8 @@ def _cell(text: str) -> str:
 
 def to_rich(leaderboard: Leaderboard) -> Sheet:
     """The ranking as a table for the terminal."""
-    rows = [*map(_ranking_cells, leaderboard.rows), _best_of_all_cells(leaderboard.best_of_all)]
-    columns = [Column(name, number=name != "Agent") for name in _RANKING_HEAD]
-    return Sheet("Leaderboard", columns, rows, keys=2, last_apart=True)
+    columns = [Column(name, number=name != "Agent") for name in _ranking_head(leaderboard)]
+    return Sheet("Leaderboard", columns, _ranking(leaderboard), keys=2, last_apart=True)
 
 
 def timings_to_rich(timings: Timings) -> Sheet:

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...envs.core.evaluation import looseness_of
 from ..formats import rounded
 from . import statistics
 from .notes import notes
@@ -84,9 +85,10 @@ def build_leaderboard(
     out = [LeftOut(*found) for found in unscorable(results, file_names)]
     out += [LeftOut(instance, reason, 0) for instance, reason in left_out]
     entrants = by_entrant(trials)
-    ranking = _rank(entrants)
+    loose = _loose(trials)
+    ranking = _rank(entrants, loose)
     ranked = {row.agent: entrants[row.agent] for row in ranking}
-    instances = _instances(trials, ranked)
+    instances = tuple(replace(each, loose=loose.get(each.name, "")) for each in _instances(trials, ranked))
     grid = _sample_grid(max(trial.budget for trial in trials))
     return Leaderboard(
         rows=ranking,
@@ -142,14 +144,38 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _rank(entrants: Mapping[str, Sequence[ScoredTrial]]) -> tuple[Row, ...]:
-    rows = sorted((_row(agent, trials) for agent, trials in entrants.items()), key=lambda row: (-row.score, row.agent))
+def _loose(trials: Sequence[ScoredTrial]) -> dict[str, str]:
+    """{instance whose bound may not be its optimum: why}. A proven bound that a trial reached is the optimum."""
+    found = {trial.instance: trial.manifest["bound"]["kind"] for trial in trials}
+    reached = {trial.instance for trial in trials if trial.reached}
+    return {
+        name: looseness_of(kind)
+        for name, kind in found.items()
+        if looseness_of(kind) and not (kind == "bound" and name in reached)
+    }
+
+
+def _one_seed(strata: Mapping[str, Sequence[object]]) -> bool:
+    """Whether other seeds could change everything: an interval over seeds would be empty and say the opposite."""
+    return all(len(scores) == 1 for scores in strata.values())
+
+
+def _median_gap(gaps: Sequence[float]) -> float | None:
+    return _finite(np.median(gaps)) if gaps else None
+
+
+def _rank(entrants: Mapping[str, Sequence[ScoredTrial]], loose: Collection[str]) -> tuple[Row, ...]:
+    rows = sorted(
+        (_row(agent, trials, loose) for agent, trials in entrants.items()), key=lambda row: (-row.score, row.agent)
+    )
     first = {score: place for place, score in reversed(list(enumerate((row.score for row in rows), start=1)))}
     return tuple(replace(row, rank=first[row.score]) for row in rows)
 
 
-def _row(agent: str, trials: Sequence[ScoredTrial]) -> Row:
-    score = statistics.stratified_bootstrap(list(_strata(trials).values()), seed=BOOTSTRAP_SEED)
+def _row(agent: str, trials: Sequence[ScoredTrial], loose: Collection[str]) -> Row:
+    strata = _strata(trials)
+    score = statistics.stratified_bootstrap(list(strata.values()), seed=BOOTSTRAP_SEED)
+    one_seed = _one_seed(strata)
     status = Counter(trial.status for trial in trials)
     return Row(
         rank=0,
@@ -157,10 +183,11 @@ def _row(agent: str, trials: Sequence[ScoredTrial]) -> Row:
         drawn=trials[0].draw is not None,
         trials=len(trials),
         score=rounded(float(score.value)),  # so that rounding of the sums cannot decide a rank
-        low=float(score.low),
-        high=float(score.high),
+        low=None if one_seed else float(score.low),
+        high=None if one_seed else float(score.high),
         with_reference=float(statistics.interquartile_mean([trial.score_with_reference for trial in trials])),
-        median_gap_percent=_finite(np.median([trial.gap_percent for trial in trials])),
+        median_gap_percent=_median_gap([trial.gap_percent for trial in trials if trial.instance not in loose]),
+        median_loose_gap_percent=_median_gap([trial.gap_percent for trial in trials if trial.instance in loose]),
         reached=sum(trial.reached for trial in trials),
         samples_to_near=_lower_median([trial.samples_to_near for trial in trials]),
         finished=status["finished"],
@@ -236,10 +263,15 @@ def _best_of_all(instances: Sequence[Instance]) -> BestOfAll:
     scores = [instance.best.score if instance.best else 0.0 for instance in instances]
     found = [instance.best.gap_percent if instance.best else None for instance in instances]
     gaps = [math.inf if gap is None else gap for gap in found]
+    exact, loose = (
+        [gap for gap, instance in zip(gaps, instances, strict=True) if bool(instance.loose) is which]
+        for which in (False, True)
+    )
     return BestOfAll(
         score=float(statistics.interquartile_mean(scores)),
         with_reference=float(statistics.interquartile_mean([max(score, 0.0) for score in scores])),
-        median_gap_percent=_finite(np.median(gaps)),
+        median_gap_percent=_median_gap(exact),
+        median_loose_gap_percent=_median_gap(loose),
         reached=sum(gap <= 100 * REACHED for gap in gaps),
         instances=len(instances),
     )
@@ -258,8 +290,12 @@ def _improvement(ranked: Mapping[str, Sequence[ScoredTrial]]) -> tuple[Improveme
                         [strata[x][name] for name in shared], [strata[y][name] for name in shared], seed=BOOTSTRAP_SEED
                     ),
                 )
-                pairs.append(Improvement(x, y, value, low, high, len(shared)))
-                pairs.append(Improvement(y, x, 1 - value, 1 - high, 1 - low, len(shared)))
+                if any(_one_seed({name: strata[agent][name] for name in shared}) for agent in (x, y)):
+                    ends = inverse = (None, None)
+                else:
+                    ends, inverse = (low, high), (1 - high, 1 - low)
+                pairs.append(Improvement(x, y, value, *ends, len(shared)))
+                pairs.append(Improvement(y, x, 1 - value, *inverse, len(shared)))
     order = {agent: place for place, agent in enumerate(agents)}
     return tuple(sorted(pairs, key=lambda pair: (order[pair.x], order[pair.y])))
 
@@ -315,7 +351,8 @@ def _curve(agent: str, instance: str | None, trials: Sequence[ScoredTrial], grid
         )
     stacked = [np.stack(strata[name], axis=-1) for name in sorted(strata)]  # [G, n] each
     curve = statistics.stratified_bootstrap(stacked, seed=BOOTSTRAP_SEED, resamples=CURVE_RESAMPLES)
-    return Curve(agent, instance, *(tuple(ends.tolist()) for ends in curve))
+    score, low, high = (tuple(ends.tolist()) for ends in curve)
+    return Curve(agent, instance, score, None, None) if _one_seed(strata) else Curve(agent, instance, score, low, high)
 
 
 def _timing_row(agent: str, trials: Sequence[ScoredTrial]) -> TimingRow:

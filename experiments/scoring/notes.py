@@ -70,6 +70,21 @@ def notes(
     budgets = sorted({trial.budget for trial in trials})
     if len(budgets) > 1:
         found.append(f"The trials have different sample budgets: {', '.join(map(str, budgets))}.")
+    loose = [instance for instance in instances if instance.loose]
+    if loose:
+        which = "; ".join(f"{instance.name} ({instance.loose})" for instance in loose)
+        known = len(instances) - len(loose)
+        found.append(
+            f"Loose bounds: {which}. Gaps to them are not gaps to the optimum, and score 1 may be out of reach there. "
+            f"So they stand apart: 'Median gap' is over the {known} instances whose optimum is known, 'Gap to loose "
+            f"bounds' over the other {len(loose)}."
+        )
+    single = [row.agent for row in ranking if row.low is None]
+    if single:
+        found.append(
+            f"One seed: {', '.join(single)} ran once on each instance: nothing is known of what another seed would "
+            "change. There is no interval ('-'), and a probability of improvement is that of single trials."
+        )
     for row in ranking:
         if row.drawn:
             found.append(f"{row.agent} ran with drawn hyperparameters only and is ranked on all its draws together.")

@@ -73,6 +73,7 @@ class Instance:
     bound: Yardstick
     scores: tuple[InstanceScore, ...]  # in the ranking's order
     best: BestDesign | None  # of all agents; None where nobody found a feasible design
+    loose: str = ""  # why a gap to the bound is no gap to the optimum, in words; empty where it is one
     files: dict[str, str] = field(default_factory=dict)  # option to the place where the results keep the user's file
 
 
@@ -85,10 +86,13 @@ class Row:
     drawn: bool  # ranked on drawn hyperparameters, for want of fixed ones
     trials: int
     score: float  # interquartile mean over instances and seeds
-    low: float  # ends of its 95 % stratified bootstrap interval
-    high: float
+    low: float | None  # ends of its 95 % stratified bootstrap interval; None where each instance has one seed
+    high: float | None
     with_reference: float  # the same mean with the better of the reference and the agent in every trial
-    median_gap_percent: float | None  # None: half of the trials or more found nothing feasible
+    # Of trials on instances whose optimum is known, and of those whose bound is loose. None: there are none, or half of
+    # them or more found nothing feasible.
+    median_gap_percent: float | None
+    median_loose_gap_percent: float | None
     reached: int  # trials whose best value is the bound
     samples_to_near: int | None  # median samples to within 1 % of the bound; None: fewer than half got there
     finished: int
@@ -102,7 +106,8 @@ class BestOfAll:
 
     score: float  # interquartile mean over instances
     with_reference: float  # the same with the reference where that is better
-    median_gap_percent: float | None
+    median_gap_percent: float | None  # these two as of a `Row`
+    median_loose_gap_percent: float | None
     reached: int
     instances: int
 
@@ -114,8 +119,8 @@ class Improvement:
     x: str
     y: str
     probability: float
-    low: float
-    high: float
+    low: float | None  # None where one of the two has one seed on each instance
+    high: float | None
     instances: int  # how many both ran on
 
 
@@ -150,8 +155,8 @@ class Curve:
     agent: str
     instance: str | None  # None: over all instances
     score: tuple[float, ...]  # [G]
-    low: tuple[float, ...]  # [G], ends of the 95 % bootstrap interval
-    high: tuple[float, ...]  # [G]
+    low: tuple[float, ...] | None  # [G], ends of the 95 % bootstrap interval; None where each instance has one seed
+    high: tuple[float, ...] | None  # [G]
 
 
 @dataclass(frozen=True)
@@ -192,6 +197,13 @@ class Leaderboard:
     budgets: tuple[int, ...]  # the sample budgets that occur
     versions: dict[str, tuple[str, ...]]  # package to the versions that occur
     notes: tuple[str, ...]  # how to read the numbers, and what to beware of
+
+    @property
+    def gap_columns(self) -> dict[str, str]:
+        """{field of rows and of the best of all: heading}: gaps to optima and to loose bounds share no column."""
+        loose = [bool(instance.loose) for instance in self.instances]
+        exact = {} if loose and all(loose) else {"median_gap_percent": "Median gap"}
+        return {**exact, **({"median_loose_gap_percent": "Gap to loose bounds"} if any(loose) else {})}
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,46 @@ def test_results_are_replayed_wherever_they_go(tmp_path, monkeypatch, dsegym_com
     assert all("not those that the trial was run on" in problem for problem in problems)
 
 
+SHOP = """6 6
+2 1 0 3 1 6 3 7 5 3 4 6
+1 8 2 5 4 10 5 10 0 10 3 4
+2 5 3 4 5 8 0 9 1 1 4 7
+1 5 0 5 2 5 3 3 4 8 5 9
+2 9 1 3 4 5 5 4 0 3 3 1
+1 3 3 3 5 9 0 10 4 4 2 1
+"""
+
+
+def test_the_bound_of_the_first_run_goes_with_the_results_and_verifies_anywhere(tmp_path, dsegym_command):
+    (tmp_path / "shop.jsp").write_text(SHOP, encoding="utf-8")
+    (tmp_path / "suite.toml").write_text(SUITE.replace('["range_detection", "top1"]', '"shop.jsp"'), encoding="utf-8")
+    option = ("--option", f"graph={tmp_path / 'shop.jsp'}")
+    loose = "is a lower bound, not tight: `dsegym bound dsegym/SocSchedulingStatic-v0 --option graph="
+    assert loose in dsegym_command("cost", "dsegym/SocSchedulingStatic-v0", *option).out.replace("\n", " ")
+    run(dsegym.load_suite(tmp_path / "suite.toml"), tmp_path / "before")
+    found = dsegym_command("bound", "dsegym/SocSchedulingStatic-v0", *option)
+    assert found.code == 0
+    assert "shop.jsp.bounds.csv: this bound is used from now on" in found.err.replace("\n", " ")
+    assert "not tight" not in dsegym_command("cost", "dsegym/SocSchedulingStatic-v0", *option).out
+    run(dsegym.load_suite(tmp_path / "suite.toml"), tmp_path / "after")
+    run(dsegym.load_suite(tmp_path / "suite.toml"), tmp_path / "before")  # the bound of its first run stays
+    (tmp_path / "shop.jsp").unlink()
+    (tmp_path / "shop.jsp.bounds.csv").unlink()
+    kinds = {}
+    for name in ("before", "after"):
+        moved = shutil.copytree(tmp_path / name, tmp_path / "elsewhere" / name)
+        shutil.rmtree(tmp_path / name)
+        assert not [verdict.problem for verdict in dsegym.verify(moved) if verdict.problem]
+        (instance,) = dsegym.publish(moved).leaderboard.instances
+        kinds[name] = instance.bound.name
+    assert kinds == {"before": "bound", "after": "optimum"}
+    (beside,) = (moved / "files").glob("*.bounds.csv")
+    beside.write_text(beside.read_text().replace(",yes,", ",no,"), encoding="utf-8")
+    problems = [verdict.problem for verdict in dsegym.verify(moved) if verdict.problem]
+    assert problems
+    assert all("line 2 is damaged" in problem for problem in problems)
+
+
 @pytest.mark.parametrize("name", ["net.csv", "odd name.csv"])
 def test_a_file_under_another_name_gives_the_same_trials(name, tmp_path, tiny_suite):
     path = tmp_path / name

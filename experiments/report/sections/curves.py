@@ -22,7 +22,7 @@ def curves_figure(
     curves: Sequence[Curve], grid: Sequence[float], styles: Mapping[str, Style], view: View, x_title: str
 ) -> go.Figure:
     """Score against samples or seconds: a line and a bootstrap band per agent."""
-    scores = [score for curve in curves for score in (*curve.low, *curve.score, *curve.high)]
+    scores = [score for curve in curves for score in (*(curve.low or ()), *curve.score, *(curve.high or ()))]
     floor = view.floor(scores)
     figure = styled_figure(
         height=390 + 22 * math.ceil(len(curves) / 5),  # room for the legend's lines
@@ -30,6 +30,8 @@ def curves_figure(
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
     )
     for curve in curves:
+        if curve.low is None or curve.high is None:
+            continue
         name, style = html.escape(curve.agent), styles[curve.agent]
         band = {"x": list(grid), "mode": "lines", "legendgroup": name, "showlegend": False, "hoverinfo": "skip"}
         edge = {"width": 0, "shape": "hv", "color": style.colour}

@@ -5,13 +5,18 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from ...scoring.records import Leaderboard
+from ...formats import interval_text
+from ...scoring.records import Improvement, Leaderboard
 from ..style import styled_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = ["improvement_figure"]
+
+
+def _interval(pair: Improvement) -> str:
+    return interval_text(pair.low, pair.high, lambda low, high: f"{low:.2f} to {high:.2f}")
 
 
 def improvement_figure(leaderboard: Leaderboard) -> go.Figure:
@@ -26,7 +31,7 @@ def improvement_figure(leaderboard: Leaderboard) -> go.Figure:
         y=names,
         z=[[None if pair is None else pair.probability for pair in row] for row in cells],
         text=[["" if pair is None else f"{pair.probability:.2f}" for pair in row] for row in cells],
-        customdata=[["" if pair is None else f"{pair.low:.2f} to {pair.high:.2f}" for pair in row] for row in cells],
+        customdata=[["" if pair is None else _interval(pair) for pair in row] for row in cells],
         texttemplate="%{text}",
         hovertemplate="P(%{y} beats %{x}) = %{text}<br>95 % interval %{customdata}<extra></extra>",
         hoverongaps=False,

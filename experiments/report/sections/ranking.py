@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ...formats import interval_text
 from ...scoring.records import Leaderboard
 from ..style import Style, View, add_yardsticks, styled_figure
 
@@ -17,11 +18,13 @@ __all__ = ["ranking_figure"]
 
 def ranking_figure(leaderboard: Leaderboard, styles: Mapping[str, Style], view: View) -> go.Figure:
     """A dot and an interval per agent, the best on top, better to the right."""
-    ends = [end for row in leaderboard.rows for end in (row.low, row.score, row.high)]
+    ends = [end for row in leaderboard.rows for end in (row.low, row.score, row.high) if end is not None]
     floor = view.floor(ends)
     figure = styled_figure(height=110 + 30 * len(leaderboard.rows), margin={"l": 10, "r": 20, "t": 30, "b": 50})
     for row in leaderboard.rows:
-        score, low, high = view.coordinates((row.score, row.low, row.high), floor)
+        row_ends = [row.score if end is None else end for end in (row.low, row.high)]
+        score, low, high = view.coordinates((row.score, *row_ends), floor)
+        interval = interval_text(row.low, row.high, lambda low, high: f"{low:.6f} to {high:.6f}")
         name, style = html.escape(row.agent), styles[row.agent]
         figure.add_scatter(
             x=[score],
@@ -35,8 +38,7 @@ def ranking_figure(leaderboard: Leaderboard, styles: Mapping[str, Style], view: 
                 "width": 5,
             },
             showlegend=False,
-            hovertemplate=f"{name}<br>score {row.score:.6f}<br>95 % interval {row.low:.6f} to {row.high:.6f}"
-            "<extra></extra>",
+            hovertemplate=f"{name}<br>score {row.score:.6f}<br>95 % interval {interval}<extra></extra>",
         )
     axis = view.axis(ends, floor)
     if view.regret:

@@ -95,3 +95,15 @@ def test_characters_that_hide_or_turn_text_are_shown(tmp_path):
     assert not set("\x1b\x07\u202e") & set(shown)
     assert "ant\\x1b]0;x\\x07\\u202e" in shown
     assert "two\nlines" in shown
+
+
+def test_the_page_marks_loose_bounds_and_shows_no_interval_of_one_seed(tmp_path):
+    bound = {"kind": "bound", "value": 2.0, "source": "x"}
+    results = [trial("ant", "a", 0, [3.0]), trial("bee", "b", 0, [20.0], bound=bound), trial("bee", "a", 0, [5.0])]
+    text = page_of(results, tmp_path)
+    assert text.count('<td class="n">- (one seed)</td>') == 2
+    assert "<small>loose bound</small>" in text
+    assert '<th class="n">Median gap</th><th class="n">Gap to loose bounds</th>' in text
+    assert "Loose bounds: b (a lower bound, not tight)" in text
+    assert "to None" not in text
+    assert "loose" not in page_of([trial("ant", "a", 0, [3.0])], tmp_path).split("<main>")[1].split("plotly")[0]

@@ -173,7 +173,11 @@ def test_scores_stay_at_most_1_and_curves_never_fall(objectives, other):
         + [trial("bee", "a", 0, other)]
     )
     for row in board.rows:
-        assert row.low - 1e-6 <= row.high <= 1 + 1e-6
+        if row.low is None or row.high is None:  # one seed
+            assert row.low is row.high
+            assert row.trials == 1
+        else:
+            assert row.low - 1e-6 <= row.high <= 1 + 1e-6
     for curve in board.curves:
         rises = [after - before for before, after in zip(curve.score[1:], curve.score[2:], strict=False)]
         assert min(rises, default=0) >= -1e-9
@@ -373,3 +377,62 @@ def test_users_files_go_by_their_names():
 def test_trials_that_lie_beside_are_mentioned():
     assert not any("Left out" in note for note in build_leaderboard(golden()).notes)
     assert any("Left out: 3 trials in the directory" in note for note in build_leaderboard(golden(), strays=3).notes)
+
+
+# --- Figures that say how little they know ---------------------------------------------------------------------------
+
+
+def a_bound(kind):
+    return {"kind": kind, "value": BOUND, "source": "x"}
+
+
+def test_one_seed_has_no_interval_and_says_so_and_two_equal_ones_have():
+    once = [trial("ant", "a", 0, [3.0]), trial("bee", "a", 0, [4.0]), trial("ant", "b", 0, [5.0])]
+    board = build_leaderboard([*once, *(trial("cow", "a", seed, [6.0]) for seed in range(2))])
+    ends = {row.agent: (row.low, row.high) for row in board.rows}
+    assert ends == {"ant": (None, None), "bee": (None, None), "cow": (0.5, 0.5)}
+    assert {(pair.low, pair.high) for pair in board.improvement} == {(None, None)}, "each pair has a side of one seed"
+    assert all((curve.low is None) == (curve.high is None) == (curve.agent != "cow") for curve in board.curves)
+    assert any(note.startswith("One seed: ant, bee ran once on each instance") for note in board.notes)
+    several = build_leaderboard(
+        [trial(agent, "a", seed, [3.0 + seed]) for agent in ("ant", "bee") for seed in range(2)]
+    )
+    assert not any(note.startswith("One seed") for note in several.notes)
+    assert all(pair.low is not None for pair in several.improvement)
+
+
+def test_no_text_shows_an_interval_of_one_seed():
+    text = to_markdown(build_leaderboard([trial("ant", "a", 0, [3.0]), trial("bee", "a", 0, [4.0])]))
+    assert text.count("- (one seed)") == 2 + 2
+    assert "[" not in text.split("## How to read this")[0]
+    assert "1.00 - (one seed)" in text
+
+
+def test_gaps_to_loose_bounds_stand_apart_from_gaps_to_optima():
+    loose = [trial("ant", "b", seed, [20.0], bound=a_bound("bound")) for seed in range(2)]  # 900 % above the bound
+    board = build_leaderboard([*(trial("ant", "a", seed, [3.0]) for seed in range(2)), *loose])
+    (row,), (a, b) = board.rows, board.instances
+    assert (a.loose, b.loose) == ("", "a lower bound, not tight")
+    assert (row.median_gap_percent, row.median_loose_gap_percent) == (pytest.approx(50.0), pytest.approx(900.0))
+    best = board.best_of_all
+    assert (best.median_gap_percent, best.median_loose_gap_percent) == (pytest.approx(50.0), pytest.approx(900.0))
+    assert list(board.gap_columns.values()) == ["Median gap", "Gap to loose bounds"]
+    (note,) = (note for note in board.notes if note.startswith("Loose bounds"))
+    assert "b (a lower bound, not tight)" in note
+    assert "not gaps to the optimum" in note
+    assert "the 1 instances" in note
+    text = to_markdown(board)
+    assert "| 50 % | 900 % |" in text
+    assert "a lower bound, not tight: a gap to it is not a gap to the optimum" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "loose"),
+    [("optimum", 9.0, False), ("bound", 9.0, True), ("bound", BOUND, False), ("oracle", BOUND, True)]
+    + [("best known", BOUND, True), ("oracle", 9.0, True)],
+)
+def test_a_bound_is_loose_unless_it_is_the_optimum_or_proven_and_reached(kind, value, loose):
+    board = build_leaderboard([trial("ant", "a", 0, [9.0, value], bound=a_bound(kind))])
+    assert bool(board.instances[0].loose) is loose
+    (column,) = board.gap_columns.values()
+    assert column == ("Gap to loose bounds" if loose else "Median gap")
