@@ -76,8 +76,8 @@ def notes(
         known = len(instances) - len(loose)
         found.append(
             f"Loose bounds: {which}. Gaps to them are not gaps to the optimum, and score 1 may be out of reach there. "
-            f"So they stand apart: 'Median gap' is over the {known} instances whose optimum is known, 'Gap to loose "
-            f"bounds' over the other {len(loose)}."
+            f"So they stand apart: 'Median gap' is over the instances whose optimum is known ({known}), 'Gap to loose "
+            f"bounds' over the others ({len(loose)})."
         )
     single = [row.agent for row in ranking if row.low is None]
     if single:
