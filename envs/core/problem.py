@@ -177,13 +177,15 @@ class Problem:
 
     @property
     def content(self) -> tuple[object, ...]:
-        """Equal for instances that are one, however their options are spelled: what is costed, chosen and scored."""
+        """Equal for instances that are one, however their options are spelled: what is costed, chosen and scored. What
+        is known of the bound is left out: it may be kept beside one copy of a file and not beside another.
+        """
         digest = hashlib.sha256()
         for leaf in jax.tree.leaves((self.params, self.held_out_params)):
             array = np.asarray(leaf)
             digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
-        yardsticks = tuple((each.name, each.value) for each in (self.reference, self.bound))
-        return self.scenario, self.cost, tuple(self.space.parameters), self.objective, yardsticks, digest.digest()
+        reference = self.reference.name, self.reference.value
+        return self.scenario, self.cost, tuple(self.space.parameters), self.objective, reference, digest.digest()
 
     @property
     def name(self) -> str:

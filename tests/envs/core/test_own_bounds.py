@@ -213,3 +213,12 @@ def test_a_programs_kept_plan_is_played(program):
         keep(MAPPING, options, [{**row, **changes}])
         with pytest.raises(InvalidWorkloadError, match="the kept plan takes"):
             _ = dsegym.make_problem(MAPPING, program=str(program), capacity="0.5").bound
+
+
+def test_a_copy_without_the_table_is_the_same_instance(kept_network, tmp_path):
+    problem, copy = (
+        dsegym.make_problem(SIZING, workload=str(path), area_budget="small")
+        for path in (kept_network, shutil.copy(kept_network, tmp_path / "copy.csv"))
+    )
+    assert (problem.bound.name, copy.bound.name) == ("optimum", "bound")
+    assert problem.content == copy.content
