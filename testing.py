@@ -73,7 +73,8 @@ def it_describes_itself_and_its_instances(family: Scenario) -> None:
     _require(family.summary, "the scenario has no summary")
     for name, option in family.options.items():
         _require(option.summary, f"the option {name} has no summary")
-        for text in (option.text(option.default), *option.values()):
+        default = option.text(option.default)  # `own`, say, of which an instance's name has the meaning
+        for text in (family.resolve({name: default})[name], *option.values()):
             again = family.resolve({name: text})[name]
             _require(again == text, f"the option {name}'s value {text!r} becomes {again!r}")
     _require(family.core_instances(), "there are no core instances")
