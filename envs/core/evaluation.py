@@ -12,7 +12,7 @@ __all__ = ["LEAST_ROOM", "Evaluation", "Objective", "Sweep", "Yardstick", "loose
 # Names of bounds that are no optimum, and what they are.
 _LOOSE = {
     "bound": "a lower bound, not tight",
-    "oracle": "what an oracle reaches that knows what is hidden, so that no policy need reach it",
+    "oracle": "an oracle's, which knows what is hidden, so that no policy need reach it",
     "best known": "the best known value, which may not be the optimum",
 }
 LEAST_ROOM = 1e-6  # relative, between reference and bound: less is the rounding of float32

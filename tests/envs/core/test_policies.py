@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import dsegym
 from dsegym.envs.core.features import Discrete, Feature
 from dsegym.envs.core.functional import play
 from dsegym.envs.core.policies import HELD_OUT, SEARCH, PolicyEnv, mean_over_episodes, policy_cost, seeds_of
@@ -112,3 +113,24 @@ def test_a_mean_over_episodes_is_the_mean_and_the_same_bits_in_any_batch(count):
 def test_the_searchs_episodes_and_the_held_out_ones_are_others():
     assert not set(seeds_of(SEARCH, 256)) & set(seeds_of(HELD_OUT, 256))
     np.testing.assert_array_equal(seeds_of(SEARCH, 16), seeds_of(SEARCH, 256)[:16])
+
+
+@pytest.mark.parametrize(
+    ("scenario", "options", "test_problems"),
+    [
+        ("SolveVerify", {"budget": 4}, 31),
+        ("SolveVerify", {"budget": 4, "data": "genrm"}, None),
+        ("TreeSearch", {"tree": "game24_log"}, 14),
+        ("TreeSearch", {"tree": "steps"}, None),
+        ("ReasoningCascade", {}, 259),
+    ],
+)
+def test_figures_on_recorded_problems_say_on_how_many_and_their_error(scenario, options, test_problems):
+    problem = dsegym.make_problem(f"dsegym/{scenario}-v0", **options)
+    totals = problem.breakdown(problem.decode(problem.reference.design)).totals
+    assert totals.get("test_problems") == test_problems
+    errors = {name: value for name, value in totals.items() if name.endswith("_standard_error")}
+    assert len(errors) == (test_problems is not None)
+    for name, error in errors.items():
+        share = totals[name.removesuffix("_standard_error")]
+        assert error == pytest.approx(np.sqrt(share * (1 - share) / test_problems))

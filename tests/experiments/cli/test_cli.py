@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import dsegym
+from dsegym.costmodels.reasoning.outcomes import load_outcomes
 from dsegym.experiments import cli
 
 SIZING = "dsegym/AcceleratorSizing-v0"
@@ -170,6 +171,46 @@ def test_cost_takes_any_value_when_asked(succeed):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_bound_finds_the_optimum_of_a_network_of_yours_at_any_budget_and_keeps_it(dsegym_command, table):
+    own = (SIZING, "--workload", table, "--option", "area_budget=3.0", "--option", "objective=edp")
+    before = json.loads(dsegym_command("cost", *own, "--json").out)
+    assert any("a lower bound, not tight: `dsegym bound" in note for note in before["notes"])
+    rows = json.loads(dsegym_command("bound", *own, "--json").out)
+    assert {row["area_budget"] for row in rows} == {"small", "medium", "large", "3"}
+    (row,) = (row for row in rows if (row["area_budget"], row["objective"]) == ("3", "edp"))
+    after = json.loads(dsegym_command("cost", *own, "--json").out)
+    assert not any("not tight" in note for note in after["notes"])
+    assert after["verdict"]["optimum"] == float(row["value"]) >= before["verdict"]["bound"]
+
+
+def test_the_cost_of_a_policy_on_a_log_of_yours_says_on_how_few_problems_it_stands(dsegym_command, tmp_path):
+    rows = [f"question{i},16,{(7 * i) % 17}" for i in range(60)]
+    path = tmp_path / "log.csv"
+    path.write_text("\n".join(["problem,attempts,successes", *rows]), encoding="utf-8")
+    own = ("dsegym/BatchBestOfN-v0", "--option", f"data={path}", "--option", "questions=4")
+    out = " ".join(dsegym_command("cost", *own, "--baseline", "round_robin").out.split())
+    assert "hint=none" in out
+    sizes = load_outcomes(str(path)).split_sizes
+    assert re.search(rf"standard error 0\.\d+ over {sizes['test']} test problems", out)
+    assert f"{sizes['train']} train, {sizes['validation']} validation" in out
+    assert "round_robin) is optimal" in out
+    verdict = json.loads(dsegym_command("cost", *own, "--json").out)["verdict"]
+    assert verdict["test_problems"] == sizes["test"]
+    assert 0 < verdict["standard_error"] < 0.5
+    peek = " ".join(dsegym_command("cost", *own, "--option", "hint=1").out.split())
+    assert "Synthetic hint: a peek at the truth" in peek
+
+
+def test_sizes_of_area_budgets_are_named_by_info_and_by_errors(dsegym_command):
+    named = "small = 2 mm2, medium = 8 mm2, large = 20 mm2"
+    found = dsegym_command("cost", SIZING, "--option", "area_budget=tiny")
+    assert found.code == 2
+    assert named in found.err.replace("\n", " ")
+    shown = dsegym_command("info", SIZING).out
+    assert all(f"{name} ({size} mm2)" in shown for name, size in (("small", 2), ("medium", 8), ("large", 20)))
+
+
 def test_bound_finds_the_stored_optimum(dsegym_command):
     rows = json.loads(dsegym_command("bound", *ALEXNET, "--json").out)
     assert len(rows) == 12
