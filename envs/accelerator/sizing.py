@@ -199,6 +199,10 @@ def _bound(problem: Problem) -> Yardstick:
 
 
 def _params(options: SizingOptions) -> Params:
+    least = least_area_mm2(get_platform(options.platform))
+    if options.area_budget < least:
+        allowed = f"{least:g} to {MOST_AREA_MM2} mm2, as smaller budgets hold no reference ({_SIZES})"
+        raise InvalidOptionError("area_budget", options.area_budget, [allowed])
     return params_of(
         get_workload(options.workload).distinct,
         objective=options.objective,
@@ -214,16 +218,13 @@ def build(options: SizingOptions) -> Problem:
         InvalidOptionError: the area budget holds no reference.
     """
     platform, goal = get_platform(options.platform), OBJECTIVES[options.objective]
-    least = least_area_mm2(platform)
-    if options.area_budget < least:
-        allowed = f"{least:g} to {MOST_AREA_MM2} mm2, as smaller budgets hold no reference ({_SIZES})"
-        raise InvalidOptionError("area_budget", options.area_budget, [allowed])
+    params = _params(options)
     return one_shot_problem(
         options=options,
         space=SPACE,
         objective=Objective(options.objective, goal.unit, goal.summary),
         cost=_cost_function(platform),
-        params=_params(options),
+        params=params,
         reference=(
             f"gemmini-x{reference_scale(options.area_budget, platform):g}",
             reference_values(options.area_budget, platform),

@@ -210,6 +210,8 @@ def test_a_budget_that_is_none_is_refused_with_the_sizes_of_the_named_ones(given
 def test_a_budget_below_every_reference_is_refused_with_the_least_that_is_allowed():
     with pytest.raises(DsegymError, match=r"^area_budget = 0\.1723 is not allowed; allowed: 0\.1724 to 100 mm2"):
         dsegym.make_problem(SIZING, workload="alexnet", area_budget="0.1723")
+    with pytest.raises(DsegymError, match=r"0\.1724 to 100 mm2"):
+        SCENARIO.recompute_bounds({"workload": "alexnet", "area_budget": "0.1723"})
     assert dsegym.make_problem(SIZING, workload="alexnet", area_budget="0.1724").reference.name == "gemmini-x0.25"
 
 
