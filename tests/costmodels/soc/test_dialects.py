@@ -332,6 +332,22 @@ def test_older_workflows_say_the_same_in_other_words(written, runtime, size, key
     assert instance.run_time_us[:, 0].tolist() == [500_000, 250_000]
 
 
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        [("a", "b"), ("b", "c")],  # a name that is another task's id
+        [("a", "x"), ("b", "x")],  # one id twice
+        [("a", "1"), ("a", "2")],  # one name twice
+    ],
+)
+def test_a_parent_of_an_older_workflow_that_may_be_two_tasks_is_refused(written, tasks):
+    twice = next(name for name in ("b", "x", "a") if sum(name in task for task in tasks) == 2)
+    entries = [{"name": name, "id": ident, "runtime": 1} for name, ident in tasks]
+    entries.append({"name": "end", "id": "9", "runtime": 1, "parents": [twice]})
+    with pytest.raises(InvalidWorkloadError, match=rf"tasks\[2\].parents: '{twice}' names two tasks"):
+        library.get_instance(written("old.json", {"schemaVersion": "1.3", "workflow": {"tasks": entries}}))
+
+
 def test_a_workflow_of_2_000_tasks_with_a_join_of_all_is_read_in_a_time_that_grows_with_it():
     tasks = [{"id": f"t{i}", "parents": [], "outputFiles": [f"f{i}"]} for i in range(2000)]
     tasks.append({"id": "end", "parents": [task["id"] for task in tasks], "inputFiles": [f"f{i}" for i in range(2000)]})
