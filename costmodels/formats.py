@@ -19,6 +19,7 @@ from .files import decimal_of, fail
 
 __all__ = [
     "FORMATS",
+    "MOST_ACCESSES",
     "MOST_ATTEMPTS",
     "MOST_BUFFERS",
     "MOST_EDGES",
@@ -40,7 +41,7 @@ MOST_LAYERS = 100_000
 MOST_BUFFERS = 2_000  # the space of priorities has as many parameters with as many values each
 MOST_TASKS, MOST_EDGES, MOST_ELEMENTS = 5_000, 1_000_000, 64
 MOST_PROBLEMS, MOST_ATTEMPTS = 100_000, 1_000_000
-MOST_ACCESSES = 20_000
+MOST_ACCESSES = 20_000  # of a program that is played
 
 
 @dataclass(frozen=True)
