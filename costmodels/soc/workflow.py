@@ -197,5 +197,5 @@ def _older(members: Members, workflow: dict[str, object]) -> _Recording:
                 if len(known.get(other, ())) > 1:
                     fail(path, f"{place}.{list_}: '{shortened(other)}' names two tasks")
             near[list_] = [next(iter(known.get(other, (other,)))) for other in members.names(entry, place, list_)]
-        found[name] = _Recorded(Fraction(str(runtime)), *near.values(), files["input"], files["output"])
+        found[name] = _Recorded(Fraction(str(runtime)), near["parents"], near["children"], files["input"], files["output"])
     return _Recording(found, sizes, where)
