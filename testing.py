@@ -30,7 +30,7 @@ from .agents.base import NEEDS, Agent
 from .agents.referee import Referee, Samples
 from .agents.registry import load_agent
 from .costmodels.errors import BudgetExhausted, DsegymError, TimeLimitReached
-from .envs.core.evaluation import Yardstick
+from .envs.core.evaluation import BOUNDS, Yardstick
 from .envs.core.problem import Problem
 from .envs.core.scenarios import Scenario, load_scenario, make_functional, make_problem
 from .envs.core.spaces import DesignSpace
@@ -51,7 +51,6 @@ DESIGNS = 24  # random ones, of an instance
 LANES, ALONE = 6, 3  # played side by side, and those of them that are held against an environment of their own
 STEPS = 40  # played in a row: several episodes where they are short; of the functional door, at most
 SEED = 2026
-BOUNDS = ("optimum", "bound", "oracle", "best known")  # the names of bounds
 BUDGET, OFFERED_BUDGET = 40, 120  # samples of a search, and of one with other hyperparameters than the defaults
 TOLERANCE = 1e-6  # relative, between an episode's float32 objective and the replayed design's
 

@@ -7,6 +7,7 @@ told by content, never by the file's name; names of files only break ties betwee
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from .files import decimal_of, fail
 
 __all__ = [
     "FORMATS",
+    "MOST_ACCESSES",
     "MOST_ATTEMPTS",
     "MOST_BUFFERS",
     "MOST_EDGES",
@@ -39,7 +41,7 @@ MOST_LAYERS = 100_000
 MOST_BUFFERS = 2_000  # the space of priorities has as many parameters with as many values each
 MOST_TASKS, MOST_EDGES, MOST_ELEMENTS = 5_000, 1_000_000, 64
 MOST_PROBLEMS, MOST_ATTEMPTS = 100_000, 1_000_000
-MOST_ACCESSES = 20_000
+MOST_ACCESSES = 20_000  # of a program that is played
 
 
 @dataclass(frozen=True)
@@ -149,39 +151,62 @@ def _is_buffers(text: str) -> bool:
     return _has("id", "size")(text) or _has("id", "lower")(text) or _has("lower", "upper", "size")(text)
 
 
+_JSON = json.JSONDecoder()
+_VISIBLE = re.compile(r"\S")
+
+
+def _skipped(text: str, place: int) -> int:
+    """Where the next character that is no space stands."""
+    found = _VISIBLE.search(text, place)
+    return found.start() if found else len(text)
+
+
+@functools.lru_cache(maxsize=2)  # a text and its first line; `format_of` lets go of them
+def _object(text: str) -> tuple[Mapping[str, object], int | None]:
+    """The members of the JSON object that a text begins with, and where it ends: None where it breaks.
+
+    The member that breaks is None, so that the reader of the format can say what is wrong.
+    """
+    found: dict[str, object] = {}
+    place = _skipped(text, 0)
+    try:
+        if text[place] != "{":
+            return found, None
+        while text[place] in "{,":
+            name, place = _JSON.raw_decode(text, _skipped(text, place + 1))
+            place = _skipped(text, place)
+            if not isinstance(name, str) or text[place] != ":":
+                return found, None
+            found[name] = None
+            found[name], place = _JSON.raw_decode(text, _skipped(text, place + 1))
+            place = _skipped(text, place)
+        return found, place + 1 if text[place] == "}" else None
+    except (ValueError, IndexError, RecursionError):
+        return found, None
+
+
 def _members(line: str) -> set[str]:
     """The members of a JSON object in one line."""
-    try:
-        value = json.loads(line) if line.startswith("{") and len(line) < 2**20 else None
-    except (ValueError, RecursionError):
-        return set()
-    return set(value) if isinstance(value, dict) else set()
+    found, end = _object(line) if len(line) < 2**20 else ({}, None)
+    return set(found) if end == len(line) else set()
 
 
 def _is_program(text: str) -> bool:
     return bool({"program", "buffer", "instruction"} & _members(_first_line(text)))
 
 
-def _is_object(text: str) -> bool:
-    return text.lstrip()[:1] == "{"
-
-
-def _is_one_object(text: str) -> bool:
-    """A JSON file that is not lines of JSON."""
-    first = _first_line(text)
-    return _is_object(text) and (not _members(first) or "\n" not in text.strip())
-
-
-def _top_member(text: str, name: str) -> bool:
-    return _is_one_object(text) and re.search(rf'"{name}"\s*:', text) is not None
+def _top_members(text: str) -> set[str]:
+    """The members of a JSON file that is one object, not lines of JSON."""
+    found, end = _object(text)
+    return set(found) if end is None or _skipped(text, end) == len(text) else set()
 
 
 def _is_workflow(text: str) -> bool:
-    return _top_member(text, "workflow")
+    return "workflow" in _top_members(text)
 
 
 def _is_own_graph(text: str) -> bool:
-    return _top_member(text, "format") and "dsegym task graph" in text and not _is_workflow(text)
+    return "format" in _top_members(text) and "dsegym task graph" in text and not _is_workflow(text)
 
 
 def _numbers_of(line: str) -> int:
@@ -233,11 +258,13 @@ def _is_attempt_lines(text: str) -> bool:
 
 
 def _is_inspect(text: str) -> bool:
-    return _top_member(text, "samples") and '"scores"' in text
+    return "samples" in _top_members(text) and '"scores"' in text
 
 
 def _is_evalplus(text: str) -> bool:
-    return _top_member(text, "eval") and re.search(r'"(base_status|plus_status|base)"\s*:', text) is not None
+    top = _top_members(text)
+    of_inspect = {"samples", "plan"} & top  # which has a member `eval` too
+    return "eval" in top and not of_inspect and re.search(r'"(base_status|plus_status|base)"\s*:', text) is not None
 
 
 def _is_attempt_table(text: str) -> bool:
@@ -409,13 +436,16 @@ def format_of(path: str | Path, text: str, reader: str, by_suffix: Mapping[str, 
         InvalidWorkloadError: it is none of them; says what it looks like and what the reader takes.
     """
     own = [each for each in FORMATS if each.reader == reader]
-    found = next((each for each in own if each.matches(text)), None)
-    if found is None:
-        guess = (by_suffix or {}).get(Path(path).suffix.lower())
-        found = next((each for each in own if each.name == guess and not _looks_known(text)), None)
-    if found is None:
-        _refuse(path, text, reader)
-    return found
+    try:
+        found = next((each for each in own if each.matches(text)), None)
+        if found is None:
+            guess = (by_suffix or {}).get(Path(path).suffix.lower())
+            found = next((each for each in own if each.name == guess and not _looks_known(text)), None)
+        if found is None:
+            _refuse(path, text, reader)
+        return found
+    finally:
+        _object.cache_clear()
 
 
 def _looks_known(text: str) -> bool:

@@ -261,8 +261,8 @@ def _number(row: Mapping[str, str], column: str, default: int | None) -> int:
     return whole_number(text, column, 1, MAX_OPERAND)
 
 
-def _window(row: Mapping[str, str]) -> dict[str, int]:
-    """{column_axis: value} of stride, padding and dilation."""
+def _window(row: Mapping[str, str], kernel: Mapping[str, int]) -> dict[str, int]:
+    """{column_axis: value} of stride, padding and dilation; `kernel` has kernel_height and kernel_width."""
     found: dict[str, int] = {}
     for column, default in _WINDOW.items():
         least, both = min(default, 1), row.get(column, "")
@@ -279,7 +279,7 @@ def _window(row: Mapping[str, str]) -> dict[str, int]:
                 found[f"{column}_{axis}"] = whole_number(text, column, least, MAX_OPERAND) if text else default
         if column == "padding" and both and texts[0] == texts[1] and "x" not in both.lower():
             for axis in _AXES:
-                if found[f"padding_{axis}"] > 0 and row[f"kernel_{axis}"] in ("1", "1.0"):
+                if found[f"padding_{axis}"] > 0 and kernel[f"kernel_{axis}"] == 1:
                     raise ValueError(
                         f"padding = {both} also pads the {axis}, of which the kernel is 1, with zeros alone; give "
                         "padding_height and padding_width, or a padding such as 0x3"
@@ -300,7 +300,7 @@ def _parse_layer(row: Mapping[str, str]) -> Layer:
         raise ValueError(f"{ignored[0]} = '{shortened(row[ignored[0]])}' says nothing of a {kind} row; leave it empty")
     if kind != "conv" and numbers["groups"] != 1:
         raise ValueError(f"groups = {numbers['groups']} says nothing of a {kind} row; leave it empty, or give batch")
-    numbers |= _window(row) if kind == "conv" else {}
+    numbers |= _window(row, numbers) if kind == "conv" else {}
     return _layer(name, kind, numbers["repeat"], _LOWER[kind](numbers))
 
 
@@ -338,7 +338,7 @@ def _parse_topology(row: Mapping[str, str]) -> Layer:
     _dense(row)
     full = {"kind": "conv", **row}
     numbers = {column: _number(full, column, None) for column in _CONV}
-    numbers |= {"batch": _number(full, "batch", 1), "groups": 1} | _window(full)
+    numbers |= {"batch": _number(full, "batch", 1), "groups": 1} | _window(full, numbers)
     repeat = 1
     if "DP" in row["layer"]:  # each channel by itself, with every filter
         repeat, numbers["in_channels"] = numbers["in_channels"], 1

@@ -27,7 +27,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..errors import InvalidWorkloadError
-from ..files import read_text, shortened, shown, whole_number
+from ..files import decimal_of, read_text, shortened, shown, whole_number
 from ..formats import MOST_BUFFERS, format_of, normalised
 from ..tables import read_user_table
 
@@ -237,7 +237,7 @@ def _parse(row: Mapping[str, str], capacity: int) -> tuple[Buffer, int | None]:
     """The buffer of a row and, if it has one, its offset in bytes."""
     if not row["id"]:
         raise ValueError("the buffer has no id")
-    if row.get("alignment", "") not in ("", "1", "1.0"):
+    if row.get("alignment") and decimal_of(row["alignment"]) != 1:
         raise ValueError(
             f"alignment = '{shortened(row['alignment'])}': alignment is not supported; leave it out or write 1"
         )

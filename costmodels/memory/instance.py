@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 from ..errors import DsegymError
 from ..files import number, size_in_bytes, size_text
+from ..formats import MOST_ACCESSES
 from .discrete import DiscreteProgram, discretise
 from .platforms import Platform, get_platform
-from .program import Program, get_program
+from .program import MOST_BYTES, Program, get_program
 
-__all__ = ["MAX_ACCESSES", "Capacity", "discrete_program", "parse_capacity"]
+__all__ = ["Capacity", "discrete_program", "parse_capacity"]
 
-MAX_ACCESSES = 20_000
 MAX_SHARE = 16.0  # of the activation peak; a larger number is most likely meant as bytes
-MAX_BYTES = 2**50
 _PLATFORM = "platform"
 
 
@@ -55,7 +54,7 @@ def parse_capacity(given: object) -> Capacity:
         return Capacity()
     size = size_in_bytes(str(given))
     if size is not None:
-        if size > MAX_BYTES:
+        if size > MOST_BYTES:
             raise ValueError
         return Capacity(size_bytes=size)
     return Capacity(peak_share=number(str(given), "capacity", 0, MAX_SHARE, above=True))
@@ -72,10 +71,10 @@ def discrete_program(program: str, platform: str, capacity: Capacity, bandwidth:
 
     Raises:
         UnknownNameError, InvalidWorkloadError: as `get_program` and `get_platform`.
-        DsegymError: the program has more than `MAX_ACCESSES` accesses; or as `discretise`.
+        DsegymError: the program has more than `MOST_ACCESSES` accesses; or as `discretise`.
     """
     loaded, memories = get_program(program), get_platform(platform)
-    if len(loaded.accesses) > MAX_ACCESSES:
+    if len(loaded.accesses) > MOST_ACCESSES:
         count = len(loaded.accesses)
-        raise DsegymError(f"Program '{program}' has {count} accesses; at most {MAX_ACCESSES} are played.")
+        raise DsegymError(f"Program '{program}' has {count} accesses; at most {MOST_ACCESSES} are played.")
     return discretise(loaded, memories, capacity_bytes=capacity.bytes_of(loaded, memories), bandwidth=bandwidth)

@@ -28,6 +28,7 @@ from ..files import is_path, is_whole, parse_json, read_text, shortened, shown
 from ..formats import format_of
 
 __all__ = [
+    "MOST_BYTES",
     "Access",
     "Buffer",
     "Instruction",
@@ -41,7 +42,7 @@ __all__ = [
 
 _FOLDER = "programs"
 _SUFFIX = ".jsonl"
-MOST_BYTES = 2**50  # of a buffer
+MOST_BYTES = 2**50  # of a buffer, and of a capacity
 MOST_FLOPS = 1e24  # of an instruction: hours of all computers together
 _KINDS = ("parameter", "temporary")
 _ELEMENT_BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "int8": 8}

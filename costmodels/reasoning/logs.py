@@ -13,14 +13,18 @@ row, a line or an entry, as sampling frameworks write it:
 | Inspect | the `id` of each of `samples` | its one score's `value`: C, I, or a number |
 
 Verdicts are true or false, 1 or 0, pass or fail, C or I, in any case; a partial credit such as 0.5 is no verdict and
-refused. Tokens are read where a member or column of `TOKENS` is there in every attempt.
+refused. Columns that are known and say different things of one attempt are refused too, but for EvalPlus's two, of
+which both must pass. Tokens are read where a member or column of `TOKENS` is there in every attempt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +40,7 @@ COLUMNS = ("problem", "attempts", "successes")
 TOKEN_COLUMNS = ("tokens_right", "tokens_wrong")
 TOKENS = ("tokens", "completion tokens", "output tokens", "num tokens", "n tokens", "generated tokens")
 _MOST_TOKENS = 1e9
+_STATUSES = ("base status", "plus status")  # EvalPlus's
 _VERDICTS: Mapping[str, bool] = {
     **dict.fromkeys(("true", "pass", "passed", "correct", "success", "c", "y", "yes", "solved", "right"), True),
     **dict.fromkeys(
@@ -78,16 +83,16 @@ def read_log(path: Path) -> Log:
     kind = format_of(path, text, "data", {".csv": "a table of outcomes"}).name
     if kind == "a table of outcomes":
         return _counts(path, text)
-    attempts = {
+    how, attempts = {
         "a table of attempts": _rows,
         "JSON lines of attempts": _lines,
         "an EvalPlus result": _evalplus,
         "an Inspect log": _inspect,
     }[kind](path, text)
-    return _counted(path, kind, attempts)
+    return _counted(path, f"file {path.name}, {kind}{how}", attempts)
 
 
-def _counted(path: Path, kind: str, attempts: Iterable[Attempt]) -> Log:
+def _counted(path: Path, source: str, attempts: Iterable[Attempt]) -> Log:
     """Attempts as counts."""
     place: dict[str, int] = {}
     counts: list[list[int]] = []  # failures and successes of each problem
@@ -116,7 +121,7 @@ def _counted(path: Path, kind: str, attempts: Iterable[Attempt]) -> Log:
         fail(path, f"more than {MOST_ATTEMPTS:,} attempts at one problem")
     mean = np.where(count > 0, total / np.maximum(count, 1), (total.sum(1) / count.sum(1))[:, None])
     tokens = np.maximum(mean[:, ::-1].T, 1.0) if known else np.zeros((2, len(place)))
-    return Log(path.stem, tuple(place), count.sum(1), count[:, 1], tokens, f"file {path.name}, {kind}")
+    return Log(path.stem, tuple(place), count.sum(1), count[:, 1], tokens, source)
 
 
 def _verdict(value: object) -> bool | None:
@@ -190,37 +195,85 @@ def _wrong_header(header: Sequence[str]) -> str:
 # An attempt a row, a line or an entry.
 
 
-def _found(path: Path, where: str, names: Sequence[str], known: Sequence[str], what: str) -> str:
-    """The one of these names that says what is asked."""
-    plain = {normalised(name): name for name in names}
-    found = [plain[name] for name in known if name in plain]
-    if not found:
-        fail(path, f"{where}: nothing tells the {what}; it may be named {', '.join(known)}")
-    return found[0]
+class _Columns(NamedTuple):
+    """The columns, or members, of a log that are read."""
+
+    problem: str
+    verdict: tuple[str, ...]  # an attempt is right where all of them say so
+    tokens: str | None
 
 
-def _rows(path: Path, text: str) -> Iterable[Attempt]:
+def _named(names: Iterable[str], known: Sequence[str]) -> list[str]:
+    """Those of the names that are known, in the order in which they are known."""
+    return [name for each in known for name in names if normalised(name) == each]
+
+
+@functools.lru_cache(maxsize=64)
+def _verdicts(names: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The names that tell a verdict; EvalPlus's two make one."""
+    found = _named(names, VERDICT_NAMES)
+    both = tuple(name for name in found if normalised(name) in _STATUSES)
+    return list(dict.fromkeys(both if name in both else (name,) for name in found))
+
+
+def _columns(path: Path, line: int, names: tuple[str, ...]) -> _Columns:
+    problems, verdicts = _named(names, PROBLEM_NAMES), _verdicts(names)
+    for what, found, known in (("problem", problems, PROBLEM_NAMES), ("verdict", verdicts, VERDICT_NAMES)):
+        if not found:
+            fail(path, f"line {line}: nothing tells the {what}; it may be named {', '.join(known)}")
+    return _Columns(problems[0], verdicts[0], next(iter(_named(names, TOKENS)), None))
+
+
+def _read(path: Path, entries: Iterator[tuple[int, Mapping[str, object]]]) -> tuple[str, Iterable[Attempt]]:
+    """Which columns are read, in words, and the attempts of numbered lines."""
+    line, first = next(entries, (0, {}))
+    if not line:
+        fail(path, "there is no attempt")
+    columns = _columns(path, line, tuple(first))
+    tokens = f", tokens by {shortened(columns.tokens)}" if columns.tokens else ""
+    how = f", problems by {shortened(columns.problem)}, verdicts by {shortened(' and '.join(columns.verdict))}{tokens}"
+    return how, _attempts(path, itertools.chain([(line, first)], entries), columns)
+
+
+def _attempts(path: Path, entries: Iterable[tuple[int, Mapping[str, object]]], columns: _Columns) -> Iterable[Attempt]:
+    filters: set[str] = set()
+    needed = [columns.problem, *columns.verdict, *([columns.tokens] if columns.tokens else [])]
+    for line, entry in entries:
+        missing = next((name for name in needed if name not in entry), None)
+        if missing is not None:
+            fail(path, f"line {line}: there is no '{shortened(missing)}', which the lines before have")
+        if "filter" in entry:  # lm-evaluation-harness writes each answer once for each way of taking it from the text
+            filters.add(str(entry["filter"]))
+            if len(filters) > 1:
+                both = " and ".join(sorted(shortened(each, 30) for each in filters))
+                fail(path, f"line {line}: answers by the filters {both}; keep the lines of one filter")
+        verdicts = [_checked_verdict(path, f"line {line}: {shortened(name)}", entry[name]) for name in columns.verdict]
+        right = all(verdicts)
+        for names in _verdicts(tuple(entry)):
+            others = [_verdict(entry[name]) for name in names]
+            if None not in others and all(others) != right:
+                used, told = (
+                    " and ".join(f"{shortened(name)} is {shortened(repr(entry[name]), 30)}" for name in each)
+                    for each in (columns.verdict, names)
+                )
+                fail(path, f"line {line}: {used}, but {told}; leave only the verdict that counts")
+        problem = _name(path, f"line {line}: {shortened(columns.problem)}", entry[columns.problem])
+        yield problem, right, None if columns.tokens is None else _tokens(path, line, entry[columns.tokens])
+
+
+def _rows(path: Path, text: str) -> tuple[str, Iterable[Attempt]]:
+    read = {*PROBLEM_NAMES, *VERDICT_NAMES, *TOKENS, "filter"}
     table = read_user_table(
-        path, "log", "attempt", (), lambda header: "", text=text, rename=_columns_of_attempts, most=MOST_ROWS
+        path,
+        "log",
+        "attempt",
+        (),
+        lambda header: "",
+        text=text,
+        rename=lambda names: [name if normalised(name) in read else None for name in names],
+        most=MOST_ROWS,
     )
-    for line, row in table.parse(dict).items():
-        tokens = row.get("tokens")
-        yield (
-            _name(path, f"line {line}: problem", row["problem"]),
-            _checked_verdict(path, f"line {line}: the verdict", row["verdict"]),
-            None if tokens is None else _tokens(path, line, tokens),
-        )
-
-
-def _columns_of_attempts(names: Sequence[str]) -> list[str | None]:
-    """Which column is which; what else stands in a log is not read."""
-    plain = [normalised(name) for name in names]
-    found: list[str | None] = [None] * len(names)
-    for what, known in (("problem", PROBLEM_NAMES), ("verdict", VERDICT_NAMES), ("tokens", TOKENS)):
-        first = next((name for name in known if name in plain), None)
-        if first is not None:
-            found[plain.index(first)] = what
-    return found
+    return _read(path, iter(table.parse(dict).items()))
 
 
 def _name(path: Path, where: str, value: object) -> str:
@@ -237,42 +290,29 @@ def _tokens(path: Path, line: int, value: object) -> float:
     return float(exact)
 
 
-def _lines(path: Path, text: str) -> Iterable[Attempt]:
-    keys: tuple[str, ...] = ()
-    filters: set[object] = set()
-    for line, content in enumerate(text.splitlines(), 1):
-        if not content.strip():
-            continue
-        entry = parse_json(path, content, line)
-        if not isinstance(entry, dict):
-            fail(path, f"line {line} is not an object")
-        if not keys:
-            where = f"line {line}"
-            keys = (
-                _found(path, where, list(entry), PROBLEM_NAMES, "problem"),
-                _found(path, where, list(entry), VERDICT_NAMES, "verdict"),
-                *[name for name in entry if normalised(name) in TOKENS][:1],
-            )
-        if "filter" in entry:  # lm-evaluation-harness writes each answer once for each way of taking it from the text
-            filters.add(str(entry["filter"]))
-            if len(filters) > 1:
-                both = " and ".join(sorted(shortened(each, 30) for each in filters))
-                fail(path, f"line {line}: answers by the filters {both}; keep the lines of one filter")
-        missing = next((key for key in keys if key not in entry), None)
-        if missing is not None:
-            fail(path, f"line {line}: there is no '{shortened(missing)}', which the lines before have")
-        yield (
-            _name(path, f"line {line}: {shortened(keys[0])}", entry[keys[0]]),
-            _checked_verdict(path, f"line {line}: {shortened(keys[1])}", entry[keys[1]]),
-            _tokens(path, line, entry[keys[2]]) if len(keys) > 2 else None,
-        )
+def _lines(path: Path, text: str) -> tuple[str, Iterable[Attempt]]:
+    return _read(path, _objects(path, text))
 
 
-def _evalplus(path: Path, text: str) -> Iterable[Attempt]:
+def _objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
+    """(number, object) of each line of JSON; a text in JSON may hold what `str.splitlines` takes for a line's end."""
+    for line, content in enumerate(text.split("\n"), 1):
+        if content.strip():
+            entry = parse_json(path, content, line)
+            if not isinstance(entry, dict):
+                fail(path, f"line {line} is not an object")
+            yield line, entry
+
+
+def _evalplus(path: Path, text: str) -> tuple[str, Iterable[Attempt]]:
     data = parse_json(path, text)
     tasks = data.get("eval") if isinstance(data, dict) else None
     if not isinstance(tasks, dict):
         fail(path, "eval is not an object")
+    return "", _evaluated(path, tasks)
+
+
+def _evaluated(path: Path, tasks: Mapping[str, object]) -> Iterable[Attempt]:
     for task, entries in tasks.items():
         where = f"eval['{shortened(task)}']"
         if not isinstance(entries, list):
@@ -288,11 +328,13 @@ def _evalplus(path: Path, text: str) -> Iterable[Attempt]:
             yield task, all(verdicts), None
 
 
-def _inspect(path: Path, text: str) -> Iterable[Attempt]:
+def _inspect(path: Path, text: str) -> tuple[str, Iterable[Attempt]]:
     data = parse_json(path, text)
     samples = data.get("samples") if isinstance(data, dict) else None
     if not isinstance(samples, list):
         fail(path, "samples is not a list")
+    attempts: list[Attempt] = []
+    known = ""
     for k, sample in enumerate(samples):
         where = f"samples[{k}]"
         scores = sample.get("scores") if isinstance(sample, dict) else None
@@ -300,6 +342,11 @@ def _inspect(path: Path, text: str) -> Iterable[Attempt]:
             count = len(scores) if isinstance(scores, dict) else "no"
             fail(path, f"{where} has {count} scores; one is needed")
         ((scorer, score),) = scores.items()
+        if attempts and scorer != known:
+            fail(path, f"{where} has a score of '{shortened(scorer)}', those before of '{shortened(known)}'; keep one")
+        known = scorer
         value = score.get("value") if isinstance(score, dict) else score
         where_value = f"{where}.scores['{shortened(scorer)}'].value"
-        yield _name(path, f"{where}.id", sample.get("id")), _checked_verdict(path, where_value, value), None
+        right = _checked_verdict(path, where_value, value)
+        attempts.append((_name(path, f"{where}.id", sample.get("id")), right, None))
+    return f", verdicts by {shortened(known)}", attempts

@@ -1,6 +1,6 @@
 """Proven lower bounds on the makespan and the energy of every static schedule. N tasks, P elements, C clusters.
 
-All times are whole microseconds, and so are the bounds: what is not whole is rounded up.
+All times are whole ticks of the platform, mostly of 1 us, and so are the bounds: what is not whole is rounded up.
 
 Any cluster weights give a load bound (Lagrange multipliers need not be the best ones to be valid), so they are searched
 for in floating point, and the bound is then computed from whole ones.

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from ..files import decimal_of, fail, shortened
 from ..formats import MOST_EDGES, MOST_ELEMENTS, MOST_TASKS
@@ -260,11 +260,35 @@ _ARC = re.compile(r"ARC\s+(\S+)\s+FROM\s+(\S+)\s+TO\s+(\S+)\s+TYPE\s+(\d{1,9})\b
 _KNOWN = re.compile(r"(PERIOD|HARD_DEADLINE|SOFT_DEADLINE|DEADLINE)\b", re.IGNORECASE)
 
 
-def _typed_rows(path: Path, name: str, body: str) -> dict[int, Fraction]:
+class _Block(NamedTuple):
+    """A block of a TGFF file."""
+
+    kind: str  # in capitals
+    number: str
+    lines: list[tuple[int, str]]  # numbered from the file's first
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}{self.number}"
+
+
+def _blocks(text: str) -> list[_Block]:
+    return [
+        _Block(
+            match[1].upper(),
+            match[2],
+            list(enumerate(match[3].split("\n"), text.count("\n", 0, match.start(3)) + 1)),
+        )
+        for match in _BLOCK.finditer(text)
+    ]
+
+
+def _typed_rows(path: Path, block: _Block) -> dict[int, Fraction]:
     """{type: the least time of its valid versions} of a table."""
     columns: list[str] = []
     times: dict[int, Fraction] = {}
-    for line in body.splitlines():
+    for number, line in block.lines:
+        where = f"line {number}: table {block.name}"
         words = line.split()
         if line.lstrip().startswith("#"):
             titles = line.lstrip("# \t").lower().split()
@@ -274,26 +298,29 @@ def _typed_rows(path: Path, name: str, body: str) -> dict[int, Fraction]:
             continue
         row = dict(zip(columns, words, strict=False))
         if len(words) != len(columns):
-            fail(path, f"table {name}: {len(words)} numbers where the columns are {shortened(' '.join(columns))}")
+            fail(path, f"{where}: {len(words)} numbers where the columns are {shortened(' '.join(columns))}")
         column = next((title for title in columns if "time" in title and "preempt" not in title), None)
         column = column or next((title for title in ("quantity", "volume", "size", "wcet") if title in columns), None)
         if column is None:
-            fail(path, f"table {name} has no column of times; there are {shortened(' '.join(columns))}")
-        kind = whole_of(path, 1, row["type"])
-        time = time_of(path, f"table {name}, type {kind}: {column}", row[column])
-        if row.get("valid", "1") not in ("0", "0.0"):
+            fail(path, f"{where} has no column of times; there are {shortened(' '.join(columns))}")
+        kind = whole_of(path, number, row["type"])
+        time = time_of(path, f"{where}, type {kind}: {column}", row[column])
+        if whole_of(path, number, row.get("valid", "1")):
             times[kind] = min(time, times.get(kind, time))
     return times
 
 
-def _quantities(path: Path, name: str, body: str) -> dict[int, Fraction]:
+def _quantities(path: Path, block: _Block) -> dict[int, Fraction]:
     """{type: quantity} of a table whose rows are pairs; of the Embedded System Synthesis Benchmarks Suite, say."""
-    rows = [line.split("#", 1)[0].split() for line in body.splitlines()]
-    return {
-        whole_of(path, 1, row[0]): time_of(path, f"table {name}, type {shortened(row[0], 20)}", row[1])
-        for row in rows
-        if len(row) == 2
-    }
+    found: dict[int, Fraction] = {}
+    for number, line in block.lines:
+        row = line.split("#", 1)[0].split()
+        if len(row) == 2:
+            kind = whole_of(path, number, row[0])
+            if kind in found:
+                fail(path, f"line {number}: table {block.name} gives the type {kind} twice")
+            found[kind] = time_of(path, f"line {number}: table {block.name}, type {kind}", row[1])
+    return found
 
 
 def read_tgff(path: Path, text: str) -> tuple[TaskGraph, Platform]:
@@ -306,17 +333,18 @@ def read_tgff(path: Path, text: str) -> tuple[TaskGraph, Platform]:
     arcs: list[tuple[str, str, int]] = []
     tables: dict[str, dict[int, Fraction]] = {}
     delays: dict[int, Fraction] | None = None
-    blocks = [(kind.upper(), number, body) for kind, number, body in _BLOCK.findall(text)]
-    graphs = [number for kind, number, _ in blocks if kind == "TASK_GRAPH"]
-    for kind, number, body in blocks:
-        name = f"{kind}{number}"
-        if kind == "TASK_GRAPH":
-            _read_tasks(path, "" if len(graphs) == 1 else f"g{number}.", body, tasks, arcs)
-        elif kind.startswith("COMMUN"):
+    blocks = _blocks(text)
+    alone = sum(block.kind == "TASK_GRAPH" for block in blocks) == 1
+    for block in blocks:
+        if block.kind == "TASK_GRAPH":
+            _read_tasks(path, "" if alone else f"g{block.number}.", block, tasks, arcs)
+        elif block.kind.startswith("COMMUN"):
             if delays is None:
-                delays = _typed_rows(path, name, body) or _quantities(path, name, body)
-        elif found := _typed_rows(path, name, body):
-            tables[name] = found
+                delays = _typed_rows(path, block) or _quantities(path, block)
+        elif found := _typed_rows(path, block):
+            if block.name in tables:
+                fail(path, f"line {block.lines[0][0]}: there are two tables {block.name}")
+            tables[block.name] = found
     check_names(path, "TASK_GRAPH", list(tasks))
     check_limit(path, len(tables), MOST_ELEMENTS, "processing elements")
     if not tables:
@@ -365,22 +393,28 @@ def _delay(path: Path, arc: tuple[str, str, int], delays: Mapping[int, Fraction]
     return delays[arc[2]]
 
 
-def _read_tasks(path: Path, prefix: str, body: str, tasks: dict[str, int], arcs: list[tuple[str, str, int]]) -> None:
-    own: list[tuple[str, str, int]] = []
-    for line in body.splitlines():
+def _read_tasks(
+    path: Path, prefix: str, block: _Block, tasks: dict[str, int], arcs: list[tuple[str, str, int]]
+) -> None:
+    own: list[tuple[int, tuple[str, str, int]]] = []
+    for number, line in block.lines:
         line = line.split("#", 1)[0].strip()
         if task := _TASK.match(line):
             if prefix + task[1] in tasks:
-                fail(path, f"two tasks are named '{shortened(task[1])}'; names are unique")
+                fail(path, f"line {number}: two tasks are named '{shortened(task[1])}'; names are unique")
             tasks[prefix + task[1]] = int(task[2])
         elif arc := _ARC.match(line):
-            own.append((prefix + arc[2], prefix + arc[3], int(arc[4])))
+            own.append((number, (prefix + arc[2], prefix + arc[3], int(arc[4]))))
         elif line and not _KNOWN.match(line):
-            fail(path, f"'{shortened(line)}' is neither a TASK with its TYPE, nor an ARC FROM, TO and TYPE")
-    for first, second, _ in own:
+            fail(
+                path,
+                f"line {number}: '{shortened(line)}' is neither a TASK with its TYPE, nor an ARC FROM, TO and TYPE",
+            )
+    for number, (first, second, _) in own:
         for name in (first, second):
             if name not in tasks:
-                fail(path, f"an arc names the task '{shortened(name.removeprefix(prefix))}', which is not there")
-    arcs += own
+                title = shortened(name.removeprefix(prefix))
+                fail(path, f"line {number}: an arc names the task '{title}', which is not there")
+    arcs += [arc for _, arc in own]
     check_limit(path, len(tasks), MOST_TASKS, "tasks")
     check_limit(path, len(arcs), MOST_EDGES, "edges")

@@ -32,21 +32,21 @@ class Members:
             return fail(self.path, f"{name} is missing") if default is None else default
         value: object = int(data[key]) if kind is int and is_whole(data[key]) else data[key]
         if not isinstance(value, kind) or isinstance(value, bool):
-            fail(self.path, f"{name} is {_shortened(value)}; {_KINDS[kind]} is needed")
+            fail(self.path, f"{name} is {shortened(json.dumps(value))}; {_KINDS[kind]} is needed")
         return cast("Value", value)
 
     def whole(self, data: object, where: str, key: str, least: int, most: int, default: int | None = None) -> int:
         """A whole number of a range."""
         value = self.member(data, where, key, int, default)
         if not least <= value <= most:
-            fail(self.path, f"{where}.{key} is {_shortened(value)}; allowed are {least:,} to {most:,}")
+            fail(self.path, f"{where}.{key} is {shortened(json.dumps(value))}; allowed are {least:,} to {most:,}")
         return value
 
     def number(self, data: object, where: str, key: object, least: float, most: float) -> float:
         """A number of a range."""
         value = data.get(key) if isinstance(data, dict) else None
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            problem = "is missing" if value is None else f"is {_shortened(value)}"
+            problem = "is missing" if value is None else f"is {shortened(json.dumps(value))}"
             fail(self.path, f"{where}.{key} {problem}; a number of {least:,} to {most:,.0f} is needed")
         return value
 
@@ -60,10 +60,10 @@ class Members:
     def triple(self, row: object, where: str, known: Collection[str], what: str) -> tuple[str, str, int]:
         """[name, name, whole number] with known names."""
         if not isinstance(row, list) or len(row) != 3 or not is_whole(row[2]):
-            fail(self.path, f"{where} is {_shortened(row)}; [{what}, {what}, whole number] is needed")
+            fail(self.path, f"{where} is {shortened(json.dumps(row))}; [{what}, {what}, whole number] is needed")
         for name in row[:2]:
             if not isinstance(name, str) or name not in known:
-                fail(self.path, f"{where}: there is no {what} {_shortened(name)}")
+                fail(self.path, f"{where}: there is no {what} {shortened(json.dumps(name))}")
         return row[0], row[1], int(row[2])
 
     def only(self, data: object, where: str, allowed: Sequence[str]) -> None:
@@ -72,8 +72,3 @@ class Members:
             if key not in allowed:
                 place = f"{where}.{key}" if where else key
                 fail(self.path, f"{shortened(place)} is not known; allowed are {', '.join(allowed)}")
-
-
-def _shortened(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

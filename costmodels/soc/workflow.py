@@ -127,17 +127,23 @@ def _specified(members: Members, workflow: dict[str, object]) -> _Recording:
     specification = members.member(workflow, "workflow", "specification", dict)
     tasks = members.member(specification, "workflow.specification", "tasks", list)
     check_limit(path, len(tasks), MOST_TASKS, "tasks")
-    sizes = {}
+    sizes: dict[str, int] = {}
     for k, entry in enumerate(members.member(specification, "workflow.specification", "files", list, [])):
         place = f"workflow.specification.files[{k}]"
-        size = members.number(entry, place, "sizeInBytes", 0, MOST_VOLUME)
-        sizes[members.member(entry, place, "id", str)] = math.ceil(size)
+        size = math.ceil(members.number(entry, place, "sizeInBytes", 0, MOST_VOLUME))
+        title = members.member(entry, place, "id", str)
+        if title in sizes:
+            fail(path, f"{place}: two files have the id '{shortened(title)}'; ids are unique")
+        sizes[title] = size
     execution = members.member(workflow, "workflow", "execution", dict)
     seconds: dict[str, Fraction] = {}
     for k, entry in enumerate(members.member(execution, "workflow.execution", "tasks", list)):
         place = f"workflow.execution.tasks[{k}]"
         runtime = members.number(entry, place, "runtimeInSeconds", 0, 1e9)
-        seconds[members.member(entry, place, "id", str)] = Fraction(str(runtime))
+        title = members.member(entry, place, "id", str)
+        if title in seconds:
+            fail(path, f"{place}: two tasks have the id '{shortened(title)}'; ids are unique")
+        seconds[title] = Fraction(str(runtime))
     names = [members.member(entry, f"{where}[{k}]", "id", str) for k, entry in enumerate(tasks)]
     check_names(path, where, names)
     found = {}
@@ -166,7 +172,9 @@ def _older(members: Members, workflow: dict[str, object]) -> _Recording:
     ]
     names = ids if len(set(given)) < len(given) else given
     check_names(path, where, names)
-    known = dict(zip(ids, names, strict=True)) | dict(zip(given, names, strict=True))
+    known: dict[str, set[str]] = {}  # the tasks that a name or an id stands for
+    for other, name in zip((*ids, *given), (*names, *names), strict=True):
+        known.setdefault(other, set()).add(name)
     found: dict[str, _Recorded] = {}
     sizes: dict[str, int] = {}
     for k, (name, entry) in enumerate(zip(names, tasks, strict=True)):
@@ -183,8 +191,13 @@ def _older(members: Members, workflow: dict[str, object]) -> _Recording:
             if sizes.setdefault(title, size) != size:
                 fail(path, f"{here}: the file '{shortened(title)}' has another size in a task before")
             files[link].append(title)
-        parents, children = (
-            [known.get(other, other) for other in members.names(entry, place, list_)] for list_ in _LISTS[:2]
+        near: dict[str, list[str]] = {}
+        for list_ in _LISTS[:2]:
+            for other in members.names(entry, place, list_):
+                if len(known.get(other, ())) > 1:
+                    fail(path, f"{place}.{list_}: '{shortened(other)}' names two tasks")
+            near[list_] = [next(iter(known.get(other, (other,)))) for other in members.names(entry, place, list_)]
+        found[name] = _Recorded(
+            Fraction(str(runtime)), near["parents"], near["children"], files["input"], files["output"]
         )
-        found[name] = _Recorded(Fraction(str(runtime)), parents, children, files["input"], files["output"])
     return _Recording(found, sizes, where)

@@ -111,7 +111,9 @@ class SizingOptions(Options):
     """What tells instances apart."""
 
     workload: str = file_or_name(
-        *("resnet50", workload_names, is_path),
+        "resnet50",
+        workload_names,
+        is_path,
         "the path of a table of layers or a SCALE-Sim topology (docs/files.md)",
         "a shipped network, or the path of a table of layers",
     )
@@ -308,11 +310,11 @@ def _bounds(options: SizingOptions, progress: Callable[[int, int], None]) -> Seq
 
 
 SCENARIO = Scenario(
-    "Size a systolic-array accelerator (array, buffers, DRAM, dataflow) for a network under an area budget.",
-    SizingOptions,
-    build,
-    _core,
-    _facts,
-    _bounds,
-    f"costmodels/{OPTIMA}",
+    summary="Size a systolic-array accelerator (array, buffers, DRAM, dataflow) for a network under an area budget.",
+    options_type=SizingOptions,
+    build=build,
+    core=_core,
+    facts=_facts,
+    bounds=_bounds,
+    stored_bounds=f"costmodels/{OPTIMA}",
 )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["LEAST_ROOM", "Evaluation", "Objective", "Sweep", "Yardstick", "looseness_of", "obstacle_between"]
+__all__ = ["BOUNDS", "LEAST_ROOM", "Evaluation", "Objective", "Sweep", "Yardstick", "looseness_of", "obstacle_between"]
 
-# Names of bounds that are no optimum, and what they are.
-_LOOSE = {
+# {name of a bound: what it is; empty where it is the optimum}.
+BOUNDS: Mapping[str, str] = {
+    "optimum": "",
     "bound": "a lower bound, not tight",
     "oracle": "an oracle's, which knows what is hidden, so that no policy need reach it",
     "best known": "the best known value, which may not be the optimum",
@@ -77,7 +78,7 @@ class Yardstick:
 
 def looseness_of(name: str) -> str:
     """Why a gap to a bound of this name is no gap to the optimum, in words; empty where it is one."""
-    return _LOOSE.get(name, "")
+    return BOUNDS.get(name, "of no known kind, so that it may not be the optimum")
 
 
 def obstacle_between(reference: float, bound: float) -> str:

@@ -274,7 +274,8 @@ def break_down(
     splits: Mapping[str, int] | None = None,
 ) -> Breakdown:
     """The metrics of a design, the reference and the bound on both sets of episodes; the design's as totals. Where
-    the held-out cases are recorded problems, also how many, and the standard error over them of the share solved.
+    the held-out cases are recorded problems, also how many, and the standard error over them of the share solved, the
+    metric `accuracy` or `success`, where there is one.
 
     A metric that is not a number, as an energy where power is unknown, is left out. Arguments as of `policy_problem`.
     """
@@ -301,7 +302,9 @@ def break_down(
     if not splits:
         return Breakdown(totals, rows, problem.notes)
     totals |= {f"{split}_problems": float(count) for split, count in splits.items()}
-    name = next(name for name in ("held-out_accuracy", "held-out_success") if name in totals)
+    name = next((name for name in ("held-out_accuracy", "held-out_success") if name in totals), None)
+    if name is None:  # no share of problems, so no binomial law
+        return Breakdown(totals, rows, problem.notes)
     error = standard_error(totals[name], splits["test"])
     return Breakdown(totals | {f"{name}_standard_error": error}, rows, (_ERROR.format(error, **splits), *problem.notes))
 

@@ -245,9 +245,9 @@ def build(options: AllocationOptions) -> Problem:
 
 
 SCENARIO = Scenario(
-    "Place buffers with fixed lifetimes into one address space, with the lowest peak (static allocation).",
-    AllocationOptions,
-    build,
-    [{"instance": name} for name in GENERATED],
-    lambda: (("Instances", instance_rows(GENERATED)), ("Heuristics", heuristics.rule_rows())),
+    summary="Place buffers with fixed lifetimes into one address space, with the lowest peak (static allocation).",
+    options_type=AllocationOptions,
+    build=build,
+    core=[{"instance": name} for name in GENERATED],
+    facts=lambda: (("Instances", instance_rows(GENERATED)), ("Heuristics", heuristics.rule_rows())),
 )

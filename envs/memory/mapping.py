@@ -328,11 +328,11 @@ def _bounds(options: MappingOptions, progress: Callable[[int, int], None]) -> Se
 
 
 SCENARIO = Scenario(
-    "Serve each access of a machine-learning program from fast or slow memory, for the least latency.",
-    MappingOptions,
-    build,
-    _core,
-    lambda: (("Programs", program_rows()), ("Platforms", platform_rows())),
-    _bounds,
-    f"costmodels/{stored.TABLE}",
+    summary="Serve each access of a machine-learning program from fast or slow memory, for the least latency.",
+    options_type=MappingOptions,
+    build=build,
+    core=_core,
+    facts=lambda: (("Programs", program_rows()), ("Platforms", platform_rows())),
+    bounds=_bounds,
+    stored_bounds=f"costmodels/{stored.TABLE}",
 )

@@ -144,7 +144,7 @@ class BatchOptions(Options):
     )
     cost: str = choice("samples", ("samples", "tokens"), "what the budget counts")
     rounds: int | None = whole(
-        *(None, (None, 1, 2, 4, 8)), least=1, most=8, words=_AT_ONCE, summary="results are seen at the end of each"
+        None, (None, 1, 2, 4, 8), least=1, most=8, words=_AT_ONCE, summary="results are seen at the end of each"
     )
     verifier: tuple[float, float] = custom(
         PERFECT,
@@ -320,10 +320,10 @@ def build(options: BatchOptions) -> Problem:
         notes=notes,
         splits=load_outcomes(options.data).split_sizes if recorded else {},
         sweep=Sweep(
-            "samples",
-            tuple(str(budget) for budget in BUDGETS if budget <= most),
-            "budget (mean samples a question)",
-            "accuracy (fraction of questions answered right)",
+            option="samples",
+            values=tuple(str(budget) for budget in BUDGETS if budget <= most),
+            x_label="budget (mean samples a question)",
+            y_label="accuracy (fraction of questions answered right)",
             baselines=("round_robin", "posterior_greedy", "thompson"),
         ),
         batch_sizes=BATCH_SIZES,
@@ -341,9 +341,9 @@ CORE = (  # every data set, and each of the things that make the problem hard
     {"data": "tau_airline", "samples": 2, "questions": 8},
 )
 SCENARIO = Scenario(
-    "Spread a budget of samples over a batch of questions of unknown difficulty.",
-    BatchOptions,
-    build,
-    CORE,
-    lambda: (("Recorded outcomes", dataset_rows()), ("Rules (blank: neutral)", HEURISTICS.rows())),
+    summary="Spread a budget of samples over a batch of questions of unknown difficulty.",
+    options_type=BatchOptions,
+    build=build,
+    core=CORE,
+    facts=lambda: (("Recorded outcomes", dataset_rows()), ("Rules (blank: neutral)", HEURISTICS.rows())),
 )

@@ -204,10 +204,10 @@ def build(options: ReasoningCascadeOptions) -> Problem:
         notes=NOTES,
         splits=game.question_sizes(),
         sweep=Sweep(
-            "budget",
-            tuple(map(str, BUDGETS)),
-            "budget (TFLOP a question)",
-            "accuracy (fraction of questions answered right)",
+            option="budget",
+            values=tuple(map(str, BUDGETS)),
+            x_label="budget (TFLOP a question)",
+            y_label="accuracy (fraction of questions answered right)",
             baselines=("only_9B", "cascade"),
         ),
         batch_sizes=BATCH_SIZES,
@@ -215,9 +215,9 @@ def build(options: ReasoningCascadeOptions) -> Problem:
 
 
 SCENARIO = Scenario(
-    "Run a model on a question, look at the length of its answer, and keep it or run another.",
-    ReasoningCascadeOptions,
-    build,
-    ({}, {"budget": 2}, {"budget": 5}, {"budget": 100}),
-    lambda: (("Models", game.ladder_rows()),),
+    summary="Run a model on a question, look at the length of its answer, and keep it or run another.",
+    options_type=ReasoningCascadeOptions,
+    build=build,
+    core=({}, {"budget": 2}, {"budget": 5}, {"budget": 100}),
+    facts=lambda: (("Models", game.ladder_rows()),),
 )

@@ -179,10 +179,10 @@ def build(options: ReasoningServeOptions) -> Problem:
         batch_sizes=BATCH_SIZES,
         notes=NOTES,
         sweep=Sweep(
-            "budget",
-            tuple(map(str, BUDGETS)),
-            "budget (TFLOP a question, " + ("key-value reads included)" if counts_reads else "FLOP law)"),
-            "coverage (fraction of questions solved by a trial)",
+            option="budget",
+            values=tuple(map(str, BUDGETS)),
+            x_label="budget (TFLOP a question, " + ("key-value reads included)" if counts_reads else "FLOP law)"),
+            y_label="coverage (fraction of questions solved by a trial)",
             baselines=("dense", "best_of_all"),
             own=str(OWN_BUDGET),
         ),
@@ -206,9 +206,9 @@ CORE = (  # every task; both laws; other hardware; classes of difficulty
     {"tasks": "livecodebench", "levels": 5, "budget": 3000},
 )
 SCENARIO = Scenario(
-    "Choose model, tokens, trials and attention of a reasoning service on given hardware.",
-    ReasoningServeOptions,
-    build,
-    CORE,
-    lambda: (("Hardware", hardware_rows()), ("Calibrated abilities", model.ability_rows())),
+    summary="Choose model, tokens, trials and attention of a reasoning service on given hardware.",
+    options_type=ReasoningServeOptions,
+    build=build,
+    core=CORE,
+    facts=lambda: (("Hardware", hardware_rows()), ("Calibrated abilities", model.ability_rows())),
 )

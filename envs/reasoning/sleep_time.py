@@ -221,10 +221,10 @@ def build(options: SleepTimeOptions) -> Problem:
         objective=OBJECTIVE,
         notes=NOTES,
         sweep=Sweep(
-            "budget",
-            tuple(map(str, BUDGETS)),
-            "budget (offline tokens a query)",
-            "accuracy (share of queries)",
+            option="budget",
+            values=tuple(map(str, BUDGETS)),
+            x_label="budget (offline tokens a query)",
+            y_label="accuracy (share of queries)",
             baselines=("always_sleep", "predictable_only"),
         ),
     )
@@ -241,11 +241,11 @@ CORE = (  # every predictability, few and many queries, dear and cheap test-time
     {"hint_noise": 0.3},
 )
 SCENARIO = Scenario(
-    "Spend tokens on a context before its queries are known, or on each query when it is.",
-    SleepTimeOptions,
-    build,
-    CORE,
-    lambda: (
+    summary="Spend tokens on a context before its queries are known, or on each query when it is.",
+    options_type=SleepTimeOptions,
+    build=build,
+    core=CORE,
+    facts=lambda: (
         ("Constants", model.constant_rows()),
         ("Contexts", game.context_rows()),
         ("Heuristics (blank: neutral)", HEURISTICS.rows()),

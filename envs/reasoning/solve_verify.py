@@ -79,7 +79,16 @@ SPACE = DesignSpace(
 )
 HEURISTICS = Heuristics(
     SPACE,
-    dict(zip(SPACE.names, (1.0, 1, 0, "no", "stop", 1.0, 1.0, "none"), strict=True)),
+    dict(
+        samples=1.0,
+        groups=1,
+        verdicts=0,
+        escalate="no",
+        rest="stop",
+        confidence=1.0,
+        votes_exponent=1.0,
+        verdict_worth="none",
+    ),
     {
         "self_consistency": {},
         "single_sample": {"samples": 0.0},
@@ -115,7 +124,8 @@ class SolveVerify(PolicyEnv[State, Params]):
 
     Attributes:
         samples: that the budget has room for.
-        horizon: as many steps as the cheaper action has room for, and the answer.
+        horizon: as many steps as the cheaper action has room for, and the answer; a field, so that environments are
+            equal, and share compiled code, at all prices of a verdict that leave it as it is.
     """
 
     samples: int
@@ -217,7 +227,7 @@ def build(options: SolveVerifyOptions) -> Problem:
     figures = {"budget": options.budget, "verify_cost": each, "price": options.price}
     held_out = game.params_of("test" if recorded else None, seeds_of(HELD_OUT, EPISODES), **figures)
     return policy_problem(
-        SolveVerify(samples, max(samples, 1 + verdicts) + 1),
+        SolveVerify(samples=samples, horizon=max(samples, 1 + verdicts) + 1),
         options=options,
         heuristics=HEURISTICS,
         params=game.params_of("train" if recorded else None, seeds_of(SEARCH, EPISODES), **figures),
@@ -234,10 +244,10 @@ def build(options: SolveVerifyOptions) -> Problem:
         notes=NOTES[options.data],
         splits=game.recorded_sizes() if recorded else {},
         sweep=Sweep(
-            "budget",
-            tuple(map(str, BUDGETS)),
-            "budget (samples a problem)",
-            "accuracy (fraction of problems answered right)",
+            option="budget",
+            values=tuple(map(str, BUDGETS)),
+            x_label="budget (samples a problem)",
+            y_label="accuracy (fraction of problems answered right)",
             baselines=("single_sample", "agreement_and_verdicts"),
         ),
         batch_sizes=BATCH_SIZES,
@@ -253,9 +263,9 @@ CORE = (  # both backends at several budgets and prices of verification
     {"data": SYNTHETIC, "verify_cost": 1, "price": 0.2},
 )
 SCENARIO = Scenario(
-    "Sample again, verify, or answer: spend a budget on one problem at a time.",
-    SolveVerifyOptions,
-    build,
-    CORE,
-    lambda: (("Rules (blank: neutral)", HEURISTICS.rows()), ("Synthetic verifier", model.preset_rows())),
+    summary="Sample again, verify, or answer: spend a budget on one problem at a time.",
+    options_type=SolveVerifyOptions,
+    build=build,
+    core=CORE,
+    facts=lambda: (("Rules (blank: neutral)", HEURISTICS.rows()), ("Synthetic verifier", model.preset_rows())),
 )

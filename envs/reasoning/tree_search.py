@@ -226,10 +226,10 @@ def build(options: TreeSearchOptions) -> Problem:
         notes=NOTES[tree],
         splits=trees.puzzle_sizes(tree),
         sweep=Sweep(
-            "width",
-            tuple(map(str, WIDTHS[tree])),
-            "width (continuations at each depth)",
-            "success less the cache's price (fraction)",
+            option="width",
+            values=tuple(map(str, WIDTHS[tree])),
+            x_label="width (continuations at each depth)",
+            y_label="success less the cache's price (fraction)",
             baselines=("beam_2", "rebase", "ets"),
             own=str(OWN_WIDTH[tree]),
         ),
@@ -246,9 +246,9 @@ CORE = (  # every tree, with and without a price of the cache
     {"tree": "steps", "width": 8, "price": 0},
 )
 SCENARIO = Scenario(
-    "Prune and widen a search tree, depth by depth, with a price on the cache that its leaves share.",
-    TreeSearchOptions,
-    build,
-    CORE,
-    lambda: (("Rules (blank: neutral)", HEURISTICS.rows()),),
+    summary="Prune and widen a search tree, depth by depth, with a price on the cache that its leaves share.",
+    options_type=TreeSearchOptions,
+    build=build,
+    core=CORE,
+    facts=lambda: (("Rules (blank: neutral)", HEURISTICS.rows()),),
 )

@@ -341,11 +341,11 @@ def _bounds(options: StaticOptions, progress: Callable[[int, int], None]) -> Seq
 
 
 SCENARIO = Scenario(
-    "Schedule a task graph, known beforehand, on the processing elements of a system on chip.",
-    StaticOptions,
-    build,
-    _core,
-    lambda: (("Graphs", graph_rows()),),
-    _bounds,
-    f"costmodels/{BOUNDS}",
+    summary="Schedule a task graph, known beforehand, on the processing elements of a system on chip.",
+    options_type=StaticOptions,
+    build=build,
+    core=_core,
+    facts=lambda: (("Graphs", graph_rows()),),
+    bounds=_bounds,
+    stored_bounds=f"costmodels/{BOUNDS}",
 )

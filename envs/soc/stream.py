@@ -354,9 +354,9 @@ def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
 
 
 SCENARIO = Scenario(
-    "Assign the tasks of arriving jobs to the processing elements of a system on chip.",
-    StreamOptions,
-    build,
-    [{"jobs": jobs, "noise": noise} for jobs in MIXES for noise in (0, 0.1)],
-    _facts,
+    summary="Assign the tasks of arriving jobs to the processing elements of a system on chip.",
+    options_type=StreamOptions,
+    build=build,
+    core=[{"jobs": jobs, "noise": noise} for jobs in MIXES for noise in (0, 0.1)],
+    facts=_facts,
 )

@@ -104,6 +104,23 @@ def test_a_file_of_another_option_is_named_together_with_what_this_one_reads(wri
     assert all(each.name in message for each in FORMATS if each.reader == reader)
 
 
+def test_only_the_top_members_of_json_tell_its_format(written):
+    graph = json.loads(SAMPLES["dsegym's task graph"])
+    graph["platform"]["clusters"][0]["name"] = "workflow"
+    graph["tasks"][0]["run_times_us"] = {"workflow": 3}
+    assert get_instance(written(json.dumps(graph))).graph.tasks[0].name == "a"
+    inspect = {"version": 2, "eval": {"model": "m", "base": "x"}, **json.loads(SAMPLES["an Inspect log"])}
+    log = written(json.dumps({**inspect, "workflow": 1, "metadata": {"base": ["pass"]}}, indent=1))
+    assert format_of(log, files.read_text(log), "data").name == "an Inspect log"
+    assert "this looks like JSON;" in refusal(get_instance, written('{"about": {"workflow": {}}}'))
+
+
+@pytest.mark.parametrize("name", ["dsegym's task graph", "a recorded workflow (WfFormat)", "an EvalPlus result"])
+def test_json_that_breaks_off_is_told_by_the_members_before_the_break(written, name):
+    reader = next(each.reader for each in FORMATS if each.name == name)
+    assert "is not JSON" in refusal(LOADERS[reader], written(SAMPLES[name][:-1]))
+
+
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize(
     ("content", "what"),

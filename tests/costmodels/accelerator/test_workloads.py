@@ -278,6 +278,14 @@ def test_each_axis_has_its_own_stride_padding_and_dilation(size, kernel, stride,
     assert layer.ifmap_words == 2 * read[0] * read[1]
 
 
+@pytest.mark.parametrize("one", ["1", "1.0", "+1", "01", "1e0", "10e-1"])
+@pytest.mark.parametrize("axis", ["height", "width"])
+def test_one_padding_for_an_axis_whose_kernel_is_one_is_refused_however_the_one_is_written(table, axis, one):
+    row = {**GOOD_CONV, "padding": 1, f"kernel_{axis}": one}
+    with pytest.raises(InvalidWorkloadError, match=f"padding = 1 also pads the {axis}, of which the kernel is 1"):
+        load_workload(table(",".join(row), ",".join(map(str, row.values()))))
+
+
 def test_a_network_of_5_000_layers_is_read_as_any_other(table):
     row = "layer{0},conv,{1},64,56,56,3,3,1,1"
     header = "layer,kind,in_channels,out_channels,in_height,in_width,kernel_height,kernel_width,stride,padding"

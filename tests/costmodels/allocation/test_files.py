@@ -95,6 +95,16 @@ def test_what_is_not_supported_is_refused(load, column):
         load(f"id,lower,upper,size,{column}\na,0,4,8,{value}\n")
 
 
+@pytest.mark.parametrize(("value", "good"), [("1e0", True), ("+1", True), ("01", True), ("0", False), ("one", False)])
+def test_an_alignment_of_one_is_one_however_it_is_written(load, value, good):
+    text = f"id,lower,upper,size,alignment\na,0,4,8,{value}\n"
+    if good:
+        assert load(text).buffers[0].size == 8
+    else:
+        with pytest.raises(InvalidWorkloadError, match=f"alignment = '{value}': alignment is not supported"):
+            load(text)
+
+
 BAD_HEADERS = {
     "id,lower,upper": "needs id, size and either",
     "id,lower,end,size": "needs id, size and either",

@@ -102,8 +102,8 @@ def test_tokens_are_means_of_right_and_wrong_attempts_and_of_all_where_there_was
          "line 1: the member 'passed' is given twice"),
         (lines({"doc_id": 0, "filter": f, "exact_match": 1.0} for f in ("strict-match", "flexible-extract")),
          "answers by the filters flexible-extract and strict-match; keep the lines of one filter"),
-        ("task_id,passed\na,2\n", "line 2: the verdict is '2'; a verdict"),
-        ("task_id,passed\n,1\n", "line 2: problem is ''"),
+        ("task_id,passed\na,2\n", "line 2: passed is '2'; a verdict"),
+        ("task_id,passed\n,1\n", "line 2: task_id is ''"),
         ("problem,attempts,successes\na,3.5,2\n", "line 2: attempts = '3.5' is not a whole number"),
         ("problem,attempts,successes\na,1_0,2\n", "line 2: attempts = '1_0' is not a whole number"),
         ("problem,attempts,successes,tokens_right,tokens_wrong\na,3,2,20,\n", "tokens_wrong = '' is not a number"),
@@ -111,12 +111,48 @@ def test_tokens_are_means_of_right_and_wrong_attempts_and_of_all_where_there_was
         ({"samples": [{"id": 1, "scores": {"a": {"value": "P"}}}]}, "samples[0].scores['a'].value is 'P'; a verdict"),
         ({"eval": {"a": [{"base_status": None}]}}, "eval['a'][0] has neither base_status nor plus_status"),
         ({"samples": [], "scores": 1}, "there is no attempt"),
+        (lines([{"doc_id": 0, "exact_match": 0, "acc": 1}]),
+         "line 1: exact_match is 0, but acc is 1; leave only the verdict that counts"),
+        (lines([{"doc_id": 0, "acc": 1}, {"doc_id": 1, "acc": 1, "exact_match": 0}]),
+         "line 2: acc is 1, but exact_match is 0; leave only"),
+        ("task_id,score,passed\na,1,true\nb,0,true\n", "line 3: passed is 'true', but score is '0'; leave only"),
+        ("task_id,Passed,passed\na,1,0\n", "line 2: Passed is '1', but passed is '0'; leave only"),
+        ("doc_id,filter,acc\n0,strict,1\n0,flexible,0\n", "line 3: answers by the filters flexible and strict"),
+        ({"samples": [{"id": k, "scores": {name: {"value": "C"}}} for k, name in enumerate(("match", "model"))]},
+         "samples[1] has a score of 'model', those before of 'match'; keep one"),
     ],
 )  # fmt: skip
 def test_a_log_that_does_not_say_what_was_right_is_refused(written, content, message):
     with pytest.raises(InvalidWorkloadError) as caught:
         read_log(written(content))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        (lines([{"doc_id": 0, "acc": 1, "exact_match": 1}]), "problems by doc_id, verdicts by exact_match"),
+        (lines([{"task_id": 0, "result": "failed: assertion", "passed": False, "score": 0.5}]),
+         "problems by task_id, verdicts by passed"),
+        ("Task ID,Correct,n_tokens\na,1,20\n", "problems by Task ID, verdicts by Correct, tokens by n_tokens"),
+        (LOGS["Inspect"], "an Inspect log, verdicts by match"),
+    ],
+)  # fmt: skip
+def test_the_source_names_the_columns_that_were_read(written, content, columns):
+    assert read_log(written(content)).source.endswith(f", {columns}")
+
+
+def test_of_evalplus_two_statuses_both_must_pass_in_a_line_too(written):
+    statuses = [("pass", "pass"), ("pass", "fail"), ("fail", "pass")]
+    log = read_log(written(lines({"task_id": "a", "base_status": b, "plus_status": p} for b, p in statuses)))
+    assert (log.attempts.tolist(), log.successes.tolist()) == ([3], [1])
+    assert log.source.endswith("verdicts by plus_status and base_status")
+
+
+def test_a_text_in_a_line_may_hold_other_ends_of_lines(written):
+    entry = {"task_id": "a", "completion": "x\u2028y\x85z", "passed": True}
+    log = read_log(written(json.dumps(entry, ensure_ascii=False) + "\n" + json.dumps(entry) + "\n"))
+    assert log.attempts.tolist() == [2]
 
 
 def test_a_renamed_log_has_the_same_split(written):

@@ -299,17 +299,33 @@ def test_the_graphs_of_a_tgff_file_are_one_and_quantities_may_stand_for_times(wr
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("TO  t0_1 TYPE 0", "TO  t0_9 TYPE 0"), "an arc names the task 't0_9', which is not there"),
+        (("TO  t0_1 TYPE 0", "TO  t0_9 TYPE 0"), "line 19: an arc names the task 't0_9', which is not there"),
         (("TO  t0_1 TYPE 0", "TO  t0_1 TYPE 7"), "is of type 7, which no table has"),
         (("TASK t0_1\tTYPE 0", "TASK t0_1\tTYPE 5"), "no table has a time for the type 5 of the task 't0_1'"),
-        (("TASK t0_1\tTYPE 0", "TASK t0_0\tTYPE 0"), "two tasks are named 't0_0'"),
-        (("TASK t0_1\tTYPE 0", "TASK t0_1"), "'TASK t0_1' is neither a TASK with its TYPE"),
-        (("1     10        1", "1     ten       1"), "table PE0, type 0: task_time is 'ten'"),
-        (("task_time", "price"), "table PE0 has no column of times"),
+        (("TASK t0_1\tTYPE 0", "TASK t0_0\tTYPE 0"), "line 16: two tasks are named 't0_0'"),
+        (("TASK t0_1\tTYPE 0", "TASK t0_1"), "line 16: 'TASK t0_1' is neither a TASK with its TYPE"),
+        (("1     10        1", "1     ten       1"), "line 30: table PE0, type 0: task_time is 'ten'"),
+        (("task_time", "price"), "line 30: table PE0 has no column of times"),
+        (("  1    0       1     7.5", "  1.5  0       1     7.5"), "line 31: '1.5' is not a whole number"),
+        (("  1    0       1     7.5", "  1    0       no    7.5"), "line 31: 'no' is not a whole number"),
+        (("  0       3\n", "  0       3\n  0x      4\n"), "line 9: '0x' is not a whole number"),
+        (("@PE 1", "@PE 0"), "line 35: there are two tables PE0"),
     ],
 )  # fmt: skip
 def test_a_broken_tgff_file_is_refused(written, change, message):
     assert message in refusal(written("a.tgff", TGFF.replace("preempt_time", "area").replace(*change)))
+
+
+@pytest.mark.parametrize("no", ["0", "0.0", "00", "0e0", "-0"])
+def test_a_version_that_is_not_valid_is_left_out_however_its_nought_is_written(written, no):
+    row = "  1    1       1     7  "
+    instance = library.get_instance(written("a.tgff", TGFF.replace(row, row.replace("1     7", f"{no}   7"))))
+    assert times_of(instance)["t0_0"] == {"PE0": 75, "PE1": 90}
+
+
+def test_quantities_of_one_type_are_given_once(written):
+    text = "@COMMUN_QUANT 0 {\n0 4\n0 5\n}\n@TASK_GRAPH 0 {\nTASK a TYPE 1\n}\n@PE 0 {\n# type time\n1 5\n}\n"
+    assert "line 3: table COMMUN_QUANT0 gives the type 0 twice" in refusal(written("a.tgff", text))
 
 
 # ----- workflows before 1.5 -----
@@ -330,6 +346,22 @@ def test_older_workflows_say_the_same_in_other_words(written, runtime, size, key
     assert [task.name for task in instance.graph.tasks] == ["make_1", "use_2"]
     assert [(e.source, e.target, e.volume) for e in instance.graph.edges] == [(0, 1, 1_000_000)]
     assert instance.run_time_us[:, 0].tolist() == [500_000, 250_000]
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        [("a", "b"), ("b", "c")],  # a name that is another task's id
+        [("a", "x"), ("b", "x")],  # one id twice
+        [("a", "1"), ("a", "2")],  # one name twice
+    ],
+)
+def test_a_parent_of_an_older_workflow_that_may_be_two_tasks_is_refused(written, tasks):
+    twice = next(name for name in ("b", "x", "a") if sum(name in task for task in tasks) == 2)
+    entries = [{"name": name, "id": ident, "runtime": 1} for name, ident in tasks]
+    entries.append({"name": "end", "id": "9", "runtime": 1, "parents": [twice]})
+    with pytest.raises(InvalidWorkloadError, match=rf"tasks\[2\].parents: '{twice}' names two tasks"):
+        library.get_instance(written("old.json", {"schemaVersion": "1.3", "workflow": {"tasks": entries}}))
 
 
 def test_a_workflow_of_2_000_tasks_with_a_join_of_all_is_read_in_a_time_that_grows_with_it():

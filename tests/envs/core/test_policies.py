@@ -9,9 +9,21 @@ import numpy as np
 import pytest
 
 import dsegym
+from dsegym.envs.core.evaluation import Objective, Yardstick
 from dsegym.envs.core.features import Discrete, Feature
 from dsegym.envs.core.functional import play
-from dsegym.envs.core.policies import HELD_OUT, SEARCH, PolicyEnv, mean_over_episodes, policy_cost, seeds_of
+from dsegym.envs.core.options import Options
+from dsegym.envs.core.policies import (
+    HELD_OUT,
+    SEARCH,
+    PolicyEnv,
+    mean_over_episodes,
+    policy_cost,
+    policy_problem,
+    seeds_of,
+)
+from dsegym.envs.core.problem import given
+from dsegym.envs.core.spaces import DesignSpace, Heuristics, Parameter
 
 
 class Walk(NamedTuple):
@@ -134,3 +146,23 @@ def test_figures_on_recorded_problems_say_on_how_many_and_their_error(scenario, 
     for name, error in errors.items():
         share = totals[name.removesuffix("_standard_error")]
         assert error == pytest.approx(np.sqrt(share * (1 - share) / test_problems))
+
+
+def test_recorded_problems_without_a_share_solved_are_counted_without_an_error():
+    heuristics = Heuristics(DesignSpace((Parameter("stride", (0, 1, 2, 3)),)), {"stride": 1}, {"slow": {}})
+    problem = policy_problem(
+        Walker(),
+        options=Options(),
+        heuristics=heuristics,
+        params=Params(seeds_of(SEARCH, 4), jnp.int32(5)),
+        held_out_params=Params(seeds_of(HELD_OUT, 4), jnp.int32(5)),
+        reference=("slow", "one step at a time"),
+        bound=given(Yardstick("bound", 1.0, "a step is needed")),
+        objective=Objective("steps", "", "steps to the goal"),
+        notes=("a note",),
+        splits={"train": 3, "validation": 1, "test": 2},
+    )
+    found = problem.breakdown({"stride": 3})
+    assert found.totals["test_problems"] == 2
+    assert not any("error" in name for name in found.totals)
+    assert found.notes == ("a note",)

@@ -8,6 +8,7 @@ import pytest
 
 import dsegym
 from dsegym.costmodels.errors import DsegymError, InvalidDesignError, UnknownNameError
+from dsegym.envs.core.evaluation import Yardstick
 from dsegym.envs.core.options import Options, choice, file_or_name
 from dsegym.envs.core.problem import BATCH_SIZES, given
 from dsegym.envs.core.scenarios import Scenario
@@ -222,6 +223,12 @@ def test_a_users_workload_makes_an_instance(tmp_path):
     assert (feasible.objective >= problem.bound.value).all()
 
 
+@pytest.mark.parametrize("name", ["bound", "oracle", "best known", "Optimum", "lower bound", ""])
+def test_a_bound_of_any_name_but_optimum_may_not_be_the_optimum(name):
+    assert Yardstick(name, 1.0, "a paper").looseness
+    assert not Yardstick("optimum", 1.0, "a paper").looseness
+
+
 def test_a_third_partys_scenario_is_registered_and_made(staircase, toy):
     assert TOY in dsegym.scenario_ids()
     assert dsegym.load_scenario(TOY) is staircase.SCENARIO
@@ -236,7 +243,7 @@ def test_an_option_may_accept_more_than_it_lists():
         free: str = file_or_name("a", lambda: ("a", "b"), str.isupper, "a word in capitals", "")
         fixed: str = choice("a", lambda: ("a", "b"), "")
 
-    scenario = Scenario("", Two, build=None, core=list)
+    scenario = Scenario(summary="", options_type=Two, build=None, core=list)
     assert scenario.resolve({"free": "XYZ"}) == {"free": "XYZ", "fixed": "a"}
     with pytest.raises(UnknownNameError):
         scenario.resolve({"fixed": "XYZ"})

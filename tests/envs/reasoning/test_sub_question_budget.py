@@ -9,7 +9,7 @@ import pytest
 
 import dsegym
 from dsegym.agents.referee import Referee
-from dsegym.costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
+from dsegym.costmodels.errors import InvalidOptionError, UnknownNameError
 from dsegym.costmodels.reasoning.plan.bbam import UTILITIES, plan_utility
 from dsegym.costmodels.reasoning.plan.bounds import drawn_plans, least_failure
 from dsegym.costmodels.reasoning.plan.game import Metrics, least_tokens
@@ -468,9 +468,10 @@ def test_the_least_and_the_largest_budget_leave_something_to_win(utility):
         assert np.isfinite(problem.evaluate(SPACE.sample(np.random.default_rng(2), 64)).objective).all()
 
 
-def test_the_bound_refuses_an_instance_without_anything_to_win(monkeypatch):
+def test_an_instance_without_anything_to_win_says_so_and_its_bound_is_there(monkeypatch):
     monkeypatch.setattr(
         "dsegym.costmodels.reasoning.plan.bounds.least_failure", lambda utility, params: np.ones(EPISODES)
     )
-    with pytest.raises(DsegymError, match=r"^budget = 0\.123 leaves nothing to win with utility=clamped"):
-        _ = make_problem(budget="0.123").bound
+    problem = make_problem(budget="0.123")
+    assert problem.bound.value == 1
+    assert "is not above bound 1" in problem.obstacle

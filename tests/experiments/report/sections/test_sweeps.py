@@ -19,7 +19,12 @@ from dsegym.experiments.scoring.records import BestDesign, Instance
 from dsegym.experiments.scoring.records import Yardstick as Value
 
 SWEEP = Sweep(
-    "budget", ("1", "2", "8"), "budget (samples)", "accuracy (fraction)", lambda failure: 1 - failure, ("rule",)
+    option="budget",
+    values=("1", "2", "8"),
+    x_label="budget (samples)",
+    y_label="accuracy (fraction)",
+    to_y=lambda failure: 1 - failure,
+    baselines=("rule",),
 )
 
 
