@@ -10,6 +10,7 @@ Python alone takes for a number (`1_000`, `nan`, `inf`, digits of other scripts)
 from __future__ import annotations
 
 import json
+import math
 import numbers
 import os
 import re
@@ -17,7 +18,7 @@ import stat
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .errors import InvalidWorkloadError, shortened
 
@@ -35,6 +36,7 @@ __all__ = [
     "shown",
     "size_in_bytes",
     "size_text",
+    "strict_json",
     "whole_number",
 ]
 
@@ -136,31 +138,51 @@ def parse_json(path: str | Path, text: str, line: int | None = None) -> object:
     Raises:
         InvalidWorkloadError: it is no such JSON; names the line.
     """
-    place = "" if line is None else f"line {line}: "
-
-    def refuse(word: str) -> NoReturn:
-        fail(path, f"{place}the number {shortened(word)} is not allowed")
-
-    def finite(word: str) -> float:
-        value = float(word)
-        return value if abs(value) < float("inf") else refuse(word)
-
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            seen: set[str] = set()
-            twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-            fail(path, f"{place}the member '{shortened(twice)}' is given twice")
-        return found
-
     try:
-        return json.loads(text, parse_constant=refuse, parse_float=finite, object_pairs_hook=unique)
+        return strict_json(text)
     except json.JSONDecodeError as error:
         fail(path, f"line {error.lineno if line is None else line} is not JSON: {error.msg}")
+    except ValueError as error:
+        fail(path, f"{'' if line is None else f'line {line}: '}{error}")
+
+
+def strict_json(text: str) -> Any:
+    """JSON whose numbers are finite and whose members are named once.
+
+    Raises:
+        ValueError: it is no such JSON; says why. A `json.JSONDecodeError` knows the line.
+    """
+    try:
+        return json.loads(
+            text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_named_once
+        )
     except RecursionError:
-        fail(path, f"{place}the JSON is nested too deeply")
-    except ValueError:  # an integer of thousands of digits
-        fail(path, f"{place}a number is too large")
+        raise ValueError("the JSON is nested too deeply") from None
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"the number {shortened(word)} is not allowed")
+
+
+def _finite(word: str) -> float:
+    value = float(word)
+    return value if math.isfinite(value) else _refuse(word)
+
+
+def _whole(word: str) -> int:
+    try:
+        return int(word)
+    except ValueError:  # of thousands of digits
+        raise ValueError("a number is too large") from None
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise ValueError(f"the member '{shortened(twice)}' is given twice")
+    return found
 
 
 def decimal_of(text: str) -> Decimal | None:

@@ -1,7 +1,7 @@
 """The door of a results directory: what lies there was written by others, and is looked at before it is read.
 
 Only regular files below the directory are read, none that a link leads out of it, and none beyond the size that its
-kind can have. JSON is strict (no member twice, no NaN), and what it holds is compared with a table of its shape, so
+kind can have. JSON is strict (no member twice, no NaN, no infinity), and what it holds is compared with a table of its shape, so
 that whatever is wrong is one sentence. Files are written under another name and renamed, which follows no link.
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..costmodels.errors import CorruptResultError, shortened
+from ..costmodels.files import strict_json
 
 __all__ = [
     "LONGEST",
@@ -167,32 +168,18 @@ def read_file(path: Path, root: Path, most_bytes: int) -> bytes:
         raise CorruptResultError(f"{path}: {error.strerror}.") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
-        raise ValueError(f"the member '{shortened(twice)}' stands there twice")
-    return found
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
-
-
 def read_json(path: Path, root: Path, most_bytes: int) -> Any:
     """What a JSON file below `root` holds.
 
     Raises:
-        CorruptResultError: as `read_file`; or it is no JSON, has a member twice, or is nested too deeply.
+        CorruptResultError: as `read_file`; or it is no JSON of `strict_json`.
     """
     content = read_file(path, root, most_bytes)
     try:
         text = content.decode("utf-8")
-        found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        found = strict_json(text)
         if "\\u" in text:
             json.dumps(found, ensure_ascii=False).encode("utf-8")  # half of a surrogate pair could not be written back
-    except RecursionError:
-        raise CorruptResultError(f"{path}: not readable as JSON (nested too deeply).") from None
     except ValueError as error:
         raise CorruptResultError(f"{path}: not readable as JSON ({shortened(error, LONGEST)}).") from None
     return found

@@ -97,6 +97,19 @@ def text(name, content):
     return attack
 
 
+def unfloatable(number):
+    """A number that Python would read as infinite, in the first trial's decoded design."""
+
+    def attack(results):
+        path = first(results) / "manifest.json"
+        content = read(path)
+        content["best"]["decoded"] = {"rows": "HERE"}
+        write(path, content)
+        path.write_text(path.read_text(encoding="utf-8").replace('"HERE"', number), encoding="utf-8")
+
+    return attack
+
+
 def instead(name, put):
     """Puts something else in a file's place."""
 
@@ -212,11 +225,13 @@ DAMAGES = {
     "a bound of null": (manifest(lambda m: m["bound"].update(value=None)), "'bound.value'"),
     "an instance of null": (manifest(lambda m: m["trial"].update(instance=None)), "'trial.instance'"),
     "a boolean for a number": (manifest(lambda m: m["seconds"].update(agent=True)), "'seconds.agent'"),
-    "NaN": (text("manifest.json", '{"format": 1, "seconds": NaN}'), "NaN is no number of JSON"),
-    "infinity": (text("manifest.json", '{"samples_used": Infinity}'), "Infinity is no number of JSON"),
+    "NaN": (text("manifest.json", '{"format": 1, "seconds": NaN}'), "the number NaN is not allowed"),
+    "infinity": (text("manifest.json", '{"samples_used": Infinity}'), "the number Infinity is not allowed"),
+    "a float beyond all floats": (unfloatable("1e999"), "the number 1e999 is not allowed"),
+    "a negative float beyond all floats": (unfloatable("-1.5e400"), "the number -1.5e400 is not allowed"),
     "an integer of 5,000 digits": (text("manifest.json", "9" * 5000), "not readable as JSON"),
     "JSON nested 100,000 deep": (text("manifest.json", "[" * 100_000 + "]" * 100_000), "nested too deeply"),
-    "a member twice": (text("suite.json", '{"format": 1, "format": 1}'), "the member 'format' stands there twice"),
+    "a member twice": (text("suite.json", '{"format": 1, "format": 1}'), "the member 'format' is given twice"),
     "half a surrogate pair": (text("manifest.json", '{"message": "\\ud800"}'), "not readable as JSON"),
     "bytes that are no text": (lambda r: (r / "suite.json").write_bytes(b"\xff\xfe"), "not readable as JSON"),
     **{f"a pipe for {name}": (instead(name, put), "no regular file") for name, put in FIFO.items()},
