@@ -245,7 +245,7 @@ class Referee:
         program, name = self._programs[which]
         key = jax.random.key(key) if isinstance(key, int | np.integer) else key
         words = jax.random.key_data(key) if jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) else key
-        return self._ask("rollout", program, leaves, lanes, steps, np.asarray(words, np.uint32), name)
+        return self._ask("rollout", tuple(program), leaves, lanes, steps, np.asarray(words, np.uint32), name)
 
 
 def _exported(

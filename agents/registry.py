@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILT_IN",
+    "agent_location",
     "agent_names",
     "agent_summary",
     "check_libraries",
@@ -71,6 +72,11 @@ def agent_names() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*BUILT_IN, *_locations())))
 
 
+def agent_location(name: str) -> str:
+    """`module:Class` of a registered name; any other as it is."""
+    return _locations().get(name, name)
+
+
 def agent_summary(name: str) -> str:
     """One line on an agent; only that of another package is imported for it.
 
@@ -89,7 +95,7 @@ def load_agent(name: str) -> type[Agent]:
         UnknownNameError: there is no such agent.
         DsegymError: it cannot be imported, or is no `Agent`.
     """
-    location = _locations().get(name, name)
+    location = agent_location(name)
     module, colon, attribute = location.partition(":")
     if not colon:
         raise UnknownNameError("agent", name, agent_names())

@@ -102,10 +102,12 @@ class Scorekeeper:
         self._start, self.compile_s = time.perf_counter(), 0.0
 
     def close(self) -> None:
-        """Ends the trial: the clock stops, and episodes that have begun count as their designs stand."""
+        """Ends the trial: the clock stops, and episodes that have begun count as their designs stand, as far as there
+        is memory for their records.
+        """
         self._closed_s = self.elapsed_s
         for episodes in self._all_episodes():
-            self.settle(episodes)
+            self.settle(episodes, np.cumsum(episodes.covered) <= self._most_recorded - self._recorded)
 
     @property
     def elapsed_s(self) -> float:
@@ -279,16 +281,23 @@ class Scorekeeper:
         return rollout.form, rollout.facts
 
     def rollout(
-        self, program: Program, leaves: Sequence[np.ndarray], lanes: int, steps: int, key: np.ndarray, form: str
+        self,
+        program: tuple[Any, ...],
+        leaves: Sequence[np.ndarray],
+        lanes: int,
+        steps: int,
+        key: np.ndarray,
+        form: str,
     ) -> Trajectory:
-        """As `Referee.rollout`, of a policy that is a program."""
+        """As `Referee.rollout`, of a policy that is the fields of a `Program`."""
+        policy = Program(*program)
         rollout = self._rollout(lanes, form)
         steps = _whole("steps", steps, MOST_BYTES // rollout.step_bytes)
         self._check_time()
         with self._compiling():
-            rollout.compile(program, steps)
+            rollout.compile(policy, steps)
         with self._costing():
-            return rollout.run(program, leaves, steps, key)
+            return rollout.run(policy, leaves, steps, key)
 
     def _rollout(self, lanes: int, form: str | None) -> CountedRollout:
         form, lanes = self._offered(form), _whole("lanes", lanes, MOST_LANES)

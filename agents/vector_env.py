@@ -7,13 +7,15 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
+
+from ..envs.faces.lanes import LanewiseEnv
 
 __all__ = ["RefereedVectorEnv"]
 
 
-class RefereedVectorEnv(VectorEnv):
+class RefereedVectorEnv(LanewiseEnv):
     """A vector environment whose problem is elsewhere. Infos are as `FunctionalVectorEnv` has them.
 
     Attributes:
@@ -54,21 +56,5 @@ class RefereedVectorEnv(VectorEnv):
         self._mask = info.get("action_mask")
         return observation, reward, terminal, truncated, info
 
-    def action_masks(self) -> np.ndarray:
-        """bool[num_envs, actions], True where the next action is legal."""
-        if self._mask is not None:
-            return self._mask.astype(bool)
-        space = self.single_action_space
-        count = np.sum(space.nvec) if isinstance(space, gymnasium.spaces.MultiDiscrete) else getattr(space, "n", 0)
-        return np.ones((self.num_envs, int(count)), bool)
-
-    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """`action_masks` of each lane, or an attribute, the same for all."""
-        if name == "render":
-            return (None,) * self.num_envs
-        value = getattr(self, {"observation_space": "single_observation_space"}.get(name, name))
-        return tuple(value(*args, **kwargs)) if name == "action_masks" else (value,) * self.num_envs
-
-    def get_attr(self, name: str) -> tuple[Any, ...]:
-        """An attribute, once a lane."""
-        return self.call(name)
+    def render(self) -> None:
+        """None: no pictures are taken of an agent's episodes."""

@@ -1,8 +1,9 @@
 """The door of a results directory: what lies there was written by others, and is looked at before it is read.
 
 Only regular files below the directory are read, none that a link leads out of it, and none beyond the size that its
-kind can have. JSON is strict (no member twice, no NaN, no infinity), and what it holds is compared with a table of its shape, so
-that whatever is wrong is one sentence. Files are written under another name and renamed, which follows no link.
+kind can have. JSON is strict (no member twice, no NaN, no infinity), and what it holds is compared with a table of its
+shape, so that whatever is wrong is one sentence. Files are written under another name and renamed, which follows no
+link.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..agents.registry import agent_location
 from ..costmodels.errors import CorruptResultError, shortened
 from ..costmodels.files import strict_json
+from ..envs.core.scenarios import installed_scenarios
 
 __all__ = [
     "LONGEST",
@@ -69,20 +72,29 @@ def finite(value: object) -> bool:
 
 
 def check_allowed(name: str, allow: Collection[str]) -> None:
-    """Refuses a scenario `package:namespace/Name` or an agent `module:Class` of a package that nobody has named.
+    """Refuses a scenario or an agent of a package that nobody has named: `package:namespace/Name`, `module:Class`, or
+    the name of an entry point of an installed package.
 
     To import a package is to run it. One that is loaded already runs no more.
 
     Raises:
         CorruptResultError: says how to allow it.
     """
-    module, colon, _ = name.rpartition(":") if "/" in name else name.partition(":")
-    top = module.partition(".")[0]
-    if colon and top not in (*allow, _OWN) and module not in sys.modules:
-        raise CorruptResultError(
-            f"it names '{shortened(name)}', of a package that would be imported, which is to run it; if you trust it, "
-            f"say --allow {shortened(top)}."
-        )
+    for module in _modules(name):
+        top = module.partition(".")[0]
+        if top not in (*allow, _OWN) and module not in sys.modules:
+            raise CorruptResultError(
+                f"it names '{shortened(name)}', of a package that would be imported, which is to run it; if you trust "
+                f"it, say --allow {shortened(top)}."
+            )
+
+
+def _modules(name: str) -> Iterator[str]:
+    """What would be imported for a scenario or an agent."""
+    for location in (agent_location(name), installed_scenarios().get(name.rpartition(":")[2], "")):
+        module, colon, _ = location.partition(":")
+        if colon:
+            yield module
 
 
 def _fits(value: object, shape: Shape) -> str | None:

@@ -11,15 +11,16 @@ import pickle
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import time
-from multiprocessing.connection import Connection
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..agents.referee import Program, Samples, Trajectory
+from ..agents.referee import Samples, Trajectory
 from ..agents.scorekeeper import Scorekeeper
 from ..costmodels.errors import DsegymError
 from ..envs.core.evaluation import Evaluation
@@ -35,10 +36,18 @@ MEMORY_SHARE = 0.8  # of the machine's memory, for all trials together
 _END_S = 5.0  # s that an ended process may take to be gone
 _LOOK_S = 0.1  # s between looks at a process that is silent
 _TREE_S = 1.0  # s between looks at what it has started
+_MESSAGE_S = 60.0  # s that a message may take that has begun
+MOST_MESSAGE_BYTES = 2**28  # that an agent may send at once
+_CHUNK_BYTES = 2**20
+_SHORT, _LONG = struct.Struct("!i"), struct.Struct("!iQ")  # how long a message is; -1 and its length from 2 GiB on
 
 
 class _Garbled(Exception):
     """What an agent's process sends is no question."""
+
+
+class _Late(Exception):
+    """A deadline has passed."""
 
 
 class AgentProcess:
@@ -52,26 +61,30 @@ class AgentProcess:
     def __init__(self, folder: str, memory_bytes: int):
         if os.name != "posix":
             raise DsegymError("Suites run on Linux and other POSIX systems only: agents' processes are theirs.")
-        ours, theirs = socket.socketpair()
-        self._folder = tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True)
+        module = __name__.rpartition(".")[0] + ".agent_process"
+        path = [os.path.abspath(entry) for entry in sys.path]
         self._memory_bytes = memory_bytes
+        self._most_bytes = min(MOST_MESSAGE_BYTES, memory_bytes // 8)
         self._looked_s = 0.0
         self.usable = True  # for another search
         self.was_killed = False  # by somebody else
-        module = __name__.rpartition(".")[0] + ".agent_process"
-        path = [os.path.abspath(entry) for entry in sys.path]
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _START.format(module=module), str(theirs.fileno()), json.dumps(path)],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                cwd=self._folder.name,
-                env={name: value for name, value in os.environ.items() if name not in _WITHHELD},
-                start_new_session=True,  # Ctrl-C is not for it
-            )
-        self._pipe = Connection(ours.detach())
-        self._poller = select.poll()  # kept: `Connection.poll` makes one at each call
-        self._poller.register(self._pipe.fileno(), select.POLLIN)
+        with contextlib.ExitStack() as made:  # taken back where the process does not start
+            self._socket, theirs = socket.socketpair()
+            made.callback(self._socket.close)
+            with theirs:
+                working = made.enter_context(tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True))
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _START.format(module=module), str(theirs.fileno()), json.dumps(path)],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    cwd=working,
+                    env={name: value for name, value in os.environ.items() if name not in _WITHHELD},
+                    start_new_session=True,  # Ctrl-C is not for it
+                )
+            self._made = made.pop_all()
+        self._socket.setblocking(False)
+        self._poller = select.poll()  # kept: one for each wait would cost more than the question
+        self._poller.register(self._socket)
 
     def search(self, job: Job, keeper: Scorekeeper) -> Ended:
         """Runs one search, and ends the process where it cannot go on as it was."""
@@ -94,54 +107,105 @@ class AgentProcess:
         return ended
 
     def _searched(self, job: Job, keeper: Scorekeeper) -> Ended:
-        self._send(job)
-        said = self._receive(time.monotonic() + _START_S)
-        if said is None:
-            raise _Garbled(f"the agent was not made within {_START_S:g} s.")
+        try:
+            until = time.monotonic() + _START_S
+            self._send(job, until)
+            said = self._receive(until)
+        except _Late:
+            raise _Garbled(f"the agent was not made within {_START_S:g} s.") from None
         if said[0] == "made":
             keeper.start()
-        while said[0] != "ended":
-            left = keeper.time_left_s
-            said = self._receive(math.inf if left is None else time.monotonic() + left)
-            if said is None:
-                self.close()
-                return Ended("timed_out", str(keeper.time_is_up()), ())
-            if said[0] != "ended":
-                self._send(_answer(keeper, said))
+        try:
+            while said[0] != "ended":
+                said = self._receive(_deadline(keeper))
+                if said[0] != "ended":
+                    answer = _answer(keeper, said)
+                    self._send(answer, _deadline(keeper))
+        except _Late:
+            self.close()
+            return Ended("timed_out", str(keeper.time_is_up()), ())
         match said[1:]:
             case (str(status), str(message), tuple(changed)) if all(isinstance(what, str) for what in changed):
                 return Ended(status if status in ("finished", "timed_out") else "failed", message, changed)
         raise _Garbled("the agent's process sent what is no end of a search.")
 
-    def _send(self, content: Any) -> None:
-        buffer = io.BytesIO()
-        _Pickler(buffer, 5).dump(content)
-        self._pipe.send_bytes(buffer.getbuffer())
+    # Messages are framed as `multiprocessing.Connection` has them, the agent's end: their length first. It blocks and
+    # knows no deadline, so that an agent that sends half of one, or reads none, would hold it for ever.
 
-    def _receive(self, until: float) -> tuple[Any, ...] | None:
-        """What the process says; None if it has said nothing by then.
+    def _send(self, content: Any, until: float) -> None:
+        """Sends it by then.
 
         Raises:
-            EOFError, OSError: it is gone.
-            _Garbled: what it says is no plain data, or it has grown too large.
+            as `_receive`.
         """
-        while not self._poller.poll(1e3 * min(max(until - time.monotonic(), 0.0), _LOOK_S)):
-            self._look()
-            if time.monotonic() >= until:
-                return None
-            if self._process.poll() is not None and not self._poller.poll(0.0):  # a fork of it may hold the pipe open
-                raise EOFError
-        if time.monotonic() - self._looked_s > _TREE_S:
-            self._look()
+        buffer = io.BytesIO()
+        buffer.write(bytes(_LONG.size))
+        _Pickler(buffer, 5).dump(content)
+        left = buffer.getbuffer()
+        size = len(left) - _LONG.size
+        if size < 2**31:
+            left = left[_LONG.size - _SHORT.size :]
+            _SHORT.pack_into(left, 0, size)
+        else:
+            _LONG.pack_into(left, 0, -1, size)
+        with _whole_message(until) as until:
+            while left:
+                try:
+                    left = left[self._socket.send(left) :]
+                except BlockingIOError:
+                    self._wait(select.POLLOUT, until)
+                    continue
+                if left and time.monotonic() >= until:
+                    raise _Late
+
+    def _receive(self, until: float) -> tuple[Any, ...]:
+        """What the process says.
+
+        Raises:
+            _Late: it has not said it by then.
+            EOFError, OSError: it is gone.
+            _Garbled: what it says is no plain data, too large or only begun, or it has grown too large.
+        """
+        self._wait(select.POLLIN, until)
+        with _whole_message(until) as until:
+            (size,) = _SHORT.unpack(self._read(_SHORT.size, until))
+            if not 0 <= size <= self._most_bytes:  # -1: the length follows, and is beyond
+                raise _Garbled(f"the agent's process sent a message of more than {self._most_bytes:,} bytes.")
+            content = self._read(size, until)
         try:
-            said = _Unpickler(io.BytesIO(self._pipe.recv_bytes())).load()
-        except (EOFError, OSError):
-            raise
+            said = _Unpickler(io.BytesIO(content)).load()
         except Exception as error:
             raise _Garbled(f"the agent's process sent what is no plain data ({type(error).__name__}).") from None
         if not isinstance(said, tuple) or not said or not isinstance(said[0], str):
             raise _Garbled("the agent's process sent what is no question.")
         return said
+
+    def _read(self, count: int, until: float) -> bytearray:
+        found = bytearray()  # grows with what comes, not with what is promised
+        while len(found) < count:
+            try:
+                received = self._socket.recv(min(count - len(found), _CHUNK_BYTES))
+            except BlockingIOError:
+                self._wait(select.POLLIN, until)
+                continue
+            if not received:
+                raise EOFError
+            found += received
+            if len(found) < count and time.monotonic() >= until:
+                raise _Late
+        return found
+
+    def _wait(self, event: int, until: float) -> None:
+        """Waits for the pipe, and looks at the process meanwhile."""
+        self._poller.modify(self._socket, event)
+        while not self._poller.poll(1e3 * min(max(until - time.monotonic(), 0.0), _LOOK_S)):
+            self._look()
+            if time.monotonic() >= until:
+                raise _Late
+            if self._process.poll() is not None and not self._poller.poll(0.0):  # a fork of it may hold the pipe open
+                raise EOFError
+        if time.monotonic() - self._looked_s > _TREE_S:
+            self._look()
 
     def _look(self) -> None:
         """Ends a process that takes more memory than it may."""
@@ -162,8 +226,23 @@ class AgentProcess:
         self.usable = False
         end_tree(self._process.pid)
         self._code()
-        self._pipe.close()
-        self._folder.cleanup()
+        self._made.close()
+
+
+@contextlib.contextmanager
+def _whole_message(until: float) -> Iterator[float]:
+    """The deadline of a message that is under way, which comes before the search's own."""
+    try:
+        yield min(until, time.monotonic() + _MESSAGE_S)
+    except _Late:
+        if time.monotonic() >= until:
+            raise
+        raise _Garbled(f"the agent's process left a message unfinished, or unread, for {_MESSAGE_S:g} s.") from None
+
+
+def _deadline(keeper: Scorekeeper) -> float:
+    left = keeper.time_left_s
+    return math.inf if left is None else time.monotonic() + left
 
 
 def _answer(keeper: Scorekeeper, question: tuple[Any, ...]) -> Any:
@@ -200,14 +279,16 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Arrays and plain values only: nothing that an agent sends is code."""
+    """Arrays and plain values only: nothing that an agent sends is code, and nothing of this process is within reach.
+
+    A pickle may set attributes of what it names. NumPy's types take none; of its functions each message has its own.
+    """
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        if (module_name, global_name) == (Program.__module__, Program.__qualname__):
-            return Program
-        if (module_name, global_name) in _ARRAYS:
-            return super().find_class(module_name, global_name)
-        raise pickle.UnpicklingError(f"{module_name}.{global_name}")
+        if (module_name, global_name) not in _ARRAYS:
+            raise pickle.UnpicklingError(f"{module_name}.{global_name}")
+        found = super().find_class(module_name, global_name)
+        return found if isinstance(found, type) else lambda *arguments: found(*arguments)
 
 
 # What NumPy's arrays and scalars are unpickled with.

@@ -211,8 +211,14 @@ def _outcomes(waiting: deque[_Task], count: int, folder: str, memory_bytes: int)
                 continue
             until_s = min(worker.deadline_s for worker in busy) - time.monotonic()
             wait([end for worker in busy for end in (worker.pipe, worker.process.sentinel)], max(until_s, 0.0))
+            refused: Exception | None = None
             for worker in busy:
-                task, outcome = worker.task, worker.take()
+                task = worker.task
+                try:
+                    outcome = worker.take()
+                except (DsegymError, OSError) as error:
+                    refused = error
+                    continue
                 if outcome is None or task is None:
                     continue
                 worker.task = None
@@ -223,6 +229,9 @@ def _outcomes(waiting: deque[_Task], count: int, folder: str, memory_bytes: int)
                     waiting.appendleft(task._replace(attempt=task.attempt + 1))
                 else:
                     done.append((task, outcome))
+            if refused is not None:
+                yield from done  # what other workers have brought is stored
+                raise refused
     finally:
         for worker in workers:
             worker.end()

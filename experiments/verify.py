@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..agents.registry import BUILT_IN as BUILT_IN_AGENTS
-from ..agents.registry import draw_hyperparameters, make_agent
+from ..agents.registry import agent_names, draw_hyperparameters, make_agent
 from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..envs.core.own_bounds import kept_beside
 from ..envs.core.scenarios import BUILT_IN, load_scenario, make_problem
@@ -194,14 +194,14 @@ def _problem(directory: Path, trial: Trial, manifest: Mapping[str, Any], allow: 
                 raise CorruptResultError(f"{results / value}: its contents are not those that the trial was run on.")
             if os.path.lexists(kept_beside(results / value)):
                 read_file(kept_beside(results / value), results, MAX_FILE_BYTES)  # a regular one, in the directory
-        elif key in options and value not in options[key].values() and _is_path(value):
+        elif key in options and value not in options[key].values() and _may_be_file(value):
             raise CorruptResultError(
                 f"{directory}: {key} = '{shortened(value)}' is a file that the results do not keep: it is not read."
             )
     return make_problem(trial.scenario, **located(trial.options, results))
 
 
-def _is_path(value: str) -> bool:
+def _may_be_file(value: str) -> bool:
     return os.path.isabs(value) or os.path.basename(value) != value or os.path.lexists(value)
 
 
@@ -224,11 +224,13 @@ def _check_status(manifest: Mapping[str, Any], trace: Any, reject: Callable[[str
 
 def _check_agent(directory: Path, trial: Trial, manifest: Mapping[str, Any], allow: Collection[str]) -> None:
     """Agents of this package, and those whose packages are allowed: that they exist and take these hyperparameters."""
-    if ":" in trial.agent:
-        try:
-            check_allowed(trial.agent, allow)
-        except CorruptResultError:
-            return  # its samples are replayed without it
+    others = any(manifest["identity"]["sources"][:1])  # whether it is said to be of another package
+    try:
+        check_allowed(trial.agent, allow)
+    except CorruptResultError:
+        return  # its samples are replayed without it
+    if others and trial.agent not in agent_names() and ":" not in trial.agent:
+        return  # nor is one needed that is not installed
     make_agent(trial.agent, trial.hyperparameters)
     if trial.draw is not None and dict(trial.hyperparameters) != draw_hyperparameters(trial.agent, trial.draw):
         raise CorruptResultError(f"{directory}: its hyperparameters are not those of draw {trial.draw}.")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUILT_IN",
     "Scenario",
+    "installed_scenarios",
     "load_scenario",
     "make_functional",
     "make_problem",
@@ -147,12 +148,18 @@ def unregister(scenario_id: str) -> None:
 _LOCATIONS: dict[str, str] = {}
 
 
+@functools.cache
+def installed_scenarios() -> Mapping[str, str]:
+    """{scenario's id: where its `Scenario` is} of the entry points of installed packages."""
+    points = entry_points(group=ENTRY_POINT_GROUP)
+    return {point.name: point.value for point in points if point.name not in BUILT_IN}
+
+
 def register_installed() -> None:
     """Registers the package's own scenarios, and those that installed packages name as entry points of the group
     `dsegym.scenarios`, `"toy/Sizes-v0" = "toy.sizes:SCENARIO"` say; called once by `import dsegym`.
     """
-    others = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
-    for scenario_id, location in {**others, **BUILT_IN}.items():
+    for scenario_id, location in {**installed_scenarios(), **BUILT_IN}.items():
         if scenario_id in registration.registry:  # imported a second time under another name, as test runners may
             _LOCATIONS[scenario_id] = location
         else:

@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from ...costmodels.errors import DsegymError, UnknownNameError, shortened
@@ -24,13 +23,14 @@ from ..core.stepping import Lane, chosen, constants_of, lane_keys, move_lanes, r
 from .actions import NeedsReset, blank_action, checked_action, checked_seed
 from .frames import frame
 from .gymnasium_env import FunctionalGymnasiumEnv, checked_render_mode, made_problem, spec_with_horizon
+from .lanes import LanewiseEnv
 
 __all__ = ["FunctionalVectorEnv", "make_vector_env"]
 
 MOST_LANES = 2**24  # and steps of an episode
 
 
-class FunctionalVectorEnv(VectorEnv):
+class FunctionalVectorEnv(LanewiseEnv):
     """A problem's environment for many lanes. It keeps to what `gymnasium.vector.SyncVectorEnv` does: arrays are the
     caller's own, rewards float64, and info has for every name the mask `_name` of the lanes that it speaks of.
 
@@ -169,14 +169,6 @@ class FunctionalVectorEnv(VectorEnv):
             info |= outcome | {f"_{name}": mask.copy() for name, mask in masks.items()}
         return observation, reward, terminal, truncated, info
 
-    def action_masks(self) -> np.ndarray:
-        """bool[num_envs, actions], True where the next action is legal; as of a single environment."""
-        if self._mask is not None:
-            return self._mask.astype(bool)
-        space = self.single_action_space
-        count = np.sum(space.nvec) if isinstance(space, gymnasium.spaces.MultiDiscrete) else getattr(space, "n", 0)
-        return np.ones((self.num_envs, int(count)), bool)
-
     def render(self):
         """A tuple of frames, one a lane; None without a render mode."""
         if self.render_mode is None:
@@ -190,27 +182,6 @@ class FunctionalVectorEnv(VectorEnv):
             )
             for lane in range(self.num_envs)
         )
-
-    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """`action_masks` or `render` of each lane, or an attribute, the same for all.
-
-        Raises:
-            AttributeError: there is none of that name, or it is a method that lanes do not have one by one.
-        """
-        if name in ("action_masks", "render"):
-            found = getattr(self, name)(*args, **kwargs)
-            return (None,) * self.num_envs if found is None else tuple(found)
-        value = getattr(
-            self,
-            {"observation_space": "single_observation_space", "action_space": "single_action_space"}.get(name, name),
-        )
-        if callable(value) and not isinstance(value, gymnasium.Space):
-            raise AttributeError(f"Lanes have no method '{name}' one by one; there are: action_masks, render.")
-        return (value,) * self.num_envs
-
-    def get_attr(self, name: str) -> tuple[Any, ...]:
-        """An attribute, once a lane."""
-        return self.call(name)
 
     def warm_up(self) -> None:
         """Compiles `reset` and `step`; the environment's own state and random stream stay as they are."""

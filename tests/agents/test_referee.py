@@ -447,3 +447,36 @@ def test_a_problem_without_a_relaxation_says_so_and_spends_nothing(problem, desi
     with pytest.raises(DsegymError, match="no smooth relaxation"):
         referee.evaluate_relaxed(one_hot(problem, designs[:2]))
     assert referee.samples_left == 10
+
+
+def test_a_face_of_the_referees_answers_for_its_lanes_as_the_problems_own_does(problem):
+    own, refereed = (
+        FunctionalVectorEnv(problem, LANES, "sequential"),
+        Referee(problem, 50).vector_env(LANES, "sequential"),
+    )
+    for env in (own, refereed):
+        env.reset(seed=0)
+    for name in ("num_envs", "observation_space", "action_space", "render_mode", "single_action_space"):
+        assert refereed.get_attr(name) == own.get_attr(name)
+    for name in ("action_masks", "render"):
+        np.testing.assert_array_equal(refereed.call(name), own.call(name))
+    for name in ("reset", "step", "close", "no_such_name"):
+        for env in (own, refereed):
+            with pytest.raises(AttributeError, match=name):
+                env.call(name)
+
+
+@pytest.mark.parametrize("room", [0, 1, 5, 2 * LANES + 3])
+def test_the_end_of_a_trial_keeps_the_begun_episodes_that_fit_its_records(problem, room):
+    bytes_each = 17 + 4 * len(problem.space)
+    keeper = Scorekeeper(problem, 1000, record_bytes=room * bytes_each)
+    referee = Referee.of(keeper.ask, keeper.space, keeper.budget)
+    for _ in range(2):
+        env = referee.vector_env(LANES, "sequential")
+        env.reset(seed=0)
+        env.step(np.zeros(LANES, np.int64))
+    keeper.close()
+    assert len(keeper.samples.objective) == min(room, 2 * LANES)
+    assert np.isfinite(keeper.samples.objective).all()
+    keeper.close()
+    assert len(keeper.samples.objective) == min(room, 2 * LANES)

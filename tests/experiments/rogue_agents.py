@@ -9,6 +9,8 @@ import os
 import pickle
 import random
 import signal
+import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -118,8 +120,9 @@ class BuildsAProblem(_Rogue):
 
     def cheat(self, referee, designs):
         from dsegym.envs.accelerator.sizing import SizingOptions, build
+        from dsegym.envs.core.options import parse
 
-        build(SizingOptions(workload="alexnet", objective="edp", area_budget="small", platform="gemmini"))
+        build(parse(SizingOptions, {"workload": "alexnet"}))
 
 
 class ResetsEarly(_Rogue):
@@ -226,6 +229,82 @@ class SendsNoise(_Rogue):
             except OSError:
                 continue
         time.sleep(60)
+
+
+def pipe():
+    """The descriptor of the agent's end of its pipe."""
+    for descriptor in range(3, 64):
+        try:
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                return descriptor
+        except OSError:
+            continue
+    raise Found("no pipe")
+
+
+class LeavesAMessageUnfinished(_Rogue):
+    name = "leaves_a_message_unfinished"
+
+    def cheat(self, referee, designs):
+        os.write(pipe(), struct.pack("!i", 1000) + b"abc")
+        time.sleep(300)
+
+
+class LeavesALengthUnfinished(_Rogue):
+    name = "leaves_a_length_unfinished"
+
+    def cheat(self, referee, designs):
+        os.write(pipe(), b"\0")
+        time.sleep(300)
+
+
+class DripsAMessage(_Rogue):
+    name = "drips_a_message"
+
+    def cheat(self, referee, designs):
+        os.write(pipe(), struct.pack("!i", 10**6))
+        while True:
+            os.write(pipe(), b"a")
+            time.sleep(0.01)
+
+
+class ReadsNoAnswer(_Rogue):
+    name = "reads_no_answer"
+
+    def cheat(self, referee, designs):
+        question = pickle.dumps(("samples",), 5)
+        while True:
+            os.write(pipe(), struct.pack("!i", len(question)) + question)
+
+
+class AnnouncesAHugeMessage(_Rogue):
+    name = "announces_a_huge_message"
+
+    def cheat(self, referee, designs):
+        os.write(pipe(), struct.pack("!i", 2**31 - 1))
+        while True:
+            os.write(pipe(), bytes(2**20))
+
+
+class AnnouncesAMessageOfFourGibibytes(_Rogue):
+    name = "announces_a_message_of_four_gibibytes"
+
+    def cheat(self, referee, designs):
+        os.write(pipe(), struct.pack("!iQ", -1, 2**32))
+        while True:
+            os.write(pipe(), bytes(2**20))
+
+
+class GrowsWhileItDrips(_Rogue):
+    name = "grows_while_it_drips"
+
+    def cheat(self, referee, designs):
+        grown = []
+        os.write(pipe(), struct.pack("!i", 10**6))
+        while True:
+            os.write(pipe(), b"a")
+            grown.append(b"a" * 2**24)
+            time.sleep(0.01)
 
 
 class PatchesDsegym(_Rogue):

@@ -329,6 +329,98 @@ def test_a_package_that_a_manifest_names_is_not_imported(results):
     assert found.stdout == ""
 
 
+INSTALLED_AGENT = """
+from dsegym import Agent
+
+class Sampler(Agent):
+    name, summary = "installed_sampler", "one batch of random designs"
+
+    def search(self, referee, seed):
+        import numpy as np
+
+        referee.evaluate(referee.space.sample(np.random.default_rng(seed), referee.budget))
+"""
+INSTALLED_SUITE = """
+name = "installed"
+samples = 20
+seeds = 1
+[[instances]]
+scenario = "dsegym/AcceleratorSizing-v0"
+workload = "alexnet"
+[[agents]]
+name = "installed_sampler"
+"""
+RUN_HERE = """
+import sys, pathlib
+from dsegym.experiments.store import write_suite
+from dsegym.experiments.suite import load_suite
+from dsegym.experiments.trial import run_trial
+suite, results = load_suite(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2])
+for trial, identifier in zip(suite.trials, write_suite(results, suite)):
+    run_trial(trial, identifier, results)
+"""
+LOOK = """
+import sys, dsegym
+allow, names = sys.argv[2].split(), []
+problems = [verdict.problem for verdict in dsegym.verify(sys.argv[1], allow=allow)]
+dsegym.publish(sys.argv[1], allow=allow)
+print([name for name in ("installed_agent", "installed_scenario") if name in sys.modules], *filter(None, problems))
+"""
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """A folder in which a package that names an agent and a scenario as entry points is installed."""
+    folder = tmp_path / "site"
+    metadata = folder / "installed-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: installed\nVersion: 1.0\n", encoding="utf-8")
+    (metadata / "entry_points.txt").write_text(
+        "[dsegym.agents]\ninstalled_sampler = installed_agent:Sampler\n"
+        "[dsegym.scenarios]\ninstalled/Sizing-v0 = installed_scenario:SCENARIO\n",
+        encoding="utf-8",
+    )
+    (folder / "installed_agent.py").write_text(INSTALLED_AGENT, encoding="utf-8")
+    (folder / "installed_scenario.py").write_text(
+        "from dsegym.envs.accelerator.sizing import SCENARIO\n", encoding="utf-8"
+    )
+    return folder
+
+
+def printed(script, *arguments, site=None):
+    """What a fresh interpreter prints, with another folder of packages or without."""
+    path = os.pathsep.join(filter(None, (str(site or ""), os.environ.get("PYTHONPATH", ""))))
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.strip()
+
+
+def test_an_installed_packages_agent_is_imported_only_where_it_is_allowed(installed, tmp_path):
+    (tmp_path / "installed.toml").write_text(INSTALLED_SUITE, encoding="utf-8")
+    results = tmp_path / "installed-results"
+    printed(RUN_HERE, tmp_path / "installed.toml", results, site=installed)
+    assert printed(LOOK, results, "", site=installed) == "[]"
+    assert printed(LOOK, results, "installed_agent", site=installed) == "['installed_agent']"
+    assert printed(LOOK, results, "") == "[]"  # not installed: its samples are replayed without it
+    rerun = "import sys, dsegym; print(*(v.problem for v in dsegym.verify(sys.argv[1], rerun=True)))"
+    assert "say --allow installed_agent" in printed(rerun, results, site=installed)
+    # Whoever claims such a name for this package's own claims what is not there.
+    renamed(results, lambda m: m["identity"].update(sources=["", ""]))
+    assert "nknown agent 'installed_sampler'" in printed(LOOK, results, "")
+
+
+@pytest.mark.parametrize("package", ["", "numpy:"])
+def test_an_installed_packages_scenario_is_imported_only_where_it_is_allowed(installed, package, results):
+    renamed(results, lambda m: m["trial"]["instance"].update(scenario=f"{package}installed/Sizing-v0"))
+    found = printed(LOOK, results, "", site=installed)
+    assert found.startswith("[] ")
+    assert "say --allow installed_scenario" in found
+    found = printed(LOOK, results, "installed_scenario", site=installed)
+    assert found.startswith("['installed_scenario']")
+    assert "--allow" not in found
+
+
 def test_escape_codes_in_a_name_do_not_reach_the_terminal(results, dsegym_command):
     evil = "x:\x1b]0;evil\x07\u202e"
     for directory in sorted((results / "trials").iterdir()):

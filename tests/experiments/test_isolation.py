@@ -1,6 +1,9 @@
 """Agents that cheat, and agents that leave a mess: what is recorded is what happened, and rivals run as ever."""
 
+import contextlib
+import io
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -15,7 +18,8 @@ import dsegym
 from dsegym import Referee
 from dsegym.agents.random_search import RandomSearch
 from dsegym.agents.scorekeeper import Scorekeeper
-from dsegym.experiments import runner
+from dsegym.experiments import isolation, runner
+from dsegym.experiments.agent_process import Job
 from dsegym.experiments.store import read_trial, trial_directory, write_suite
 from dsegym.experiments.suite import load_suite
 from dsegym.experiments.verify import verify
@@ -173,3 +177,69 @@ def test_a_limit_of_records_keeps_what_is_recorded(tmp_path):
     with pytest.raises(dsegym.DsegymError, match="2000 samples are recorded, and there is no memory for more"):
         RandomSearch().search(Referee.of(keeper.ask, keeper.space, keeper.budget), 0)
     assert len(keeper.samples.objective) == 2000
+
+
+# Rogue: the message that its search ends with, whether its trial has a limit of time or, as where it is repeated, none.
+STALLING = {
+    "LeavesAMessageUnfinished": "left a message unfinished, or unread, for 2 s",
+    "LeavesALengthUnfinished": "left a message unfinished, or unread, for 2 s",
+    "DripsAMessage": "left a message unfinished, or unread, for 2 s",
+    "ReadsNoAnswer": "left a message unfinished, or unread, for 2 s",
+    "AnnouncesAHugeMessage": "a message of more than 268,435,456 bytes",
+    "AnnouncesAMessageOfFourGibibytes": "a message of more than 268,435,456 bytes",
+}
+
+
+def searched(agent, time_limit_s=None):
+    problem = dsegym.make_problem("dsegym/AcceleratorSizing-v0", workload="alexnet", objective="edp")
+    keeper = Scorekeeper(problem, SAMPLES, time_limit_s)
+    before = isolation.resident_bytes(os.getpid())
+    start = time.monotonic()
+    ended = isolation.search_apart(Job(f"rogue_agents:{agent}", {}, 0, keeper.space, keeper.budget), keeper)
+    assert time.monotonic() - start < 60.0
+    assert isolation.resident_bytes(os.getpid()) - before < 2**28
+    assert len(keeper.samples.objective) == 10
+    return ended
+
+
+@pytest.mark.parametrize("agent", STALLING)
+def test_a_message_that_does_not_come_to_its_end_ends_the_search(agent, monkeypatch):
+    monkeypatch.setattr(isolation, "_MESSAGE_S", 2.0)
+    ended = searched(agent)
+    assert ended.status == "failed"
+    assert STALLING[agent] in ended.message
+
+
+@pytest.mark.parametrize(
+    "agent", ["LeavesAMessageUnfinished", "LeavesALengthUnfinished", "DripsAMessage", "ReadsNoAnswer"]
+)
+def test_a_message_that_does_not_come_to_its_end_is_under_the_trials_limit(agent):
+    assert searched(agent, 3.0)[:2] == ("timed_out", "The trial's time limit of 3 s has passed.")
+
+
+def test_memory_is_looked_at_while_a_message_comes(monkeypatch):
+    monkeypatch.setattr(isolation, "machine_memory", lambda: 2**30)
+    assert "took more than the 0.8 GiB that a trial may take" in searched("GrowsWhileItDrips").message
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("dsegym.agents.referee", "Program"), *isolation._ARRAYS, ("dsegym.agents.referee", "Samples")]
+)
+@pytest.mark.parametrize("attribute", ["evil", "__doc__", "__defaults__"])
+def test_what_an_agent_sends_sets_no_attribute_here(module, name, attribute):
+    real = getattr(sys.modules[module], name)
+    before = getattr(real, attribute, None)
+    for state in ({attribute: ("changed",)}, (None, {attribute: ("changed",)})):
+        message = f"c{module}\n{name}\n".encode() + pickle.dumps(state, 0)[:-1] + b"b."
+        with contextlib.suppress(Exception):
+            isolation._Unpickler(io.BytesIO(message)).load()
+        assert getattr(real, attribute, None) == before
+
+
+def test_a_process_that_does_not_start_leaves_nothing_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(FileNotFoundError):
+        isolation.AgentProcess(str(tmp_path), 2**30)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert list(tmp_path.iterdir()) == []

@@ -1,16 +1,21 @@
 """The runner: killed, interrupted, resumed, with agents that misbehave and disks that are full."""
 
+import itertools
 import json
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from dsegym.costmodels.errors import DsegymError
 from dsegym.experiments import runner
 from dsegym.experiments.store import read_trial, trial_directory, write_suite
 from dsegym.experiments.suite import load_suite
@@ -382,3 +387,33 @@ def test_trials_are_run_and_named_with_jaxs_usual_settings_whatever_those_of_thi
         jax.config.update("jax_enable_x64", False)
     assert (summary.total, summary.resumed) == (4, 4)
     assert not any("jax_enable_x64" in read_trial(path).manifest["versions"] for path in (results / "trials").iterdir())
+
+
+def test_what_other_workers_have_brought_is_stored_before_one_that_cannot_work_ends_the_run(monkeypatch):
+    class Worker:
+        """The second and the fourth cannot work."""
+
+        made = 0
+
+        def __init__(self, folder, memory_bytes):
+            Worker.made += 1
+            self.number, self.task = Worker.made, None
+            self.deadline_s, self.pipe, self.process = math.inf, None, SimpleNamespace(sentinel=None)
+
+        def give(self, task):
+            self.task = task
+
+        def take(self):
+            if self.number % 2 == 0:
+                raise DsegymError(f"worker {self.number} cannot work")
+            return runner._Outcome(trace=self.number)
+
+        def end(self):
+            pass
+
+    monkeypatch.setattr(runner, "_Worker", Worker)
+    monkeypatch.setattr(runner, "wait", lambda ends, seconds: ends)
+    outcomes = runner._outcomes(deque(["one", "two", "three", "four"]), 4, "", 0)
+    assert [(task, outcome.trace) for task, outcome in itertools.islice(outcomes, 2)] == [("one", 1), ("three", 3)]
+    with pytest.raises(DsegymError, match="cannot work"):
+        next(outcomes)
