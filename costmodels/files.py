@@ -9,6 +9,8 @@ Python alone takes for a number (`1_000`, `nan`, `inf`, digits of other scripts)
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import math
 import numbers
@@ -20,13 +22,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .errors import InvalidWorkloadError, shortened
+from .errors import DsegymError, InvalidWorkloadError, shortened
 
 __all__ = [
     "MOST_BYTES",
+    "MOST_HASHED_BYTES",
     "decimal_of",
     "fail",
+    "file_hash",
     "is_path",
+    "is_regular",
     "is_whole",
     "number",
     "parse_json",
@@ -41,6 +46,7 @@ __all__ = [
 ]
 
 MOST_BYTES = 64 * 2**20  # of a file, unless its reader says otherwise
+MOST_HASHED_BYTES = 2**30  # of a user's file of any kind
 MOST_DIGITS = 60  # of a number as text
 _LONGEST_PATH = 240  # letters that an error shows whole
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
@@ -144,6 +150,35 @@ def parse_json(path: str | Path, text: str, line: int | None = None) -> object:
         fail(path, f"line {error.lineno if line is None else line} is not JSON: {error.msg}")
     except ValueError as error:
         fail(path, f"{'' if line is None else f'line {line}: '}{error}")
+
+
+def file_hash(path: str | Path) -> str:
+    """The SHA-256 of a regular file's content, as hexadecimal digits; an edited file is read again.
+
+    Raises:
+        DsegymError: there is no such file, it is no regular one, or larger than any input.
+    """
+    name = shortened(path, _LONGEST_PATH)
+    try:
+        status = os.stat(path)
+        if not is_regular(status, MOST_HASHED_BYTES):
+            raise DsegymError(f"'{name}' is no regular file of at most {MOST_HASHED_BYTES:,} bytes.")
+        return _hash_at(os.path.abspath(path), status.st_mtime_ns, status.st_size)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DsegymError(f"Cannot read the file '{name}': {reason}.") from None
+
+
+@functools.lru_cache(maxsize=1024)
+def _hash_at(path: str, time_ns: int, size: int) -> str:
+    del time_ns, size  # part of the key, so that an edited file is read again
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_regular(status: os.stat_result, most_bytes: int) -> bool:
+    """Whether a file is a regular one, not beyond a size."""
+    return stat.S_ISREG(status.st_mode) and status.st_size <= most_bytes
 
 
 def strict_json(text: str) -> Any:

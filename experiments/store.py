@@ -41,11 +41,13 @@ import numpy as np
 
 from ..agents.registry import load_agent
 from ..costmodels.errors import CorruptResultError, DsegymError, shortened
+from ..costmodels.files import file_hash
 from ..envs.core.own_bounds import kept_beside
 from ..envs.core.scenarios import scenario_module
+from .agent_process import PINNED
 from .door import LONGEST, Each, Shape, Word, check_folder, check_shape, finite, read_file, read_json, write_by_rename
 from .scoring.statistics import incumbents
-from .suite import FILES, Suite, Trial, file_hash
+from .suite import FILES, Suite, Trial
 
 if TYPE_CHECKING:
     import polars
@@ -162,16 +164,12 @@ def versions(agent: str | None = None) -> Mapping[str, str]:
     return {**found, **_switches(), "dsegym_sources": _own_source()}
 
 
-# JAX's settings that change values, and what they are where nobody has changed them.
-_SETTINGS = {"jax_enable_x64": False, "jax_default_matmul_precision": None, "jax_numpy_dtype_promotion": "standard"}
-
-
 def _switches() -> dict[str, str]:
     """The settings of JAX that are not as usual: with 64 bits, most traces differ."""
     import jax
 
-    changed = {name: str(getattr(jax.config, name)) for name in _SETTINGS}
-    return {name: value for name, value in changed.items() if value != str(_SETTINGS[name])}
+    found = {name: str(getattr(jax.config, name)) for name in PINNED}
+    return {name: value for name, value in found.items() if value != str(PINNED[name])}
 
 
 @functools.cache
@@ -235,10 +233,6 @@ def hashed_id(trial: Mapping[str, Any], found: Mapping[str, str], rest: Mapping[
 def trial_directory(results: Path, identifier: str) -> Path:
     """Where a trial's result lies."""
     return results / "trials" / identifier
-
-
-def _file_hash(path: str | Path) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _process() -> str:
@@ -323,14 +317,13 @@ def _json_text(content: Any) -> str:
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def write_trial(results: Path, manifest: dict[str, Any], trace: polars.DataFrame, overhead: Any = None) -> None:
+def write_trial(results: Path, manifest: dict[str, Any], trace: polars.DataFrame) -> None:
     """Stores a trial; it appears by one rename.
 
     Args:
         results: the results directory.
         manifest: without `files`, which this fills in.
         trace: the samples.
-        overhead: called when the trace is written, to close the manifest's seconds.
 
     Raises:
         OSError: the disk is full, say; nothing is left behind.
@@ -339,9 +332,7 @@ def write_trial(results: Path, manifest: dict[str, Any], trace: polars.DataFrame
         table = io.BytesIO()  # polars, given a path, reports a full disk as an error of its own
         trace.write_parquet(table)
         (partial / TRACE).write_bytes(table.getvalue())
-        if overhead is not None:
-            overhead()
-        text = _json_text({**manifest, "files": {TRACE: _file_hash(partial / TRACE)}})
+        text = _json_text({**manifest, "files": {TRACE: hashlib.sha256(table.getbuffer()).hexdigest()}})
         (partial / MANIFEST).write_text(text, encoding="utf-8")
 
 
@@ -390,19 +381,18 @@ def read_trial(directory: Path) -> TrialResult:
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keeps what polars' own threads say of a damaged file, pages of it, from the terminal: the error says it."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # closed
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
+    with contextlib.ExitStack() as last:
+        try:
+            kept = os.dup(2)
+            last.callback(os.close, kept)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            last.callback(os.close, nowhere)
+        except OSError:  # closed, or there are no descriptors left
+            yield
+            return
+        last.callback(os.dup2, kept, 2)
         os.dup2(nowhere, 2)
         yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _check_format(path: Path, content: Any) -> None:
@@ -514,7 +504,7 @@ def _keep_files(results: Path, suite: Suite) -> dict[str, str]:
     for place, path in sorted({pair for trial in suite.trials for pair in trial.files()}):
         names.setdefault(place, path.name)
         target = results / place
-        if not target.exists() or _file_hash(target) != file_hash(str(path)):
+        if not target.exists() or file_hash(target) != file_hash(path):
             target.parent.mkdir(exist_ok=True)
             if not target.exists() and kept_beside(path).is_file():  # the first run's bounds stay, with its trials
                 write_by_rename(kept_beside(target), kept_beside(path).read_bytes())

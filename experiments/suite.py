@@ -21,15 +21,12 @@ A relative path of a user's file is taken from the folder of the suite's file.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import importlib.resources
 import itertools
 import json
 import math
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,16 +35,15 @@ from typing import Any
 
 from ..agents.registry import check_libraries, check_needs, draw_hyperparameters, load_agent, make_agent
 from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError, shortened
+from ..costmodels.files import file_hash, is_regular
 from ..envs.core.scenarios import load_scenario, make_problem
 from .door import LONGEST
 
 __all__ = [
     "FILES",
-    "MAX_FILE_BYTES",
     "Suite",
     "Trial",
     "count_trials",
-    "file_hash",
     "find_suite",
     "is_kept",
     "kept_options",
@@ -65,7 +61,6 @@ _MAX_TRIALS = 1_000_000  # ten times what a leaderboard has been made of
 _MAX_TIME_LIMIT_S = 30 * 86_400.0
 _MAX_SUITE_BYTES = 2**20
 _MAX_DOTS = 100  # of a dotted key: tomllib's memory grows with their square
-MAX_FILE_BYTES = 2**30
 _MAX_NAME = 200
 _SUFFIXES = "([.][A-Za-z0-9_-]{1,32}){0,4}"  # of a user's file
 _MAX_PATH = 4096
@@ -123,28 +118,6 @@ class Suite:
     description: str
     trials: tuple[Trial, ...]
     left_out: tuple[tuple[str, str], ...] = ()  # instances without trials, as no result could be scored, and the reason
-
-
-def file_hash(path: str) -> str:
-    """The SHA-256 of a regular file's content.
-
-    Raises:
-        DsegymError: there is no such file, it is no regular one, or larger than any input.
-    """
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
-            raise DsegymError(f"'{shortened(path, LONGEST)}' is no regular file of at most {MAX_FILE_BYTES:,} bytes.")
-        return _hash_at(path, status.st_mtime_ns, status.st_size)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DsegymError(f"Cannot read the file '{shortened(path, LONGEST)}': {reason}.") from None
-
-
-@functools.lru_cache(maxsize=1024)
-def _hash_at(path: str, time_ns: int, size: int) -> str:
-    del time_ns, size  # part of the key, so that an edited file is read again
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _place(path: str) -> str:
@@ -215,7 +188,7 @@ def read_suite_file(path: Path) -> Mapping[str, Any]:
     """
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_SUITE_BYTES:
+        if not is_regular(status, _MAX_SUITE_BYTES):
             raise ValueError(f"it is no regular file of at most {_MAX_SUITE_BYTES:,} bytes")
         text = path.read_text(encoding="utf-8")
         if any(part.count(".") > _MAX_DOTS for part in re.split(r"[\n={},\[\]]", text)):

@@ -15,7 +15,8 @@ from ..agents.scorekeeper import MOST_BYTES, Scorekeeper
 from ..envs.core.evaluation import Yardstick
 from ..envs.core.problem import Problem
 from ..envs.core.scenarios import make_problem
-from .agent_process import Ended, search
+from .agent_process import Ended
+from .agent_process import search as search_with
 from .scoring.statistics import incumbents
 from .store import FORMAT, identity, versions, write_trial
 from .suite import Trial, kept_options
@@ -64,7 +65,7 @@ def run_trial(trial: Trial, identifier: str, results: Path) -> dict[str, Any]:
 def _search_here(trial: Trial, keeper: Scorekeeper) -> Ended:
     agent = make_agent(trial.agent, trial.hyperparameters)
     keeper.start()
-    return Ended(*search(agent, Referee.of(keeper.ask, keeper.space, keeper.budget), trial.seed), ())
+    return Ended(*search_with(agent, Referee.of(keeper.ask, keeper.space, keeper.budget), trial.seed), ())
 
 
 def play_trial(

@@ -15,6 +15,7 @@ import numpy as np
 from ..agents.registry import BUILT_IN as BUILT_IN_AGENTS
 from ..agents.registry import agent_names, draw_hyperparameters, make_agent
 from ..costmodels.errors import CorruptResultError, DsegymError, shortened
+from ..costmodels.files import MOST_HASHED_BYTES
 from ..envs.core.own_bounds import kept_beside
 from ..envs.core.scenarios import BUILT_IN, load_scenario, make_problem
 from .door import LONGEST, check_allowed, read_file
@@ -29,7 +30,7 @@ from .store import (
     read_trial,
     trial_directory,
 )
-from .suite import MAX_FILE_BYTES, Trial, is_kept, load_suite, located, suite_names
+from .suite import Trial, is_kept, load_suite, located, suite_names
 
 if TYPE_CHECKING:
     from ..envs.core.problem import Problem
@@ -189,11 +190,11 @@ def _problem(directory: Path, trial: Trial, manifest: Mapping[str, Any], allow: 
     results = directory.parent.parent
     for key, value in trial.options.items():
         if is_kept(value):
-            digest = hashlib.sha256(read_file(results / value, results, MAX_FILE_BYTES)).hexdigest()
+            digest = hashlib.sha256(read_file(results / value, results, MOST_HASHED_BYTES)).hexdigest()
             if value.partition("/")[2][:16] != digest[:16] or manifest["identity"]["files"].get(key) != digest:
                 raise CorruptResultError(f"{results / value}: its contents are not those that the trial was run on.")
             if os.path.lexists(kept_beside(results / value)):
-                read_file(kept_beside(results / value), results, MAX_FILE_BYTES)  # a regular one, in the directory
+                read_file(kept_beside(results / value), results, MOST_HASHED_BYTES)  # a regular one, in the directory
         elif key in options and value not in options[key].values() and _may_be_file(value):
             raise CorruptResultError(
                 f"{directory}: {key} = '{shortened(value)}' is a file that the results do not keep: it is not read."

@@ -9,7 +9,6 @@ and for no others. Whoever reads a row costs the design that it names: a wrong o
 from __future__ import annotations
 
 import csv
-import functools
 import hashlib
 import io
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ...costmodels.errors import DsegymError, shortened
-from ...costmodels.files import fail, read_text
+from ...costmodels.files import fail, file_hash, read_text
 from .scenarios import BOUNDS_SUFFIX, load_scenario
 
 if TYPE_CHECKING:
@@ -51,20 +50,9 @@ def _files(scenario_id: str, options: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _content_hash(path: str) -> str:
-    status = os.stat(path)
-    return _HASH + _hash_at(os.path.abspath(path), status.st_mtime_ns, status.st_size)
-
-
-@functools.lru_cache(maxsize=256)
-def _hash_at(path: str, time_ns: int, size: int) -> str:
-    del time_ns, size  # part of the key, so that an edited file is read again
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
 def _keyed(scenario_id: str, options: Mapping[str, str]) -> dict[str, str]:
     """The options with files by their content."""
-    return {**options, **{name: _content_hash(path) for name, path in _files(scenario_id, options).items()}}
+    return {**options, **{name: _HASH + file_hash(path) for name, path in _files(scenario_id, options).items()}}
 
 
 def _check_of(row: Mapping[str, str]) -> str:

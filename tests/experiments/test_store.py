@@ -2,12 +2,14 @@
 
 import dataclasses
 import errno
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars
 import pytest
@@ -96,10 +98,15 @@ def test_a_write_that_fails_leaves_nothing_and_harms_nothing(step, stored, tmp_p
     assert {path.name: path.read_bytes() for path in stored.iterdir()} == before
 
 
+def watched(look):
+    """The trace, and a look at what is there when it has been written."""
+    return SimpleNamespace(write_parquet=lambda table: (TRACE.write_parquet(table), look()))
+
+
 def test_until_the_last_byte_is_written_the_trial_is_not_there(tmp_path):
     target = trial_directory(tmp_path, "a" * 16)
     seen = []
-    write_trial(tmp_path, manifest(), TRACE, lambda: seen.append(target.exists()))
+    write_trial(tmp_path, manifest(), watched(lambda: seen.append(target.exists())))
     assert seen == [False]
     assert target.is_dir()
 
@@ -116,7 +123,7 @@ def test_a_trial_that_did_not_finish_stays_until_its_retry_is_written(tmp_path):
     write_trial(tmp_path, {**manifest(), "status": "failed", "message": "boom"}, TRACE)
     target = trial_directory(tmp_path, "a" * 16)
     seen = []
-    write_trial(tmp_path, manifest(), TRACE, lambda: seen.append(read_trial(target).manifest["status"]))
+    write_trial(tmp_path, manifest(), watched(lambda: seen.append(read_trial(target).manifest["status"])))
     assert seen == ["failed"]
     assert read_trial(target).manifest["status"] == "finished"
     assert [path.name for path in target.parent.iterdir()] == [target.name]
@@ -172,15 +179,16 @@ def replace_trace(trace):
 
     def replace(directory):
         trace.write_parquet(directory / "trace.parquet")
-        digest = store._file_hash(directory / "trace.parquet")
+        digest = hashlib.sha256((directory / "trace.parquet").read_bytes()).hexdigest()
         edit_manifest(files={"trace.parquet": digest})(directory)
 
     return replace
 
 
 def no_parquet(directory):
-    (directory / "trace.parquet").write_text("sample,objective\n", encoding="utf-8")
-    edit_manifest(files={"trace.parquet": store._file_hash(directory / "trace.parquet")})(directory)
+    content = b"sample,objective\n"
+    (directory / "trace.parquet").write_bytes(content)
+    edit_manifest(files={"trace.parquet": hashlib.sha256(content).hexdigest()})(directory)
 
 
 def altered_byte(directory):
@@ -479,3 +487,18 @@ def test_a_kept_file_keeps_the_suffixes_that_may_say_what_it_is(name, kept, tmp_
     place = trial.as_dict()["instance"]["options"]["instance"]
     assert place == f"files/{store.file_hash(str(tmp_path / name))[:16]}{kept}"
     assert located({"instance": place, "price": "0"}, tmp_path) == {"instance": str(tmp_path / place), "price": "0"}
+
+
+@pytest.mark.parametrize("refused", ["dup", "open"])
+def test_a_trace_is_read_where_no_descriptor_is_left_for_silence(refused, stored, monkeypatch):
+    real = getattr(os, refused)
+
+    def none_left(*arguments, **named):
+        if refused == "dup" or arguments[0] == os.devnull:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(*arguments, **named)
+
+    before = len(os.listdir("/dev/fd"))
+    monkeypatch.setattr(os, refused, none_left)
+    assert read_trial(stored).trace.height == 2
+    assert len(os.listdir("/dev/fd")) == before

@@ -1,5 +1,6 @@
 """Held-out cases from the trial to the leaderboard: searches see their own cases, scores are taken on the others."""
 
+import hashlib
 import json
 import shutil
 
@@ -10,7 +11,7 @@ import pytest
 import dsegym
 from dsegym.costmodels.errors import CorruptResultError
 from dsegym.experiments.scoring.leaderboard import build_leaderboard
-from dsegym.experiments.store import _file_hash, read_trial, trial_directory, write_suite
+from dsegym.experiments.store import read_trial, trial_directory, write_suite
 from dsegym.experiments.suite import load_suite
 from dsegym.experiments.trial import run_trial, store_unfinished
 from dsegym.experiments.verify import verify
@@ -58,7 +59,7 @@ def edit(directory, change_trace=lambda trace: trace, **best):
     path, table = directory / "manifest.json", directory / "trace.parquet"
     change_trace(polars.read_parquet(table)).write_parquet(table)
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    manifest["files"]["trace.parquet"] = _file_hash(table)
+    manifest["files"]["trace.parquet"] = hashlib.sha256(table.read_bytes()).hexdigest()
     manifest["best"] |= best
     path.write_text(json.dumps(manifest), encoding="utf-8")
 
