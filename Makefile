@@ -41,22 +41,22 @@ help:
 # A further interpreter takes torch, which only PPO needs, as a CPU build or not at all: pip's default on Linux is CUDA.
 $(STAMP): pyproject.toml constraints.txt
 	@$(BASE) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(BASE) is not Python 3.11 or newer; give one as PYTHON=..."; exit 1; }
-	test -x $(BIN)/python || $(BASE) -m venv $(VENV)
-	extras=agents,dev; \
+	@test -x $(BIN)/python || $(BASE) -m venv $(VENV)
+	@echo "Installing into $(VENV)."; extras=agents,dev; \
 	if [ -n "$(PYTHON)" ] && [ "$$(uname)" = Linux ] && ! $(PIP) "$$(grep ^torch== constraints.txt)+cpu" 2>/dev/null; then \
 		echo "No CPU build of torch for $(BASE): PPO stays out, and tests that need it skip."; extras=solvers,dev; \
 	fi; \
 	$(PIP) --editable ".[$$extras]"
-	touch $(STAMP)
+	@touch $(STAMP)
 
 # Other people's clients, which only tests need; most of them bring torch, and skip where it is left out.
 $(CLIENTS): $(STAMP)
-	if $(BIN)/python -c 'import torch' 2>/dev/null; then $(PIP) --editable ".[clients]"; else echo "No torch: tests of other people's clients skip."; fi
-	touch $(CLIENTS)
+	@if $(BIN)/python -c 'import torch' 2>/dev/null; then $(PIP) --editable ".[clients]"; else echo "No torch: tests of other people's clients skip."; fi
+	@touch $(CLIENTS)
 
 leaderboard: $(STAMP)
-	$(BIN)/dsegym run quick --output $(RESULTS)
-	$(BIN)/dsegym leaderboard $(RESULTS)
+	@$(BIN)/dsegym run quick --output $(RESULTS)
+	@$(BIN)/dsegym leaderboard $(RESULTS)
 
 test: $(CLIENTS)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"

@@ -53,12 +53,26 @@ def format_gap(percent: float | None) -> str:
 # The last word of a quantity's name, where it is a unit: the unit as it is written.
 _UNITS = {
     "s": "s",
+    "ms": "ms",
     "us": "us",
+    "ns": "ns",
+    "ps": "ps",
     "js": "J s",
     "bytes": "B",
+    "kib": "KiB",
+    "mib": "MiB",
+    "gib": "GiB",
     "j": "J",
+    "mj": "mJ",
+    "uj": "uJ",
+    "nj": "nJ",
+    "pj": "pJ",
+    "w": "W",
+    "mw": "mW",
     "mm2": "mm2",
     "hz": "Hz",
+    "mhz": "MHz",
+    "ghz": "GHz",
     "words": "words",
     "bits": "bits",
     "tokens": "tokens",
@@ -76,7 +90,8 @@ def name_and_unit(quantity: str) -> tuple[str, str]:
 
 def format_exact(value: float) -> str:
     """A whole number whole, any other in six digits: to be read once, and to be copied."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+    whole = isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15)
+    return f"{int(value):,}" if whole else f"{value:.6g}"
 
 
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}

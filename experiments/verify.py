@@ -35,7 +35,7 @@ from .suite import Trial, is_kept, load_suite, located, suite_names
 if TYPE_CHECKING:
     from ..envs.core.problem import Problem
 
-__all__ = ["CLAIMED", "RELATIVE_TOLERANCE", "REPLAYED", "Verdict", "verify"]
+__all__ = ["ALONE", "CLAIMED", "RELATIVE_TOLERANCE", "REPLAYED", "RERUN", "Verdict", "verify"]
 
 RELATIVE_TOLERANCE = 1e-6  # between machines: float32 rounding of exact counts; one machine gives the same bits
 _CLOCK_S = 1e-3  # by which sums of clock readings may differ
@@ -44,10 +44,11 @@ REPLAYED = (
     "every sample and held-out value, the best designs, yardsticks with their labels, hyperparameters, and that the "
     "trials are those that the suite declares"
 )
+RERUN = "that the agents of finished trials, run again, come to the same samples"
+ALONE = "that the agents came to these samples by themselves (--rerun repeats the finished trials)"
 CLAIMED = (
-    "that the agents came to these samples by themselves (--rerun repeats the finished trials), what the suite "
-    "declares, that optima kept beside users' files are optimal (their designs are replayed), seconds, versions, "
-    "messages, and leaderboard.html"
+    "what the suite declares, that optima kept beside users' files are optimal (their designs are replayed), seconds, "
+    "versions, messages, and leaderboard.html"
 )
 
 

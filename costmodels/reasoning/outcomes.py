@@ -80,6 +80,11 @@ class Outcomes:
         """{split: problems}."""
         return split_sizes(self.name if self.split_by is None else self.split_by, self.problems)
 
+    @property
+    def tells_tokens(self) -> bool:
+        """Whether the tokens of attempts are known."""
+        return bool(((self.tokens_right != 1) | (self.tokens_wrong != 1)).any())
+
     def split(self, split: str) -> Outcomes:
         """The problems of a split: `train`, `validation` or `test`."""
         chosen = split_indices(self.name if self.split_by is None else self.split_by, self.problems, split)

@@ -139,7 +139,7 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
             if "design" in final:
                 exact = self.problem.exact_objective(final["design"][None], final["objective"][None])
                 final |= {"objective": exact[0]}
-            info = info | final
+            info = info | {name: value[()] for name, value in final.items()}  # scalars as such
         elif self._full_info:
             info = {**self._blank_info(), **info}
         return observation, float(reward), self._ended, False, self._with_mask(info)

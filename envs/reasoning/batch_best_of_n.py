@@ -95,6 +95,7 @@ NOTES: Mapping[str, str] = {
     "recorded": "Recorded attempts are replayed without replacement by their counts; hints are synthetic.",
     "synthetic": "Difficulties (Beta, as fitted to CodeGen-16B on HumanEval), tokens and hints are synthetic.",
     "own log": "Recorded attempts of your own log are replayed without replacement by their counts.",
+    "no tokens": "The log tells no tokens: figures in tokens count an attempt as one.",
     "no hint": "Nothing is known of a question before it is sampled (hint=none), as where your log comes from.",
     "turns": "There is nothing to learn here: for questions that look alike, with unit costs, results at once and a "
     "perfect verifier, taking turns and stopping at a success (the baseline round_robin) is optimal.",
@@ -132,7 +133,14 @@ class BatchOptions(Options):
         "recorded outcomes, or synthetic ones (beta)",
     )
     samples: int = whole(4, BUDGETS, least=1, most=MOST_SAMPLES, summary="mean samples a question")
-    questions: int = whole(16, (8, 16), least=1, most=MOST_QUESTIONS, summary="in a batch")
+    questions: int | str = whole(
+        OWN,
+        (8, 16),
+        least=1,
+        most=MOST_QUESTIONS,
+        words={OWN: OWN},
+        summary="in a batch; own: 16, or as many as a log of yours has to train or to test",
+    )
     hint: float | str | None = number(
         OWN,
         (None, 5, 2, 1, 0.5),
@@ -156,7 +164,9 @@ class BatchOptions(Options):
     )
 
     def __post_init__(self) -> None:
-        """Says which hint `own` is, so that an instance's name does."""
+        """Says which hint and which number of questions `own` is, so that an instance's name does."""
+        if self.questions == OWN:
+            object.__setattr__(self, "questions", game.questions_of(self.data))
         if self.hint == OWN:
             object.__setattr__(self, "hint", None if is_outcome_file(self.data) else 1)
 
@@ -264,6 +274,7 @@ def build(options: BatchOptions) -> Problem:
     """
     own, hint = is_outcome_file(options.data), options.hint
     assert not isinstance(hint, str)
+    assert isinstance(options.questions, int)
     turns = (hint, options.cost, options.rounds, options.verifier) == (None, "samples", None, PERFECT)
     if turns and not own:  # of a user's log, the answer is worth having
         raise DsegymError(
@@ -273,6 +284,9 @@ def build(options: BatchOptions) -> Problem:
     recorded = options.data != SYNTHETIC
     exact = options.cost == "samples" and options.verifier == PERFECT
     splits = game.recorded_splits(options.data, options.samples, options.questions, exact=exact) if recorded else None
+    told = not own or splits is None or splits[0].tells_tokens
+    if options.cost == "tokens" and not told:
+        raise DsegymError(f"cost = tokens needs each attempt's tokens, which {options.data} does not tell; samples do.")
     rules = Rules(
         questions=options.questions,
         samples=options.samples,
@@ -293,6 +307,7 @@ def build(options: BatchOptions) -> Problem:
     if own:
         notes += [NOTES["no hint" if hint is None else "peek"], *([NOTES["turns"]] if turns else [])]
     notes += [NOTES["noisy"]] if rules.noisy else []
+    notes += [] if told else [NOTES["no tokens"]]
     if splits:
         notes.append(f"Recorded outcomes: {splits[0].source}.")
     most = min(int(part.attempts.min()) for part in splits) if splits else MOST_SAMPLES

@@ -61,7 +61,7 @@ def verify_command(
     Example: `dsegym verify results/quick`
     """
     from ..store import read_suite
-    from ..verify import CLAIMED, REPLAYED, verify
+    from ..verify import ALONE, CLAIMED, REPLAYED, RERUN, verify
 
     verdicts = verify(results, allow=allow or (), rerun=rerun)
     failures = [verdict for verdict in verdicts if verdict.problem]
@@ -72,7 +72,8 @@ def verify_command(
         seeds = ", ".join(map(str, declared["seeds"][:MOST_SEEDS])) + ", ..." * (len(declared["seeds"]) > MOST_SEEDS)
         counts = f"{len(declared['agents'])} agents on {len(declared['instances'])} instances"
         say(terminal(), f"Declared: {counts}, the seeds {seeds}, {declared['samples']} samples each.")
-    say(terminal(), f"Checked: {REPLAYED}. Only claimed: {CLAIMED}.")
+    checked, claimed = (f"{REPLAYED}, {RERUN}", CLAIMED) if rerun else (REPLAYED, f"{ALONE}, {CLAIMED}")
+    say(terminal(), f"Checked: {checked}. Only claimed: {claimed}.")
     print(f"{len(verdicts) - len(failures)} of {len(verdicts)} reproduce.")
     if failures:
         raise typer.Exit(1)

@@ -18,7 +18,7 @@ from ...errors import DsegymError
 from ...luck import normal, uniform
 from ..best_of_n import belief_grid, noisy_logit_beta
 from ..laws import BetaFit, fit_beta
-from ..outcomes import Outcomes, load_outcomes
+from ..outcomes import Outcomes, is_outcome_file, load_outcomes
 
 __all__ = [
     "DRAW",
@@ -56,6 +56,9 @@ class Metrics(NamedTuple):
     accuracy: Array  # expected share of questions that are answered right
     samples_per_question: Array
     tokens_per_question: Array
+
+
+QUESTIONS = 16  # of a batch, when nothing else is asked for
 
 
 class Rules(NamedTuple):
@@ -275,6 +278,14 @@ def _mean_tokens(data: Outcomes | None) -> float:
     return float(np.mean(right * data.tokens_right + (1 - right) * data.tokens_wrong))
 
 
+def questions_of(data: str) -> int:
+    """Questions of a batch when nothing else is asked for: 16, or as many as each part of a user's log has."""
+    if not is_outcome_file(data):
+        return QUESTIONS
+    everything = load_outcomes(data)
+    return max(1, min(QUESTIONS, *(len(everything.split(split)) for split in ("train", "test"))))
+
+
 def recorded_splits(data: str, samples: int, questions: int, *, exact: bool) -> tuple[Outcomes, Outcomes]:
     """The training and the test problems of a data set.
 
@@ -293,15 +304,15 @@ def recorded_splits(data: str, samples: int, questions: int, *, exact: bool) -> 
     fewest = int(everything.attempts.min())
     if samples > fewest:
         raise DsegymError(
-            f"samples = {samples} is beyond the {fewest} recorded attempts of {everything.name}; 1 to {fewest} are "
-            "allowed, as no recorded attempt is drawn twice."
+            f"samples = {samples} is beyond the {fewest} recorded attempts of the log {everything.name}; 1 to {fewest} "
+            "are allowed, as no recorded attempt is drawn twice."
         )
     splits = {split: everything.split(split) for split in ("train", "test")}
     for split, part in splits.items():
         if len(part) < questions:
             raise DsegymError(
-                f"questions = {questions} is more than the {len(part)} {split} problems of {everything.name}; 1 to "
-                f"{min(map(len, splits.values()))} are allowed."
+                f"questions = {questions} is more than the {len(part)} {split} problems of the log {everything.name}; 1 "
+                f"to {min(map(len, splits.values()))} are allowed."
             )
         if not part.successes.any():
             raise DsegymError(f"No {split} problem of {everything.name} was ever solved; there is nothing to search.")
