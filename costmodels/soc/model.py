@@ -1,7 +1,8 @@
 """Static schedules in JAX: the rule of docs/soc_scheduling.md for one design; `vmap` it for many.
 
 N tasks, P elements, K predecessors in a row, G different kinds of link, C clusters, L operating points at most. All
-times are int32 ticks of the platform (1 us but for some files' graphs) and exact, so that results do not depend on the batch.
+times are int32 ticks of the platform (1 us but for some files' graphs) and exact, so that results do not
+depend on the batch.
 
 Predecessors stand in R rows. A task has one row, so that R = N and K is the most predecessors of a task, unless some
 task has more than `WIDEST`: then such tasks have several rows, and what is stored and done grows with the edges.
