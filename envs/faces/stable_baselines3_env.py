@@ -30,7 +30,7 @@ class StableBaselines3Env(VecEnv):
         if not own or env.metadata["autoreset_mode"] is not AutoresetMode.SAME_STEP:
             raise DsegymError(
                 "StableBaselines3Env takes what gymnasium.make_vec('dsegym/...', num_envs=...) gives, unwrapped and "
-                f"with same-step autoreset; given: {env!r}."
+                f"without autoreset_mode, as it needs same-step autoreset; given: {env!r}."
             )
         self._env: Any = env
         self._actions: np.ndarray | None = None
