@@ -293,10 +293,11 @@ class Problem:
         """Pickled by scenario and options, and made again from them where it is loaded, with the held-out cases or, as
         searches meet it, without. What else `dataclasses.replace` changed is not kept.
         """
-        from .scenarios import remake_problem, scenario_location
+        from .scenarios import file_options, remake_problem, scenario_location
 
+        options, hashes = file_options(self.instance)
         searched = self.held_out_params is None
-        return remake_problem, (self.scenario, scenario_location(self.scenario), dict(self.options), searched)
+        return remake_problem, (self.scenario, scenario_location(self.scenario), options, searched, hashes)
 
     def __deepcopy__(self, memo: object) -> Problem:
         """Itself: nothing about it changes."""

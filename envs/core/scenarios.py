@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from gymnasium.envs import registration
 from gymnasium.error import Error as GymnasiumError
 
-from ...costmodels.errors import DsegymError, UnknownNameError
+from ...costmodels.errors import DsegymError, UnknownNameError, shortened
+from ...costmodels.files import file_hash
 from .forks import refuse_after_fork
 from .options import Option, Options, options_of, parse, texts
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUILT_IN",
     "Scenario",
+    "file_options",
     "installed_scenarios",
     "load_scenario",
     "make_functional",
@@ -214,12 +216,39 @@ def scenario_location(scenario_id: str) -> str:
     return _LOCATIONS[scenario_id]
 
 
-def remake_problem(
-    scenario_id: str, location: str, options: Mapping[str, object], as_searched: bool = False
-) -> Problem:
-    """`make_problem` in a process that may not know the scenario yet, such as a worker's; `as_searched` without the
-    held-out cases.
+def file_options(options: Options) -> tuple[dict[str, str], dict[str, str]]:
+    """Options as texts that mean the same in another folder, users' files by their whole path; and {option: the hash of
+    its file's content}.
     """
+    found, hashes = texts(options), {}
+    for name, option in options_of(type(options)).items():
+        if found[name] not in option.values() and os.path.isfile(found[name]):
+            found[name] = os.path.abspath(found[name])
+            hashes[name] = file_hash(found[name])
+    return found, hashes
+
+
+def remake_problem(
+    scenario_id: str,
+    location: str,
+    options: Mapping[str, object],
+    as_searched: bool = False,
+    hashes: Mapping[str, str] | None = None,
+) -> Problem:
+    """`make_problem` in a process that may not know the scenario yet, such as a worker's.
+
+    Args:
+        scenario_id, location: as of `register`.
+        options: as of `make_problem`.
+        as_searched: without the held-out cases.
+        hashes: {option: the hash that its file's content must have}.
+
+    Raises:
+        DsegymError: a file has other content now; or as `make_problem`.
+    """
+    for name, digest in (hashes or {}).items():
+        if file_hash(str(options[name])) != digest:
+            raise DsegymError(f"'{shortened(options[name])}' has other content than when the instance was made of it.")
     if scenario_id not in _LOCATIONS:
         register(scenario_id, location)
     problem = make_problem(scenario_id, **options)

@@ -94,6 +94,15 @@ class FunctionalVectorEnv(LanewiseEnv):
     def spec(self, spec: EnvSpec | None) -> None:
         self._spec = spec_with_horizon(spec, self.problem, self.functional.horizon)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled as a single environment is, by scenario, options and form, with the states on the host; who records
+        its episodes is left out.
+        """
+        apart = ("problem", "functional", "num_envs", "_compiled", "_recorder", "_form")
+        own = {name: value for name, value in self.__dict__.items() if name not in apart}
+        own["_lanes"] = jax.tree.map(np.array, self._lanes)
+        return type(self), (self.problem, self.num_envs, self._form), own
+
     def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None):
         """Starts an episode in every lane, or with `options={"reset_mask": bool[num_envs]}` in those that it names.
 

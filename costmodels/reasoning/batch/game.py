@@ -304,14 +304,14 @@ def recorded_splits(data: str, samples: int, questions: int, *, exact: bool) -> 
     fewest = int(everything.attempts.min())
     if samples > fewest:
         raise DsegymError(
-            f"samples = {samples} is beyond the {fewest} recorded attempts of the log {everything.name}; 1 to {fewest} "
+            f"samples = {samples} is beyond the {fewest} recorded attempts of {everything.name}; 1 to {fewest} "
             "are allowed, as no recorded attempt is drawn twice."
         )
     splits = {split: everything.split(split) for split in ("train", "test")}
     for split, part in splits.items():
         if len(part) < questions:
             raise DsegymError(
-                f"questions = {questions} is more than the {len(part)} {split} problems of the log {everything.name}; 1 "
+                f"questions = {questions} is more than the {len(part)} {split} problems of {everything.name}; 1 "
                 f"to {min(map(len, splits.values()))} are allowed."
             )
         if not part.successes.any():

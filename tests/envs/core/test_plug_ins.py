@@ -11,6 +11,7 @@ import gymnasium
 import pytest
 
 import dsegym
+from dsegym.costmodels.errors import DsegymError
 from dsegym.envs.core.scenarios import BUILT_IN
 
 PLACE = Path(__file__).parents[1]  # of the toy scenarios
@@ -70,6 +71,19 @@ def test_every_shipped_problem_pickles_by_its_name_and_options():
             assert len(pickled) < 2000
             assert pickle.loads(pickled) is problem
             assert pickle.loads(pickle.dumps(problem.as_searched)) is problem.as_searched
+
+
+def test_a_pickle_finds_a_users_file_from_any_folder_and_refuses_another_content(tmp_path, monkeypatch):
+    path = tmp_path / "net.csv"
+    path.write_text("layer,kind,m,n,k\na,gemm,64,64,512\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    problem = dsegym.make_problem("dsegym/AcceleratorSizing-v0", workload="net.csv")
+    pickled = pickle.dumps(problem)
+    monkeypatch.chdir(tmp_path.parent)
+    assert pickle.loads(pickled).evaluate([0] * 7).objective == problem.evaluate([0] * 7).objective
+    path.write_text("layer,kind,m,n,k\na,gemm,64,64,128\n", encoding="utf-8")
+    with pytest.raises(DsegymError, match="has other content than when the instance was made of it"):
+        pickle.loads(pickled)
 
 
 def test_an_installed_packages_scenario_is_there_without_an_import(installed):

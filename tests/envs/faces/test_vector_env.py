@@ -1,5 +1,7 @@
 """The vector environment against Gymnasium's own, `SyncVectorEnv`, of the same single environments."""
 
+import pickle
+
 import gymnasium
 import numpy as np
 import pytest
@@ -121,6 +123,20 @@ def test_lanes_are_asked_for_attributes_as_gymnasiums_own_are():
     np.testing.assert_array_equal(ours.render(), theirs.render())
     with pytest.raises(AttributeError, match="Lanes have no method 'reset' one by one"):
         ours.call("reset")
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_lanes_pickle_in_mid_episode(mode):
+    ours, _ = both("masked", mode, render_mode="rgb_array")
+    fresh = pickle.loads(pickle.dumps(ours))
+    ours.reset(seed=3)
+    np.testing.assert_array_equal(fresh.reset(seed=3)[0], ours.reset(seed=3)[0])
+    ours.step([1, 0, 2])
+    copy = pickle.loads(pickle.dumps(ours))
+    for one, other in zip(copy.step([0, 1, 1])[:-1], ours.step([0, 1, 1])[:-1], strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(copy.render(), ours.render())
+    assert copy.autoreset_mode is mode
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
