@@ -89,3 +89,9 @@ def dsegym_command(monkeypatch, capsys):
         return Outcome(code, *capsys.readouterr())
 
     return command
+
+
+@pytest.fixture(autouse=True)
+def wide_lines(monkeypatch):
+    """Lines are as long as in a pipe: pytest-xdist tells its workers a terminal's width."""
+    monkeypatch.delenv("COLUMNS", raising=False)
