@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..costmodels.errors import DsegymError
+from ..costmodels.errors import CorruptResultError, DsegymError
 from .door import check_folder, write_by_rename
 from .store import TrialResult, kept_files, read_suite, read_trial, strays, trial_directory
 from .suite import located
@@ -51,7 +51,11 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
     results = Path(results)
     suite = read_suite(results)
     found = [trial_directory(results, identifier) for identifier in suite["trials"]]
-    trials = [read_trial(directory) for directory in found if directory.is_dir()]
+    try:
+        trials = [read_trial(directory) for directory in found if directory.is_dir()]
+    except CorruptResultError as error:
+        remedy = "`dsegym verify` names every damaged trial, and running the suite again replaces them"
+        raise CorruptResultError(f"{error} ({remedy}.)") from None
     if not trials:
         raise DsegymError(f"'{results}' holds no finished trial yet.")
     leaderboard = board_of(results, suite, trials)

@@ -29,6 +29,8 @@ def failure_of(error: BaseException) -> Stop:
             return Stop("Interrupted.", 130)
         case ImportError():
             return Stop(f"{error}. The agents' libraries come with: pip install 'dsegym[agents]'.", 1)
+        case ValueError() if "for environment 'JAX_" in str(error):
+            return Stop(f"JAX does not start: {error}.", 1)
         case AssertionError() | RuntimeError() if _no_device():
             reason = " ".join(str(error).split()) or "no device of its kind is there"
             return Stop(f"JAX cannot start on JAX_PLATFORMS={os.environ['JAX_PLATFORMS']}: {reason}", 1)

@@ -57,7 +57,7 @@ def obstacles(problem: Any) -> list[str]:
 def looseness(problem: Any) -> list[str]:
     """A sentence where a gap to the bound is no gap to the optimum, with the command that does something about it."""
     bound = problem.bound
-    if not bound.looseness:
+    if not bound.looseness or problem.obstacle:
         return []
     sentence = f"the {bound.name} of {format_exact(bound.value)} is {bound.looseness}"
     if bound.remedy:

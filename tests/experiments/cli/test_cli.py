@@ -476,3 +476,11 @@ def test_a_device_that_is_not_there_is_one_sentence(platform):
         pytest.skip(f"this machine has {platform}")
     assert found.stderr.count("\n") == 1
     assert found.stderr.startswith(f"dsegym: JAX cannot start on JAX_PLATFORMS={platform}: ")
+
+
+def test_a_setting_that_jax_does_not_take_is_one_sentence():
+    command = [sys.executable, "-m", "dsegym", "list"]
+    environment = {**os.environ, "JAX_ENABLE_X64": "maybe"}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert found.returncode == 1
+    assert found.stderr == "dsegym: JAX does not start: invalid truth value 'maybe' for environment 'JAX_ENABLE_X64'.\n"
