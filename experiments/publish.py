@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..costmodels.errors import CorruptResultError, DsegymError
+from ..costmodels.files import file_hash
 from .door import check_folder, write_by_rename
 from .store import TrialResult, kept_files, read_suite, read_trial, strays, trial_directory
 from .suite import located
@@ -26,6 +27,7 @@ class Publication:
     timings: Timings
     folder: Path  # where leaderboard.json, leaderboard.md and leaderboard.html lie
     missing: int  # trials of the suite that have no result yet
+    altered: tuple[str, ...] = ()  # users' files that the results keep, and whose contents are not those of the trials
 
 
 def publish(results: str | Path, output: str | Path | None = None, *, allow: Collection[str] = ()) -> Publication:
@@ -72,7 +74,21 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
     write_html(leaderboard, trials, page, suite=about, sections=sections, timings=timings)
     for name, text in (("leaderboard.json", to_json(leaderboard)), ("leaderboard.md", to_markdown(leaderboard))):
         write_by_rename(folder / name, text.encode("utf-8"))
-    return Publication(leaderboard, timings, folder, missing=len(found) - len(trials))
+    missing = len(found) - len(trials)
+    return Publication(leaderboard, timings, folder, missing, _altered(results, suite))
+
+
+def _altered(results: Path, suite: Mapping[str, Any]) -> tuple[str, ...]:
+    """The users' files of a results directory that are gone, are no plain files, or whose contents have changed."""
+
+    def same(place: str) -> bool:
+        try:
+            digest = file_hash(results / place)
+        except DsegymError:
+            return False
+        return not (results / place).is_symlink() and place.partition("/")[2].startswith(digest[:16])
+
+    return tuple(sorted(place for place in kept_files(suite) if not same(place)))
 
 
 def board_of(results: Path, suite: Mapping[str, Any], trials: Collection[TrialResult]) -> Leaderboard:

@@ -44,6 +44,8 @@ def leaderboard(
                 say(console, note)
         pages = f"Pages: {published.folder / 'leaderboard.html'}, leaderboard.md, leaderboard.json"
         console.print(visible(pages))
+    for place in published.altered:
+        say(terminal(error=True), f"warning: {place} is not the file that the trials ran on; verify rejects them.")
     if published.missing:
         total = published.missing + board.trials + sum(each.trials for each in board.left_out)
         say(terminal(error=True), f"warning: {published.missing} of {total} trials have no result yet.")
