@@ -96,7 +96,9 @@ def is_path(text: str) -> bool:
 
 
 def read_text(path: str | Path, *, most_bytes: int = MOST_BYTES) -> str:
-    """The text of a regular file of UTF-8, without a byte order mark.
+    r"""The text of a regular file of UTF-8, without a byte order mark; its lines end in \n, however they were ended.
+
+    Readers split it at \n alone: `str.splitlines` takes letters such as U+2028, which texts hold, for ends of lines.
 
     Raises:
         InvalidWorkloadError: there is no such file, it is a folder, pipe or device, it is too large, or it holds no
@@ -130,7 +132,7 @@ def read_text(path: str | Path, *, most_bytes: int = MOST_BYTES) -> str:
         fail(path, f"line {line} is not UTF-8")
     if not text.strip():
         fail(path, "the file is empty")
-    return text
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def parse_json(path: str | Path, text: str, line: int | None = None) -> object:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import functools
+import itertools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -30,11 +31,12 @@ __all__ = [
     "READERS",
     "Format",
     "Reader",
+    "count_column",
     "format_of",
     "format_rows",
     "header_cells",
     "normalised",
-    "separator_of",
+    "table_rows",
 ]
 
 MOST_LAYERS = 100_000
@@ -88,23 +90,29 @@ READERS: Mapping[str, Reader] = {
 }
 
 
+_LONGEST_LINE = 100_000  # characters; csv's own limit for a cell is 131,072
+_BLANK = " \t\n\u00a0"  # around a cell; spreadsheets write the last one
+_DECLARED = re.compile(r'\s*"?sep=([,;\t|])"?[\s,;]*', re.IGNORECASE)  # Excel's first line
+
 # How content tells a format.
 
 
 def _first_line(text: str) -> str:
     """The first line that is neither empty nor a comment."""
-    start = 0
+    return next((line.strip() for _, line in _lines(text) if line.strip() and not line.lstrip().startswith("#")), "")
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """(number, line) of each line, as they are asked for."""
+    start, number = 0, 1
     while start < len(text):
         end = text.find("\n", start)
         end = len(text) if end < 0 else end
-        line = text[start:end].strip()
-        if line and not line.startswith("#"):
-            return line
-        start = end + 1
-    return ""
+        yield number, text[start:end]
+        start, number = end + 1, number + 1
 
 
-def separator_of(line: str) -> str:
+def _separator_of(line: str) -> str:
     """What separates the cells of a header: a comma, or where there is none a tab or a semicolon."""
     return next((separator for separator in ",\t;" if separator in line), ",")
 
@@ -114,14 +122,61 @@ def normalised(name: str) -> str:
     return " ".join(name.replace("\u00a0", " ").replace("_", " ").lower().split())
 
 
+def table_rows(text: str, comments: list[str] | None = None) -> Iterator[tuple[int, list[str]]]:
+    """(number of its first line, stripped cells) of each row of a table; a cell in quotes may hold ends of lines.
+
+    Lines that are empty, or begin with # where a row may begin, are no rows. Excel's first line, `sep=;`, names what
+    separates the cells; otherwise the header does.
+
+    Args:
+        text: of the table.
+        comments: to which the lines that begin with # are appended.
+
+    Raises:
+        ValueError: a line is too long, or a quote is not closed; names the line.
+    """
+    lines = _lines(text)
+    ended = False
+
+    def following() -> Iterator[str]:
+        nonlocal ended
+        for number, line in lines:
+            yield checked(number, line)
+        ended = True
+
+    def checked(number: int, line: str) -> str:
+        if len(line) > _LONGEST_LINE:
+            raise ValueError(f"line {number}: {len(line):,} characters; at most {_LONGEST_LINE:,} are read")
+        return line + "\n"
+
+    separator = ""
+    for number, line in lines:
+        if line.startswith("#"):
+            if comments is not None:
+                comments.append(line)
+            continue
+        if not line.strip():
+            continue
+        row = checked(number, line)
+        if not separator:
+            if declared := _DECLARED.fullmatch(line):
+                separator = declared[1]
+                continue
+            separator = _separator_of(line)
+        try:
+            cells = next(csv.reader(itertools.chain([row], following()), delimiter=separator))
+        except csv.Error as error:
+            raise ValueError(f"line {number}: {error}") from None
+        if ended:
+            raise ValueError(f"line {number}: a quote is opened and not closed")
+        yield number, [cell.strip(_BLANK) for cell in cells]
+
+
 def header_cells(text: str) -> list[str]:
     """The names of a table's columns, stripped."""
-    line = _first_line(text)
-    if len(line) > 100_000:
-        return []
     try:
-        return [cell.strip().strip("\u00a0") for cell in next(csv.reader([line], delimiter=separator_of(line)), [])]
-    except csv.Error:
+        return next(table_rows(text), (0, []))[1]
+    except ValueError:
         return []
 
 
@@ -217,7 +272,7 @@ def _numbers_of(line: str) -> int:
 def _numeric_lines(text: str) -> list[int]:
     """How many numbers stand on the first lines that hold nothing else; at most two lines."""
     found: list[int] = []
-    for line in text[: 2**16].splitlines():
+    for line in text[: 2**16].split("\n"):
         if count := _numbers_of(line):
             found.append(count)
             if len(found) == 2:
@@ -249,12 +304,14 @@ def _is_tgff(text: str) -> bool:
 
 
 def _is_counts(text: str) -> bool:
-    return _has("attempts")(text) or _has("successes")(text)
+    names = {count_column(cell) for cell in header_cells(text)}
+    return "attempts" in names or ("successes" in names and not _has("correct")(text))
 
 
 def _is_attempt_lines(text: str) -> bool:
     names = {normalised(name) for name in _members(_first_line(text))}
-    return bool(names & set(PROBLEM_NAMES)) and not _is_inspect(text) and not _is_evalplus(text)
+    known = bool(names & (set(PROBLEM_NAMES) - {"name", "question"} if names.isdisjoint(VERDICT_NAMES) else _NAMES))
+    return known and not _is_inspect(text) and not _is_evalplus(text)
 
 
 def _is_inspect(text: str) -> bool:
@@ -273,11 +330,28 @@ def _is_attempt_table(text: str) -> bool:
 
 
 # Names under which sampling frameworks write what was tried, and whether it was right; compared as `normalised`.
-PROBLEM_NAMES = ("problem", "task id", "problem id", "question id", "doc id", "id", "idx", "index", "instance id")
+PROBLEM_NAMES = (
+    "problem", "task id", "problem id", "problem name", "question id", "doc id", "id", "instance id",
+    "name", "question", "idx", "index",
+)  # fmt: skip
+_NAMES = set(PROBLEM_NAMES)
 VERDICT_NAMES = (
     "passed", "correct", "is correct", "success", "solved", "resolved", "right", "pass", "plus status", "base status",
     "exact match", "acc", "pass@1", "score", "result", "status", "verdict",
 )  # fmt: skip
+# Names of the counts of a table that has a row a problem.
+_COUNT_NAMES: Mapping[str, str] = {
+    **dict.fromkeys(("attempts", "num attempts", "n attempts", "total attempts"), "attempts"),
+    **dict.fromkeys(
+        ("successes", "num successes", "n successes", "num correct", "n correct", "correct", "num passed", "n passed"),
+        "successes",
+    ),
+}
+
+
+def count_column(name: str) -> str:
+    """`attempts` or `successes` where a column's name says that, or the name with underscores."""
+    return _COUNT_NAMES.get(normalised(name), normalised(name).replace(" ", "_"))
 
 
 FORMATS: Sequence[Format] = (

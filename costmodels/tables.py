@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import functools
 import importlib.resources
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,11 @@ from typing import TypeVar
 
 from .errors import InvalidWorkloadError
 from .files import read_text, shortened, shown
-from .formats import separator_of
+from .formats import table_rows
 
 __all__ = ["UserTable", "package_path", "package_rows", "read_user_table"]
 
 MOST_ROWS = 100_000
-_LONGEST_LINE = 100_000  # characters; csv's own limit for a cell is 131,072
-_BLANK = " \t\u00a0"  # around a cell; spreadsheets write the last one
 
 Row = TypeVar("Row")
 
@@ -80,7 +79,7 @@ def read_user_table(
 ) -> UserTable:
     """Reads a user's table and checks its header.
 
-    Cells are separated by commas or, where the header has none, by tabs or semicolons. The comma at the end of a line
+    What is a row: `formats.table_rows`. The comma at the end of a line
     and pandas's index, a first column without a name, are no columns.
 
     Args:
@@ -104,15 +103,16 @@ def read_user_table(
             text = ""
         else:
             raise InvalidWorkloadError(f"Cannot read the {kind} '{shown(path)}': {reason}") from None
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    comments = " ".join(line.lstrip("# ").rstrip() for _, line in lines if line.startswith("#"))
-    body = [(number, line) for number, line in lines if not line.startswith("#")]
-    if len(body) < 2:
+    remarks: list[str] = []
+    try:
+        rows = list(itertools.islice(table_rows(text, remarks), most + 2))
+    except ValueError as error:
+        raise InvalidWorkloadError(f"'{shown(path)}', {error}.") from None
+    comments = " ".join(line.lstrip("# ").rstrip() for line in remarks)
+    if len(rows) < 2:
         raise InvalidWorkloadError(f"The {kind} '{shown(path)}' needs a header line and at least one {item}.")
-    if len(body) > most + 1:
-        raise InvalidWorkloadError(f"'{shown(path)}': {len(body) - 1:,} rows; at most {most:,} are read.")
-    separator = separator_of(body[0][1])
-    rows = [(number, _cells(path, number, line, separator)) for number, line in body]
+    if len(rows) > most + 1:
+        raise InvalidWorkloadError(f"'{shown(path)}': more than {most:,} rows; at most {most:,} are read.")
     number, written = rows[0]
     first = 1 if _is_index(written, rows[1:]) else 0  # pandas's, which says nothing of the rows
     names: list[str | None] = list(written[first:])
@@ -122,7 +122,8 @@ def read_user_table(
     named = [column for column in header if column is not None]
     unknown = [column for column in named if columns and column not in columns]
     if unknown:
-        what = f"unknown column '{shortened(unknown[0])}'" if unknown[0] else "a column without a name"
+        nameless = "the first column has no name" if not names[0] else "a column without a name"
+        what = f"unknown column '{shortened(unknown[0])}'" if unknown[0] else nameless
         wrong = f"{what}; the columns are {', '.join(columns)}"
     elif twice := [column for column in named if named.count(column) > 1]:
         wrong = f"column '{twice[0]}' stands there twice"
@@ -142,18 +143,7 @@ def read_user_table(
 
 
 def _is_index(header: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> bool:
-    """Whether the first column is the index that pandas writes: without a name, 0, 1, 2, ..."""
+    """Whether the first column is the index that pandas writes: whole numbers without a name."""
     if len(header) < 2 or header[0] not in ("", "Unnamed: 0"):
         return False
-    return all(bool(cells) and cells[0] == str(place) for place, (_, cells) in enumerate(rows))
-
-
-def _cells(path: Path, number: int, line: str, separator: str) -> list[str]:
-    if len(line) > _LONGEST_LINE:
-        raise InvalidWorkloadError(
-            f"'{shown(path)}', line {number}: {len(line):,} characters; at most {_LONGEST_LINE:,} are read."
-        )
-    try:
-        return [cell.strip(_BLANK) for cell in next(csv.reader([line], delimiter=separator))]
-    except csv.Error as error:
-        raise InvalidWorkloadError(f"'{shown(path)}', line {number}: {error}.") from None
+    return all(bool(cells) and cells[0].isascii() and cells[0].isdigit() for _, cells in rows)

@@ -320,7 +320,7 @@ def _layer(name: str, kind: str, repeat: int, product: Mapping[str, int]) -> Lay
 
 def _topology_columns(names: Sequence[str]) -> list[str | None]:
     """Our columns for SCALE-Sim's; what stands beyond a column without a name is a note of the sheet's."""
-    noted = names.index("") if "" in names else len(names)
+    noted = names.index("", 1) if "" in names[1:] else len(names)
     found: list[str | None] = [_TOPOLOGY.get(normalised(name), normalised(name)) for name in names[:noted]]
     if found.count("in_width") == 2 and "in_height" not in found:  # SCALE-Sim goes by place, and so do some headers
         found[found.index("in_width")] = "in_height"

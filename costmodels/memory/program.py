@@ -280,7 +280,7 @@ def _parse(text: str, source: str) -> Program:
     instructions: list[Instruction] = []
     lines: dict[str, list[int]] = {"buffer": [], "instruction": []}
     numbers: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         kind, entry = _entry(line, source, number)

@@ -12,6 +12,9 @@ row, a line or an entry, as sampling frameworks write it:
 | EvalPlus | the keys of `eval` | base_status and plus_status: an attempt passes both that are there |
 | Inspect | the `id` of each of `samples` | its one score's `value`: C, I, or a number |
 
+Attempts of several models, benchmarks, data sets or tasks (`GROUPS`) are not one log and refused, and so is a number of
+the row that stands for the problem where another column repeats names. A problem 3.0, as pandas may write it, is 3.
+
 Verdicts are true or false, 1 or 0, pass or fail, C or I, in any case; a partial credit such as 0.5 is no verdict and
 refused. Columns that are known and say different things of one attempt are refused too, but for EvalPlus's two, of
 which both must pass. Tokens are read where a member or column of `TOKENS` is there in every attempt.
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +32,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..files import decimal_of, fail, number, parse_json, read_text, shortened, whole_number
-from ..formats import MOST_ATTEMPTS, MOST_PROBLEMS, PROBLEM_NAMES, VERDICT_NAMES, format_of, normalised
+from ..files import decimal_of, fail, is_whole, number, parse_json, read_text, shortened, whole_number
+from ..formats import MOST_ATTEMPTS, MOST_PROBLEMS, PROBLEM_NAMES, VERDICT_NAMES, count_column, format_of, normalised
 from ..tables import read_user_table
 
 __all__ = ["Log", "read_log"]
@@ -38,6 +42,13 @@ MOST_BYTES = 256 * 2**20
 MOST_ROWS = 5_000_000
 COLUMNS = ("problem", "attempts", "successes")
 TOKEN_COLUMNS = ("tokens_right", "tokens_wrong")
+GROUPS = (
+    "model", "model name", "model id", "llm", "system", "benchmark", "benchmark name", "dataset", "dataset name",
+    "data set", "task", "task name", "subset", "subject",
+)  # fmt: skip
+_COUNTING = ("id", "idx", "index")  # names under which tables number their rows, too
+_NAMING = {"problem", "question", "prompt", "name", "example", "item", "puzzle", "instance", "sample", "task"}
+_INTEGRAL = re.compile(r"(-?[0-9]+)\.0+")
 TOKENS = ("tokens", "completion tokens", "output tokens", "num tokens", "n tokens", "generated tokens")
 _MOST_TOKENS = 1e9
 _STATUSES = ("base status", "plus status")  # EvalPlus's
@@ -156,12 +167,12 @@ def _counts(path: Path, text: str) -> Log:
         (*COLUMNS, *TOKEN_COLUMNS),
         _wrong_header,
         text=text,
-        rename=lambda names: [normalised(name).replace(" ", "_") for name in names],
+        rename=_count_columns,
     )
     seen: set[str] = set()
 
     def parse_row(row: Mapping[str, str]) -> tuple[str, int, int, float, float]:
-        problem = row["problem"]
+        problem = _as_integer(row["problem"])
         if not problem:
             raise ValueError("the problem has no name")
         if problem in seen:
@@ -179,6 +190,12 @@ def _counts(path: Path, text: str) -> Log:
     return Log(
         path.stem, problems, np.array(attempts), np.array(successes), np.array(tokens, np.float64), f"file {path.name}"
     )
+
+
+def _count_columns(names: Sequence[str]) -> list[str]:
+    """Our columns for those of a table of counts; the problem as in tables of attempts."""
+    problem = next(iter(_named(names, PROBLEM_NAMES)), None)
+    return ["problem" if name == problem else count_column(name) for name in names]
 
 
 def _wrong_header(header: Sequence[str]) -> str:
@@ -237,6 +254,8 @@ def _read(path: Path, entries: Iterator[tuple[int, Mapping[str, object]]]) -> tu
 
 def _attempts(path: Path, entries: Iterable[tuple[int, Mapping[str, object]]], columns: _Columns) -> Iterable[Attempt]:
     filters: set[str] = set()
+    groups: dict[str, object] = {}
+    rows = _Rows(columns.problem)
     needed = [columns.problem, *columns.verdict, *([columns.tokens] if columns.tokens else [])]
     for line, entry in entries:
         missing = next((name for name in needed if name not in entry), None)
@@ -247,6 +266,10 @@ def _attempts(path: Path, entries: Iterable[tuple[int, Mapping[str, object]]], c
             if len(filters) > 1:
                 both = " and ".join(sorted(shortened(each, 30) for each in filters))
                 fail(path, f"line {line}: answers by the filters {both}; keep the lines of one filter")
+        for name, value in entry.items():
+            if name != columns.problem and _kind_of(name) in GROUPS and groups.setdefault(name, value) != value:
+                both = f"{shortened(str(groups[name]), 30)} and {shortened(str(value), 30)}"
+                fail(path, f"line {line}: attempts of the {shortened(name)} {both}; keep the lines of one")
         verdicts = [_checked_verdict(path, f"line {line}: {shortened(name)}", entry[name]) for name in columns.verdict]
         right = all(verdicts)
         for names in _verdicts(tuple(entry)):
@@ -258,11 +281,48 @@ def _attempts(path: Path, entries: Iterable[tuple[int, Mapping[str, object]]], c
                 )
                 fail(path, f"line {line}: {used}, but {told}; leave only the verdict that counts")
         problem = _name(path, f"line {line}: {shortened(columns.problem)}", entry[columns.problem])
+        rows.add(problem, entry)
         yield problem, right, None if columns.tokens is None else _tokens(path, line, entry[columns.tokens])
+    if other := rows.other():
+        fail(
+            path,
+            f"'{shortened(columns.problem)}' counts the lines, while '{shortened(other)}' names things several times; "
+            "leave out the one that is not the problem",
+        )
+
+
+_kind_of = functools.lru_cache(maxsize=1024)(normalised)
+
+
+class _Rows:
+    """Whether what is read as the problem counts the rows, while another column names the problems."""
+
+    def __init__(self, problem: str):
+        self.problem = problem
+        self.running = normalised(problem) in _COUNTING
+        self.first, self.count = 0, 0
+        self.seen: dict[str, set[str]] = {}
+
+    def add(self, problem: str, entry: Mapping[str, object]) -> None:
+        if not self.running:
+            return
+        if not self.count and problem in ("0", "1"):
+            self.first = int(problem)
+        self.running = problem == str(self.first + self.count)
+        self.count += 1
+        for name, value in entry.items():
+            if name != self.problem and isinstance(value, str | int) and _NAMING & set(_kind_of(name).split()):
+                self.seen.setdefault(name, set()).add(str(value))
+
+    def other(self) -> str | None:
+        """The column that names the problems; None where nothing is wrong."""
+        if not self.running:
+            return None
+        return next((name for name, values in self.seen.items() if 1 < len(values) < self.count), None)
 
 
 def _rows(path: Path, text: str) -> tuple[str, Iterable[Attempt]]:
-    read = {*PROBLEM_NAMES, *VERDICT_NAMES, *TOKENS, "filter"}
+    read = {*PROBLEM_NAMES, *VERDICT_NAMES, *TOKENS, *GROUPS, "filter"}
     table = read_user_table(
         path,
         "log",
@@ -270,7 +330,9 @@ def _rows(path: Path, text: str) -> tuple[str, Iterable[Attempt]]:
         (),
         lambda header: "",
         text=text,
-        rename=lambda names: [name if normalised(name) in read else None for name in names],
+        rename=lambda names: [
+            name if normalised(name) in read or _NAMING & set(normalised(name).split()) else None for name in names
+        ],
         most=MOST_ROWS,
     )
     return _read(path, iter(table.parse(dict).items()))
@@ -278,9 +340,15 @@ def _rows(path: Path, text: str) -> tuple[str, Iterable[Attempt]]:
 
 def _name(path: Path, where: str, value: object) -> str:
     """The problem's name."""
-    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
+    if not (isinstance(value, str) or is_whole(value)) or value == "":
         fail(path, f"{where} is {shortened(repr(value), 30)}; a text or a whole number is needed")
-    return str(value)
+    return _as_integer(value) if isinstance(value, str) else str(int(value))
+
+
+def _as_integer(problem: str) -> str:
+    """3 for 3.0, which pandas makes of whole numbers where some are missing; anything else as it is."""
+    match = _INTEGRAL.fullmatch(problem)
+    return match[1] if match else problem
 
 
 def _tokens(path: Path, line: int, value: object) -> float:
@@ -295,7 +363,7 @@ def _lines(path: Path, text: str) -> tuple[str, Iterable[Attempt]]:
 
 
 def _objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
-    """(number, object) of each line of JSON; a text in JSON may hold what `str.splitlines` takes for a line's end."""
+    """(number, object) of each line of JSON."""
     for line, content in enumerate(text.split("\n"), 1):
         if content.strip():
             entry = parse_json(path, content, line)
@@ -325,7 +393,7 @@ def _evaluated(path: Path, tasks: Mapping[str, object]) -> Iterable[Attempt]:
             ]
             if not verdicts:
                 fail(path, f"{where}[{k}] has neither base_status nor plus_status")
-            yield task, all(verdicts), None
+            yield _as_integer(task), all(verdicts), None
 
 
 def _inspect(path: Path, text: str) -> tuple[str, Iterable[Attempt]]:

@@ -8,12 +8,15 @@ elements; which names are read: `TIMES` and `DELAYS`. An edge without one takes 
 as sizes in bytes or a label, are not read: a node without a run time is refused.
 
 TGFF: `@TASK_GRAPH` blocks, of which all are one graph, with tasks and arcs of types, and for each processing element a
-table with the time of each type (and whether it is `valid`). A table whose name begins with COMMUN says how long an arc
-of a type takes between two elements; a quantity counts as that many units of time. Periods and deadlines are not read.
+table with the time of each type (and whether it is `valid`), whose column is one of `RUN_TIME`. A table whose name
+begins with one of `LINKS` says how long an arc of a type takes between two elements; a quantity counts as that many
+units of time. A column may name its unit, `exec_time (ms)`; otherwise it is taken for 1 us. Any other table is refused.
+Periods and deadlines are not read.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,10 +47,16 @@ def read_task_graph_set(path: Path, text: str, elements: int | None = None) -> t
         InvalidWorkloadError: it is none; names the line.
     """
     lines = [
-        (number, words) for number, line in enumerate(text.splitlines(), 1) if (words := line.split("#", 1)[0].split())
+        (number, words) for number, line in enumerate(text.split("\n"), 1) if (words := line.split("#", 1)[0].split())
     ]
-    (first, (word,)), *rest = lines
-    count = whole_of(path, first, word)
+    titles = itertools.takewhile(lambda line: all(decimal_of(word) is None for word in line[1]), lines)
+    lines = lines[len(list(titles)) :]
+    if not lines:
+        fail(path, "it holds no number; the first is the number of tasks")
+    (first, words), *rest = lines
+    if len(words) > 1:
+        fail(path, f"line {first}: '{shortened(' '.join(words))}' stands where the number of tasks is expected, alone")
+    count = whole_of(path, first, words[0])
     if len(rest) not in (count, count + 2):
         fail(path, f"line {first} promises {count} tasks and two dummies, a line each; there are {len(rest)} lines")
     check_limit(path, len(rest), MOST_TASKS + 2, "tasks")
@@ -245,8 +254,11 @@ def read_dot(path: Path, text: str, elements: int | None = None) -> tuple[TaskGr
     for first, second, attributes in dot.edges:
         what = f"edge {shortened(first, 30)} -> {shortened(second, 30)}"
         delay = _time_among(path, what, attributes, DELAYS)
-        if delay is None and decimal_of(attributes.get("label", "")) is not None:
+        label = decimal_of(attributes.get("label", ""))
+        if delay is None and label is not None:
             fail(path, f"{what} has a label that is a number, and no time; give one of {', '.join(DELAYS)}, in us")
+        if label is not None and label != delay:
+            fail(path, f"{what} has a time and a label that is another number, {label}; one time is needed")
         edges.append((place[first], place[second], delay or Fraction(0)))
     source = f"DOT graph, {path.name}; its unit of time is taken for 1 us"
     return equal_elements(path, elements or EQUAL_ELEMENTS, times, edges, source)
@@ -258,6 +270,20 @@ _BLOCK = re.compile(r"@\s*([A-Za-z_][\w-]*)\s*([^\s{]*)\s*\{([^}]*)\}")
 _TASK = re.compile(r"TASK\s+(\S+)\s+TYPE\s+(\d{1,9})\b", re.IGNORECASE)
 _ARC = re.compile(r"ARC\s+(\S+)\s+FROM\s+(\S+)\s+TO\s+(\S+)\s+TYPE\s+(\d{1,9})\b", re.IGNORECASE)
 _KNOWN = re.compile(r"(PERIOD|HARD_DEADLINE|SOFT_DEADLINE|DEADLINE)\b", re.IGNORECASE)
+
+LINKS = ("COMM", "LINK", "BUS")  # how names of tables of links begin
+_BEGIN = ", ".join(LINKS[:-1]) + f" or {LINKS[-1]}"
+_UNIT_US: Mapping[str, Fraction] = {
+    **dict.fromkeys(("us", "usec", "\u00b5s", "\u03bcs"), Fraction(1)),
+    **dict.fromkeys(("ns", "nsec"), Fraction(1, 1000)),
+    **dict.fromkeys(("ms", "msec"), Fraction(1000)),
+    **dict.fromkeys(("s", "sec"), Fraction(10**6)),
+}
+_UNIT_SUFFIX = re.compile(r"time_?(ps|ns|nsec|us|usec|ms|msec|s|sec|seconds|min|h|cycles|cc|ticks)$")
+RUN_TIME = re.compile(
+    r"(?:(?:(?:worst_case_)?exec(?:ution)?|task|run|cpu|proc(?:essing)?|comp(?:ute|utation)?)_?)?time"
+    r"(?:_?(?:ps|ns|nsec|us|usec|ms|msec|s|sec|seconds|min|h|cycles|cc|ticks))?|wcet|duration"
+)
 
 
 class _Block(NamedTuple):
@@ -283,31 +309,77 @@ def _blocks(text: str) -> list[_Block]:
     ]
 
 
-def _typed_rows(path: Path, block: _Block) -> dict[int, Fraction]:
-    """{type: the least time of its valid versions} of a table."""
-    columns: list[str] = []
+class _Header(NamedTuple):
+    """The titles of a table's columns, in small letters, and the units that some name."""
+
+    titles: list[str]
+    units: dict[str, str]
+
+
+def _header(line: str) -> _Header:
+    """`# type exec_time (ms)`: a unit in brackets belongs to the title before it."""
+    titles: list[str] = []
+    units: dict[str, str] = {}
+    for word in re.findall(r"[(\[][^)\]]*[)\]]|[^\s(\[]+", line.strip().lstrip("#").lower()):
+        if word[0] not in "([":
+            titles.append(word)
+        elif titles:
+            units[titles[-1]] = word[1:-1].strip()
+    return _Header(titles, units)
+
+
+def _time_column(path: Path, where: str, header: _Header, link: bool) -> tuple[str, Fraction]:
+    """The column of times, and us of its unit."""
+    titles = header.titles
+    if link:
+        column = next((title for title in titles if "time" in title and "preempt" not in title), None)
+        column = column or next((title for title in ("quantity", "volume", "size", "wcet") if title in titles), None)
+    else:
+        column = next((title for title in titles if RUN_TIME.fullmatch(title)), None)
+    if column is None:
+        listed = shortened(" ".join(titles))
+        more = "" if link else f"; a processing element's is exec_time or task_time, a link's name begins with {_BEGIN}"
+        fail(path, f"{where} has no column of times{more}; there are {listed}")
+    unit = header.units.get(column) or (match[1] if (match := _UNIT_SUFFIX.search(column)) else "us")
+    if unit not in _UNIT_US:
+        fail(path, f"{where}: the unit of {column} is '{shortened(unit)}'; units are {', '.join(_UNIT_US)}")
+    return column, _UNIT_US[unit]
+
+
+def _typed_rows(path: Path, block: _Block, link: bool) -> dict[int, Fraction] | None:
+    """{type: us, the least of its valid versions} of a table; None where it has no row of a type."""
+    header, typed = _Header([], {}), _Header([], {})
     times: dict[int, Fraction] = {}
+    rows = 0
     for number, line in block.lines:
         where = f"line {number}: table {block.name}"
-        words = line.split()
+        words = line.split("#", 1)[0].split()
         if line.lstrip().startswith("#"):
-            titles = line.lstrip("# \t").lower().split()
-            columns = titles if titles else columns
+            found = _header(line)
+            if any(map(str.isalnum, line)):  # otherwise a rule, #-----
+                header, typed = found, found if "type" in found.titles else typed
             continue
-        if not words or "type" not in columns:
+        if not words or not typed.titles:
             continue
-        row = dict(zip(columns, words, strict=False))
+        columns = typed.titles
+        if header is not typed:  # prices, say, below the times; or a remark between times
+            section, row_of_times = len(words) == len(header.titles), len(words) == len(columns)
+            if section == row_of_times:
+                fail(
+                    path, f"{where}: {len(words)} numbers below '{shortened(' '.join(header.titles))}' may be anything"
+                )
+            if section:
+                continue
         if len(words) != len(columns):
             fail(path, f"{where}: {len(words)} numbers where the columns are {shortened(' '.join(columns))}")
-        column = next((title for title in columns if "time" in title and "preempt" not in title), None)
-        column = column or next((title for title in ("quantity", "volume", "size", "wcet") if title in columns), None)
-        if column is None:
-            fail(path, f"{where} has no column of times; there are {shortened(' '.join(columns))}")
+        row = dict(zip(columns, words, strict=True))
+        column, unit_us = _time_column(path, where, typed, link)
         kind = whole_of(path, number, row["type"])
-        time = time_of(path, f"{where}, type {kind}: {column}", row[column])
+        time = time_of(path, f"{where}, type {kind}: {column}", row[column]) * unit_us
+        rows += 1
         if whole_of(path, number, row.get("valid", "1")):
             times[kind] = min(time, times.get(kind, time))
-    return times
+    return times if rows else None
 
 
 def _quantities(path: Path, block: _Block) -> dict[int, Fraction]:
@@ -338,12 +410,20 @@ def read_tgff(path: Path, text: str) -> tuple[TaskGraph, Platform]:
     for block in blocks:
         if block.kind == "TASK_GRAPH":
             _read_tasks(path, "" if alone else f"g{block.number}.", block, tasks, arcs)
-        elif block.kind.startswith("COMMUN"):
-            if delays is None:
-                delays = _typed_rows(path, block) or _quantities(path, block)
-        elif found := _typed_rows(path, block):
-            if block.name in tables:
-                fail(path, f"line {block.lines[0][0]}: there are two tables {block.name}")
+            continue
+        link, first = block.kind.startswith(LINKS), block.lines[0][0]
+        found = _typed_rows(path, block, link)
+        if found is None and block.kind.startswith("COMM"):
+            found = _quantities(path, block) or None
+        if found is None:
+            fail(path, f"line {first}: table {block.name} has no row below a header such as # type exec_time")
+        if block.name in tables:
+            fail(path, f"line {first}: there are two tables {block.name}")
+        if link:
+            if delays not in (None, found):
+                fail(path, f"line {first}: table {block.name} has other times than the links before; one kind is read")
+            delays = found
+        elif found:
             tables[block.name] = found
     check_names(path, "TASK_GRAPH", list(tasks))
     check_limit(path, len(tables), MOST_ELEMENTS, "processing elements")

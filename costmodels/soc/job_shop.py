@@ -6,16 +6,18 @@ Three layouts, after a first line with the numbers of jobs and machines (and mor
 |---|---|
 | classic | for each job a pair `machine duration` for each of its operations, one on every machine |
 | flexible | for each job the number of its operations, for each of them `k` and k pairs `machine duration` |
-| Taillard's | the times, a row a job, then the machines; with or without the words Times and Machines |
+| Taillard's | times, a row a job, and machines, as the words Times and Machines say; times first without words |
 
-A line is a job, or numbers wrap as they like. Lines without a number are titles; what follows # is a comment. Machines
-are numbered from 0 or from 1, as the whole file shows: one that names 0 counts from 0, one that names as many as there
-are from 1. Where neither is named, flexible shops count from 1, as the literature does, and others from 0: the names of
-machines hang on it, the makespan does not.
+A line is a job, or numbers wrap as they like. Lines without a number are titles; what follows # is a comment. A rule of
+signs, such as +++++, ends the shop; a file of several instances is refused. Machines are numbered from 0 or
+from 1, as the whole file shows: one that names 0 counts from 0, one that names as many as there are from 1. Where
+neither is named, flexible shops count from 1, as the literature does, and others from 0: the names of machines hang on
+it, the makespan does not.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +41,7 @@ class _Shop(NamedTuple):
     header: list[int]
     first: int  # line of the header
     lines: list[tuple[int, list[int]]]  # (number, its numbers), those behind the header
-    matrices: bool  # the words Times and Machines stand there
+    words: list[tuple[int, str]]  # (line, times or machines) of each such word behind the header
 
     @property
     def jobs(self) -> int:
@@ -48,6 +50,9 @@ class _Shop(NamedTuple):
     @property
     def machines(self) -> int:
         return self.header[1]
+
+
+_SEVERAL = "holds several instances, keep one"
 
 
 class _Refused(Exception):
@@ -63,7 +68,7 @@ def read_job_shop(path: Path, text: str) -> tuple[TaskGraph, Platform]:
     shop = _shop(path, text)
     found: dict[str, Jobs] = {}
     reasons: dict[str, str] = {}
-    for kind, read in _KINDS.items():
+    for kind, read in _KINDS.items() if not shop.words else [("Taillard's", _matrices)]:
         try:
             found[kind] = read(shop)
             _first_machine(shop, found[kind], kind)
@@ -85,10 +90,10 @@ def read_job_shop(path: Path, text: str) -> tuple[TaskGraph, Platform]:
 
 def _why(shop: _Shop, named: str | None, reasons: dict[str, str]) -> str:
     """Why a file is no job shop."""
+    if shop.words:
+        return reasons["Taillard's"]
     if named:
         return reasons[named]
-    if shop.matrices:
-        return reasons["Taillard's"]
     count = sum(len(row) for _, row in shop.lines)
     if count != 2 * shop.jobs * shop.machines:
         return reasons["flexible"]
@@ -97,15 +102,26 @@ def _why(shop: _Shop, named: str | None, reasons: dict[str, str]) -> str:
 
 def _shop(path: Path, text: str) -> _Shop:
     numbers: list[tuple[int, list[str]]] = []
-    matrices = False
-    for line, content in enumerate(text.splitlines(), 1):
+    matrices: list[tuple[int, str]] = []
+    rule = 0
+    for line, content in enumerate(text.split("\n"), 1):
         words = content.split("#", 1)[0].split()
         if any(decimal_of(word) is not None for word in words):
+            if rule:
+                fail(path, f"line {line}: numbers follow the rule of line {rule}; where a file {_SEVERAL}")
             numbers.append((line, words))
-        elif numbers and words:
-            if [word.lower() for word in words] not in (["times"], ["machines"]):
-                fail(path, f"line {line}: '{shortened(content.strip(), 20)}' is not a whole number of up to 18 digits")
-            matrices = True
+        elif not numbers or not words or rule:
+            continue
+        elif not any(map(str.isalnum, "".join(words))):
+            rule = line if len(numbers) > 1 else 0
+        elif (word := " ".join(words).lower().rstrip(":")) in ("times", "machines"):
+            if word in [each for _, each in matrices]:
+                fail(path, f"line {line}: '{word}' stands there twice; where a file {_SEVERAL}")
+            matrices.append((line, word))
+        elif re.search(r"\b(instance|jobs?)\b", word):
+            fail(path, f"line {line}: '{shortened(content.strip(), 30)}' begins another; where a file {_SEVERAL}")
+        else:
+            fail(path, f"line {line}: '{shortened(content.strip(), 20)}' is not a whole number of up to 18 digits")
     if not numbers:
         fail(path, "the file is empty: it holds no number")
     (first, words), *rest = numbers
@@ -220,11 +236,19 @@ def _matrices(shop: _Shop) -> Jobs:
     size = shop.jobs * shop.machines
     if len(numbers) != 2 * size:
         raise _Refused(f"{len(numbers)} numbers; two tables of {shop.jobs} x {shop.machines} are {2 * size}")
-    if not shop.matrices and any(len(row) != shop.machines for _, row in shop.lines):
+    if not shop.words and any(len(row) != shop.machines for _, row in shop.lines):
         raise _Refused(f"rows of other than {shop.machines} numbers")
     rows = [numbers[start : start + shop.machines] for start in range(0, 2 * size, shop.machines)]
-    pairs = enumerate(zip(rows[shop.jobs :], rows[: shop.jobs], strict=True))
-    return [_classic_job(shop, f"job {job}", machines, times) for job, (machines, times) in pairs]
+    times, machines = rows[: shop.jobs], rows[shop.jobs :]
+    if shop.words:
+        line, last = shop.words[-1]
+        before = sum(len(row) for number, row in shop.lines if number < line)
+        if before != size:
+            raise _Refused(f"{before} numbers before '{last}' of line {line}; {shop.jobs} x {shop.machines} are {size}")
+        if last == "times":
+            times, machines = machines, times
+    pairs = enumerate(zip(machines, times, strict=True))
+    return [_classic_job(shop, f"job {job}", machine, time) for job, (machine, time) in pairs]
 
 
 def _add_pair(shop: _Shop, where: str, choice: dict[int, int], machine: int, duration: int) -> None:

@@ -49,9 +49,29 @@ def test_a_quoted_cell_may_hold_a_comma(read):
     assert read('name,legs\n"cat, old",4\n').parse(dict) == {2: {"name": "cat, old", "legs": "4"}}
 
 
+def test_a_quoted_cell_may_hold_ends_of_lines_and_lines_keep_their_numbers(read):
+    table = read('name,"legs"\n"cat\n# old\n\nblack",4\nbird,2\n')
+    assert table.parse(dict) == {2: {"name": "cat\n# old\n\nblack", "legs": "4"}, 6: {"name": "bird", "legs": "2"}}
+    assert table.comments == ""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("first", ["", "sep=;\n", '"sep=;"\n', "# pets\nSEP=;\n"])
+@pytest.mark.parametrize("index", ["", "0", "3"])
+def test_ends_of_lines_declared_separators_and_indices_say_nothing_of_the_rows(read, end, first, index):
+    places = [f"{int(index) * (k + 1)};" if index else "" for k in range(2)]
+    text = f"{first}{';' if index else ''}name;legs\n{places[0]}cat, o\u2028ld;4\n{places[1]}bird\x85;2\n"
+    rows = list(read(text.replace("\n", end)).parse(dict).values())
+    assert rows == [{"name": "cat, o\u2028ld", "legs": "4"}, {"name": "bird\x85", "legs": "2"}]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
+        (",name,legs\nx,cat,4\n", "line 1: the first column has no name; the columns are name, legs"),
+        ('name,legs\ncat,4\n"dog,4\n\nbird,2\n', "line 3: a quote is opened and not closed"),
+        ('name,legs\n"' + ("x" * 99 + "\n") * 2000 + '",4\n', "line 2: field larger than field limit"),
+        ("name,legs\n" + "x" * 100_001 + ",4\n", "line 2: 100,003 characters; at most 100,000"),
         ("name,legs\n", "'.*pets.csv' needs a header line and at least one pet"),
         ("", "needs a header line"),
         (b"name,legs\n\xff,4\n", "Cannot read the list of pets '.*pets.csv': line 2 is not UTF-8"),

@@ -293,3 +293,14 @@ def test_a_network_of_5_000_layers_is_read_as_any_other(table):
     assert len(workload.layers) == 5000
     assert int(workload.distinct.occurrences.sum()) == 5000
     assert int((workload.distinct.occurrences > 0).sum()) == 60
+
+
+def test_a_layers_name_of_two_lines_is_one_layer(tmp_path):
+    path = tmp_path / "net.csv"
+    path.write_text('Layer,M,N,K\n"a\n5,6,7",1,2,3\nb,1,1,1\n', encoding="utf-8")
+    assert [(layer.name, layer.macs) for layer in load_workload(path).layers] == [("a\n5,6,7", 6), ("b", 1)]
+    path.write_text(",Layer,M,N,K\n3,a,1,2,3\n7,b,1,1,1\n", encoding="utf-8")
+    assert load_workload(path).macs == 7
+    path.write_text(",Layer,M,N,K\nx,a,1,2,3\n", encoding="utf-8")
+    with pytest.raises(InvalidWorkloadError, match="the first column has no name"):
+        load_workload(path)

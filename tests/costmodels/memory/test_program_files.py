@@ -90,3 +90,11 @@ def test_errors_are_short_whatever_the_file_holds(written):
     with pytest.raises(InvalidWorkloadError) as caught:
         load_program(written(lines))
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_name_may_hold_what_python_takes_for_an_end_of_a_line(written, end):
+    entries = program(4096)
+    entries[4]["instruction"] = "look\u2028up\x85"
+    text = "".join(json.dumps(entry, ensure_ascii=False) + end for entry in entries)
+    assert [step.name for step in load_program(written(text)).instructions] == ["look\u2028up\x85", "add"]

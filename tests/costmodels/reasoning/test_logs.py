@@ -103,6 +103,20 @@ def test_tokens_are_means_of_right_and_wrong_attempts_and_of_all_where_there_was
         (lines({"doc_id": 0, "filter": f, "exact_match": 1.0} for f in ("strict-match", "flexible-extract")),
          "answers by the filters flexible-extract and strict-match; keep the lines of one filter"),
         ("task_id,passed\na,2\n", "line 2: passed is '2'; a verdict"),
+        ("benchmark,problem,passed\ngsm,0,1\nmath,0,0\n",
+         "line 3: attempts of the benchmark gsm and math; keep the lines of one"),
+        ("Model Name,problem,passed\na,0,1\nb,0,0\n", "line 3: attempts of the Model Name a and b"),
+        (lines([{"task_id": 0, "model": model, "passed": True} for model in ("a", "b")]),
+         "line 2: attempts of the model a and b"),
+        ("index,prompt,passed\n0,a,1\n1,a,0\n2,b,0\n", "'index' counts the lines, while 'prompt' names things several"),
+        (lines([{"idx": k + 1, "sample_name": k // 2, "passed": True} for k in range(4)]), "'idx' counts the lines"),
+        ("problem,passed,passed\na,1,0\n", "line 1: column 'passed' stands there twice"),
+        ("problem,problem,passed\na,b,0\n", "line 1: column 'problem' stands there twice"),
+        ("problem,model,model,passed\na,b,c,0\n", "line 1: column 'model' stands there twice"),
+        ("problem,problem_id,attempts,successes\na,b,3,0\n", "unknown column 'problem_id'"),
+        ("problem,attempts,num_attempts,successes\na,3,3,0\n", "column 'attempts' stands there twice"),
+        ("problem,attempts,successes\n0,3,1\n0.0,3,1\n", "line 3: the problem '0' is there twice"),
+        ('problem,passed\n"a,1\nb,0\n', "line 2: a quote is opened and not closed"),
         ("task_id,passed\n,1\n", "line 2: task_id is ''"),
         ("problem,attempts,successes\na,3.5,2\n", "line 2: attempts = '3.5' is not a whole number"),
         ("problem,attempts,successes\na,1_0,2\n", "line 2: attempts = '1_0' is not a whole number"),
@@ -162,3 +176,36 @@ def test_a_renamed_log_has_the_same_split(written):
         assert one.split(split).problems == other.split(split).problems
     assert len(one.split("test")) > 5
     assert (one.name, other.name) == ("8b", "other")
+
+
+@pytest.mark.parametrize("name", ["problem_name", "name", "Question", "task_id"])
+def test_a_number_of_the_row_is_not_the_problem(written, name):
+    log = read_log(written(f"index,{name},passed\n0,a,1\n1,a,0\n2,b,1\n"))
+    assert (log.problems, log.attempts.tolist(), log.successes.tolist()) == (("a", "b"), [2, 1], [1, 1])
+
+
+def test_an_index_that_alone_tells_the_problem_is_the_problem(written):
+    assert read_log(written("index,passed\n0,1\n1,0\n")).problems == ("0", "1")
+    assert read_log(written("index,name_of_run,passed\n0,x,1\n1,x,0\n")).problems == ("0", "1")
+
+
+def test_one_model_in_every_line_is_no_fault(written):
+    assert read_log(written("model,benchmark,problem,passed\nm,gsm,0,1\nm,gsm,0,0\n")).attempts.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "problem,passed\n0.0,1\n0,0\n1.0,1\n1,1\n",
+        lines({"doc_id": problem, "acc": acc} for problem, acc in [(0.0, 1), (0, 0), (1.0, 1), ("1.0", 1)]),
+        "problem_id,Num Attempts,Num Correct\n0.0,2,1\n1.0,2,2\n",
+        "Task ID;n_attempts;correct\n0;2;1\n1;2;2\n",
+        {"eval": {k: [{"base_status": s} for s in ("pass", last)] for k, last in [("0.0", "fail"), ("1", "pass")]}},
+        ",problem,passed\n3,0,1\n7,0,0\n8,1,1\n12,1,1\n",
+        "sep=;\nproblem;passed\n0;1\n0;0\n1;1\n1;1\n",
+        'problem,note,passed\r0,"two\r# lines",1\r0,,0\r1,"x\u2028y",1\r1,,1\r',
+    ],
+)  # fmt: skip
+def test_one_log_is_the_same_however_it_is_written(written, content):
+    log = read_log(written(content))
+    assert (log.problems, log.attempts.tolist(), log.successes.tolist()) == (("0", "1"), [2, 2], [1, 2])

@@ -79,6 +79,14 @@ LAYOUTS = {
     "flexible, wrapped": (1, "2   3   1.0 \n" + "\n".join(" ".join(flexible(1)).split()) + "\n"),
     "flexible, comments": (1, "# a shop\n2 3 # jobs machines\n" + " # one\n".join(flexible(1)) + " # two\n"),
     "Taillard's": (1, TAILLARD + matrices(1, ("Times", "Machines"))),
+    "Taillard's, machines first": (
+        1,
+        "2 3\nMachines\n2 1 3\n1 3 2\nTimes:\n3 5 4\n2 6 7\n",
+    ),
+    "OR-Library with a rule at its end": (
+        0,
+        OR_LIBRARY + " 2 3\n" + "\n".join(pairs(0)) + "\n +++++++++\n and so on\n",
+    ),
     "Taillard's without words": (1, "2 3\n" + matrices(1)),
     "Taillard's from 0": (0, "2 3\n" + matrices(0)),
 }
@@ -118,6 +126,12 @@ def test_a_shop_that_names_neither_end_has_the_same_makespan_in_both_numberings(
         ("a.fjs", "1 2\n2 1 1 5 1 2 6\n0 3\n3 0\n", "4 numbers more than the 1 jobs that line 1 promises need; setup"),
         ("a.txt", "1 2\nTimes\n5 6\nMachines\n1 1\n", "the job has been on machine 1 before"),
         ("a.txt", "1 2\n5 6\nwhat\n1 2\n", "line 3: 'what' is not a whole number"),
+        ("a.jsp", "1 2\nTimes\n5 6 1\nMachines\n2\n", "3 numbers before 'machines' of line 4; 1 x 2 are 2"),
+        ("a.txt", "1 2\n0 5 1 6\n+++++\n instance b\n+++++\n1 2\n0 5 1 6\n", "line 6: numbers follow the rule of"),
+        ("a.txt", "1 2\nTimes\n5 6\nMachines\n1 2\nNb of jobs, Nb of Machines\n1 2\nTimes\n5 6\nMachines\n1 2\n",
+         "line 6: 'Nb of jobs, Nb of Machines' begins another; where a file holds several instances, keep one"),
+        ("a.txt", "1 2\nTimes\n5 6\nMachines\n1 2\n1 2\nTimes\n5 6\nMachines\n1 2\n",
+         "holds several instances, keep one"),
         ("a.txt", "1 2 x\n0 5 1 5\n", "line 1: 'x' is not a number"),
         ("a.txt", "9999 2\n0 5 1 5\n", "9,999 jobs; at most 5,000 are supported"),
         ("a.txt", "1 2\n0 0 1 0\n", "no task takes any time"),
@@ -167,6 +181,17 @@ def test_a_broken_standard_task_graph_is_refused_with_the_line(written, change, 
     assert message in refusal(written("rand.stg", STG.replace(*change)))
 
 
+@pytest.mark.parametrize("title", ["my graph", "rand0001", "a\n\nb c\u2028d", "# 7"])
+def test_titles_above_a_standard_task_graph_are_skipped(written, title):
+    instance = library.get_instance(written("rand.stg", f"{title}\n{STG}"), "equal_2")
+    assert instance.least_run_time_us.tolist() == [0, 5, 7, 4, 3, 0]
+
+
+def test_a_standard_task_graph_without_a_count_is_refused(written):
+    assert "it holds no number" in refusal(written("rand.stg", "my graph\n"))
+    assert "line 1: 'graph 4' stands where the number of tasks" in refusal(written("rand.stg", "graph 4\n"))
+
+
 # ----- DOT -----
 
 DOT = """\
@@ -211,6 +236,7 @@ def test_fractions_of_a_dot_graph_are_counted_in_finer_ticks(written):
         ("digraph { a [weight=five] }", "weight of node 'a' is 'five'; a time is a number"),
         ("digraph { a [weight=-5] }", "weight of node 'a' is '-5'; a time is a number"),
         ("digraph { a [weight=5] b [weight=5] a -> b [label=7] }", "edge a -> b has a label that is a number"),
+        ('digraph { a [weight=5] b [weight=5] a -> b [weight=1, label="30"] }', "a label that is another number, 30"),
         ("graph { a -- b }", "an undirected graph has no order"),
         ("digraph { a [weight=1] b [weight=1] a -- b }", "an undirected edge"),
         ("digraph { a [weight=5]", "line 1: 'the end' stands where"),
@@ -314,6 +340,65 @@ def test_the_graphs_of_a_tgff_file_are_one_and_quantities_may_stand_for_times(wr
 )  # fmt: skip
 def test_a_broken_tgff_file_is_refused(written, change, message):
     assert message in refusal(written("a.tgff", TGFF.replace("preempt_time", "area").replace(*change)))
+
+
+LINKED = """\
+@TASK_GRAPH 0 {
+TASK a TYPE 1
+TASK b TYPE 1
+ARC c FROM a TO b TYPE 0
+}
+@PE 0 {
+# type exec_time
+  1    5
+}
+@PE 1 {
+# type exec_time
+  1    6
+}
+"""
+
+
+@pytest.mark.parametrize("name", ["COMMUN", "COMM", "Comm_link", "LINK", "BUS"])
+@pytest.mark.parametrize("column", ["exec_time", "trans_time", "time"])
+def test_a_table_of_links_is_no_processing_element(written, name, column):
+    instance = library.get_instance(written("a.tgff", LINKED + f"@{name} 0 {{\n# type {column}\n#-----\n0 4\n}}\n"))
+    assert instance.platform.element_names == ("PE0", "PE1")
+    assert [(e.source, e.target, e.volume) for e in instance.graph.edges] == [(0, 1, 4)]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("@WIRE 0 {\n# type trans_time\n0 4\n}\n", "line 16: table WIRE0 has no column of times; a processing"),
+        ("@PE 2 {\n1 4\n}\n", "line 14: table PE2 has no row below a header such as # type exec_time"),
+        ("@LINK 0 {\n# type time\n}\n", "table LINK0 has no row below a header"),
+        ("@PE 2 {\n# type exec_time\n1 4\n# the others\n0 4\n}\n", "line 18: table PE2: 2 numbers below 'the others'"),
+        ("@PE 2 {\n# type exec_time (cycles)\n1 4\n}\n", "the unit of exec_time is 'cycles'; units are us"),
+        ("@PE 2 {\n# type exec_time_cycles\n1 4\n}\n", "the unit of exec_time_cycles is 'cycles'; units are us"),
+        ("@BUS 0 {\n# type time\n0 4\n}\n@BUS 1 {\n# type time\n0 5\n}\n", "table BUS1 has other times than the links"),
+    ],
+)  # fmt: skip
+def test_a_table_that_is_not_known_is_refused(written, table, message):
+    assert message in refusal(written("a.tgff", LINKED + table))
+
+
+@pytest.mark.parametrize("rule", ["#-----", "# ======", "#", "# - - -", "#####"])
+@pytest.mark.parametrize(
+    "header", ["# type exec_time", "# type exec_time (us)", "# type exec_time(us)", "# type exec_time_us"]
+)
+def test_rules_and_units_of_a_table_are_no_columns(written, rule, header):
+    text = LINKED.replace("# type exec_time", f"{header}\n{rule}")
+    assert times_of(library.get_instance(written("a.tgff", text)))["a"] == {"PE0": 5, "PE1": 6}
+
+
+@pytest.mark.parametrize(
+    ("header", "us"), [("exec_time (ms)", 5000), ("exec_time_ms", 5000), ("task_time [s]", 5_000_000)]
+)
+def test_a_unit_of_a_table_is_read(written, header, us):
+    text = LINKED.replace("# type exec_time", f"# type {header}")
+    instance = library.get_instance(written("a.tgff", text))
+    assert times_of(instance)["a"]["PE0"] * instance.platform.tick_us == us
 
 
 @pytest.mark.parametrize("no", ["0", "0.0", "00", "0e0", "-0"])
