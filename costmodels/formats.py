@@ -446,7 +446,7 @@ FORMATS: Sequence[Format] = (
     Format(
         "data",
         "a table of outcomes",
-        "a header with problem, attempts, successes and, if known, tokens_right and tokens_wrong; a row a problem",
+        "a header with problem, attempts, successes (or num_correct, ...), perhaps tokens_right, tokens_wrong",
         "counts; mean tokens of a successful and of a failed attempt",
         f"{MOST_PROBLEMS:,} problems, {MOST_ATTEMPTS:,} attempts each",
         _is_counts,

@@ -340,9 +340,11 @@ def _rows(path: Path, text: str) -> tuple[str, Iterable[Attempt]]:
 
 def _name(path: Path, where: str, value: object) -> str:
     """The problem's name."""
-    if not (isinstance(value, str) or is_whole(value)) or value == "":
-        fail(path, f"{where} is {shortened(repr(value), 30)}; a text or a whole number is needed")
-    return _as_integer(value) if isinstance(value, str) else str(int(value))
+    if isinstance(value, str) and value:
+        return _as_integer(value)
+    if isinstance(value, int | float) and is_whole(value):
+        return str(int(value))
+    fail(path, f"{where} is {shortened(repr(value), 30)}; a text or a whole number is needed")
 
 
 def _as_integer(problem: str) -> str:
