@@ -281,7 +281,7 @@ _UNIT_US: Mapping[str, Fraction] = {
 }
 _UNIT_SUFFIX = re.compile(r"time_?(ps|ns|nsec|us|usec|ms|msec|s|sec|seconds|min|h|cycles|cc|ticks)$")
 RUN_TIME = re.compile(
-    r"(?:(?:(?:worst_case_)?exec(?:ution)?|task|run|cpu|proc(?:essing)?|comp(?:ute|utation)?)_?)?time"
+    r"(?:(?:(?:worst_case_)?exec(?:ution)?|task|run|cpu|proc(?:essing)?|comp(?:ute|utation)?)[_-]?)?time"
     r"(?:_?(?:ps|ns|nsec|us|usec|ms|msec|s|sec|seconds|min|h|cycles|cc|ticks))?|wcet|duration"
 )
 
@@ -320,7 +320,7 @@ def _header(line: str) -> _Header:
     """`# type exec_time (ms)`: a unit in brackets belongs to the title before it."""
     titles: list[str] = []
     units: dict[str, str] = {}
-    for word in re.findall(r"[(\[][^)\]]*[)\]]|[^\s(\[]+", line.strip().lstrip("#").lower()):
+    for word in re.findall(r"[(\[][^)\]]*[)\]]|[^\s(\[,]+", line.strip().lstrip("#").lower()):
         if word[0] not in "([":
             titles.append(word)
         elif titles:
@@ -342,7 +342,7 @@ def _time_column(path: Path, where: str, header: _Header, link: bool) -> tuple[s
         fail(path, f"{where} has no column of times{more}; there are {listed}")
     unit = header.units.get(column) or (match[1] if (match := _UNIT_SUFFIX.search(column)) else "us")
     if unit not in _UNIT_US:
-        fail(path, f"{where}: the unit of {column} is '{shortened(unit)}'; units are {', '.join(_UNIT_US)}")
+        fail(path, f"{where}: the unit of {column} is '{shortened(unit)}'; units are ns, us, ms and s")
     return column, _UNIT_US[unit]
 
 

@@ -110,11 +110,14 @@ def _shop(path: Path, text: str) -> _Shop:
             if rule:
                 fail(path, f"line {line}: numbers follow the rule of line {rule}; where a file {_SEVERAL}")
             numbers.append((line, words))
-        elif not numbers or not words or rule:
             continue
-        elif not any(map(str.isalnum, "".join(words))):
+        word = " ".join(words).lower().rstrip(":")
+        if not numbers or not words or (rule and word not in ("times", "machines")):
+            continue
+        if not any(map(str.isalnum, word)):
             rule = line if len(numbers) > 1 else 0
-        elif (word := " ".join(words).lower().rstrip(":")) in ("times", "machines"):
+        elif word in ("times", "machines"):
+            rule = 0
             if word in [each for _, each in matrices]:
                 fail(path, f"line {line}: '{word}' stands there twice; where a file {_SEVERAL}")
             matrices.append((line, word))

@@ -81,7 +81,7 @@ LAYOUTS = {
     "Taillard's": (1, TAILLARD + matrices(1, ("Times", "Machines"))),
     "Taillard's, machines first": (
         1,
-        "2 3\nMachines\n2 1 3\n1 3 2\nTimes:\n3 5 4\n2 6 7\n",
+        "2 3\nMachines\n2 1 3\n1 3 2\n-----\nTimes:\n3 5 4\n2 6 7\n",
     ),
     "OR-Library with a rule at its end": (
         0,
@@ -374,8 +374,8 @@ def test_a_table_of_links_is_no_processing_element(written, name, column):
         ("@PE 2 {\n1 4\n}\n", "line 14: table PE2 has no row below a header such as # type exec_time"),
         ("@LINK 0 {\n# type time\n}\n", "table LINK0 has no row below a header"),
         ("@PE 2 {\n# type exec_time\n1 4\n# the others\n0 4\n}\n", "line 18: table PE2: 2 numbers below 'the others'"),
-        ("@PE 2 {\n# type exec_time (cycles)\n1 4\n}\n", "the unit of exec_time is 'cycles'; units are us"),
-        ("@PE 2 {\n# type exec_time_cycles\n1 4\n}\n", "the unit of exec_time_cycles is 'cycles'; units are us"),
+        ("@PE 2 {\n# type exec_time (cycles)\n1 4\n}\n", "the unit of exec_time is 'cycles'; units are ns, us"),
+        ("@PE 2 {\n# type exec_time_cycles\n1 4\n}\n", "the unit of exec_time_cycles is 'cycles'; units are ns"),
         ("@BUS 0 {\n# type time\n0 4\n}\n@BUS 1 {\n# type time\n0 5\n}\n", "table BUS1 has other times than the links"),
     ],
 )  # fmt: skip
@@ -385,7 +385,8 @@ def test_a_table_that_is_not_known_is_refused(written, table, message):
 
 @pytest.mark.parametrize("rule", ["#-----", "# ======", "#", "# - - -", "#####"])
 @pytest.mark.parametrize(
-    "header", ["# type exec_time", "# type exec_time (us)", "# type exec_time(us)", "# type exec_time_us"]
+    "header",
+    ["# type exec_time", "# type exec_time (us)", "# type exec_time(us)", "# type exec_time_us", "# Type, Exec-Time"],
 )
 def test_rules_and_units_of_a_table_are_no_columns(written, rule, header):
     text = LINKED.replace("# type exec_time", f"{header}\n{rule}")
