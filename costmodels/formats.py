@@ -90,7 +90,7 @@ READERS: Mapping[str, Reader] = {
 }
 
 
-_LONGEST_LINE = 100_000  # characters; csv's own limit for a cell is 131,072
+_LONGEST_LINE = 100_000  # characters of a line, or a row; csv's own limit for a cell can be set by any library
 _BLANK = " \t\n\u00a0"  # around a cell; spreadsheets write the last one
 _DECLARED = re.compile(r'\s*"?sep=([,;\t|])"?[\s,;]*', re.IGNORECASE)  # Excel's first line
 
@@ -138,9 +138,15 @@ def table_rows(text: str, comments: list[str] | None = None) -> Iterator[tuple[i
     lines = _lines(text)
     ended = False
 
-    def following() -> Iterator[str]:
+    def following(first: int, length: int) -> Iterator[str]:
+        """The lines that the cells in quotes of a row go on to."""
         nonlocal ended
         for number, line in lines:
+            length += len(line)
+            if length > _LONGEST_LINE:
+                raise ValueError(
+                    f"line {first}: a row of more than {_LONGEST_LINE:,} characters; is a quote not closed?"
+                )
             yield checked(number, line)
         ended = True
 
@@ -164,7 +170,7 @@ def table_rows(text: str, comments: list[str] | None = None) -> Iterator[tuple[i
                 continue
             separator = _separator_of(line)
         try:
-            cells = next(csv.reader(itertools.chain([row], following()), delimiter=separator))
+            cells = next(csv.reader(itertools.chain([row], following(number, len(line))), delimiter=separator))
         except csv.Error as error:
             raise ValueError(f"line {number}: {error}") from None
         if ended:

@@ -70,7 +70,10 @@ def test_ends_of_lines_declared_separators_and_indices_say_nothing_of_the_rows(r
     [
         (",name,legs\nx,cat,4\n", "line 1: the first column has no name; the columns are name, legs"),
         ('name,legs\ncat,4\n"dog,4\n\nbird,2\n', "line 3: a quote is opened and not closed"),
-        ('name,legs\n"' + ("x" * 99 + "\n") * 2000 + '",4\n', "line 2: field larger than field limit"),
+        (
+            'name,legs\n"' + ("x" * 99 + "\n") * 2000 + '",4\n',
+            "line 2: a row of more than 100,000 characters; is a quote not",
+        ),
         ("name,legs\n" + "x" * 100_001 + ",4\n", "line 2: 100,003 characters; at most 100,000"),
         ("name,legs\n", "'.*pets.csv' needs a header line and at least one pet"),
         ("", "needs a header line"),
