@@ -340,11 +340,10 @@ def _rows(path: Path, text: str) -> tuple[str, Iterable[Attempt]]:
 
 def _name(path: Path, where: str, value: object) -> str:
     """The problem's name."""
-    if isinstance(value, str) and value:
-        return _as_integer(value)
-    if isinstance(value, int | float) and is_whole(value):
-        return str(int(value))
-    fail(path, f"{where} is {shortened(repr(value), 30)}; a text or a whole number is needed")
+    named = isinstance(value, str) and value
+    if not named and not (isinstance(value, int | float) and is_whole(value)):
+        fail(path, f"{where} is {shortened(repr(value), 30)}; a text or a whole number is needed")
+    return _as_integer(value) if isinstance(value, str) else str(int(value))  # pyright: ignore[reportArgumentType]
 
 
 def _as_integer(problem: str) -> str:
