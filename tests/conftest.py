@@ -1,5 +1,6 @@
 """For the tests of every layer: third parties' scenarios, one sequential, one with held-out cases."""
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -58,6 +59,19 @@ def pytest_runtest_call(item):
         if importlib.util.find_spec("stable_baselines3") or not re.search("stable[-_]baselines3|torch", str(error)):
             raise
         pytest.skip("stable-baselines3 is not installed")
+
+
+MOST_MAPS = 20_000  # of the 65,530 memory maps that Linux allows a process; XLA takes several for each program
+
+
+@pytest.fixture(autouse=True, scope="module")
+def a_process_that_does_not_run_out_of_memory_maps():
+    """Compiled programs are let go after a module where there are too many: beyond the limit, XLA ends the process."""
+    yield
+    maps = Path("/proc/self/maps")
+    if "jax" in sys.modules and maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
