@@ -54,7 +54,13 @@ INSTANCES = {
     "dsegym/SubQuestionBudget-v0": [{}, {"utility": "sum", "budget": 0.25}],
     "dsegym/TreeSearch-v0": [{"width": 4}, {"tree": "game24", "width": 4}, {"tree": "game24_log", "width": 3}],
 }
-CASES = [(name, options) for name in BUILT_IN for options in INSTANCES.get(name, [{}])]
+# Of each scenario the first instance is among the quick tests; the streams' programs take minutes to compile.
+MINUTES = ("dsegym/SocSchedulingStream-v0", "dsegym/TreeSearch-v0")
+CASES = [
+    pytest.param(name, options, marks=[pytest.mark.slow] if place or name in MINUTES else [])
+    for name in BUILT_IN
+    for place, options in enumerate(INSTANCES.get(name, [{}]))
+]
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=lambda value: str(value))
