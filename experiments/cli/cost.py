@@ -70,15 +70,15 @@ def cost(
             "value": value,
             "feasible": feasible,
         }
+        if not feasible:
+            beyond, unpenalised = float(result.violation[0]), float(result.unpenalised[0])
+            verdict |= {"violation": beyond, "unpenalised": unpenalised}
         if problem.held_out_params is not None:
             value, feasible = _value(problem.evaluate_held_out(problem.space.encode(values)))
             verdict |= {"held_out": value, "held_out_feasible": feasible}
             error = next((v for k, v in breakdown.totals.items() if k.endswith("_standard_error")), None)
             if error is not None:
                 verdict |= {"standard_error": error, "test_problems": breakdown.totals["test_problems"]}
-        if not feasible:
-            beyond, unpenalised = float(result.violation[0]), float(result.unpenalised[0])
-            verdict |= {"violation": beyond, "unpenalised": unpenalised}
         verdict |= {  # values on the held-out cases where there are any
             "reference": problem.reference.value,
             problem.bound.name: problem.bound.value,
@@ -111,16 +111,16 @@ def cost(
     console.print(table("Totals", _totals(breakdown.totals)))
     if verdict:
         outcome = f"Objective {problem.objective.name}: {_value_text(problem, verdict['value'])}"
+        if "violation" in verdict:
+            outcome += (
+                f": {100 * verdict['violation']:.4g} % beyond a limit; without limits "
+                f"{_value_text(problem, verdict['unpenalised'])}"
+            )
         if "held_out" in verdict:
             outcome += f"; on the held-out cases: {_value_text(problem, verdict['held_out'])}"
         if "standard_error" in verdict:
             outcome += (
                 f", standard error {verdict['standard_error']:.2g} over {verdict['test_problems']:.0f} test problems"
-            )
-        if "violation" in verdict:
-            outcome += (
-                f": {100 * verdict['violation']:.4g} % beyond a limit; without limits "
-                f"{_value_text(problem, verdict['unpenalised'])}"
             )
         reference, bound = format_exact(problem.reference.value), format_exact(problem.bound.value)
         say(
