@@ -9,7 +9,6 @@ import math
 import os
 import pickle
 import select
-import signal
 import socket
 import struct
 import subprocess
@@ -19,6 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from ..agents.referee import Samples, Trajectory
 from ..agents.scorekeeper import Scorekeeper
@@ -82,6 +83,7 @@ class AgentProcess:
                     start_new_session=True,  # Ctrl-C is not for it
                 )
             self._made = made.pop_all()
+        self._watched = psutil.Process(self._process.pid)
         self._socket.setblocking(False)
         self._poller = select.poll()  # kept: one for each wait would cost more than the question
         self._poller.register(self._socket)
@@ -209,7 +211,7 @@ class AgentProcess:
 
     def _look(self) -> None:
         """Ends a process that takes more memory than it may."""
-        processes = [self._process.pid]
+        processes = [self._watched]
         if time.monotonic() - self._looked_s > _TREE_S:
             self._looked_s = time.monotonic()
             processes = tree(self._process.pid)
@@ -304,40 +306,31 @@ _ARRAYS = {
 # Processes ------------------------------------------------------------------------------------------------------------
 
 
-def _parents() -> dict[int, int]:
-    """{process: its parent}, of all; nothing where there is no /proc."""
-    found = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            found[int(status.parent.name)] = int(status.read_text(errors="replace").rpartition(")")[2].split()[1])
-    return found
-
-
-def tree(root: int) -> list[int]:
-    """The process and all that descend from it, parents first."""
-    parents, found = _parents(), [root]
-    for process in found:
-        found += [child for child, parent in parents.items() if parent == process]
-    return found
+def tree(root: int) -> list[psutil.Process]:
+    """The process and all that descend from it, parents first; none where it is gone."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(root)
+        return [process, *process.children(recursive=True)]
+    return []
 
 
 def end_tree(root: int) -> None:
     """Kills a process and all that descend from it."""
     for process in reversed(tree(root)):  # it itself last; found before, since orphans have other parents
-        with contextlib.suppress(OSError):
-            os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
-def resident_bytes(process: int) -> int:
-    """Bytes of memory that a process takes; 0 where the system does not tell."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def resident_bytes(process: psutil.Process) -> int:
+    """Bytes of memory that a process takes; 0 where it is gone."""
+    with contextlib.suppress(psutil.Error):
+        return process.memory_info().rss
     return 0
 
 
 def machine_memory() -> int:
     """Bytes of memory that this machine, or the container, has."""
-    least = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    least = psutil.virtual_memory().total
     for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError):
             least = min(least, int(Path(limit).read_text()))

@@ -24,6 +24,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
+
 from ..costmodels.errors import CorruptResultError, DsegymError
 from .agent_process import PINNED, Ended, Job, adopt_orphans, changes, described, state
 from .isolation import MEMORY_SHARE, AgentProcess, end_tree, machine_memory, resident_bytes
@@ -325,7 +327,7 @@ def _work(pipe: Connection, parent: int, folder: str, memory_bytes: int) -> None
                 told = error if isinstance(error, DsegymError | OSError) else DsegymError(described(error))
                 pipe.send(told)  # what else a scenario raises need not survive a pickle
                 continue
-            retires = bool(changes(before, state())) or resident_bytes(os.getpid()) > max(
+            retires = bool(changes(before, state())) or resident_bytes(psutil.Process()) > max(
                 memory_bytes // 2, LARGE_WORKER_BYTES
             )
             pipe.send(_Outcome(manifest, trace, agents[trial.agent].was_killed, retires))

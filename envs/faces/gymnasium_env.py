@@ -15,17 +15,45 @@ from gymnasium.envs.registration import EnvSpec
 
 from ...costmodels.errors import DsegymError, UnknownNameError
 from ..core.forks import refuse_after_fork
+from ..core.functional import FunctionalEnv
 from ..core.packing import Packing
 from ..core.problem import Problem
 from ..core.scenarios import make_problem, remake_problem, scenario_ids
 from ..core.stepping import constants_of, lane_keys, reset_lane
 from .actions import NeedsReset, blank_action, checked_action, checked_seed
 from .frames import frame
+from .lanes import all_legal
 
-__all__ = ["FunctionalGymnasiumEnv", "checked_render_mode", "made_problem", "make_env", "spec_with_horizon"]
+__all__ = ["FunctionalGymnasiumEnv", "WithHorizon", "checked_render_mode", "made_problem", "make_env"]
 
 
-class FunctionalGymnasiumEnv(gymnasium.Env):
+class WithHorizon:
+    """The specification of an environment that was made of a problem."""
+
+    problem: Problem
+    functional: FunctionalEnv[Any, Any]
+    _spec: EnvSpec | None = None
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """Gymnasium's, with the instance's own horizon as `max_episode_steps`.
+
+        Raises:
+            DsegymError: when set to that of another scenario.
+        """
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        known, own = scenario_ids(), self.problem.scenario
+        if spec is not None and spec.id in known and own in known and spec.id != own:
+            raise DsegymError(f"'{spec.id}' was made with scenario='{own}'; the id alone names the scenario.")
+        if spec is not None and spec.max_episode_steps is None:
+            spec = dataclasses.replace(spec, max_episode_steps=self.functional.horizon)
+        self._spec = spec
+
+
+class FunctionalGymnasiumEnv(WithHorizon, gymnasium.Env):
     """A problem's environment for one lane. Info: `action_mask` if there is one; after every step what the form's
     `step_info` names; at the end also the finished episode's `design`, `objective` and `feasible`.
     `metadata["notes"]` says what of the instance is synthetic or uncalibrated.
@@ -63,22 +91,12 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
         self._mask: Any = None  # of the next action
         self._first: Any = None  # the state after `reset`; with the actions since, what a picture needs
         self._actions: list[np.ndarray] = []
-        self._spec: EnvSpec | None = None
 
     @functools.cached_property
     def _lane(self) -> _Lane:
         """Compiled when first needed: who makes an environment for its spaces alone starts no JAX."""
         refuse_after_fork()
         return _compiled_lane(self.problem, self._form)
-
-    @property
-    def spec(self) -> EnvSpec | None:
-        """Gymnasium's, with the instance's own horizon as `max_episode_steps`."""
-        return self._spec
-
-    @spec.setter
-    def spec(self, spec: EnvSpec | None) -> None:
-        self._spec = spec_with_horizon(spec, self.problem, self.functional.horizon)
 
     @property
     def state(self) -> Any:
@@ -148,11 +166,7 @@ class FunctionalGymnasiumEnv(gymnasium.Env):
         """bool[actions], True where the next action is legal, as sb3-contrib asks for it; for a MultiDiscrete space the
         masks of its parts one after another, all True.
         """
-        if self._mask is not None:
-            return np.asarray(self._mask, bool)
-        space = self.action_space
-        count = np.sum(space.nvec) if isinstance(space, gymnasium.spaces.MultiDiscrete) else getattr(space, "n", 0)
-        return np.ones(int(count), bool)
+        return all_legal(self.action_space) if self._mask is None else np.asarray(self._mask, bool)
 
     def render(self):
         """The episode so far, uint8[H, W, 3]: the form's `picture`, or the design as it stands, in which what is
@@ -191,21 +205,6 @@ def checked_render_mode(render_mode: str | None) -> str | None:
     if render_mode is not None and not (isinstance(render_mode, str) and render_mode in modes):
         raise UnknownNameError("render mode", render_mode, modes)
     return render_mode
-
-
-def spec_with_horizon(spec: EnvSpec | None, problem: Problem, horizon: int) -> EnvSpec | None:
-    """Gymnasium's specification of an environment that was made of a problem; None of None.
-
-    Raises:
-        DsegymError: it is that of another scenario.
-    """
-    if spec is None:
-        return None
-    if spec.id in scenario_ids() and problem.scenario in scenario_ids() and spec.id != problem.scenario:
-        raise DsegymError(f"'{spec.id}' was made with scenario='{problem.scenario}'; the id alone names the scenario.")
-    if spec.max_episode_steps is not None:
-        return spec
-    return dataclasses.replace(spec, max_episode_steps=horizon)
 
 
 class _Lane(NamedTuple):

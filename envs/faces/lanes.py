@@ -8,7 +8,14 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-__all__ = ["LanewiseEnv"]
+__all__ = ["LanewiseEnv", "all_legal"]
+
+
+def all_legal(space: gymnasium.Space[Any]) -> np.ndarray:
+    """bool[actions], all True; of a MultiDiscrete space its parts one after another."""
+    count = np.sum(space.nvec) if isinstance(space, gymnasium.spaces.MultiDiscrete) else getattr(space, "n", 0)
+    return np.ones(int(count), bool)
+
 
 _OF_ONE_LANE = {"observation_space": "single_observation_space", "action_space": "single_action_space"}
 
@@ -22,9 +29,7 @@ class LanewiseEnv(VectorEnv):
         """bool[num_envs, actions], True where the next action is legal; as of a single environment."""
         if self._mask is not None:
             return self._mask.astype(bool)
-        space = self.single_action_space
-        count = np.sum(space.nvec) if isinstance(space, gymnasium.spaces.MultiDiscrete) else getattr(space, "n", 0)
-        return np.ones((self.num_envs, int(count)), bool)
+        return np.tile(all_legal(self.single_action_space), (self.num_envs, 1))
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """`action_masks` or `render` of each lane, or an attribute, the same for all.

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
@@ -22,7 +21,7 @@ from ..core.problem import Problem
 from ..core.stepping import Lane, chosen, constants_of, lane_keys, move_lanes, reset_lanes, step_lanes
 from .actions import NeedsReset, blank_action, checked_action, checked_seed
 from .frames import frame
-from .gymnasium_env import FunctionalGymnasiumEnv, checked_render_mode, made_problem, spec_with_horizon
+from .gymnasium_env import FunctionalGymnasiumEnv, WithHorizon, checked_render_mode, made_problem
 from .lanes import LanewiseEnv
 
 __all__ = ["FunctionalVectorEnv", "make_vector_env"]
@@ -30,7 +29,7 @@ __all__ = ["FunctionalVectorEnv", "make_vector_env"]
 MOST_LANES = 2**24  # and steps of an episode
 
 
-class FunctionalVectorEnv(LanewiseEnv):
+class FunctionalVectorEnv(WithHorizon, LanewiseEnv):
     """A problem's environment for many lanes. It keeps to what `gymnasium.vector.SyncVectorEnv` does: arrays are the
     caller's own, rewards float64, and info has for every name the mask `_name` of the lanes that it speaks of.
 
@@ -78,27 +77,15 @@ class FunctionalVectorEnv(LanewiseEnv):
         self._mask: Any = None
         self._firsts: list[Any] = [None] * num_envs  # as of a single environment, for pictures
         self._actions: list[list[np.ndarray]] = [[] for _ in range(num_envs)]
-        self._spec: EnvSpec | None = None
 
     @functools.cached_property
     def _compiled(self) -> _Lanes:
         refuse_after_fork()
         return _compiled_lanes(self.problem, self._form)
 
-    @property
-    def spec(self) -> EnvSpec | None:
-        """Gymnasium's, with the instance's own horizon as `max_episode_steps`."""
-        return self._spec
-
-    @spec.setter
-    def spec(self, spec: EnvSpec | None) -> None:
-        self._spec = spec_with_horizon(spec, self.problem, self.functional.horizon)
-
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickled as a single environment is, by scenario, options and form, with the states on the host; who records
-        its episodes is left out.
-        """
-        apart = ("problem", "functional", "num_envs", "_compiled", "_recorder", "_form")
+        """Pickled as a single environment is, by scenario, options and form, with the states on the host."""
+        apart = ("problem", "functional", "num_envs", "_compiled", "_form")
         own = {name: value for name, value in self.__dict__.items() if name not in apart}
         own["_lanes"] = jax.tree.map(np.array, self._lanes)
         return type(self), (self.problem, self.num_envs, self._form), own
