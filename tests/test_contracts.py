@@ -228,7 +228,7 @@ DOOR = "the functional door takes the same steps"
 BREAKS = [
     (DESCRIBES, "has no summary", scenario(summary="")),
     (DESCRIBES, "option start has no summary", scenario(options_type=Silent)),
-    (DESCRIBES, "'fixed' becomes 'fixed!'", scenario(options_type=Growing)),
+    (DESCRIBES, "'fixed!' becomes 'fixed!!'", scenario(options_type=Growing)),
     (DESCRIBES, "no core instances", scenario(core=list)),
     (DESCRIBES, "raises KeyError", scenario(facts=lambda: {}["table"])),
     (
