@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ...costmodels.errors import DsegymError, shortened
 from ...costmodels.files import fail, file_hash, read_text
-from .scenarios import BOUNDS_SUFFIX, load_scenario
+from .scenarios import BOUNDS_SUFFIX, files_among
 
 if TYPE_CHECKING:
     from .problem import Problem
@@ -40,19 +40,12 @@ def kept_beside(path: str | Path) -> Path:
     return Path(f"{path}{BOUNDS_SUFFIX}")
 
 
-def _files(scenario_id: str, options: Mapping[str, str]) -> dict[str, str]:
-    """{option: path} of the user's files among the texts of an instance's options."""
-    declared = load_scenario(scenario_id).options
-    return {
-        name: text
-        for name, text in options.items()
-        if name in declared and text not in declared[name].values() and os.path.isfile(text)
-    }
-
-
 def _keyed(scenario_id: str, options: Mapping[str, str]) -> dict[str, str]:
     """The options with files by their content."""
-    return {**options, **{name: _HASH + file_hash(path) for name, path in _files(scenario_id, options).items()}}
+    return {
+        **options,
+        **{name: _HASH + file_hash(path) for name, path in files_among(scenario_id, options).items()},
+    }
 
 
 def _check_of(row: Mapping[str, str]) -> str:
@@ -96,7 +89,7 @@ def kept_row(problem: Problem, names: Iterable[str] | None = None) -> Mapping[st
     Raises:
         InvalidWorkloadError: what is kept is damaged.
     """
-    files = _files(problem.scenario, problem.options)
+    files = files_among(problem.scenario, problem.options)
     if not files:
         return None
     rows = read_kept(next(iter(files.values())))
@@ -125,7 +118,7 @@ def kept_table(
     Raises:
         InvalidWorkloadError: what lies there is of another kind, or damaged.
     """
-    files = _files(scenario_id, options)
+    files = files_among(scenario_id, options)
     if not files:
         return None
     place = next(iter(files.values()))
@@ -165,7 +158,7 @@ def require(problem: Problem, holds: bool, what: str) -> None:
         InvalidWorkloadError: says what does not hold, and what to do.
     """
     if not holds:
-        place = next(iter(_files(problem.scenario, problem.options).values()))
+        place = next(iter(files_among(problem.scenario, problem.options).values()))
         fail(kept_beside(place), f"{what}: it is damaged or of another version; {_AGAIN}")
 
 

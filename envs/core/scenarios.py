@@ -31,6 +31,7 @@ __all__ = [
     "BUILT_IN",
     "Scenario",
     "file_options",
+    "files_among",
     "installed_scenarios",
     "load_scenario",
     "make_functional",
@@ -216,16 +217,23 @@ def scenario_location(scenario_id: str) -> str:
     return _LOCATIONS[scenario_id]
 
 
+def files_among(scenario_id: str, options: Mapping[str, str]) -> dict[str, str]:
+    """{option: path} of the users' files among the texts of an instance's options."""
+    declared = load_scenario(scenario_id).options
+    return {
+        name: text
+        for name, text in options.items()
+        if name in declared and text not in declared[name].values() and os.path.isfile(text)
+    }
+
+
 def file_options(options: Options) -> tuple[dict[str, str], dict[str, str]]:
     """Options as texts that mean the same in another folder, users' files by their whole path; and {option: the hash of
     its file's content}.
     """
-    found, hashes = texts(options), {}
-    for name, option in options_of(type(options)).items():
-        if found[name] not in option.values() and os.path.isfile(found[name]):
-            found[name] = os.path.abspath(found[name])
-            hashes[name] = file_hash(found[name])
-    return found, hashes
+    found = texts(options)
+    paths = {name: os.path.abspath(path) for name, path in files_among(options.scenario_id, found).items()}
+    return {**found, **paths}, {name: file_hash(path) for name, path in paths.items()}
 
 
 def remake_problem(
