@@ -50,7 +50,7 @@ def one_after_another(env):
 def compare(scenario: str, options: dict[str, object]) -> None:
     """Prints the rates of one instance."""
     problem = dsegym.make_problem(scenario, **options)
-    before, params = one_after_another(problem.functional_env()), jax.tree.map(jnp.asarray, problem.params)
+    before, params = one_after_another(problem.functional_env()), jax.tree.map(jnp.asarray, problem.env_params())
 
     def peer(designs: np.ndarray) -> None:
         for start in range(0, len(designs), 128):

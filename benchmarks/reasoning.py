@@ -83,7 +83,11 @@ def plain_rate(play: Player) -> float:
 
 def best_of_n(problem: dsegym.Problem) -> Player:
     """Batches of the same questions in plain Python."""
-    oracle, env, params = load_oracle("best_of_n_oracle"), problem.functional_env("decisions"), problem.params
+    oracle, env, params = (
+        load_oracle("best_of_n_oracle"),
+        problem.functional_env("decisions"),
+        problem.env_params("decisions"),
+    )
     first = jax.tree.map(np.asarray, env.start(jax.random.key(0), params))
     columns = {name: getattr(first, name).tolist() for name in ("left", "right_left", "tokens_right", "tokens_wrong")}
     recorded = problem.options["data"] != "beta"
@@ -104,7 +108,11 @@ def best_of_n(problem: dsegym.Problem) -> Player:
 
 def solve_verify(problem: dsegym.Problem) -> Player:
     """Problems of the same samples in plain Python."""
-    oracle, env, params = load_oracle("solve_verify_oracle"), problem.functional_env("decisions"), problem.params
+    oracle, env, params = (
+        load_oracle("solve_verify_oracle"),
+        problem.functional_env("decisions"),
+        problem.env_params("decisions"),
+    )
     first = jax.tree.map(np.asarray, env.start(jax.random.key(0), params))
     if problem.options["data"] == "humaneval":
         verdicts = (first.inclined[:, None].astype(np.int64) >> first.order[None]) & 1
@@ -163,7 +171,11 @@ def contexts(problem: dsegym.Problem) -> Player:
 
 def cascades(problem: dsegym.Problem) -> Player:
     """Batches of recorded questions in plain Python."""
-    oracle, env, params = load_oracle("cascade_oracle"), problem.functional_env("decisions"), problem.params
+    oracle, env, params = (
+        load_oracle("cascade_oracle"),
+        problem.functional_env("decisions"),
+        problem.env_params("decisions"),
+    )
     chosen = np.asarray(env.start(jax.random.key(0), params).chosen)
     columns = [np.asarray(leaf)[:, chosen].tolist() for leaf in (params.right, params.cost_tera, params.quantile)]
     mean, budget = params.mean_tera.tolist(), float(params.budget_tera) * len(chosen)
@@ -283,7 +295,7 @@ def main() -> None:
     for name, options, goal, make_player in CASES:
         problem = dsegym.make_problem(f"dsegym/{name}-v0", **options)
         script = SCRIPTS[options["data"]] if name == "SolveVerify" else None
-        found = rate(problem.functional_env(), jax.tree.map(jnp.asarray, problem.params), script)
+        found = rate(problem.functional_env(), jax.tree.map(jnp.asarray, problem.env_params()), script)
         label = ", ".join([name, *options.values()])
         plain = plain_rate(make_player(problem))
         report(
