@@ -19,7 +19,7 @@ from jax_ppo import Settings, greedy, rows_of, train
 from timing import report
 
 import dsegym
-from dsegym.envs.core.policies import play_decisions
+from dsegym.envs.core.functional import play_cases
 
 # Environment and options.
 INSTANCES: tuple[tuple[str, dict[str, object]], ...] = (
@@ -48,7 +48,7 @@ def compare(scenario: str, options: dict[str, object], steps: int, seeds: Sequen
     @jax.jit
     def failures(variables):
         decide = greedy(env, variables, settings)
-        last = play_decisions(env, decide, held_out)
+        last = play_cases(env, lambda state, case, step: decide(state, held_out), held_out)
         return jax.vmap(lambda state: env.evaluation(state, held_out).objective)(last)
 
     for seed in seeds:

@@ -30,12 +30,14 @@ __all__ = [
     "choice_of",
     "cost_of",
     "legal",
+    "mean_metrics",
     "metrics_of",
     "objective_of",
     "over",
     "params_of",
     "play",
     "start",
+    "start_trace",
     "trace_of",
 ]
 
@@ -135,6 +137,11 @@ def metrics_of(arrays: simulator.Arrays, stream: simulator.State, jobs: int) -> 
     return Metrics(latency, energy, edp, rate)
 
 
+def mean_metrics(arrays: simulator.Arrays, streams: simulator.State, jobs: int) -> Metrics:
+    """Means over traces, leaves [S], that were played to the end."""
+    return jax.tree.map(jnp.mean, metrics_of(arrays, streams, jobs))
+
+
 def objective_of(metrics: Metrics, objective: str) -> jax.Array:
     """float32[...]: `latency` in us, `energy` in J or `edp` in J s."""
     values = {"latency": metrics.latency_us, "energy": metrics.energy_j, "edp": metrics.edp_js}
@@ -169,9 +176,7 @@ def _(axis_size: int, in_batched: object, weights: rules.Weights, params: Params
 def _costs_of(weights: rules.Weights, params: Params) -> Metrics:
     """Leaves [D]; the means of one rule after another, so that no bit depends on D."""
     jobs = params.traces.arrival_us.shape[1]
-    return jax.lax.map(
-        lambda stream: jax.tree.map(jnp.mean, metrics_of(params.arrays, stream, jobs)), play(weights, params)
-    )
+    return jax.lax.map(lambda streams: mean_metrics(params.arrays, streams, jobs), play(weights, params))
 
 
 # Episodes
@@ -184,9 +189,13 @@ def trace_of(traces: Trace, number: Array | int) -> Trace:
 
 def start(key: Array, params: Params) -> State:
     """A trace of the pool, at 0, when its first task is ready."""
-    number = jax.random.randint(key, (), 0, POOL)
+    return start_trace(jax.random.randint(key, (), 0, len(params.pool.arrival_us)), params)
+
+
+def start_trace(number: Array, params: Params) -> State:
+    """The trace of this number in the pool, at 0, when its first task is ready."""
     stream = simulator.initial(params.arrays, trace_of(params.pool, number), queue=len(params.queue))
-    return State(stream, number, jnp.int32(0), jnp.int32(0))
+    return State(stream, jnp.asarray(number), jnp.int32(0), jnp.int32(0))
 
 
 def choice_of(

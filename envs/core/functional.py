@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import gymnasium
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ...costmodels.diagram import Diagram
     from .problem import Problem
 
-__all__ = ["FunctionalEnv", "Step", "advanced", "play", "rollout_cost"]
+__all__ = ["FunctionalEnv", "Step", "advanced", "play", "play_cases", "rollout_cost"]
 
 State = TypeVar("State")
 Params = TypeVar("Params")
@@ -145,6 +146,50 @@ class FunctionalEnv(Generic[State, Params]):
             "illegal_actions": self.illegal(state),
         }
         return {name: value for name, value in found.items() if value is not None}
+
+    # What a family writes so that policies are trained and scored on many instances --------------------------------
+
+    def sizes(self, params: Params) -> Mapping[str, int]:
+        """{what a larger instance has more of, as tasks or accesses: how many}; empty where all have one shape."""
+        del params
+        return {}
+
+    def padded(self, params: Params, sizes: Mapping[str, int]) -> tuple[FunctionalEnv[State, Params], Params]:
+        """The same instance in the shape of a larger one, for programs that many instances share; on the host.
+
+        What an episode is worth, its masks and its observations are the instance's own, bit for bit, but for rows of
+        observations that stand for what the instance lacks, which are 0, and actions that it lacks, which are masked.
+        Its design begins with the instance's own, of which there is no more to read.
+
+        Args:
+            params: of the instance.
+            sizes: as `sizes` names them, none below the instance's own.
+
+        Returns:
+            The environment, equal for equal sizes, and params of leaves whose shapes depend on the sizes only.
+        """
+        if sizes:
+            raise NotImplementedError(f"{type(self).__name__} has sizes, and should write `padded`.")
+        return self, params
+
+    def scored_params(self, problem: Problem) -> Params:
+        """What a policy is scored with: params of the held-out cases, or of the search's own where there are none."""
+        cases = problem.params if problem.held_out_params is None else problem.held_out_params
+        return self.params_of(replace(problem, params=cases, held_out_params=None))
+
+    def case_count(self, params: Params) -> int:
+        """How many cases a policy is scored on; 1 where episodes have no luck."""
+        del params
+        return 1
+
+    def start_case(self, case: Array, params: Params) -> State:
+        """The state in which the episode of a case, int32 from 0 to `case_count`, begins."""
+        del case
+        return self.start(episode_key(0), params)
+
+    def mean_evaluation(self, states: State, params: Params) -> Evaluation:
+        """Costs over finished episodes of all cases, leaves [cases]."""
+        return self.evaluation(jax.tree.map(lambda leaf: leaf[0], states), params)
 
     def picture(self, problem: Problem, first: State, actions: Sequence[Any]) -> Diagram | None:
         """An episode so far, for a person; on the host, unlike the rest.
@@ -265,3 +310,18 @@ def play(env: FunctionalEnv[State, Params], first: State, act: Callable[[State, 
 
     last, _ = jax.lax.while_loop(goes_on, step, (first, jnp.int32(0)))
     return last
+
+
+def play_cases(env: FunctionalEnv[State, Params], act: Callable[[State, Array, Array], Any], params: Params) -> State:
+    """The final states, leaves [cases], of the episodes of every case.
+
+    Args:
+        env: the environment.
+        act: `(state, int32 case, int32 step) -> action`, pure JAX.
+        params: of the cases, as `scored_params` makes them.
+    """
+
+    def episode(case: Array) -> Any:
+        return play(env, env.start_case(case, params), lambda state, step: act(state, case, step), params)
+
+    return jax.vmap(episode)(jnp.arange(env.case_count(params), dtype=jnp.int32))

@@ -20,7 +20,7 @@ from ...costmodels.arrays import Array
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.luck import episode_key
 from .evaluation import Evaluation, Objective, Sweep
-from .functional import FunctionalEnv, advanced, play
+from .functional import FunctionalEnv, advanced, play_cases
 from .one_shot import ONE_SHOT_FORMS
 from .problem import Problem, YardstickRule, costed
 
@@ -34,7 +34,6 @@ __all__ = [
     "SEARCH",
     "PolicyEnv",
     "break_down",
-    "play_decisions",
     "policy_cost",
     "policy_problem",
     "seeds_of",
@@ -95,6 +94,19 @@ class PolicyEnv(FunctionalEnv[State, Params]):
             states.append(_on_host(advanced(self, states[-1], action, problem.params)))
         return self.drawing(states, actions, problem.params)
 
+    def case_count(self, params: Params) -> int:
+        """Every episode is a case."""
+        return len(params.seeds)
+
+    def start_case(self, case: Array, params: Params) -> State:
+        """Begins the episode of a seed."""
+        return self.start(episode_key(jnp.asarray(params.seeds)[case]), params)
+
+    def mean_evaluation(self, states: State, params: Params) -> Evaluation:
+        """The means of the metrics over episodes, and their objective."""
+        metrics = jax.tree.map(mean_over_episodes, jax.vmap(lambda state: self.metrics(state, params))(states))
+        return Evaluation(metrics, self.objective(metrics), jnp.bool_(True))
+
     def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of the episode that was played."""
         metrics = self.metrics(state, params)
@@ -124,16 +136,6 @@ def _decided(env: PolicyEnv[Any, Any], design: Any, state: Any, params: Any) -> 
     return action, env.advance(state, action, params), env.over(state, params)
 
 
-def play_decisions(env: PolicyEnv[State, Params], decide: Callable[[State, Params], Array], params: Params) -> State:
-    """The final states, leaves [E], of the episodes of `params.seeds` under any policy `(state, params) -> action`."""
-
-    def episode(seed: Array) -> Any:
-        first = env.start(episode_key(seed), params)
-        return play(env, first, lambda state, index: decide(state, params), params)
-
-    return jax.vmap(episode)(jnp.asarray(params.seeds))
-
-
 def mean_over_episodes(values: Array) -> Array:
     """float32, the mean of [E], by halves: additions in a fixed order, so that no bit depends on a batch."""
     total, count = values.astype(jnp.float32), values.shape[0]
@@ -159,9 +161,8 @@ def policy_cost(env: PolicyEnv[Any, Any]) -> Callable[[Any, Any], Evaluation]:
     """
 
     def of_one(design: Array, params: Any) -> Evaluation:
-        states = play_decisions(env, functools.partial(env.decide, design), params)
-        metrics = jax.tree.map(mean_over_episodes, jax.vmap(lambda state: env.metrics(state, params))(states))
-        return Evaluation(metrics, env.objective(metrics), jnp.bool_(True))
+        states = play_cases(env, lambda state, case, step: env.decide(design, state, params), params)
+        return env.mean_evaluation(states, params)
 
     def of_many(designs: Array, params: Any) -> Evaluation:
         count, block = designs.shape[0], designs_at_once()

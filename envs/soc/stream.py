@@ -216,6 +216,24 @@ class StreamScheduling(FunctionalEnv[State, Params]):
         """The problem's, with the reference's value on the traces of the search."""
         return problem.params._replace(reference=np.float32(problem.reference.value))
 
+    def scored_params(self, problem: Problem) -> Params:
+        """The held-out traces stand where episodes draw theirs from."""
+        params = super().scored_params(problem)
+        return params._replace(pool=params.traces)
+
+    def case_count(self, params: Params) -> int:
+        """Every trace is a case."""
+        return len(params.pool.arrival_us)
+
+    def start_case(self, case: Array, params: Params) -> State:
+        """Begins a trace."""
+        return game.start_trace(case, params)
+
+    def mean_evaluation(self, states: State, params: Params) -> Evaluation:
+        """Means over traces."""
+        metrics = game.mean_metrics(params.arrays, states.stream, self.jobs)
+        return Evaluation(metrics, game.objective_of(metrics, self.objective), jnp.bool_(True))
+
     def advance(self, state: State, action: Array, params: Params) -> State:
         """Assigns a task, and lets time pass until the next one is ready."""
         return game.advance(state, action, params, pairs=self.pairs)

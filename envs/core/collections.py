@@ -1,0 +1,227 @@
+"""Collections: declared distributions of instances of one scenario, for policies that carry over from some to others.
+
+A collection's parts, train, validation and test, share no instance. Its instances are padded to common shapes, so that
+one compiled environment draws an instance for each lane whenever an episode begins. N instances.
+
+Importing this module imports neither JAX nor a family; a family's collections are loaded when first used.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...costmodels.errors import DsegymError, UnknownNameError
+from .scenarios import make_problem
+
+if TYPE_CHECKING:
+    from .drawn import DrawnEnv
+    from .functional import FunctionalEnv
+    from .problem import Problem
+
+__all__ = ["BUILT_IN", "SPLITS", "Collection", "Padded", "collection_names", "instance_digest", "load_collection"]
+
+SPLITS = ("train", "validation", "test")
+
+# Name: where its `Collection` is.
+BUILT_IN: Mapping[str, str] = {
+    "cascade-budgets": "dsegym.envs.reasoning.collections:CASCADE_BUDGETS",
+}
+
+Instances = Callable[[], Sequence[Mapping[str, object]]]
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Instances in one shape.
+
+    Attributes:
+        problems: the instances themselves.
+        env: their common environment.
+        params: what it is played with, a pytree of NumPy arrays with a leading axis N.
+    """
+
+    problems: tuple[Problem, ...]
+    env: FunctionalEnv[Any, Any]
+    params: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """A declared distribution of instances of one scenario.
+
+    Attributes:
+        name: how commands and cards call it.
+        scenario: the environment's id.
+        summary: one line for the user: what varies, and what the test instances have that no training instance has.
+        train, validation, test: make the options of the instances, every time the same.
+        form: of the environment; the scenario's default when left out.
+        sizes: what instances are padded to, as `FunctionalEnv.sizes` names it; what the largest has when left out, for
+            which all instances of all parts are made.
+    """
+
+    name: str
+    scenario: str
+    summary: str
+    train: Instances
+    validation: Instances
+    test: Instances
+    form: str | None = None
+    sizes: Mapping[str, int] | None = None
+
+    @functools.cached_property
+    def _problems(self) -> dict[str, tuple[Problem, ...]]:
+        return {}
+
+    def options(self, split: str) -> tuple[Mapping[str, object], ...]:
+        """The options of a part's instances.
+
+        Raises:
+            UnknownNameError: there is no such part.
+        """
+        if split not in SPLITS:
+            raise UnknownNameError("split", split, SPLITS)
+        return tuple(getattr(self, split)())
+
+    def problems(self, split: str) -> tuple[Problem, ...]:
+        """A part's instances, made once.
+
+        Raises:
+            UnknownNameError: there is no such part.
+            DsegymError: an instance cannot be made; names it, or the part is empty.
+        """
+        if split not in self._problems:
+            options = self.options(split)
+            if not options:
+                raise DsegymError(f"The {split} part of the collection '{self.name}' has no instance.")
+            self._problems[split] = tuple(self._made(split, number, each) for number, each in enumerate(options))
+        return self._problems[split]
+
+    def _made(self, split: str, number: int, options: Mapping[str, object]) -> Problem:
+        try:
+            return make_problem(self.scenario, **options)
+        except DsegymError as error:
+            raise DsegymError(f"Instance {number} of {split} in the collection '{self.name}': {error}") from error
+
+    @functools.cached_property
+    def common_sizes(self) -> Mapping[str, int]:
+        """What instances are padded to."""
+        if self.sizes is not None:
+            return self.sizes
+        found: dict[str, int] = {}
+        for split in SPLITS:
+            for problem in self.problems(split):
+                env = problem.functional_env(self.form)
+                for name, count in env.sizes(problem.params).items():
+                    found[name] = max(count, found.get(name, 0))
+        return found
+
+    def padded(self, split: str, *, scored: bool = False) -> Padded:
+        """A part's instances in the collection's shape.
+
+        Args:
+            split: the part.
+            scored: whether with the cases that policies are scored on, `FunctionalEnv.scored_params`, in place of those
+                of the search.
+
+        Raises:
+            UnknownNameError: there is no such part.
+            DsegymError: an instance cannot be made, is larger than `sizes`, or is of another form than the first.
+        """
+        problems = self.problems(split)
+        made = [self._padded_one(problem, scored) for problem in problems]
+        env, first = made[0]
+        shapes = [np.shape(leaf) for leaf in _leaves(first)]
+        for problem, (other, params) in zip(problems, made, strict=True):
+            if other != env or [np.shape(leaf) for leaf in _leaves(params)] != shapes:
+                raise DsegymError(
+                    f"The collection '{self.name}' holds instances that cannot share a program: "
+                    f"{problems[0].name}; and {problem.name}."
+                )
+        return Padded(problems, env, _stacked([params for _, params in made]))
+
+    def _padded_one(self, problem: Problem, scored: bool) -> tuple[FunctionalEnv[Any, Any], Any]:
+        env = problem.functional_env(self.form)
+        params = env.scored_params(problem) if scored else problem.env_params(self.form)
+        for name, count in env.sizes(params).items():
+            if count > self.common_sizes[name]:
+                raise DsegymError(
+                    f"{problem.name} has {count} {name}; the collection '{self.name}' holds instances of at most "
+                    f"{self.common_sizes[name]}."
+                )
+        return env.padded(params, self.common_sizes)
+
+    def environment(self, split: str) -> tuple[DrawnEnv, Any]:
+        """An environment whose every episode is of an instance drawn from a part, and its params.
+
+        Raises: as `padded`.
+        """
+        from .drawn import DrawnEnv
+
+        found = self.padded(split)
+        return DrawnEnv(found.env), found.params
+
+    def digests(self, split: str) -> tuple[str, ...]:
+        """Of each instance of a part, `instance_digest`."""
+        return tuple(map(instance_digest, self.problems(split)))
+
+    def check(self) -> None:
+        """Makes every instance.
+
+        Raises:
+            DsegymError: two parts share an instance, an instance stands in a part twice, or as `problems`.
+        """
+        seen: dict[str, tuple[str, Problem]] = {}
+        for split in SPLITS:
+            for problem, digest in zip(self.problems(split), self.digests(split), strict=True):
+                if digest in seen:
+                    other, twin = seen[digest]
+                    raise DsegymError(
+                        f"The collection '{self.name}' holds one instance twice, in {other} ({twin.name}) and in "
+                        f"{split} ({problem.name})."
+                    )
+                seen[digest] = split, problem
+
+
+def _leaves(tree: Any) -> list[Any]:
+    import jax
+
+    return jax.tree.leaves(tree)
+
+
+def _stacked(trees: Sequence[Any]) -> Any:
+    import jax
+
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *trees)
+
+
+def instance_digest(problem: Problem) -> str:
+    """Hexadecimal, of what is costed and scored in an instance, however its options are spelled."""
+    digest = hashlib.sha256(problem.scenario.encode())
+    for leaf in _leaves((problem.params, problem.held_out_params)):
+        array = np.asarray(leaf)
+        digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def collection_names() -> tuple[str, ...]:
+    """Every collection that can be named, sorted."""
+    return tuple(sorted(BUILT_IN))
+
+
+def load_collection(name: str) -> Collection:
+    """The collection of a name.
+
+    Raises:
+        UnknownNameError: there is no such collection.
+    """
+    if name not in BUILT_IN:
+        raise UnknownNameError("collection", name, collection_names())
+    module, _, attribute = BUILT_IN[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
