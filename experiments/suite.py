@@ -118,6 +118,7 @@ class Suite:
     description: str
     trials: tuple[Trial, ...]
     left_out: tuple[tuple[str, str], ...] = ()  # instances without trials, as no result could be scored, and the reason
+    skipped: tuple[str, ...] = ()  # agents without trials, as their libraries are not installed, in words
 
 
 def _place(path: str) -> str:
@@ -164,8 +165,13 @@ def find_suite(name_or_file: str) -> Path:
     raise UnknownNameError("suite", name_or_file, (*suite_names(), "or the path of a .toml file"))
 
 
-def load_suite(name_or_file: str | Path) -> Suite:
+def load_suite(name_or_file: str | Path, *, skip_missing: bool = False) -> Suite:
     """Reads and checks a suite: a text is a shipped suite's name or a path that ends in `.toml`.
+
+    Args:
+        name_or_file: the suite.
+        skip_missing: whether agents whose libraries are not installed are left out, and named in `skipped`, in place of
+            an error.
 
     Raises:
         UnknownNameError: there is no shipped suite of that name.
@@ -175,7 +181,7 @@ def load_suite(name_or_file: str | Path) -> Suite:
     path = find_suite(name_or_file) if isinstance(name_or_file, str) else name_or_file
     content = read_suite_file(path)
     try:
-        return _parse(content, Path(os.path.abspath(path)).parent)
+        return _parse(content, Path(os.path.abspath(path)).parent, skip_missing)
     except (DsegymError, ValueError, OverflowError) as error:
         raise InvalidSuiteError(f"The suite '{path}' cannot run: {error}") from None
 
@@ -211,7 +217,7 @@ def count_trials(content: Mapping[str, Any]) -> int:
     return instances * sum(table.get("draws", 1) for table in content["agents"]) * len(_seeds(content["seeds"]))
 
 
-def _parse(content: Mapping[str, Any], folder: Path) -> Suite:
+def _parse(content: Mapping[str, Any], folder: Path, skip_missing: bool) -> Suite:
     _check_keys("suite", content, ("name", "samples", "seeds", "instances", "agents"), ("description", "time_limit_s"))
     name, description = _name("name", content["name"]), _text("description", content.get("description", ""))
     samples = _whole("samples", content["samples"], 1)
@@ -229,6 +235,10 @@ def _parse(content: Mapping[str, Any], folder: Path) -> Suite:
     _check_once("seed", map(str, seeds))
     _check_once("agent", (f"{agent} with {json.dumps(values, sort_keys=True)}" for agent, values, _ in agents))
     _check_once("instance", (f"{scenario} with {_words(options)}" for scenario, options in instances))
+    skipped = _missing({agent for agent, _, _ in agents}) if skip_missing else {}
+    agents = [entry for entry in agents if entry[0] not in skipped]
+    if not agents:
+        raise ValueError("; ".join(skipped.values()))
     _check_agents({agent for agent, _, _ in agents}, instances)
     left_out = _left_out(instances)
     trials = tuple(
@@ -240,7 +250,7 @@ def _parse(content: Mapping[str, Any], folder: Path) -> Suite:
     )
     if not trials:
         raise ValueError("; ".join(f"{instance}: {reason}" for instance, reason in left_out.values()))
-    return Suite(name, description, trials, tuple(left_out.values()))
+    return Suite(name, description, trials, tuple(left_out.values()), tuple(skipped.values()))
 
 
 def _words(options: Mapping[str, str]) -> str:
@@ -377,6 +387,17 @@ def _agents(table: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], int | N
         raise ValueError(f"{name} declares no hyperparameters to draw from.")
     draws = range(_whole(f"draws of {name}", table["draws"], 1))
     return [(name, draw_hyperparameters(name, draw), draw) for draw in draws]
+
+
+def _missing(names: Iterable[str]) -> dict[str, str]:
+    """{agent whose libraries are not installed: the sentence that says so}."""
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        try:
+            check_libraries(name)
+        except DsegymError as error:
+            found[name] = str(error)
+    return found
 
 
 def _check_agents(names: Iterable[str], instances: Iterable[tuple[str, Mapping[str, str]]]) -> None:

@@ -27,6 +27,9 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run failed and timed-out trials again.")
     ] = False,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out agents whose libraries are not installed.")
+    ] = False,
 ) -> None:
     """Run a suite's trials; what is already there is kept.
 
@@ -36,7 +39,9 @@ def run(
     from ..store import read_suite, strays
     from ..suite import load_suite
 
-    loaded = load_suite(suite)
+    loaded = load_suite(suite, skip_missing=skip_missing)
+    for reason in loaded.skipped:
+        say(terminal(error=True), f"warning: left out: {reason}")
     for instance, reason in loaded.left_out:
         say(terminal(error=True), f"warning: left out, as no result on it could be scored: {instance}: {reason}.")
     try:

@@ -373,3 +373,18 @@ def test_what_an_agent_offers_lies_in_its_ranges(name):
         assert all(least <= (len(value) if isinstance(value, str) else value) <= most for value in offered)
     numbers = {field.name for field in dataclasses.fields(agent) if type(field.default) in (int, float)}
     assert numbers <= agent.ranges.keys()
+
+
+def test_agents_without_their_libraries_are_left_out_when_that_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(load_agent("genetic_algorithm"), "libraries", ("no-such-library",))
+    path = tmp_path / "suite.toml"
+    path.write_text(HEAD + INSTANCE + AGENT + GENETIC, encoding="utf-8")
+    missing = "genetic_algorithm needs the library no-such-library, which is not installed"
+    with pytest.raises(InvalidSuiteError, match=missing):
+        load_suite(path)
+    suite = load_suite(path, skip_missing=True)
+    assert {trial.agent for trial in suite.trials} == {"random_search"}
+    assert [reason.startswith(missing) for reason in suite.skipped] == [True]
+    path.write_text(HEAD + INSTANCE + GENETIC, encoding="utf-8")
+    with pytest.raises(InvalidSuiteError, match=missing):
+        load_suite(path, skip_missing=True)
