@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from ...costmodels.arrays import Array
 from ...envs.core.functional import FunctionalEnv
 
-__all__ = ["Act", "Learner", "greedy", "masked", "sampled"]
+__all__ = ["Act", "Learner", "greedy", "judged", "masked", "sampled"]
 
-Act = Callable[[Any, Array | None, Array], Array]  # (observation, action mask or None, key) -> action; pure JAX
+Act = Callable[[Any, Any, Array], Array]  # (observation, action mask or None, key) -> action; pure JAX
 
 
 class Learner(abc.ABC):
@@ -36,15 +36,18 @@ class Learner(abc.ABC):
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
     libraries: ClassVar[tuple[str, ...]] = ()
 
-    @property
     @abc.abstractmethod
-    def steps_per_update(self) -> int:
-        """Steps of the environment in one update, all lanes together."""
+    def steps_per_update(self, env: FunctionalEnv[Any, Any]) -> int:
+        """Steps of the environment in one update, all lanes together, at most."""
 
     @abc.abstractmethod
     def network(self, env: FunctionalEnv[Any, Any]) -> Any:
         """The flax module of a policy: `apply(variables, observation, mask) -> (logits float32[..., A], value
-        float32[...])`; `mask` is bool[..., A] or None. Equal for equal configurations.
+        float32[...])`; `mask` is bool[..., A] or None; of an action of several choices, logits float32[..., choices,
+        A]. Equal for equal configurations.
+
+        Raises:
+            DsegymError: the learner has no network for the environment.
         """
 
     @abc.abstractmethod
@@ -63,8 +66,26 @@ class Learner(abc.ABC):
 
 
 def masked(logits: Array, mask: Array | None) -> Array:
-    """Logits with those of illegal actions at -1e9; all as they are without a mask."""
+    """Logits with those of illegal actions at -1e9; all as they are without a mask.
+
+    Where no action is legal, which no environment has before its end, all are alike: 0 is the likeliest, any is drawn.
+    """
     return jnp.asarray(logits) if mask is None else jnp.where(mask, logits, -1e9)
+
+
+def judged(logits: Array, mask: Array | None, action: Array, leading: tuple[int, ...]) -> tuple[Array, Array]:
+    """The logarithm of an action's probability, and the entropy of all, of the leading shape.
+
+    Args:
+        logits: float32[..., A], or float32[..., choices, A].
+        mask: bool[..., A], or None.
+        action: int32[...], or int32[..., choices], whose choices are independent of one another.
+        leading: the axes `...`.
+    """
+    logs = jax.nn.log_softmax(masked(logits, mask))
+    taken = jnp.take_along_axis(logs, action[..., None], axis=-1)[..., 0]
+    entropy = -jnp.sum(jnp.exp(logs) * logs, axis=-1)  # of what cannot be: 0 times a large number
+    return taken.reshape(*leading, -1).sum(-1), entropy.reshape(*leading, -1).sum(-1)
 
 
 def greedy(network: Any, variables: Any) -> Act:
