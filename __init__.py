@@ -18,6 +18,7 @@ from .envs.core.scenarios import register_installed as _register_installed
 
 if TYPE_CHECKING:
     from .agents.base import Agent
+    from .agents.learners.base import Learner
     from .agents.referee import Referee
     from .costmodels.errors import DsegymError
     from .envs.core.evaluation import Evaluation, Objective, Yardstick
@@ -45,6 +46,7 @@ _FACE = {
     "DsegymError": ".costmodels.errors",
     "Evaluation": ".envs.core.evaluation",
     "Heuristics": ".envs.core.spaces",
+    "Learner": ".agents.learners.base",
     "Objective": ".envs.core.evaluation",
     "Options": ".envs.core.options",
     "Parameter": ".envs.core.spaces",
@@ -72,6 +74,7 @@ __all__ = [
     "DsegymError",
     "Evaluation",
     "Heuristics",
+    "Learner",
     "Objective",
     "Options",
     "Parameter",

@@ -1,4 +1,4 @@
-"""Agents by name: the package's own, other packages' entry points, and `module:Class`."""
+"""Agents by name: the package's own, other packages' entry points, and `module:Class`; and how names are looked up."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import dataclasses
 import functools
 import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, distribution, entry_points
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from .base import NEEDS, Agent
 
 if TYPE_CHECKING:
     from ..envs.core.problem import Problem
+    from .learners.base import Learner
 
 __all__ = [
     "BUILT_IN",
+    "Entry",
     "agent_location",
     "agent_names",
     "agent_summary",
@@ -27,33 +29,40 @@ __all__ = [
     "check_needs",
     "draw_hyperparameters",
     "load_agent",
+    "load_class",
+    "make",
     "make_agent",
+    "require_libraries",
 ]
 
 
-class _Entry(NamedTuple):
-    """An agent of this package."""
+Named = TypeVar("Named", bound="Agent | Learner")
+
+
+class Entry(NamedTuple):
+    """An agent or a learner of this package."""
 
     location: str  # module:Class
     summary: str  # the class's own, so that a list of the agents imports none of them
+    libraries: tuple[str, ...] = ()  # the class's own where its module imports them, so that they are asked for before
 
 
 # Another package's agent joins with an entry point of its name in the group `dsegym.agents`.
-BUILT_IN: Mapping[str, _Entry] = {
-    "random_search": _Entry("dsegym.agents.random_search:RandomSearch", "uniform random designs"),
-    "heuristic": _Entry("dsegym.agents.heuristic:Heuristic", "the design of a baseline, without search"),
-    "hill_climb": _Entry(
+BUILT_IN: Mapping[str, Entry] = {
+    "random_search": Entry("dsegym.agents.random_search:RandomSearch", "uniform random designs"),
+    "heuristic": Entry("dsegym.agents.heuristic:Heuristic", "the design of a baseline, without search"),
+    "hill_climb": Entry(
         "dsegym.agents.hill_climb:HillClimb", "local search from a baseline's design (iterated local search)"
     ),
-    "genetic_algorithm": _Entry(
+    "genetic_algorithm": Entry(
         "dsegym.agents.genetic_algorithm:GeneticAlgorithm", "genetic algorithm on index vectors (pymoo GA)"
     ),
-    "tpe": _Entry(
+    "tpe": Entry(
         "dsegym.agents.tpe:TreeParzenEstimator",
         "Bayesian optimisation with tree-structured Parzen estimators (Optuna)",
     ),
-    "ppo": _Entry("dsegym.agents.ppo:ProximalPolicyOptimisation", "proximal policy optimisation (stable-baselines3)"),
-    "gradient_descent": _Entry(
+    "ppo": Entry("dsegym.agents.ppo:ProximalPolicyOptimisation", "proximal policy optimisation (stable-baselines3)"),
+    "gradient_descent": Entry(
         "dsegym.agents.gradient_descent:GradientDescent",
         "Adam on the cost model's smooth relaxation, multi-start (Optax)",
     ),
@@ -95,28 +104,62 @@ def load_agent(name: str) -> type[Agent]:
         UnknownNameError: there is no such agent.
         DsegymError: it cannot be imported, or is no `Agent`.
     """
-    location = agent_location(name)
-    module, colon, attribute = location.partition(":")
-    if not colon:
-        raise UnknownNameError("agent", name, agent_names())
-    try:
-        agent = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:  # a relative or an empty name, say
-        raise DsegymError(f"Cannot load the agent '{name}' from '{location}': {error}.") from None
-    if not (isinstance(agent, type) and issubclass(agent, Agent)):
-        raise DsegymError(f"'{location}' is not a subclass of dsegym.Agent.")
-    return agent
+    return load_class("agent", name, agent_location(name), agent_names(), Agent)
 
 
 def make_agent(name: str, hyperparameters: Mapping[str, Any] | None = None) -> Agent:
     """An agent with the given hyperparameters, the rest at their defaults.
 
+    Raises: as `load_agent` and `make`.
+    """
+    return make(load_agent(name), name, hyperparameters)
+
+
+def check_libraries(name: str) -> None:
+    """Refuses an agent whose libraries are not installed.
+
+    Raises: as `load_agent` and `require_libraries`.
+    """
+    require_libraries("agent", name, load_agent(name).libraries)
+
+
+# What agents and learners share ---------------------------------------------------------------------------------------
+
+
+def load_class(what: str, name: str, location: str, names: Collection[str], base: type[Named]) -> type[Named]:
+    """The class at a location, `module:Class`.
+
+    Args:
+        what: it is, for the user: agent, say.
+        name: under which it was asked for.
+        location: where it is; the name itself where it is registered under none.
+        names: all that are registered.
+        base: that it is a subclass of, of the package's face.
+
     Raises:
-        UnknownNameError: an unknown agent or hyperparameter.
+        UnknownNameError: the location is none.
+        DsegymError: it cannot be imported, or is no subclass.
+    """
+    module, colon, attribute = location.partition(":")
+    if not colon:
+        raise UnknownNameError(what, name, names)
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:  # a relative or an empty name, say
+        raise DsegymError(f"Cannot load the {what} '{name}' from '{location}': {error}.") from None
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise DsegymError(f"'{location}' is not a subclass of dsegym.{base.__name__}.")
+    return found
+
+
+def make(kind: type[Named], name: str, hyperparameters: Mapping[str, Any] | None = None) -> Named:
+    """An agent or a learner with the given hyperparameters, the rest at their defaults.
+
+    Raises:
+        UnknownNameError: an unknown hyperparameter.
         DsegymError: a hyperparameter of the wrong type or out of its range; says what is allowed.
     """
-    agent = load_agent(name)
-    fields = {field.name: field for field in dataclasses.fields(agent)} if dataclasses.is_dataclass(agent) else {}
+    fields = {field.name: field for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
     checked = {}
     for key, value in (hyperparameters or {}).items():
         if key not in fields:
@@ -129,29 +172,29 @@ def make_agent(name: str, hyperparameters: Mapping[str, Any] | None = None) -> A
                 f"{name}'s {key} = {value!r:.200} is of type {type(value).__name__}; it takes {type(default).__name__} "
                 f"(default {default!r})."
             )
-        least, most = agent.ranges.get(key, (-math.inf, math.inf))
+        least, most = kind.ranges.get(key, (-math.inf, math.inf))
         size = len(value) if isinstance(value, str) else value
         if isinstance(size, int | float) and not (abs(size) < math.inf and least <= size <= most):
-            what = "texts of a length" if isinstance(value, str) else "numbers"
-            allowed = f"{what} from {least:g} to {most:g}" if key in agent.ranges else "finite numbers"
+            unit = "texts of a length" if isinstance(value, str) else "numbers"
+            allowed = f"{unit} from {least:g} to {most:g}" if key in kind.ranges else "finite numbers"
             raise InvalidOptionError(f"{name}'s {key}", value, [allowed])
         checked[key] = value
-    return agent(**checked)
+    return kind(**checked)
 
 
-def check_libraries(name: str) -> None:
-    """Refuses an agent whose libraries are not installed.
+def require_libraries(what: str, name: str, libraries: Iterable[str]) -> None:
+    """Refuses what needs libraries that are not installed.
 
     Raises:
-        DsegymError: names the agent and the library.
+        DsegymError: names it, the library, and the extra of the package with which it comes.
     """
-    for library in load_agent(name).libraries:
+    for library in libraries:
         try:
             distribution(library)
         except PackageNotFoundError:
             raise DsegymError(
-                f"{name} needs the library {library}, which is not installed; those of the shipped agents come with: "
-                "pip install 'dsegym[agents]'."
+                f"{name} needs the library {library}, which is not installed; those of the shipped {what}s come with: "
+                f"pip install 'dsegym[{what}s]'."
             ) from None
 
 

@@ -1,6 +1,6 @@
 """Policies that learn to decide, beside the rules and the oracle, on the held-out problems of test-time environments.
 
-PPO (`jax_ppo.py`) trains on the form `decisions`, whose episodes are training problems, all in one compiled program;
+PPO (`agents/learners/ppo.py`) trains on the form `decisions`, whose episodes are training problems, all in one compiled program;
 its greedy policy then plays the held-out episodes, on which the rules and the oracle are scored, too.
 
     python benchmarks/reasoning_learning.py --steps 10000000 --seeds 0 1
@@ -15,10 +15,13 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax_ppo import Settings, greedy, rows_of, train
 from timing import report
 
 import dsegym
+from dsegym.agents.learners.base import greedy
+from dsegym.agents.learners.networks import default_kind
+from dsegym.agents.learners.ppo import ProximalPolicyOptimisation
+from dsegym.agents.learners.trainer import train
 from dsegym.envs.core.functional import play_cases
 
 # Environment and options.
@@ -41,21 +44,25 @@ def compare(scenario: str, options: dict[str, object], steps: int, seeds: Sequen
     report(f"{problem.reference.name} (reference)", f"{reference:.4f}")
     report(f"best rule, {best}", f"{rules[best]:.4f}", "")
     env = problem.functional_env("decisions")
-    settings = Settings(units=32) if rows_of(env) else Settings()
-    training = jax.tree.map(jnp.asarray, problem.as_searched.params)
+    learner = ProximalPolicyOptimisation(units=32 if default_kind(env) == "scorer" else 64)
+    training = problem.as_searched.params
     held_out = jax.tree.map(jnp.asarray, problem.held_out_params)
 
     @jax.jit
     def failures(variables):
-        decide = greedy(env, variables, settings)
-        last = play_cases(env, lambda state, case, step: decide(state, held_out), held_out)
+        act = greedy(learner.network(env), variables)
+
+        def decide(state, case, step):
+            return act(env.observation(state, held_out), env.action_mask(state, held_out), None)
+
+        last = play_cases(env, decide, held_out)
         return jax.vmap(lambda state: env.evaluation(state, held_out).objective)(last)
 
     for seed in seeds:
         start = time.perf_counter()
-        variables, _ = train(env, training, steps=steps, seed=seed, settings=settings)
+        trained = train(learner, env, training, steps=steps, seed=seed)
         seconds = time.perf_counter() - start
-        found = np.asarray(failures(variables))
+        found = np.asarray(failures(trained.variables))
         error = found.std(ddof=1) / np.sqrt(len(found))
         score = (reference - found.mean()) / (reference - bound)
         report(

@@ -28,7 +28,7 @@ class Scale(NamedTuple):
     serves families whose rewards differ by orders of magnitude.
     """
 
-    count: Array  # float32
+    seen: Array  # float32, how many
     mean: Array  # float32
     squares: Array  # float32, sum of squared differences from the mean
     returns: Array  # float32[B], of the episodes under way, discounted
@@ -149,8 +149,8 @@ class ProximalPolicyOptimisation(Learner):
 
     def update(self, env: FunctionalEnv[Any, Any], params: Any, carry: Carry) -> tuple[Carry, Mapping[str, Array]]:
         """A rollout of T steps, then the epochs over it, in minibatches."""
-        network = self.network(env)
-        key = jax.random.fold_in(jax.random.wrap_key_data(carry.key), carry.done)
+        network: Any = self.network(env)  # flax types what `apply` returns too widely
+        key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(carry.key)), carry.done)
         keys = jax.random.split(key, self.rollout + self.epochs)
 
         def act(at: tuple[Lane, Array, Array | None], key: Array) -> tuple[Any, _Batch]:
@@ -215,10 +215,10 @@ class ProximalPolicyOptimisation(Learner):
             returns = self.discount * returns + row.reward
             return jnp.where(row.terminal, 0.0, returns), returns
 
-        last, seen = jax.lax.scan(step, scale.returns, batch)
-        count, mean, squares = jnp.float32(seen.size), seen.mean(), jnp.sum((seen - seen.mean()) ** 2)
-        total, apart = scale.count + count, mean - scale.mean
-        squares = scale.squares + squares + apart**2 * scale.count * count / total
+        last, new = jax.lax.scan(step, scale.returns, batch)
+        count, mean, squares = jnp.float32(new.size), new.mean(), jnp.sum((new - new.mean()) ** 2)
+        total, apart = scale.seen + count, mean - scale.mean
+        squares = scale.squares + squares + apart**2 * scale.seen * count / total
         after = Scale(total, scale.mean + apart * count / total, squares, last)
         return after, jax.lax.rsqrt(squares / total + 1e-8)
 
@@ -235,7 +235,7 @@ class ProximalPolicyOptimisation(Learner):
         return jax.lax.scan(back, (jnp.zeros_like(last), last), batch, reverse=True)[1]
 
     def _loss(
-        self, network: Network, variables: Any, batch: _Batch, advantage: Array, target: Array
+        self, network: Any, variables: Any, batch: _Batch, advantage: Array, target: Array
     ) -> tuple[Array, Array]:
         """float32[] of a minibatch, and the mean entropy."""
         logits, value = network.apply(variables, batch.observation, batch.mask)

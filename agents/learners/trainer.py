@@ -21,7 +21,7 @@ from ...envs.core.functional import FunctionalEnv
 from ...envs.core.stepping import lane_keys
 from .base import Learner
 
-__all__ = ["Carry", "Chunk", "OnChunk", "Trained", "train", "train_seeds", "updates_of"]
+__all__ = ["Carry", "Chunk", "OnChunk", "Trained", "carry_shapes", "train", "train_seeds", "updates_of"]
 
 CHUNKS = 50  # of a training, about; each costs a call, some microseconds
 
@@ -61,12 +61,20 @@ def updates_of(learner: Learner, env: FunctionalEnv[Any, Any], steps: int) -> in
     return max(1, -(-steps // learner.steps_per_update(env)))
 
 
+def carry_shapes(learner: Learner, env: FunctionalEnv[Any, Any], params: Any, *, steps: int) -> Carry:
+    """The shapes and dtypes of the carry of a training of one seed: for who reads one that was saved."""
+    updates = updates_of(learner, env, steps)
+    return jax.eval_shape(
+        functools.partial(_begun, learner=learner, env=env, updates=updates), params, lane_keys([0])[0]
+    )
+
+
 @functools.partial(jax.jit, static_argnames=("learner", "env", "updates"))
 def _begun(params: Any, keys: Array, *, learner: Learner, env: FunctionalEnv[Any, Any], updates: int) -> Carry:
     """The carry of a key, uint32[words]; or of as many as it has rows, with a leading axis."""
 
-    def begin(key: Array) -> Carry:
-        own = learner.begin(env, params, jax.random.wrap_key_data(key), updates)
+    def begin(key: Any) -> Carry:
+        own = learner.begin(env, params, jax.random.wrap_key_data(jnp.asarray(key)), updates)
         return Carry(own, jnp.int32(0), jnp.int32(updates))
 
     return begin(keys) if keys.ndim == 1 else jax.vmap(begin)(keys)
@@ -120,8 +128,7 @@ def train(
         The policy's variables and the rest; curves are those of the updates made here.
 
     Raises:
-        DsegymError: the carry is of a training of another length, or weights are no longer finite; the chunks before
-            have been told.
+        DsegymError: the carry is of another training, or weights are no longer finite; the chunks before have been told.
     """
     (key,) = lane_keys([seed])
     return _train(learner, env, params, steps, key, on_chunk, carry)
@@ -154,21 +161,15 @@ def _train(
     longest = -(-updates // CHUNKS)
     params = jax.tree.map(jnp.asarray, params)
     start = time.perf_counter()
+    begin = functools.partial(_begun, learner=learner, env=env, updates=updates)
+    at = begin(params, keys) if carry is None else _gone_on(carry, jax.eval_shape(begin, params, keys), updates)
     run = functools.partial(_chunk, params, learner=learner, env=env, longest=longest)
-    if carry is None:
-        carry = _begun(params, keys, learner=learner, env=env, updates=updates)
-    elif int(np.ravel(carry.updates)[0]) != updates:
-        raise DsegymError(
-            f"A training of {int(np.ravel(carry.updates)[0]) * per_update} steps does not go on as one of "
-            f"{updates * per_update}: its learning rate falls by its length."
-        )
-    carry = jax.tree.map(jnp.asarray, carry)
-    jax.block_until_ready(run(carry, jnp.int32(0)))  # compiles, and makes no update
+    jax.block_until_ready(run(at, jnp.int32(0)))  # compiles, and makes no update
     compiled = time.perf_counter()
-    curves, done = [], int(np.ravel(carry.done)[0])
+    curves, done = [], int(np.ravel(at.done)[0])
     while done < updates:
         count = min(longest, updates - done)
-        carry, curve, finite = run(carry, jnp.int32(count))
+        at, curve, finite = run(at, jnp.int32(count))
         done += count
         if not np.all(finite):
             raise DsegymError(
@@ -176,11 +177,25 @@ def _train(
                 "rate may help."
             )
         curves.append({name: np.asarray(values)[..., :count] for name, values in curve.items()})
-        if on_chunk is not None and on_chunk(Chunk(done * per_update, updates * per_update, curves[-1], carry)):
+        if on_chunk is not None and on_chunk(Chunk(done * per_update, updates * per_update, curves[-1], at)):
             break
-    variables = jax.block_until_ready(_variables(learner, carry))
+    variables = jax.block_until_ready(_variables(learner, at))
     whole = {name: np.concatenate([each[name] for each in curves], axis=-1) for name in (curves[0] if curves else ())}
-    return Trained(variables, whole, carry, time.perf_counter() - compiled, compiled - start)
+    return Trained(variables, whole, at, time.perf_counter() - compiled, compiled - start)
+
+
+def _gone_on(carry: Carry, expected: Any, updates: int) -> Carry:
+    """A carry as arrays of JAX, if it is of the shapes of one that begins."""
+    at = jax.tree.map(jnp.asarray, carry)
+    shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (at, expected)]
+    if shapes[0] != shapes[1]:
+        raise DsegymError("The training to go on from is of another learner, environment, or number of seeds.")
+    if np.any(at.updates != updates):
+        raise DsegymError(
+            f"The training to go on from is one of {np.ravel(at.updates)[0]} updates, not of {updates}: its learning "
+            "rate falls by its length."
+        )
+    return at
 
 
 def _variables(learner: Learner, carry: Carry) -> Any:

@@ -1,0 +1,159 @@
+"""REINFORCE with a greedy baseline (ReMax, Li et al., 2023): an episode's gain is over the greedy one's from its start.
+
+B lanes, each an episode from its beginning to its end; T steps at most, A actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ...costmodels.arrays import Array
+from ...envs.core.functional import FunctionalEnv
+from .base import Act, Learner, greedy, judged, sampled
+from .networks import AUTO, RANGES, Configuration, Network, network_of
+
+__all__ = ["Reinforce"]
+
+
+class Carry(NamedTuple):
+    """What a training goes on from."""
+
+    variables: Any
+    moments: Any  # of Adam
+    key: Array  # uint32 words
+    done: Array  # int32, updates
+    updates: Array  # int32, of the whole training
+
+
+class _Row(NamedTuple):
+    """A step of an episode that is to be learned from."""
+
+    observation: Array  # float32[n]
+    mask: Array | None  # bool[A]
+    action: Array
+    reward: Array  # float32, 0 after the end
+    alive: Array  # bool, whether the step was before the end
+
+
+@dataclass(frozen=True)
+class Reinforce(Learner):
+    """REINFORCE whose baseline is the return of the greedy policy from the same start, luck included; Adam, its rate
+    falling to 0. It learns no value.
+    """
+
+    lanes: int = 256  # B
+    learning_rate: float = 2e-3
+    entropy: float = 0.003
+    architecture: str = AUTO
+    units: int = 64
+    layers: int = 2
+    heads: int = 4
+
+    name = "reinforce"
+    summary = "REINFORCE with the greedy policy's return as baseline, ReMax (flax, Optax)"
+    libraries = ("flax", "optax")
+    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "lanes": (64, 256, 1024),
+        "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3),
+        "entropy": (0.0, 0.003, 0.01),
+        "units": (32, 64, 128),
+    }
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "lanes": (1, 65_536),
+        "learning_rate": (1e-8, 10),
+        "entropy": (0, 100),
+        "architecture": (1, 100),
+        **RANGES,
+    }
+
+    def steps_per_update(self, env: FunctionalEnv[Any, Any]) -> int:
+        """2 * B * T: the sampled episodes' and the greedy ones'."""
+        return 2 * self.lanes * env.horizon
+
+    def network(self, env: FunctionalEnv[Any, Any]) -> Network:
+        """See `networks.py`."""
+        return network_of(env, Configuration(self.architecture, self.units, self.layers, self.heads))
+
+    @property
+    def _optimiser(self) -> optax.GradientTransformation:
+        return optax.chain(optax.clip_by_global_norm(0.5), optax.scale_by_adam(eps=1e-5))
+
+    def begin(self, env: FunctionalEnv[Any, Any], params: Any, key: Array, updates: int) -> Carry:
+        """A network that knows nothing."""
+        first, start, rest = jax.random.split(key, 3)
+        variables = self.network(env).init(first, env.reset(start, params)[0])
+        return Carry(
+            variables,
+            self._optimiser.init(variables),
+            jax.random.key_data(rest),
+            jnp.int32(0),
+            jnp.int32(updates),
+        )
+
+    def update(self, env: FunctionalEnv[Any, Any], params: Any, carry: Carry) -> tuple[Carry, Mapping[str, Array]]:
+        """B episodes, each sampled and greedy, and one step of gradient."""
+        network: Any = self.network(env)  # flax types what `apply` returns too widely
+        key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(carry.key)), carry.done)
+
+        def pair(key: Array) -> tuple[Any, _Row, Array]:
+            start, draws = jax.random.split(key)
+            first = env.start(start, params)
+            last, rows = _episode(env, sampled(network, carry.variables), first, params, draws, lambda row: row)
+            _, rewards = _episode(env, greedy(network, carry.variables), first, params, draws, lambda row: row.reward)
+            return last, rows, rewards.sum()
+
+        last, rows, baseline = jax.vmap(pair)(jax.random.split(key, self.lanes))  # [B, T, ...]
+        gain = rows.reward.sum(1) - baseline
+        scaled = gain * jax.lax.rsqrt(jnp.mean(gain**2) + 1e-12)  # the entropy's weight is then alike for all families
+
+        def loss(variables: Any) -> tuple[Array, Array]:
+            logits, value = network.apply(variables, rows.observation, rows.mask)
+            log_probability, entropy = judged(logits, rows.mask, rows.action, value.shape)
+            steps = rows.alive.sum()
+            uncertain = jnp.sum(jnp.where(rows.alive, entropy, 0.0)) / steps
+            of_all = jnp.sum(jnp.where(rows.alive, log_probability, 0.0) * scaled[:, None]) / steps
+            return -of_all - self.entropy * uncertain, uncertain
+
+        (_, entropy), gradient = jax.value_and_grad(loss, has_aux=True)(carry.variables)
+        change, moments = self._optimiser.update(gradient, carry.moments, carry.variables)
+        rate = self.learning_rate * (1 - carry.done / carry.updates)
+        variables = optax.apply_updates(carry.variables, jax.tree.map(lambda leaf: -rate * leaf, change))
+        illegal = jax.vmap(env.illegal)(last)
+        figures = {
+            "reward": rows.reward.sum() / rows.alive.sum(),
+            "ended": self.lanes / rows.alive.sum(),
+            "illegal": jnp.float32(0) if illegal is None else illegal.sum().astype(jnp.float32),
+            "entropy": entropy,
+            "gain": gain.mean(),
+        }
+        return Carry(variables, moments, carry.key, carry.done + 1, carry.updates), figures
+
+    def variables(self, carry: Carry) -> Any:
+        """The network's."""
+        return carry.variables
+
+
+def _episode(
+    env: FunctionalEnv[Any, Any], act: Act, first: Any, params: Any, key: Array, keep: Callable[[_Row], Any]
+) -> tuple[Any, Any]:
+    """The last state of an episode, and what is kept of each of its T rows."""
+
+    def step(state: Any, key: Array) -> tuple[Any, Any]:
+        observation, mask, alive = (
+            env.observation(state, params),
+            env.action_mask(state, params),
+            ~env.over(state, params),
+        )
+        action = act(observation, mask, key)
+        moved = env.advance(state, action, params)
+        reward = jnp.where(alive, env.reward(state, moved, params), 0.0)
+        after = jax.tree.map(lambda new, old: jnp.where(alive, new, old), moved, state)
+        return after, keep(_Row(observation, mask, action, reward, alive))
+
+    return jax.lax.scan(step, first, jax.random.split(key, env.horizon))
