@@ -1,7 +1,7 @@
 """Policies that learn to decide, beside the rules and the oracle, on the held-out problems of test-time environments.
 
-PPO (`agents/learners/ppo.py`) trains on the form `decisions`, whose episodes are training problems, all in one compiled program;
-its greedy policy then plays the held-out episodes, on which the rules and the oracle are scored, too.
+PPO (`agents/learners/ppo.py`) trains on the form `decisions`, whose episodes are training problems; its greedy policy
+then plays the held-out episodes, on which the rules and the oracle are scored, too.
 
     python benchmarks/reasoning_learning.py --steps 10000000 --seeds 0 1
 """

@@ -128,7 +128,7 @@ def train(
         The policy's variables and the rest; curves are those of the updates made here.
 
     Raises:
-        DsegymError: the carry is of another training, or weights are no longer finite; the chunks before have been told.
+        DsegymError: the carry is of another training, or weights are no longer finite; chunks before have been told.
     """
     (key,) = lane_keys([seed])
     return _train(learner, env, params, steps, key, on_chunk, carry)

@@ -1,4 +1,4 @@
-"""Learners: nothing illegal is done, the same seed gives the same bits, a stopped training goes on with the same bits."""
+"""Learners: nothing illegal is done, the same seed gives the same bits, a stopped training goes on as it would have."""
 
 import dataclasses
 import json
