@@ -68,7 +68,7 @@ class Learner(abc.ABC):
 def masked(logits: Array, mask: Array | None) -> Array:
     """Logits with those of illegal actions at -1e9; all as they are without a mask.
 
-    Where no action is legal, which no environment has before its end, all are alike: 0 is the likeliest, any is drawn.
+    Where no action is legal, which no environment has before its end, all are alike, and 0 is taken.
     """
     return jnp.asarray(logits) if mask is None else jnp.where(mask, logits, -1e9)
 

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["BUILT_IN", "check_libraries", "learner_names", "learner_summary", "load_learner", "make_learner"]
 
 BUILT_IN: Mapping[str, Entry] = {
-    "ppo": Entry("dsegym.agents.learners.ppo:ProximalPolicyOptimisation", "proximal policy optimisation (flax, Optax)"),
+    "ppo": Entry(
+        "dsegym.agents.learners.ppo:ProximalPolicyOptimisation",
+        "proximal policy optimisation (flax, Optax)",
+        ("flax", "optax"),
+    ),
     "reinforce": Entry(
         "dsegym.agents.learners.reinforce:Reinforce",
         "REINFORCE with the greedy policy's return as baseline, ReMax (flax, Optax)",
