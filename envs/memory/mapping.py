@@ -40,6 +40,7 @@ from ...costmodels.memory.discrete import DiscreteProgram
 from ...costmodels.memory.game import Metrics, Params, State
 from ...costmodels.memory.heuristics import HEURISTICS, heuristic_plan, msa_like
 from ...costmodels.memory.instance import Capacity, discrete_program, parse_capacity
+from ...costmodels.memory.models.zoo import is_zoo_name, zoo_rows
 from ...costmodels.memory.picture import draw
 from ...costmodels.memory.platforms import platform_names, platform_rows
 from ...costmodels.memory.program import is_program_file, program_names, program_rows
@@ -77,9 +78,9 @@ class MappingOptions(Options):
     program: str = file_or_name(
         "mlp_train",
         program_names,
-        is_program_file,
-        "the path of a file",
-        "what runs; or a file of `dsegym trace`",
+        lambda text: is_zoo_name(text) or is_program_file(text),
+        "zoo/ARCHITECTURE/SEED, or the path of a file",
+        "what runs; or one of the zoo, as zoo/transformer/17; or a file of `dsegym trace`",
     )
     platform: str = choice("tpu_v4i", platform_names, "the memories")
     capacity: Capacity = custom(  # noqa: RUF009 - a field
@@ -352,7 +353,7 @@ SCENARIO = Scenario(
     options_type=MappingOptions,
     build=build,
     core=_core,
-    facts=lambda: (("Programs", program_rows()), ("Platforms", platform_rows())),
+    facts=lambda: (("Programs", program_rows()), ("The zoo", zoo_rows()), ("Platforms", platform_rows())),
     bounds=_bounds,
     stored_bounds=f"costmodels/{stored.TABLE}",
 )
