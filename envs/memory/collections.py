@@ -26,7 +26,7 @@ _PLATFORMS = (
     "ethos_u65_client",
     "ethos_u85_high",
 )
-_LEAST_SHARE, _MOST_SHARE = 0.05, 0.7  # capacity over the activation peak
+_LEAST_SHARE, _MOST_SHARE = 0.1, 0.7  # capacity over the activation peak
 _TRAINED = ("perceptron", "transformer", "residual", "inverted", "mixer", "u_shaped", "recurrent", "mixture")
 _TESTED = ("decoder", "decoding", "state_space", "graph", "recommender", "dense_net", "blocked_attention")
 _SHIPPED = (
