@@ -30,8 +30,8 @@ _LEAST_SHARE, _MOST_SHARE = 0.1, 0.7  # capacity over the activation peak
 _TRAINED = ("perceptron", "transformer", "residual", "inverted", "mixer", "u_shaped", "recurrent", "mixture")
 _TESTED = ("decoder", "decoding", "state_space", "graph", "recommender", "dense_net", "blocked_attention")
 _SHIPPED = (
-    "adam_step",
     "bert_layer",
+    "blocked_attention",
     "diffusion_step",
     "gqa_decode",
     "graph_convolution",
@@ -97,7 +97,7 @@ MEMORY_ZOO_SMALL = Collection(
             "graph": (5,),
             "recommender": (0,),
             "dense_net": (1, 8),
-            "blocked_attention": (0,),
+            "blocked_attention": (1,),
         }
     ),
     sizes={"instructions": 32, "buffers": 48, "accesses": 64},

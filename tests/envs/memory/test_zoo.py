@@ -191,6 +191,13 @@ def test_the_small_collection_fits_its_shape_and_has_something_to_decide(split):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["memory-zoo", "memory-zoo-small"])
+def test_every_test_instance_can_be_scored(name):
+    for problem in load_collection(name).problems("test"):
+        assert not problem.obstacle, problem.name
+
+
+@pytest.mark.slow
 def test_lanes_of_the_small_collection_end_when_their_own_programs_do():
     env, params = SMALL.environment("test")
     lanes, _, mask = reset_lanes(env, lane_keys(range(32)), params)
