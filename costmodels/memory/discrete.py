@@ -19,7 +19,7 @@ from ..errors import DsegymError, shortened
 from .platforms import Platform
 from .program import Program
 
-__all__ = ["GRANULES", "NONE", "Arrays", "DiscreteProgram", "discretise"]
+__all__ = ["GRANULES", "NONE", "PER_ACCESS", "PER_BUFFER", "PER_INSTRUCTION", "Arrays", "DiscreteProgram", "discretise"]
 
 GRANULES = 256  # of fast memory at most; a granule is a multiple of the platform's own so that this holds
 NONE = -1  # no such instruction or buffer
@@ -54,6 +54,11 @@ class Arrays(NamedTuple):
     # Scalars.
     capacity: Array  # granules of fast memory, at most GRANULES
     stalls_allowed: Array  # bool: bandwidth `charged` (True) or `idle` (False)
+
+
+PER_INSTRUCTION = Arrays._fields[:2]
+PER_ACCESS = Arrays._fields[2:10]
+PER_BUFFER = Arrays._fields[10:17]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,8 @@ The rules: docs/memory_mapping.md. T instructions, B buffers, R accesses.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..arrays import Array
 from . import msa, simulator
-from .discrete import Arrays, DiscreteProgram
+from .discrete import NONE, PER_ACCESS, PER_BUFFER, PER_INSTRUCTION, Arrays, DiscreteProgram
 from .views import AHEAD, BEHIND, access_features
 
 __all__ = [
@@ -25,14 +26,14 @@ __all__ = [
     "latency_ticks",
     "metrics",
     "over",
+    "padded",
     "params_of",
     "replay",
     "start",
 ]
 
 replay = jax.jit(simulator.replay)
-_accesses = jax.jit(simulator.accesses)
-_initial = jax.jit(simulator.initial)
+_PER_BUFFER = ("offset", "last", "slow_from")  # of a simulator's state
 
 
 class Metrics(NamedTuple):
@@ -55,6 +56,8 @@ class Params(NamedTuple):
     buffers: Array  # int32[BEHIND + R + AHEAD], their buffers; 0 beyond the ends
     all_slow: Array  # float32, ticks
     tick_s: Array  # float32
+    instructions: Array  # int32, T of the instance itself, where its arrays are padded
+    decisions: Array  # int32, R of the instance itself
 
 
 class State(NamedTuple):
@@ -73,13 +76,54 @@ def params_of(discrete: DiscreteProgram) -> Params:
     pad = (BEHIND, AHEAD)
     return Params(
         arrays=arrays,
-        accesses=jax.tree.map(np.asarray, _accesses(arrays)),
-        start=jax.tree.map(np.asarray, _initial(arrays)),
+        accesses=jax.tree.map(np.asarray, simulator.accesses(arrays, np)),
+        start=jax.tree.map(np.asarray, simulator.initial(arrays, np)),
         profile=profile,
         features=np.pad(access_features(discrete, profile), (pad, (0, 0))),
         buffers=np.pad(np.asarray(arrays.buffer), pad),
         all_slow=np.asarray(discrete.all_slow_ticks, np.float32),
         tick_s=np.asarray(discrete.tick_s, np.float32),
+        instructions=np.asarray(len(arrays.compute), np.int32),
+        decisions=np.asarray(len(arrays.buffer), np.int32),
+    )
+
+
+def padded(params: Params, *, instructions: int, buffers: int, accesses: int) -> Params:
+    """The same instance in arrays of T = `instructions`, B = `buffers` and R = `accesses`, none below its own.
+
+    Instructions that it lacks take no time, so that what is idle until the end stays the same; buffers have no size;
+    accesses are never decided.
+    """
+    more_instructions = instructions - len(params.arrays.compute)
+    more_buffers = buffers - len(params.arrays.granules)
+    more_accesses = accesses - len(params.arrays.buffer)
+
+    def longer(leaves: Any, count: int, **fills: int) -> dict[str, np.ndarray]:
+        return {
+            name: np.pad(leaf, ((0, count), *[(0, 0)] * (leaf.ndim - 1)), constant_values=fills.get(name, 0))
+            for name, leaf in leaves.items()
+        }
+
+    def of(group: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
+        return {name: getattr(group, name) for name in names}
+
+    arrays, start, profile = params.arrays, params.start, params.profile
+    return params._replace(
+        arrays=arrays._replace(
+            **longer(of(arrays, PER_INSTRUCTION), more_instructions),
+            **longer(of(arrays, PER_ACCESS), more_accesses, buffer=NONE, next_use=NONE),
+            **longer(of(arrays, PER_BUFFER), more_buffers, predecessor=NONE, first_use=NONE, resident_offset=NONE),
+        ),
+        accesses=simulator.Access(**longer(params.accesses._asdict(), more_accesses)),
+        start=start._replace(
+            prefix=np.pad(start.prefix, (0, more_instructions), mode="edge"),
+            **longer(of(start, _PER_BUFFER), more_buffers, **dict.fromkeys(_PER_BUFFER, NONE)),
+        ),
+        profile=msa.Profile(
+            **longer(of(profile, ("benefit", "bytes", "write")), more_buffers, bytes=1, write=accesses),
+            **longer(of(profile, ("previous", "saved")), more_accesses, previous=NONE),
+        ),
+        **longer(of(params, ("features", "buffers")), more_accesses),
     )
 
 
@@ -93,26 +137,24 @@ def start(key: Array, params: Params) -> State:
 
 def advance(state: State, action: Array, params: Params) -> State:
     """Decides the next access; an action that is not legal counts as drop."""
-    last = state.design.shape[0] - 1
+    last = params.decisions - 1
     access = simulator.access_at(params.accesses, jnp.minimum(state.number, last))
     action = jnp.clip(jnp.asarray(action, jnp.int32), 0, len(simulator.ACTIONS) - 1)
     game, record = simulator.step(params.arrays, state.game, access, state.place, action)
     following = simulator.access_at(params.accesses, jnp.minimum(state.number + 1, last))
     place = simulator.locate(params.arrays, game, following)
-    here = jnp.arange(state.design.shape[0]) == state.number
+    here = (jnp.arange(state.design.shape[0]) == state.number) & (state.number <= last)
     return State(game, place, state.number + 1, jnp.where(here, record.action, state.design))
 
 
 def over(state: State, params: Params) -> Array:
     """Whether every access is decided."""
-    del params
-    return state.number >= len(state.design)
+    return state.number >= params.decisions
 
 
 def action_mask(state: State, params: Params) -> Array:
     """bool[3]; only drop after the end."""
-    del params
-    return state.place.mask & ((state.number < state.design.shape[0]) | (jnp.arange(3) == simulator.DROP))
+    return state.place.mask & ((state.number < params.decisions) | (jnp.arange(3) == simulator.DROP))
 
 
 def metrics(game: simulator.State, params: Params) -> Metrics:

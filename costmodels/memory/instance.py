@@ -8,6 +8,7 @@ from ..errors import DsegymError
 from ..files import number, size_in_bytes, size_text
 from ..formats import MOST_ACCESSES
 from .discrete import DiscreteProgram, discretise
+from .models.zoo import is_zoo_name, zoo_program
 from .platforms import Platform, get_platform
 from .program import MOST_BYTES, Program, get_program
 
@@ -64,16 +65,17 @@ def discrete_program(program: str, platform: str, capacity: Capacity, bandwidth:
     """The instance in whole numbers.
 
     Args:
-        program: a program of the package, or the path of a user's file.
+        program: a program of the package or of the zoo, or the path of a user's file.
         platform: a platform of the package.
         capacity: of fast memory.
         bandwidth: as of `discretise`.
 
     Raises:
-        UnknownNameError, InvalidWorkloadError: as `get_program` and `get_platform`.
+        UnknownNameError, InvalidWorkloadError: as `get_program`, `is_zoo_name` and `get_platform`.
         DsegymError: the program has more than `MOST_ACCESSES` accesses; or as `discretise`.
     """
-    loaded, memories = get_program(program), get_platform(platform)
+    loaded = zoo_program(program) if is_zoo_name(program) else get_program(program)
+    memories = get_platform(platform)
     if len(loaded.accesses) > MOST_ACCESSES:
         count = len(loaded.accesses)
         raise DsegymError(f"Program '{program}' has {count} accesses; at most {MOST_ACCESSES} are played.")

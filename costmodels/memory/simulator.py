@@ -13,6 +13,7 @@ Letters: T instructions, B buffers, R accesses, K granules (`discrete.GRANULES`)
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import NamedTuple
 
 import jax
@@ -114,8 +115,8 @@ class Record(NamedTuple):
     reward: Array  # ticks of latency saved
 
 
-def accesses(arrays: Arrays) -> Access:
-    """All decisions in order; arrays [R]."""
+def accesses(arrays: Arrays, numpy: ModuleType = jnp) -> Access:
+    """All decisions in order; arrays [R], of JAX or of NumPy, which compiles nothing."""
     t, b = arrays.instruction, arrays.buffer
     return Access(
         instruction=t,
@@ -126,14 +127,14 @@ def accesses(arrays: Arrays) -> Access:
         next_use=arrays.next_use,
         last_access=arrays.last_access,
         copy_allowed=arrays.copy_allowed,
-        is_first=jnp.concatenate([jnp.ones(1, bool), t[1:] != t[:-1]]),
+        is_first=numpy.concatenate([numpy.ones(1, bool), t[1:] != t[:-1]]),
         compute=arrays.compute[t],
         slow_bound=arrays.slow_bound[t],
         granules=arrays.granules[b],
         copy=arrays.copy[b],
         live_out=arrays.live_out[b],
         predecessor=arrays.predecessor[b],
-        number=jnp.arange(len(t), dtype=jnp.int32),
+        number=numpy.arange(len(t), dtype=numpy.int32),
     )
 
 
@@ -142,24 +143,27 @@ def access_at(table: Access, number: Array | int) -> Access:
     return jax.tree.map(lambda column: column[number], table)
 
 
-def initial(arrays: Arrays) -> State:
-    """Before the first decision: everything slow, nothing sold, parameters resident where the instance says so."""
-    times = jnp.maximum(arrays.compute, arrays.slow_bound)
-    prefix = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(times - arrays.slow_bound, dtype=jnp.int32)])
+def initial(arrays: Arrays, numpy: ModuleType = jnp) -> State:
+    """Before the first decision: everything slow, nothing sold, parameters resident where the instance says so; of JAX
+    or of NumPy, which compiles nothing.
+    """
+    int32 = numpy.int32
+    times = numpy.maximum(arrays.compute, arrays.slow_bound)
+    prefix = numpy.concatenate([numpy.zeros(1, int32), numpy.cumsum(times - arrays.slow_bound, dtype=int32)])
     cell = _CELLS
-    offset = jnp.asarray(arrays.resident_offset, jnp.int32)
+    offset = numpy.asarray(arrays.resident_offset, int32)
     inside = (cell >= offset[:, None]) & (cell < (offset + arrays.granules)[:, None]) & (offset >= 0)[:, None]
-    reserved = jnp.max(jnp.where(inside, (arrays.first_use + 1)[:, None] * _RESERVED, 0), axis=0, initial=0)
+    reserved = numpy.max(numpy.where(inside, (arrays.first_use + 1)[:, None] * _RESERVED, 0), axis=0, initial=0)
     return State(
-        cells=jnp.where(cell < arrays.capacity, reserved, _BUSY).astype(jnp.int32),
+        cells=numpy.where(cell < arrays.capacity, reserved, _BUSY).astype(int32),
         prefix=prefix,
         offset=offset,
-        last=jnp.full_like(offset, NONE),
-        slow_from=jnp.where(arrays.in_slow, 0, NONE).astype(jnp.int32),
-        memory=jnp.int32(0),
-        latency=jnp.sum(times, dtype=jnp.int32),
-        stall=jnp.int32(0),
-        illegal=jnp.int32(0),
+        last=numpy.full_like(offset, NONE),
+        slow_from=numpy.where(arrays.in_slow, 0, NONE).astype(int32),
+        memory=int32(0),
+        latency=numpy.sum(times, dtype=int32),
+        stall=int32(0),
+        illegal=int32(0),
     )
 
 

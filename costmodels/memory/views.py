@@ -88,9 +88,13 @@ def decision(
     place: simulator.Place,
     number: Array,
     all_slow: Array,
+    instructions: Array,
+    decisions: Array,
 ) -> Decision:
-    """What there is to know of the next access, `number`; of the last one after the end."""
-    t, prefix, length = access.instruction, game.prefix, arrays.compute.shape[0]
+    """What there is to know of the next access, `number`; of the last one after the end. T and R are given, as arrays
+    may be padded.
+    """
+    t, prefix, length = access.instruction, game.prefix, instructions
     mean = all_slow / length
     memory = jnp.where(access.is_first, access.slow_bound, game.memory)
     faster = memory - (access.slow - access.fast)
@@ -108,7 +112,7 @@ def decision(
         victims_next_use=jnp.minimum(simulator.soonest_reserved(game, access, place) - t, length) / length,
         memory=memory / jnp.maximum(access.slow_bound, 1),
         legal=place.mask,
-        decided=number / arrays.buffer.shape[0],
+        decided=number / decisions,
         latency=game.latency / all_slow,
         stall=game.stall / all_slow,
         taken=taken,
@@ -116,12 +120,12 @@ def decision(
     )
 
 
-def image(arrays: Arrays, now: Array, game: simulator.State, all_slow: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def image(now: Array, game: simulator.State, all_slow: Array, length: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Fast memory around an instruction: taken, reserved, idle bandwidth; float32[IMAGE, IMAGE] each.
 
-    Rows are instructions, columns stretches of addresses; 0 before the first instruction and after the last.
+    Rows are instructions, `length` in all, columns stretches of addresses; 0 before the first instruction and after the
+    last.
     """
-    length = arrays.compute.shape[0]
     times = now - IMAGE // 2 + jnp.arange(IMAGE)
     busy, owned_until = simulator.granules_until(game)
     taken = busy[None, :] >= times[:, None]

@@ -32,6 +32,8 @@ SPLITS = ("train", "validation", "test")
 # Name: where its `Collection` is.
 BUILT_IN: Mapping[str, str] = {
     "cascade-budgets": "dsegym.envs.reasoning.collections:CASCADE_BUDGETS",
+    "memory-zoo": "dsegym.envs.memory.collections:MEMORY_ZOO",
+    "memory-zoo-small": "dsegym.envs.memory.collections:MEMORY_ZOO_SMALL",
 }
 
 Instances = Callable[[], Sequence[Mapping[str, object]]]

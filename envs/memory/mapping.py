@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,7 @@ from ...costmodels.memory.discrete import DiscreteProgram
 from ...costmodels.memory.game import Metrics, Params, State
 from ...costmodels.memory.heuristics import HEURISTICS, heuristic_plan, msa_like
 from ...costmodels.memory.instance import Capacity, discrete_program, parse_capacity
+from ...costmodels.memory.models.zoo import is_zoo_name, zoo_rows
 from ...costmodels.memory.picture import draw
 from ...costmodels.memory.platforms import platform_names, platform_rows
 from ...costmodels.memory.program import is_program_file, program_names, program_rows
@@ -59,6 +60,7 @@ __all__ = ["SCENARIO", "TIERS", "MappingOptions", "MemoryMapping", "discrete_of"
 TIERS = (0.1, 0.25, 0.5)  # capacity over the program's activation peak: hard, medium, easy
 _EDGE_PROGRAMS = ("mobilenet_block", "mlp_mixer", "resnet_forward", "unet_block")
 BATCH_SIZES = (1, 64, 512)
+SIZES = ("instructions", "buffers", "accesses")  # what a larger program has more of
 OBJECTIVE = Objective("latency", "s", "time of one run of the program")
 _REFERENCE = "msa_like"
 _SOURCE = "the heuristic like XLA's memory space assignment, default knobs (costmodels/memory/msa.py)"
@@ -76,9 +78,9 @@ class MappingOptions(Options):
     program: str = file_or_name(
         "mlp_train",
         program_names,
-        is_program_file,
-        "the path of a file",
-        "what runs; or a file of `dsegym trace`",
+        lambda text: is_zoo_name(text) or is_program_file(text),
+        "zoo/ARCHITECTURE/SEED, or the path of a file",
+        "what runs; or one of the zoo, as zoo/transformer/17; or a file of `dsegym trace`",
     )
     platform: str = choice("tpu_v4i", platform_names, "the memories")
     capacity: Capacity = custom(  # noqa: RUF009 - a field
@@ -154,7 +156,7 @@ class MemoryMapping(FunctionalEnv[State, Params]):
     """Access by access; see the module's docstring.
 
     Attributes:
-        horizon: R.
+        horizon: R, of the arrays; an instance in larger arrays than its own ends before.
         with_image: whether fast memory is seen.
     """
 
@@ -178,10 +180,19 @@ class MemoryMapping(FunctionalEnv[State, Params]):
 
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
-        number = jnp.minimum(state.number, self.horizon - 1)
+        number = jnp.minimum(state.number, params.decisions - 1)
         access, memory = simulator.access_at(params.accesses, number), state.game
         buffers = jax.lax.dynamic_slice_in_dim(params.buffers, number, _WINDOW[0])
-        seen = views.decision(params.arrays, access, memory, state.place, state.number, params.all_slow)
+        seen = views.decision(
+            params.arrays,
+            access,
+            memory,
+            state.place,
+            state.number,
+            params.all_slow,
+            params.instructions,
+            params.decisions,
+        )
         values = {
             "accesses": jax.lax.dynamic_slice_in_dim(params.features, number, _WINDOW[0]),
             "in_fast": memory.offset[buffers] >= 0,
@@ -189,7 +200,7 @@ class MemoryMapping(FunctionalEnv[State, Params]):
             **seen._asdict(),
         }
         if self.with_image:
-            channels = views.image(params.arrays, access.instruction, memory, params.all_slow)
+            channels = views.image(access.instruction, memory, params.all_slow, params.instructions)
             values |= {feature.name: channel for feature, channel in zip(_IMAGE_FEATURES, channels, strict=True)}
         return {name: jnp.clip(jnp.asarray(value, jnp.float32), -1.0, HIGHEST) for name, value in values.items()}
 
@@ -200,6 +211,16 @@ class MemoryMapping(FunctionalEnv[State, Params]):
     def design(self, state: State, params: Params) -> Array:
         """int32[R], the actions carried out; drop where undecided."""
         return state.design
+
+    def sizes(self, params: Params) -> Mapping[str, int]:
+        """T, B and R."""
+        arrays = params.arrays
+        lengths = len(arrays.compute), len(arrays.granules), len(arrays.buffer)
+        return dict(zip(SIZES, lengths, strict=True))
+
+    def padded(self, params: Params, sizes: Mapping[str, int]) -> tuple[MemoryMapping, Params]:
+        """See `game.padded`."""
+        return replace(self, horizon=sizes["accesses"]), game.padded(params, **sizes)
 
     def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of the mapping."""
@@ -332,7 +353,7 @@ SCENARIO = Scenario(
     options_type=MappingOptions,
     build=build,
     core=_core,
-    facts=lambda: (("Programs", program_rows()), ("Platforms", platform_rows())),
+    facts=lambda: (("Programs", program_rows()), ("The zoo", zoo_rows()), ("Platforms", platform_rows())),
     bounds=_bounds,
     stored_bounds=f"costmodels/{stored.TABLE}",
 )

@@ -81,11 +81,11 @@ def transformer_train(blocks: list[Tree], x: jax.Array, target: jax.Array) -> li
     return jax.tree.map(lambda w, g: w - 0.01 * g, blocks, gradient)
 
 
-def bert_layer(p: dict[str, Tree], x: jax.Array, mask: jax.Array) -> jax.Array:
+def bert_layer(p: dict[str, Tree], x: jax.Array, mask: jax.Array, heads: int = 12) -> jax.Array:
     """A post-norm encoder layer with biases and a padding mask, bool[B, T]."""
     bias = jnp.where(mask[:, None, None, :], 0.0, -1e4).astype(x.dtype)
     q, k, v = (x @ p[name] + p[f"{name}_bias"] for name in "qkv")
-    x = layer_norm(x + attention(q, k, v, 12, bias) @ p["o"] + p["o_bias"], p["scale1"], p["bias1"])
+    x = layer_norm(x + attention(q, k, v, heads, bias) @ p["o"] + p["o_bias"], p["scale1"], p["bias1"])
     y = jax.nn.gelu(x @ p["up"] + p["up_bias"]) @ p["down"] + p["down_bias"]
     return layer_norm(x + y, p["scale2"], p["bias2"])
 
@@ -191,19 +191,19 @@ def residual_tiny(weights: list[Tree], x: jax.Array) -> jax.Array:
     return x
 
 
-def _layers(*widths: int) -> list[Tree]:
+def layers(*widths: int) -> list[Tree]:
     return [(floats(a, b), floats(b)) for a, b in itertools.pairwise(widths)]
 
 
-def _block(width: int, factor: int = 4, biases: bool = False) -> dict[str, Tree]:
-    block = {name: floats(width) for name in ("scale1", "bias1", "scale2", "bias2", "down_bias")}
-    block |= {name: floats(width, width) for name in "qkvo"}
-    block |= {f"{name}_bias": floats(width) for name in "qkvo" if biases}
+def block(width: int, factor: int = 4, biases: bool = False) -> dict[str, Tree]:
+    found = {name: floats(width) for name in ("scale1", "bias1", "scale2", "bias2", "down_bias")}
+    found |= {name: floats(width, width) for name in "qkvo"}
+    found |= {f"{name}_bias": floats(width) for name in "qkvo" if biases}
     hidden = factor * width
-    return block | {"up": floats(width, hidden), "up_bias": floats(hidden), "down": floats(hidden, width)}
+    return found | {"up": floats(width, hidden), "up_bias": floats(hidden), "down": floats(hidden, width)}
 
 
-def _swiglu(width: int, hidden: int) -> dict[str, Tree]:
+def swiglu(width: int, hidden: int) -> dict[str, Tree]:
     return {
         "scale": floats(width),
         "gate": floats(width, hidden),
@@ -212,7 +212,7 @@ def _swiglu(width: int, hidden: int) -> dict[str, Tree]:
     }
 
 
-_MLP = _layers(784, 1024, 1024, 1024, 10)
+_MLP = layers(784, 1024, 1024, 1024, 10)
 _MLP_STATE = (_MLP, _MLP, floats(512, 784), integers(512))
 _MIXER = {name: floats(512) for name in ("scale1", "bias1", "scale2", "bias2")} | {
     "token_up": floats(196, 256),
@@ -224,11 +224,11 @@ _VIT = {
     "patch": floats(16, 16, 3, 192),
     "token": floats(1, 1, 192),
     "position": floats(1, 197, 192),
-    "blocks": [_block(192)] * 4,
+    "blocks": [block(192)] * 4,
     "head": floats(192, 1000),
 }
 _LLAMA = {"norm": floats(1024), "q": floats(1024, 1024), "k": floats(1024, 256), "v": floats(1024, 256)}
-_LLAMA |= {"o": floats(1024, 1024), "mlp": _swiglu(1024, 2816)}
+_LLAMA |= {"o": floats(1024, 1024), "mlp": swiglu(1024, 2816)}
 _MOE = {
     "scale": floats(512),
     "router": floats(512, 8),
@@ -238,7 +238,7 @@ _MOE = {
 }
 
 PROGRAMS = {
-    "mlp_tiny": Shipped(mlp_forward, (_layers(64, 128, 128, 64), floats(32, 64)), "perceptron 64-128-128-64, batch 32"),
+    "mlp_tiny": Shipped(mlp_forward, (layers(64, 128, 128, 64), floats(32, 64)), "perceptron 64-128-128-64, batch 32"),
     "attention_tiny": Shipped(attention_tiny, (floats(128, 64),) * 3, "attention, one head, 128 tokens, width 64"),
     "residual_tiny": Shipped(
         residual_tiny,
@@ -249,23 +249,23 @@ PROGRAMS = {
     "mlp_train": Shipped(mlp_train, _MLP_STATE, "training step of mlp_forward, momentum"),
     "mlp_train_donated": Shipped(mlp_train, _MLP_STATE, "mlp_train with weights and momentum updated in place", (0, 1)),
     "transformer_forward": Shipped(
-        transformer_forward, ([_block(256)] * 2, floats(8, 256, 256)), "2 blocks, width 256, 4 heads, 8 x 256 tokens"
+        transformer_forward, ([block(256)] * 2, floats(8, 256, 256)), "2 blocks, width 256, 4 heads, 8 x 256 tokens"
     ),
     "transformer_train": Shipped(
         transformer_train,
-        ([_block(256)] * 2, floats(8, 256, 256), floats(8, 256, 256)),
+        ([block(256)] * 2, floats(8, 256, 256), floats(8, 256, 256)),
         "training step of transformer_forward, gradient descent",
     ),
     "bert_layer": Shipped(
         bert_layer,
-        (_block(768, biases=True), floats(8, 128, 768), jax.ShapeDtypeStruct((8, 128), jnp.bool_)),
+        (block(768, biases=True), floats(8, 128, 768), jax.ShapeDtypeStruct((8, 128), jnp.bool_)),
         "encoder layer, width 768, 12 heads, 8 x 128 tokens",
     ),
     "vision_transformer": Shipped(
         vision_transformer, (_VIT, floats(8, 224, 224, 3)), "4 blocks, width 192, 8 images of 224 pixels"
     ),
     "llama_mlp": Shipped(
-        llama_mlp, (_swiglu(2048, 5632), floats(512, 2048)), "RMS norm and SwiGLU, width 2048, 512 tokens"
+        llama_mlp, (swiglu(2048, 5632), floats(512, 2048)), "RMS norm and SwiGLU, width 2048, 512 tokens"
     ),
     "llama_block": Shipped(
         llama_block,

@@ -131,7 +131,7 @@ def adam_step(weights: list[Tree], first: list[Tree], second: list[Tree], gradie
     return weights, first, second
 
 
-def _decoder(width: int, keys: int, hidden: int) -> dict[str, Tree]:
+def decoder(width: int, keys: int, hidden: int) -> dict[str, Tree]:
     return {
         "norm1": floats(width),
         "norm2": floats(width),
@@ -175,7 +175,7 @@ PROGRAMS = {
     ),
     "gqa_decode": Shipped(
         gqa_decode,
-        ([_decoder(1024, 256, 2816)] * 4, [(_CACHE, _CACHE)] * 4, floats(8, 1024), integers()),
+        ([decoder(1024, 256, 2816)] * 4, [(_CACHE, _CACHE)] * 4, floats(8, 1024), integers()),
         "decodes a token, 4 layers of 16 query and 4 key heads, batch 8, caches of 1024 tokens updated in place",
         (1,),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import jax
@@ -69,6 +70,13 @@ def mobilenet_block(blocks: list[Tree], x: jax.Array) -> jax.Array:
     return x
 
 
+def dense_net(kernels: list[Tree], x: jax.Array) -> jax.Array:
+    """Layers that see all before them: each adds channels to what the next reads (as in DenseNet)."""
+    for kernel in kernels:
+        x = jnp.concatenate([x, convolution(jax.nn.relu(x), kernel)], axis=-1)
+    return jnp.mean(x, axis=(1, 2))
+
+
 def group_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, groups: int = 8) -> jax.Array:
     """Over pixels and the channels of a group."""
     batch, height, width, channels = x.shape
@@ -96,7 +104,7 @@ def enlarge(x: jax.Array) -> jax.Array:
 
 
 def unet_block(p: dict[str, Tree], x: jax.Array, condition: jax.Array | None = None) -> jax.Array:
-    """A U: two levels down, attention at the bottom, two levels up with the skipped tensors."""
+    """A U: levels down, attention at the bottom, as many up with the skipped tensors."""
     skipped = []
     for block, down in zip(p["down"], p["shrink"], strict=True):
         x = residual_block(block, x, condition)
@@ -130,10 +138,11 @@ def _unit(size: int, inputs: int, outputs: int, training: bool) -> dict[str, Tre
     return {"kernel": floats(size, size, inputs, outputs)} | {name: floats(outputs) for name in names}
 
 
-def _resnet(stages: Sequence[int], training: bool = False) -> dict[str, Tree]:
-    width, blocks = 64, []
+def resnet(stages: Sequence[int], training: bool = False, channels: int = 64) -> dict[str, Tree]:
+    """Weights of `resnet_forward`: bottlenecks by stage, of twice as many channels at each."""
+    width, blocks = channels, []
     for stage, count in enumerate(stages):
-        inner, outer = 64 * 2**stage, 256 * 2**stage
+        inner, outer = channels * 2**stage, 4 * channels * 2**stage
         blocks.append([])
         for number in range(count):
             block = {
@@ -144,10 +153,11 @@ def _resnet(stages: Sequence[int], training: bool = False) -> dict[str, Tree]:
             blocks[-1].append(block | ({"project": _unit(1, width, outer, training)} if number == 0 else {}))
             width = outer
     head = {"head": floats(width, 1000), "head_bias": floats(1000)}
-    return {"stem": _unit(7, 3, 64, training), "stages": blocks} | head
+    return {"stem": _unit(7, 3, channels, training), "stages": blocks} | head
 
 
-def _inverted(width: int, factor: int = 6) -> dict[str, Tree]:
+def inverted(width: int, factor: int = 6) -> dict[str, Tree]:
+    """Weights of a block of `mobilenet_block`."""
     hidden = factor * width
     return {
         "expand": floats(1, 1, width, hidden),
@@ -166,19 +176,21 @@ def _residual(inputs: int, outputs: int, condition: int = 0) -> dict[str, Tree]:
     return block | ({"condition": floats(condition, outputs)} if condition else {})
 
 
-def _unet(condition: int = 0) -> dict[str, Tree]:
+def unet(condition: int = 0, widths: Sequence[int] = (64, 128, 256)) -> dict[str, Tree]:
+    """Weights of `unet_block`: channels of every level, the bottom last."""
+    levels, bottom = list(itertools.pairwise(widths)), widths[-1]
     return {
-        "down": [_residual(64, 64, condition), _residual(128, 128, condition)],
-        "shrink": [floats(3, 3, 64, 128), floats(3, 3, 128, 256)],
-        "bottom": _residual(256, 256, condition),
-        "up": [_residual(256, 128, condition), _residual(128, 64, condition)],
-        "grow": [floats(3, 3, 256, 128), floats(3, 3, 128, 64)],
-    } | {name: floats(256, 256) for name in "qkvo"}
+        "down": [_residual(a, a, condition) for a, _ in levels],
+        "shrink": [floats(3, 3, a, b) for a, b in levels],
+        "bottom": _residual(bottom, bottom, condition),
+        "up": [_residual(2 * a, a, condition) for a, _ in reversed(levels)],
+        "grow": [floats(3, 3, b, a) for a, b in reversed(levels)],
+    } | {name: floats(bottom, bottom) for name in "qkvo"}
 
 
 _IMAGES, _LABELS = floats(8, 224, 224, 3), integers(8)
 _DIFFUSION = {
-    "unet": _unet(128),
+    "unet": unet(128),
     "inwards": floats(3, 3, 4, 64),
     "outwards": floats(3, 3, 64, 4),
     "time1": floats(64, 128),
@@ -186,18 +198,18 @@ _DIFFUSION = {
 }
 
 PROGRAMS = {
-    "resnet_forward": Shipped(resnet_forward, (_resnet((2, 2)), _IMAGES), "4 bottlenecks, 8 images of 224 pixels"),
+    "resnet_forward": Shipped(resnet_forward, (resnet((2, 2)), _IMAGES), "4 bottlenecks, 8 images of 224 pixels"),
     "resnet_train": Shipped(
         resnet_train,
-        (_resnet((2, 2), training=True), _IMAGES, _LABELS),
+        (resnet((2, 2), training=True), _IMAGES, _LABELS),
         "training step of resnet_forward, gradient descent",
     ),
-    "resnet50_forward": Shipped(resnet_forward, (_resnet((3, 4, 6, 3)), _IMAGES), "ResNet-50, 8 images of 224 pixels"),
+    "resnet50_forward": Shipped(resnet_forward, (resnet((3, 4, 6, 3)), _IMAGES), "ResNet-50, 8 images of 224 pixels"),
     "mobilenet_block": Shipped(
-        mobilenet_block, ([_inverted(64)] * 4, floats(8, 28, 28, 64)), "4 inverted residuals, 64 channels, 8 x 28 x 28"
+        mobilenet_block, ([inverted(64)] * 4, floats(8, 28, 28, 64)), "4 inverted residuals, 64 channels, 8 x 28 x 28"
     ),
     "unet_block": Shipped(
-        unet_block, (_unet(), floats(4, 64, 64, 64)), "2 levels with attention, 64 to 256 channels, 4 x 64 x 64"
+        unet_block, (unet(), floats(4, 64, 64, 64)), "2 levels with attention, 64 to 256 channels, 4 x 64 x 64"
     ),
     "diffusion_step": Shipped(
         diffusion_step,

@@ -22,7 +22,9 @@ def cascades(**parts):
     return Collection("test", CASCADE, "", **{split: of(split) for split in SPLITS})
 
 
-@pytest.mark.parametrize("name", collection_names())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "memory-zoo")) for name in collection_names()]
+)
 def test_no_instance_stands_in_two_parts(name):
     load_collection(name).check()
 
