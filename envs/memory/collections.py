@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ..core.collections import Collection
-from .mapping import TIERS
 
 __all__ = ["MEMORY_ZOO", "MEMORY_ZOO_SMALL"]
 
@@ -29,17 +27,17 @@ _PLATFORMS = (
 _LEAST_SHARE, _MOST_SHARE = 0.1, 0.7  # capacity over the activation peak
 _TRAINED = ("perceptron", "transformer", "residual", "inverted", "mixer", "u_shaped", "recurrent", "mixture")
 _TESTED = ("decoder", "decoding", "state_space", "graph", "recommender", "dense_net", "blocked_attention")
-_SHIPPED = (
-    "bert_layer",
-    "blocked_attention",
-    "diffusion_step",
-    "gqa_decode",
-    "graph_convolution",
-    "llama_block",
-    "mlp_train",
-    "state_space",
-    "vision_transformer",
-)
+_SHIPPED = {
+    "bert_layer": 0.25,
+    "blocked_attention": 0.1,
+    "diffusion_step": 0.5,
+    "gqa_decode": 0.1,
+    "graph_convolution": 0.25,
+    "llama_block": 0.5,
+    "mlp_train": 0.1,
+    "state_space": 0.25,
+    "vision_transformer": 0.5,
+}  # with the tier of capacity
 
 Instance = dict[str, object]
 
@@ -61,8 +59,8 @@ def _listed(seeds: dict[str, tuple[int, ...]]) -> list[Instance]:
 
 
 def _shipped() -> list[Instance]:
-    """Frozen programs of the package, at the tiers in turn."""
-    return [{"program": name, "capacity": tier} for name, tier in zip(_SHIPPED, itertools.cycle(TIERS), strict=False)]
+    """Frozen programs of the package on the default platform."""
+    return [{"program": name, "capacity": tier} for name, tier in _SHIPPED.items()]
 
 
 MEMORY_ZOO = Collection(
