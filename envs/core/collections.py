@@ -139,9 +139,9 @@ class Collection:
         problems = self.problems(split)
         made = [self._padded_one(problem, scored) for problem in problems]
         env, first = made[0]
-        shapes = [np.shape(leaf) for leaf in _leaves(first)]
+        shapes = _shapes(first)
         for problem, (other, params) in zip(problems, made, strict=True):
-            if other != env or [np.shape(leaf) for leaf in _leaves(params)] != shapes:
+            if other != env or _shapes(params) != shapes:
                 raise DsegymError(
                     f"The collection '{self.name}' holds instances that cannot share a program: "
                     f"{problems[0].name}; and {problem.name}."
@@ -195,6 +195,10 @@ def _leaves(tree: Any) -> list[Any]:
     import jax
 
     return jax.tree.leaves(tree)
+
+
+def _shapes(tree: Any) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
+    return [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in _leaves(tree)]
 
 
 def _stacked(trees: Sequence[Any]) -> Any:

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -45,6 +45,7 @@ from ...costmodels.soc.encoding import Encoding, candidates
 from ...costmodels.soc.heuristics import HEURISTICS, run_heuristic
 from ...costmodels.soc.instance import Instance
 from ...costmodels.soc.library import OWN, get_instance, graph_names, platform_names
+from ...costmodels.soc.padding import padded_static, static_sizes
 from ...costmodels.soc.schedule import Schedule, check_schedule, in_us
 from ...costmodels.soc.static_game import Params, State
 from ...costmodels.soc.stored import BOUNDS, computed_row, graph_rows, stored_row, stored_schedule
@@ -87,7 +88,8 @@ class StaticOptions(Options):
         "top1",
         graph_names,
         lambda value: library.is_generated_name(value) or library.is_graph_file(value),
-        "random_TASKS_ELEMENTS_ccrCCR_sSEED, rows_ELEMENTS_TASKS_sSEED, or the path of a file (docs/files.md)",
+        "random_TASKS_ELEMENTS_ccrCCR_sSEED (then _wWIDTH, _hHETEROGENEITY), rows_ELEMENTS_TASKS_sSEED, or the path of a "
+        "file (docs/files.md)",
         "what is scheduled; a generated graph (random_30_3_ccr1_s1, rows_4_40_s1), or a file of yours",
     )
     platform: str = file_or_name(
@@ -178,6 +180,15 @@ class StaticScheduling(FunctionalEnv[State, Params]):
             Feature("available", elements, 0.0, _HIGHEST, "when each element is"),
         )
 
+    def sizes(self, params: Params) -> Mapping[str, int]:
+        """See `static_sizes`."""
+        return static_sizes(params)
+
+    def padded(self, params: Params, sizes: Mapping[str, int]) -> tuple[StaticScheduling, Params]:
+        """Actions count in the larger shape: (task * P + element) of its P. Designs are the instance's own, then zeros."""
+        env = replace(self, tasks=sizes["tasks"], elements=sizes["elements"])
+        return env, padded_static(params, sizes)
+
     def params_of(self, problem: Problem) -> Params:
         """The problem's, with the reference's value, of a makespan in ticks."""
         tick_us = problem.params.tick_us
@@ -209,8 +220,13 @@ class StaticScheduling(FunctionalEnv[State, Params]):
             "estimated_finish": jnp.where(finishes < 0, -1.0, finishes * scale),
             "available": state.placement.available * scale,
         }
+        placed = state.rank < self.tasks
+        if params.own is not None:
+            tasks, elements = state.rank >= 0, jnp.asarray(params.arrays.cluster) >= 0
+            placed = placed & tasks
+            shown["estimated_finish"] = jnp.where(tasks[:, None] & elements, shown["estimated_finish"], 0.0)
         return {
-            "placed": state.rank < self.tasks,
+            "placed": placed,
             "ready": game.ready(state, params),
             **{name: jnp.clip(values, -1.0, _HIGHEST) for name, values in shown.items()},
         }
