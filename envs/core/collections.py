@@ -34,6 +34,11 @@ BUILT_IN: Mapping[str, str] = {
     "cascade-budgets": "dsegym.envs.reasoning.collections:CASCADE_BUDGETS",
     "memory-zoo": "dsegym.envs.memory.collections:MEMORY_ZOO",
     "memory-zoo-small": "dsegym.envs.memory.collections:MEMORY_ZOO_SMALL",
+    "soc-static": "dsegym.envs.soc.collections:STATIC",
+    "soc-static-large": "dsegym.envs.soc.collections:STATIC_LARGE",
+    "soc-stream": "dsegym.envs.soc.collections:STREAM",
+    "soc-stream-ds3": "dsegym.envs.soc.collections:STREAM_DS3",
+    "soc-stream-rates": "dsegym.envs.soc.collections:STREAM_RATES",
 }
 
 Instances = Callable[[], Sequence[Mapping[str, object]]]
