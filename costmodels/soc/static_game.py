@@ -32,6 +32,7 @@ __all__ = [
     "advance",
     "design_of",
     "estimated_finishes",
+    "least_makespan",
     "legal",
     "metrics_of",
     "objective_of",
@@ -261,8 +262,13 @@ def _estimate(state: State, params: Params, objective: str) -> jax.Array:
     """float32: for the makespan the latest finish so far with the fastest way on; else the costs of what is placed."""
     if objective != "makespan":
         return objective_of(metrics_of(placed_so_far(state, params), params), objective)
+    return least_makespan(state, params).astype(jnp.float32)
+
+
+def least_makespan(state: State, params: Params) -> jax.Array:
+    """int32: the latest finish so far with the fastest way on from there; no schedule that goes on so is shorter."""
     ends = jnp.where(state.rank < len(params.element), state.placement.finish[:-1] + params.way_on, 0)
-    return jnp.maximum(jnp.max(ends), params.critical_path).astype(jnp.float32)
+    return jnp.maximum(jnp.max(ends), params.critical_path)
 
 
 def design_of(state: State, params: Params, *, by_element: bool) -> jax.Array:

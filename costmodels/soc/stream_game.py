@@ -135,9 +135,7 @@ def params_of(
 # Rules
 
 
-def metrics_of(
-    arrays: simulator.Arrays, stream: simulator.State, jobs: int, own: Own | None = None
-) -> Metrics:
+def metrics_of(arrays: simulator.Arrays, stream: simulator.State, jobs: int, own: Own | None = None) -> Metrics:
     """Costs of streams that are over (or as far as they are), leaves [...]; `jobs` is A."""
     latency = stream.occupancy_us.astype(jnp.float32) / jobs
     if not arrays.power.shape[0]:
@@ -152,9 +150,7 @@ def metrics_of(
     return Metrics(latency, energy, edp, rate)
 
 
-def mean_metrics(
-    arrays: simulator.Arrays, streams: simulator.State, jobs: int, own: Own | None = None
-) -> Metrics:
+def mean_metrics(arrays: simulator.Arrays, streams: simulator.State, jobs: int, own: Own | None = None) -> Metrics:
     """Means over traces, leaves [S], that were played to the end."""
     return jax.tree.map(jnp.mean, metrics_of(arrays, streams, jobs, own))
 

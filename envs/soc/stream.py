@@ -300,10 +300,7 @@ class StreamScheduling(FunctionalEnv[State, Params]):
         of_slots = {
             "slot_taken": taken,
             "slot_age": jnp.where(taken, stream.now - stream.injection_us, 0) * scale,
-            **{
-                f"slot_{name}": jnp.sum(stream.status == status, axis=1) / tasks
-                for name, status in _STATUSES.items()
-            },
+            **{f"slot_{name}": jnp.sum(stream.status == status, axis=1) / tasks for name, status in _STATUSES.items()},
         }
         if params.own is not None:
             exists = jnp.asarray(params.arrays.cluster) >= 0
