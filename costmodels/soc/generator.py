@@ -11,7 +11,8 @@
 the mean volume over the mean run time; two different elements exchange one unit of volume per us, so it is the ratio of
 communication to computation. Of the paper's generator we keep the layers (their width uniform, W sqrt(N) on average),
 the mean run time of a task (uniform, up to twice the graph's) and the heterogeneity (an element's time uniform within
-+-H / 2 of the task's, `HETEROGENEITY` where the name has none); its out-degree is replaced by the bound on predecessors. Edges may skip layers.
++-H / 2 of the task's, `HETEROGENEITY` where the name has none); its out-degree is replaced by the bound on
+predecessors. Edges may skip layers.
 Layers narrow towards the tail, to a third at most from one to the next, so that the bound holds.
 
 `rows`: no element runs a task faster than that of its row; others take up to twice as long. The precedences, at most

@@ -6,7 +6,8 @@ free. N tasks, P elements, T kinds of jobs, J slots, K predecessors of a task, C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -23,8 +24,13 @@ _NOBODY = -1  # the cluster of an element that is padding
 def _grown(array: Array, shape: tuple[int, ...], fill: int = 0) -> np.ndarray:
     """The array at the beginning of a larger one."""
     found = np.asarray(array)
-    return np.pad(found, [(0, after - before) for before, after in zip(found.shape, shape, strict=True)],
-                  constant_values=fill)  # fmt: skip
+    larger = np.full(shape, fill, found.dtype)
+    larger[tuple(map(slice, found.shape))] = found
+    return larger
+
+
+def _scalars(*values: int) -> Iterator[np.ndarray]:
+    return (np.array(value, np.int32) for value in values)
 
 
 def _platform_sizes(arrays: static_game.model.Arrays | simulator.Arrays) -> dict[str, int]:
@@ -57,7 +63,7 @@ def _predecessors(arrays: static_game.model.Arrays) -> list[list[tuple[int, int]
     exists = predecessor < len(first) - 1
     return [
         [(row, column) for row in range(begin, end) for column in np.flatnonzero(exists[row]).tolist()]
-        for begin, end in zip(first, first[1:], strict=False)
+        for begin, end in itertools.pairwise(first)
     ]
 
 
@@ -86,7 +92,7 @@ def padded_static(params: static_game.Params, sizes: Sizes) -> static_game.Param
         level=_grown(params.level, (sizes["clusters"],)),
         way_on=_grown(params.way_on, (tasks,)),
         features=_grown(params.features, (tasks, params.features.shape[1])),
-        own=static_game.Own(np.int32(own), np.int32(arrays.power.shape[1] > 0)),
+        own=static_game.Own(*_scalars(own, arrays.power.shape[1] > 0)),
     )
 
 
@@ -125,13 +131,11 @@ def padded_stream(params: stream_game.Params, sizes: Sizes) -> stream_game.Param
             cluster=_grown(arrays.cluster, (elements,), _NOBODY),
             power=_grown(arrays.power, (sizes["clusters"], sizes["busy"])),
         ),
-        facts=rules.Facts(
-            *(_grown(leaf, (kinds, tasks)) for leaf in facts[:-1]), _grown(facts.energy, (kinds, tasks, elements))
-        ),
+        facts=rules.Facts(*(_grown(leaf, (kinds, tasks, elements)[: np.ndim(leaf)]) for leaf in facts)),
         traces=_filled(traces, tasks),
         pool=_filled(params.pool, tasks),
         queue=_grown(params.queue, (sizes["slots"],)),
-        own=stream_game.Own(np.int32(own), np.int32(len(params.queue)), np.int32(arrays.power.shape[0] > 0)),
+        own=stream_game.Own(*_scalars(own, len(params.queue), arrays.power.shape[0] > 0)),
     )
 
 

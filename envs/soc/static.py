@@ -92,8 +92,8 @@ class StaticOptions(Options):
         "top1",
         graph_names,
         lambda value: library.is_generated_name(value) or library.is_graph_file(value),
-        "random_TASKS_ELEMENTS_ccrCCR_sSEED (then _wWIDTH, _hHETEROGENEITY), rows_ELEMENTS_TASKS_sSEED, or the path of a "
-        "file (docs/files.md)",
+        "random_TASKS_ELEMENTS_ccrCCR_sSEED (at will _wWIDTH, _hHETEROGENEITY), rows_ELEMENTS_TASKS_sSEED, or the path "
+        "of a file (docs/files.md)",
         "what is scheduled; a generated graph (random_30_3_ccr1_s1, rows_4_40_s1), or a file of yours",
     )
     platform: str = file_or_name(
@@ -189,7 +189,7 @@ class StaticScheduling(FunctionalEnv[State, Params]):
         return static_sizes(params)
 
     def padded(self, params: Params, sizes: Mapping[str, int]) -> tuple[StaticScheduling, Params]:
-        """Actions count in the larger shape: (task * P + element) of its P. Designs are the instance's own, then zeros."""
+        """Actions count in the larger shape, task * P + element with its P. Designs are the instance's own, then zeros."""
         env = replace(self, tasks=sizes["tasks"], elements=sizes["elements"])
         return env, padded_static(params, sizes)
 
