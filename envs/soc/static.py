@@ -189,7 +189,7 @@ class StaticScheduling(FunctionalEnv[State, Params]):
         return static_sizes(params)
 
     def padded(self, params: Params, sizes: Mapping[str, int]) -> tuple[StaticScheduling, Params]:
-        """Actions count in the larger shape, task * P + element with its P. Designs are the instance's own, then zeros."""
+        """Actions count in the larger shape, task * P + element of its P. Designs are the instance's, then zeros."""
         env = replace(self, tasks=sizes["tasks"], elements=sizes["elements"])
         return env, padded_static(params, sizes)
 
