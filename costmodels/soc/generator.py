@@ -4,19 +4,22 @@
 |---|---|---|
 | `random_N_P_ccrC_sSEED` | a layered graph of N tasks on P unrelated elements | nothing |
 | `random_N_P_ccrC_sSEED_wW` | the same, with layers W times as wide (and so fewer of them) | nothing |
+| `random_N_P_ccrC_sSEED_hH` | the same, with elements of heterogeneity H, 0 to 2; both: `_wW_hH` | nothing |
 | `rows_P_N_sSEED` | P full rows of one length, cut into N tasks; data take no time | the optimum: the row's length |
 
 `random`, after Topcuoglu et al. (2002): one head, one tail, at most `MOST_PREDECESSORS` predecessors of a task. C is
 the mean volume over the mean run time; two different elements exchange one unit of volume per us, so it is the ratio of
 communication to computation. Of the paper's generator we keep the layers (their width uniform, W sqrt(N) on average),
 the mean run time of a task (uniform, up to twice the graph's) and the heterogeneity (an element's time uniform within
-+-`HETEROGENEITY` / 2 of the task's); its out-degree is replaced by the bound on predecessors. Edges may skip layers.
++-H / 2 of the task's, `HETEROGENEITY` where the name has none); its out-degree is replaced by the bound on
+predecessors. Edges may skip layers.
 Layers narrow towards the tail, to a third at most from one to the next, so that the bound holds.
 
 `rows`: no element runs a task faster than that of its row; others take up to twice as long. The precedences, at most
 `MOST_PREDECESSORS` of a task, agree with the rows. The order of the tasks tells nothing of the rows.
 
-Names that differ in nothing but C have the same graph and run times, with other volumes.
+Names that differ in nothing but C have the same graph and run times, with other volumes; those that differ in nothing
+but H the same graph and volumes, with other run times.
 
 Source: H. Topcuoglu, S. Hariri, M.-Y. Wu, IEEE TPDS 13(3), 2002, section 5.2. All figures are synthetic.
 """
@@ -48,13 +51,13 @@ MOST_PREDECESSORS = 3  # predecessors of a task; so many a simulator gathers in 
 MEAN_RUN_TIME_US = 50  # mean run time of a random graph's tasks
 HETEROGENEITY = 1.0  # the paper's beta: an element's times lie within +-50 % of the task's mean
 EXTRA_PREDECESSORS = (0.5, 0.3, 0.2)  # probability of 0, 1, 2 edges beside those that the layers need
-LARGEST_CCR, LARGEST_WIDTH = 100.0, 10.0
+LARGEST_CCR, LARGEST_WIDTH, LARGEST_HETEROGENEITY = 100.0, 10.0, 2.0
 ROW_US_PER_TASK = 50  # mean length of a piece of a row
 
 _WHOLE, _DECIMAL = r"0|[1-9][0-9]*", r"(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?"
 _SEED = r"s(?P<seed>0|[1-9][0-9]{0,8})"
 _RANDOM = re.compile(rf"random_(?P<tasks>{_WHOLE})_(?P<elements>{_WHOLE})_ccr(?P<ccr>{_DECIMAL})_{_SEED}"
-                     rf"(?:_w(?P<width>{_DECIMAL}))?")  # fmt: skip
+                     rf"(?:_w(?P<width>{_DECIMAL}))?(?:_h(?P<heterogeneity>{_DECIMAL}))?")  # fmt: skip
 _ROWS = re.compile(rf"rows_(?P<elements>{_WHOLE})_(?P<tasks>{_WHOLE})_{_SEED}")
 
 
@@ -77,22 +80,24 @@ def random_graph_and_platform(name: str) -> tuple[TaskGraph, Platform]:
     """A random layered graph with one head and one tail, and its platform.
 
     Args:
-        name: `random_{tasks}_{elements}_ccr{CCR}_s{SEED}`, at will with `_w{WIDTH}` (1 where left out).
+        name: `random_{tasks}_{elements}_ccr{CCR}_s{SEED}`, at will with `_w{WIDTH}` (1 where left out) and
+            `_h{HETEROGENEITY}`.
 
     Raises:
         DsegymError: another name, or numbers out of range.
     """
     count, elements, seed, match = _parse(_RANDOM, name)
     ccr, width = float(match["ccr"]), float(match["width"] or 1)
-    if ccr > LARGEST_CCR or not 0 < width <= LARGEST_WIDTH:
+    beta = float(match["heterogeneity"] or HETEROGENEITY)
+    if ccr > LARGEST_CCR or not 0 < width <= LARGEST_WIDTH or beta > LARGEST_HETEROGENEITY:
         raise DsegymError(
-            f"Graph '{name}': the ratio of communication to computation is 0 to {LARGEST_CCR:g} and the width above 0 "
-            f"and up to {LARGEST_WIDTH:g}."
+            f"Graph '{name}': the ratio of communication to computation is 0 to {LARGEST_CCR:g}, the width above 0 "
+            f"and up to {LARGEST_WIDTH:g}, and the heterogeneity 0 to {LARGEST_HETEROGENEITY:g}."
         )
     rng = np.random.default_rng(seed)
     pairs = _layered_edges(rng, _layers(rng, count, width))
     mean = rng.uniform(0.0, 2.0 * MEAN_RUN_TIME_US, count)
-    spread = rng.uniform(1.0 - HETEROGENEITY / 2.0, 1.0 + HETEROGENEITY / 2.0, (count, elements))
+    spread = rng.uniform(1.0 - beta / 2.0, 1.0 + beta / 2.0, (count, elements))
     times = np.maximum(np.rint(mean[:, None] * spread), 1).astype(int)
     volumes = rng.integers(0, round(2.0 * ccr * MEAN_RUN_TIME_US), len(pairs), endpoint=True).tolist()
     edges = [(s, t, volume) for (s, t), volume in zip(pairs, volumes, strict=True)]

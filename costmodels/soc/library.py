@@ -8,6 +8,7 @@ matrices, F for Fourier transforms and V Viterbi decoders, and `equal_P` P equal
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,12 +32,14 @@ __all__ = [
     "equal_elements_of",
     "get_graph",
     "get_instance",
+    "get_mix",
     "get_platform",
     "graph_names",
     "home_platform",
     "is_generated_name",
     "is_graph_file",
     "is_platform_name",
+    "mix_name",
     "mix_rows",
     "platform_names",
     "source_notes",
@@ -285,6 +288,45 @@ MIXES: Mapping[str, Mix] = {
         ("sct", "scr"), (0.5, 0.5), "multiple_bal", 250, 12, "DS3's single-carrier jobs in equal shares (ours)"
     ),
 }
+
+
+_DEFAULTS = {"multiple_bal": (250, 12)}  # interval in us and queue on a platform, as DS3 has them
+_GYM_DS3 = (25, 3)
+_SHARE = re.compile(r"([a-z0-9_]+):([1-9][0-9]{0,2})")
+
+
+def get_mix(name: str) -> Mix:
+    """A mix of the package, or one that is spelled out, as `wifi_tx:3+wifi_rx:1`: graphs on one platform, and shares.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if name in MIXES:
+        return MIXES[name]
+    shares = _shares(name)
+    platform = home_platform(next(iter(shares)))
+    total = sum(shares.values())
+    probabilities = tuple(share / total for share in shares.values())
+    return Mix(tuple(shares), probabilities, platform, *_DEFAULTS.get(platform, _GYM_DS3), "spelled out")
+
+
+def mix_name(name: str) -> str:
+    """The one text of a mix: as it is named, or graphs in the order of the tables and shares in lowest terms.
+
+    Raises:
+        ValueError: there is no such mix.
+    """
+    return name if name in MIXES else "+".join(f"{graph}:{share}" for graph, share in _shares(name).items())
+
+
+def _shares(name: str) -> dict[str, int]:
+    """{graph: share} of a mix that is spelled out."""
+    found = [_SHARE.fullmatch(part) for part in name.split("+")]
+    pairs = {match[1]: int(match[2]) for match in found if match}
+    if len(pairs) < len(found) or not pairs.keys() <= set(graph_names()) or len(set(map(home_platform, pairs))) > 1:
+        raise ValueError(name)
+    divisor = math.gcd(*pairs.values())
+    return {graph: pairs[graph] // divisor for graph in graph_names() if graph in pairs}
 
 
 def mix_rows() -> list[dict[str, object]]:

@@ -53,10 +53,12 @@ __all__ = [
     "offered",
     "play",
     "start_one",
+    "words_of",
 ]
 
 EMPTY, WAITING, READY, ASSIGNED, RUNNING, DONE = range(6)  # what a task can be
 _WORD = 32  # bit
+_FREE, _CLOSED = -1, -2  # the job of a slot that has none, and of one that never has any
 FACTOR_BITS = 10  # a run-time factor counts in 1/1024
 
 
@@ -69,7 +71,7 @@ class Arrays(NamedTuple):
     link: Array  # int32[P, P], as `model.Arrays`
     needed: Array  # uint32[T, N, words], the set of predecessors
     waiting: Array  # int32[T, N], `WAITING`; `EMPTY` beyond the kind's tasks
-    cluster: Array  # int32[P]
+    cluster: Array  # int32[P]; -1 of an element that is padding
     power: Array  # float32[C, n + 1], W, as `model.Arrays`; C = 0 where unknown
 
 
@@ -93,7 +95,7 @@ class State(NamedTuple):
     latency_us: jax.Array  # int32, us, summed over the jobs that left within the counted time
     counted: jax.Array  # int32, those jobs
     residency_us: jax.Array  # int32[C, n + 1], us, with 0 ... n busy elements
-    job: jax.Array  # int32[J], the number of the job in each slot; -1 for none
+    job: jax.Array  # int32[J], the number of the job in each slot; `_FREE` or `_CLOSED` for none
     kind: jax.Array  # int32[J]
     injection_us: jax.Array  # int32[J], us
     status: jax.Array  # int32[J, N]
@@ -120,7 +122,7 @@ def arrays(instances: Sequence[Instance]) -> Arrays:
     parts = [model.arrays(instance) for instance in instances]
     most = max(len(instance) for instance in instances)
     widest = max(part.predecessor.shape[1] for part in parts)
-    words = -(-most // _WORD)
+    words = words_of(most)
     kinds = parts[0].communication.shape[2]
     elements = len(parts[0].cluster)
     run_time = np.full((len(parts), most, elements), NEVER, np.int32)
@@ -150,19 +152,27 @@ def arrays(instances: Sequence[Instance]) -> Arrays:
     )
 
 
-def initial(arrays: Arrays, trace: Trace, *, queue: int) -> State:
+def words_of(tasks: int) -> int:
+    """How many words a set of tasks takes."""
+    return -(-tasks // _WORD)
+
+
+def initial(arrays: Arrays, trace: Trace, *, queue: int, slots: Array | None = None) -> State:
     """The state at 0, with as many of the jobs that arrive at 0 as there are slots.
 
     Args:
         arrays: the kinds of jobs.
         trace: what arrives.
         queue: J, the number of slots.
+        slots: int32, how many of them jobs enter, the first ones; all when left out.
     """
     kinds, most, elements = arrays.run_time.shape
     del kinds
     number = jnp.arange(queue)
     padded = jnp.pad(jnp.asarray(trace.arrival_us), (0, queue), constant_values=NEVER)[:queue]
-    present = padded <= 0
+    present, free = padded <= 0, jnp.int32(_FREE)
+    if slots is not None:
+        present, free = present & (number < slots), jnp.where(number < slots, _FREE, _CLOSED)
     kind = jnp.where(present, jnp.pad(jnp.asarray(trace.kind), (0, queue))[:queue], 0)
     missing = jnp.asarray(arrays.needed)[kind]
     status = jnp.where(present[:, None], jnp.asarray(arrays.waiting)[kind], EMPTY)
@@ -179,7 +189,7 @@ def initial(arrays: Arrays, trace: Trace, *, queue: int) -> State:
         latency_us=nothing,
         counted=nothing,
         residency_us=jnp.zeros(arrays.power.shape, jnp.int32),
-        job=jnp.where(present, number, -1),
+        job=jnp.where(present, number, free),
         kind=kind,
         injection_us=jnp.zeros(queue, jnp.int32),
         status=status,
@@ -321,7 +331,7 @@ def advance(
     expected = state.injected < jobs
     following = jnp.minimum(state.injected, jobs - 1)
     arrival = _drawn(trace.arrival_us, following)
-    enters_us = jnp.where(expected & _any(state.job < 0, 1), jnp.maximum(arrival, state.now + 1), NEVER)
+    enters_us = jnp.where(expected & _any(state.job == _FREE, 1), jnp.maximum(arrival, state.now + 1), NEVER)
     event = jnp.minimum(jnp.minimum(_least(state.ends_us, 1), _least(comes_us, 2)), enters_us)
     now = jnp.where(when, event, state.now)
     passed = now - state.now
@@ -337,9 +347,9 @@ def advance(
     counts = leaves & (now > warm_up_us) & (now <= end_us)
 
     # Injection.
-    job = jnp.where(leaves, -1, state.job)
+    job = jnp.where(leaves, _FREE, state.job)
     slots = _numbers(queue, state.now)
-    first_free = _least(jnp.where(job < 0, slots, queue), 1)
+    first_free = _least(jnp.where(job == _FREE, slots, queue), 1)
     entered = (slots == first_free) & when & expected & (arrival <= now) & (state.injected_us < now)
     kind = _drawn(trace.kind, following)
     status = jnp.where(leaves[:, None], EMPTY, status)

@@ -25,12 +25,14 @@ from .schedule import Schedule
 
 __all__ = [
     "Metrics",
+    "Own",
     "Params",
     "Placed",
     "State",
     "advance",
     "design_of",
     "estimated_finishes",
+    "least_makespan",
     "legal",
     "metrics_of",
     "objective_of",
@@ -52,6 +54,13 @@ class Metrics(NamedTuple):
     edp_js: Array  # float32; likewise
 
 
+class Own(NamedTuple):
+    """What an instance in the shape of a larger one has itself. int32."""
+
+    tasks: Array  # N
+    power_known: Array  # 0 or 1
+
+
 class Params(NamedTuple):
     """An instance."""
 
@@ -64,6 +73,7 @@ class Params(NamedTuple):
     reference_makespan: Array  # float32, us
     reference: Array  # float32, the objective's, of a makespan in ticks
     tick_us: Array | None  # of the instance's times, where it is not 1: int32, or float32 where that holds it not
+    own: Own | None = None  # where it is padded
 
 
 class Placed(NamedTuple):
@@ -78,7 +88,7 @@ class State(NamedTuple):
     """Where an episode stands."""
 
     placement: model.Placement
-    rank: jax.Array  # int32[N], the step at which each task was placed; N if not
+    rank: jax.Array  # int32[N], the step at which each task was placed; N if not; -1 of padding
     step: jax.Array  # int32
     estimate: jax.Array  # float32, of the objective
     illegal: jax.Array  # int32, actions that counted as another
@@ -147,7 +157,11 @@ def metrics_of(placed: Placed, params: Params) -> Metrics:
     took = jnp.take_along_axis(jnp.asarray(run_time), element[:, None], axis=1)[:, 0]
     begin = jnp.where(finish > 0, finish - took, 0)
     energy = model.energy_j(params.arrays, model.residency_us(params.arrays, begin, finish, element), level)
-    return Metrics(makespan, energy, energy * makespan.astype(jnp.float32) * 1e-6)
+    edp = energy * makespan.astype(jnp.float32) * 1e-6
+    if params.own is not None:
+        known = jnp.asarray(params.own.power_known) > 0
+        energy, edp = (jnp.where(known, value, model.UNKNOWN) for value in (energy, edp))
+    return Metrics(makespan, energy, edp)
 
 
 def objective_of(metrics: Metrics, objective: str) -> jax.Array:
@@ -185,7 +199,10 @@ def start(params: Params, objective: str) -> State:
     """Nothing is placed."""
     tasks, zero = len(params.element), jnp.int32(0)
     first = jnp.asarray(params.critical_path, jnp.float32) if objective == "makespan" else jnp.float32(0)
-    return State(model.start(params.arrays), jnp.full(tasks, tasks, jnp.int32), zero, first, zero)
+    rank = jnp.full(tasks, tasks, jnp.int32)
+    if params.own is not None:
+        rank = jnp.where(jnp.arange(tasks) < params.own.tasks, rank, -1)
+    return State(model.start(params.arrays), rank, zero, first, zero)
 
 
 def ready(state: State, params: Params) -> jax.Array:
@@ -238,23 +255,37 @@ def advance(state: State, action: Array, params: Params, *, by_element: bool, ob
 
 def over(state: State, params: Params) -> jax.Array:
     """Whether every task is placed."""
-    del params
-    return state.step >= len(state.rank)
+    return state.step >= (len(state.rank) if params.own is None else jnp.asarray(params.own.tasks))
 
 
 def _estimate(state: State, params: Params, objective: str) -> jax.Array:
     """float32: for the makespan the latest finish so far with the fastest way on; else the costs of what is placed."""
     if objective != "makespan":
         return objective_of(metrics_of(placed_so_far(state, params), params), objective)
+    return least_makespan(state, params).astype(jnp.float32)
+
+
+def least_makespan(state: State, params: Params) -> jax.Array:
+    """int32: the latest finish so far with the fastest way on from there; no schedule that goes on so is shorter."""
     ends = jnp.where(state.rank < len(params.element), state.placement.finish[:-1] + params.way_on, 0)
-    return jnp.maximum(jnp.max(ends), params.critical_path).astype(jnp.float32)
+    return jnp.maximum(jnp.max(ends), params.critical_path)
 
 
 def design_of(state: State, params: Params, *, by_element: bool) -> jax.Array:
-    """int32[n]; tasks that are not placed count as last, on the first element that can run them."""
-    tasks = len(params.element)
+    """int32[n]; tasks that are not placed count as last, on the first element that can run them.
+
+    Of an instance that is padded the ranks of its own tasks come first, then their elements, then zeros.
+    """
+    tasks, own = len(params.element), params.own
     ranks = jnp.minimum(state.rank, tasks - 1)
+    if own is not None:
+        ranks = jnp.clip(state.rank, 0, own.tasks - 1)
     if not by_element:
         return ranks
     index = jnp.argmax(jnp.asarray(params.element) == state.placement.element[:-1, None], axis=1)
-    return jnp.concatenate([ranks, jnp.where(state.rank < tasks, index, 0).astype(jnp.int32)])
+    index = jnp.where(state.rank < tasks, index, 0).astype(jnp.int32)
+    if own is None:
+        return jnp.concatenate([ranks, index])
+    place, zeros = jnp.arange(2 * tasks), jnp.zeros_like(ranks)
+    elements = jnp.where(place < 2 * own.tasks, model.at(jnp.append(index, zeros), place - own.tasks), 0)
+    return jnp.where(place < own.tasks, jnp.append(ranks, zeros), elements)

@@ -24,6 +24,7 @@ __all__ = [
     "POOL",
     "TRACES",
     "Metrics",
+    "Own",
     "Params",
     "State",
     "advance",
@@ -55,6 +56,14 @@ class Metrics(NamedTuple):
     jobs_per_ms: Array  # throughput
 
 
+class Own(NamedTuple):
+    """What an instance in the shape of a larger one has itself. int32."""
+
+    tasks: Array  # N
+    slots: Array  # J
+    power_known: Array  # 0 or 1
+
+
 class Params(NamedTuple):
     """An instance."""
 
@@ -65,6 +74,7 @@ class Params(NamedTuple):
     queue: Array  # int32[J], its length is the number of slots
     unit_us: Array  # float32, us, of observations
     reference: Array  # float32, of the objective, on the traces of the search
+    own: Own | None = None  # where it is padded
 
 
 class State(NamedTuple):
@@ -125,7 +135,7 @@ def params_of(
 # Rules
 
 
-def metrics_of(arrays: simulator.Arrays, stream: simulator.State, jobs: int) -> Metrics:
+def metrics_of(arrays: simulator.Arrays, stream: simulator.State, jobs: int, own: Own | None = None) -> Metrics:
     """Costs of streams that are over (or as far as they are), leaves [...]; `jobs` is A."""
     latency = stream.occupancy_us.astype(jnp.float32) / jobs
     if not arrays.power.shape[0]:
@@ -133,13 +143,16 @@ def metrics_of(arrays: simulator.Arrays, stream: simulator.State, jobs: int) -> 
     else:
         energy = jnp.sum(stream.residency_us.astype(jnp.float32) * arrays.power, axis=(-2, -1)) * 1e-6
         edp = energy * latency * 1e-6
+        if own is not None:
+            known = jnp.asarray(own.power_known) > 0
+            energy, edp = (jnp.where(known, value, UNKNOWN) for value in (energy, edp))
     rate = jobs / jnp.maximum(stream.now, 1).astype(jnp.float32) * 1e3
     return Metrics(latency, energy, edp, rate)
 
 
-def mean_metrics(arrays: simulator.Arrays, streams: simulator.State, jobs: int) -> Metrics:
+def mean_metrics(arrays: simulator.Arrays, streams: simulator.State, jobs: int, own: Own | None = None) -> Metrics:
     """Means over traces, leaves [S], that were played to the end."""
-    return jax.tree.map(jnp.mean, metrics_of(arrays, streams, jobs))
+    return jax.tree.map(jnp.mean, metrics_of(arrays, streams, jobs, own))
 
 
 def objective_of(metrics: Metrics, objective: str) -> jax.Array:
@@ -194,7 +207,8 @@ def start(key: Array, params: Params) -> State:
 
 def start_trace(number: Array, params: Params) -> State:
     """The trace of this number in the pool, at 0, when its first task is ready."""
-    stream = simulator.initial(params.arrays, trace_of(params.pool, number), queue=len(params.queue))
+    slots = None if params.own is None else params.own.slots
+    stream = simulator.initial(params.arrays, trace_of(params.pool, number), queue=len(params.queue), slots=slots)
     return State(stream, jnp.asarray(number), jnp.int32(0), jnp.int32(0))
 
 
@@ -254,6 +268,11 @@ def over(state: State, params: Params) -> jax.Array:
 def legal(stream: simulator.State, params: Params, *, pairs: bool) -> jax.Array:
     """bool[P]: elements that can run the offered task; or bool[J * N * P]: every ready task's. All at the end."""
     run_time, over = jnp.asarray(params.arrays.run_time), stream.completed >= params.pool.arrival_us.shape[1]
+    if params.own is not None:
+        own, (slots, tasks) = params.own, stream.status.shape
+        over = over & (jnp.asarray(params.arrays.cluster) >= 0)
+        if pairs:
+            over = over & ((jnp.arange(slots) < own.slots)[:, None] & (jnp.arange(tasks) < own.tasks))[:, :, None]
     if pairs:
         ready = (stream.status == simulator.READY)[:, :, None]
         return ((ready & (run_time[stream.kind] < NEVER)) | over).ravel()

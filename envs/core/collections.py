@@ -34,6 +34,11 @@ BUILT_IN: Mapping[str, str] = {
     "cascade-budgets": "dsegym.envs.reasoning.collections:CASCADE_BUDGETS",
     "memory-zoo": "dsegym.envs.memory.collections:MEMORY_ZOO",
     "memory-zoo-small": "dsegym.envs.memory.collections:MEMORY_ZOO_SMALL",
+    "soc-static": "dsegym.envs.soc.collections:STATIC",
+    "soc-static-large": "dsegym.envs.soc.collections:STATIC_LARGE",
+    "soc-stream": "dsegym.envs.soc.collections:STREAM",
+    "soc-stream-ds3": "dsegym.envs.soc.collections:STREAM_DS3",
+    "soc-stream-rates": "dsegym.envs.soc.collections:STREAM_RATES",
 }
 
 Instances = Callable[[], Sequence[Mapping[str, object]]]
@@ -139,9 +144,9 @@ class Collection:
         problems = self.problems(split)
         made = [self._padded_one(problem, scored) for problem in problems]
         env, first = made[0]
-        shapes = [np.shape(leaf) for leaf in _leaves(first)]
+        shapes = _shapes(first)
         for problem, (other, params) in zip(problems, made, strict=True):
-            if other != env or [np.shape(leaf) for leaf in _leaves(params)] != shapes:
+            if other != env or _shapes(params) != shapes:
                 raise DsegymError(
                     f"The collection '{self.name}' holds instances that cannot share a program: "
                     f"{problems[0].name}; and {problem.name}."
@@ -195,6 +200,10 @@ def _leaves(tree: Any) -> list[Any]:
     import jax
 
     return jax.tree.leaves(tree)
+
+
+def _shapes(tree: Any) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
+    return [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in _leaves(tree)]
 
 
 def _stacked(trees: Sequence[Any]) -> Any:

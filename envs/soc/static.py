@@ -18,6 +18,9 @@ energy and the energy-delay product it is that of what is placed, so that the re
 Observation: float32[N (5 + P) + P], `StaticScheduling.features`.
 Termination: after the last task.
 
+The form `by_action` is the same game, with features of each action for networks that score every action alike, and no
+others that grow with the instance: float32[10 actions + 4], `ScoredScheduling.features`.
+
     >>> import gymnasium, dsegym
     >>> env = gymnasium.make("dsegym/SocSchedulingStatic-v0", graph="top1")
     >>> observation, info = env.reset(seed=0)
@@ -29,7 +32,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -45,6 +48,8 @@ from ...costmodels.soc.encoding import Encoding, candidates
 from ...costmodels.soc.heuristics import HEURISTICS, run_heuristic
 from ...costmodels.soc.instance import Instance
 from ...costmodels.soc.library import OWN, get_instance, graph_names, platform_names
+from ...costmodels.soc.model import NEVER
+from ...costmodels.soc.padding import padded_static, static_sizes
 from ...costmodels.soc.schedule import Schedule, check_schedule, in_us
 from ...costmodels.soc.static_game import Params, State
 from ...costmodels.soc.stored import BOUNDS, computed_row, graph_rows, stored_row, stored_schedule
@@ -58,7 +63,7 @@ from ..core.problem import Problem, costed
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Parameter
 
-__all__ = ["SCENARIO", "StaticOptions", "StaticScheduling"]
+__all__ = ["SCENARIO", "ScoredScheduling", "StaticOptions", "StaticScheduling"]
 
 # Random graphs of the core: of each size a light, a balanced and a heavy communication; and one of known optimum.
 GENERATED = (
@@ -87,7 +92,8 @@ class StaticOptions(Options):
         "top1",
         graph_names,
         lambda value: library.is_generated_name(value) or library.is_graph_file(value),
-        "random_TASKS_ELEMENTS_ccrCCR_sSEED, rows_ELEMENTS_TASKS_sSEED, or the path of a file (docs/files.md)",
+        "random_TASKS_ELEMENTS_ccrCCR_sSEED (at will _wWIDTH, _hHETEROGENEITY), rows_ELEMENTS_TASKS_sSEED, or the path "
+        "of a file (docs/files.md)",
         "what is scheduled; a generated graph (random_30_3_ccr1_s1, rows_4_40_s1), or a file of yours",
     )
     platform: str = file_or_name(
@@ -178,6 +184,15 @@ class StaticScheduling(FunctionalEnv[State, Params]):
             Feature("available", elements, 0.0, _HIGHEST, "when each element is"),
         )
 
+    def sizes(self, params: Params) -> Mapping[str, int]:
+        """See `static_sizes`."""
+        return static_sizes(params)
+
+    def padded(self, params: Params, sizes: Mapping[str, int]) -> tuple[StaticScheduling, Params]:
+        """Actions count in the larger shape, task * P + element of its P. Designs are the instance's, then zeros."""
+        env = replace(self, tasks=sizes["tasks"], elements=sizes["elements"])
+        return env, padded_static(params, sizes)
+
     def params_of(self, problem: Problem) -> Params:
         """The problem's, with the reference's value, of a makespan in ticks."""
         tick_us = problem.params.tick_us
@@ -209,8 +224,13 @@ class StaticScheduling(FunctionalEnv[State, Params]):
             "estimated_finish": jnp.where(finishes < 0, -1.0, finishes * scale),
             "available": state.placement.available * scale,
         }
+        placed = state.rank < self.tasks
+        if params.own is not None:
+            tasks, elements = state.rank >= 0, jnp.asarray(params.arrays.cluster) >= 0
+            placed = placed & tasks
+            shown["estimated_finish"] = jnp.where(tasks[:, None] & elements, shown["estimated_finish"], 0.0)
         return {
-            "placed": state.rank < self.tasks,
+            "placed": placed,
             "ready": game.ready(state, params),
             **{name: jnp.clip(values, -1.0, _HIGHEST) for name, values in shown.items()},
         }
@@ -235,6 +255,77 @@ class StaticScheduling(FunctionalEnv[State, Params]):
         element, finish = (np.asarray(each)[:-1] for each in (state.placement.element, state.placement.finish))
         instance = get_instance(options.graph, options.platform)
         return gantt.draw_partial_schedule(instance, placed, element, finish, float(params.reference_makespan))
+
+
+# Of each action, or of the task and the element where it finishes first.
+_OF_ACTIONS = (
+    ("start", "estimated start"),
+    ("finish", "estimated finish"),
+    ("later", "estimated finish, less that of the action that finishes first"),
+    ("loss", "estimated finish, less the task's earliest"),
+    ("sufferage", "the task's second earliest finish less its earliest; 0 where only one element can run it"),
+    ("idle", "estimated start, less when the element is available"),
+    ("mean", "mean run time of the task"),
+    ("rank", "upward rank of the task"),
+    ("growth", "by how much the least conceivable makespan grows"),
+)
+
+
+@dataclass(frozen=True)
+class ScoredScheduling(StaticScheduling):
+    """The same game, shown as features of each action."""
+
+    @property
+    def features(self) -> Sequence[Feature]:
+        """Times are over the makespan of HEFT's schedule, clipped; 0 for actions that are not legal."""
+        actions = (int(self.action_space.n),)
+        return (
+            *(Feature(f"action_{name}", actions, 0.0, _HIGHEST, meaning) for name, meaning in _OF_ACTIONS),
+            Feature("action_run_time", actions, 0.0, _HIGHEST, "run time over the mean one of the task"),
+            Feature("placed", meaning="tasks that are placed, over N"),
+            Feature("ready", meaning="tasks that are ready, over N"),
+            Feature("latest_finish", (), 0.0, _HIGHEST, "of what is placed"),
+            Feature("least_makespan", (), 0.0, _HIGHEST, "latest finish so far with the fastest way on from there"),
+        )
+
+    def observe(self, state: State, params: Params) -> Mapping[str, Array]:
+        """See `features`."""
+        run_time, available = jnp.asarray(params.arrays.run_time)[0], state.placement.available
+        ready, finishes = game.ready(state, params), game.estimated_finishes(state, params)
+        able = finishes >= 0  # [N, P]
+        ends = jnp.where(able, finishes, NEVER)
+        first = jnp.argmin(ends, axis=1)[:, None]
+        earliest = jnp.take_along_axis(ends, first, axis=1)
+        second = jnp.min(jnp.where(jnp.arange(ends.shape[1]) == first, NEVER, ends), axis=1, keepdims=True)
+        least = game.least_makespan(state, params)
+        rank, mean = (jnp.asarray(params.features)[:, column, None] for column in (0, 1))
+        # Products, as compilers turn quotients by constants into products: so the bits are those of any program.
+        scale = 1.0 / jnp.asarray(params.reference_makespan)
+        share = 1.0 / jnp.float32(self.tasks if params.own is None else params.own.tasks)
+        in_us = {
+            "start": ends - run_time,
+            "finish": ends,
+            "later": ends - jnp.min(ends),
+            "loss": ends - earliest,
+            "sufferage": jnp.where(second < NEVER, second - earliest, 0),
+            "idle": ends - run_time - available,
+            "growth": jnp.maximum(ends + jnp.asarray(params.way_on)[:, None] - least, 0),
+        }
+        shown = {name: values * scale for name, values in in_us.items()} | {"mean": mean, "rank": rank}
+        shown = {name: shown[name] for name, _ in _OF_ACTIONS}
+        shown["run_time"] = run_time / jnp.maximum(mean * params.reference_makespan, 1e-6)
+
+        def of_actions(values: Array) -> Array:
+            legal = jnp.where(able, values, 0.0)
+            return legal.ravel() if self.by_element else jnp.take_along_axis(legal, first, axis=1)[:, 0]
+
+        found = {f"action_{name}": of_actions(values) for name, values in shown.items()} | {
+            "placed": state.step * share,
+            "ready": jnp.sum(ready) * share,
+            "latest_finish": jnp.max(available) * scale,
+            "least_makespan": least * scale,
+        }
+        return {name: jnp.clip(values, 0.0, _HIGHEST) for name, values in found.items()}
 
 
 def _us(text: str) -> int | float:
@@ -305,7 +396,12 @@ def build(options: StaticOptions) -> Problem:
     space, baselines = _space(instance, encoding), _baselines(options.graph, instance, encoding)
     params = game.params_of(instance, encoding, run_heuristic("heft", instance).makespan_us)
     env = StaticScheduling(len(instance), instance.elements, encoding.elements, options.objective)
-    by_task = {"sequential": lambda problem: env, "parametric": ONE_SHOT_FORMS["parametric"]}
+    scored = ScoredScheduling(env.tasks, env.elements, env.by_element, env.objective)
+    by_task = {
+        "sequential": lambda problem: env,
+        "parametric": ONE_SHOT_FORMS["parametric"],
+        "by_action": lambda problem: scored,
+    }
     source = "HEFT (Topcuoglu et al. 2002), every cluster at its highest frequency"
     notes = (*NOTES, *library.source_notes([instance]))
 

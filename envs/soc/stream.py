@@ -42,8 +42,19 @@ from ...costmodels.errors import DsegymError
 from ...costmodels.soc import gantt, rules, simulator
 from ...costmodels.soc import stream_game as game
 from ...costmodels.soc.instance import Instance
-from ...costmodels.soc.library import MIXES, OWN, get_instance, is_platform_name, mix_rows, platform_names, source_notes
+from ...costmodels.soc.library import (
+    MIXES,
+    OWN,
+    get_instance,
+    get_mix,
+    is_platform_name,
+    mix_name,
+    mix_rows,
+    platform_names,
+    source_notes,
+)
 from ...costmodels.soc.model import NEVER
+from ...costmodels.soc.padding import padded_stream, stream_sizes
 from ...costmodels.soc.replay import replay_actions, replay_rule
 from ...costmodels.soc.stream_bounds import stream_bound
 from ...costmodels.soc.stream_game import POOL, TRACES, Params, State
@@ -51,7 +62,7 @@ from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.features import Discrete, Feature
 from ..core.functional import FunctionalEnv
 from ..core.one_shot import ONE_SHOT_FORMS
-from ..core.options import Options, choice, file_or_name, number, number_or_own, whole, whole_or_own
+from ..core.options import Options, choice, custom, file_or_name, number, number_or_own, whole, whole_or_own
 from ..core.policies import break_down
 from ..core.problem import Problem, costed
 from ..core.scenarios import Scenario
@@ -136,7 +147,13 @@ _FEATURES = (
 class StreamOptions(Options):
     """What tells instances apart."""
 
-    jobs: str = choice("top", tuple(MIXES), "which kinds of jobs arrive")
+    jobs: str = custom(
+        "top",
+        tuple(MIXES),
+        parse=lambda given: mix_name(str(given)),
+        also="graphs of one platform with whole shares up to 999, as wifi_tx:3+wifi_rx:1",
+        summary="which kinds of jobs arrive",
+    )
     platform: str = file_or_name(
         OWN,
         lambda: (OWN, *platform_names()),
@@ -183,7 +200,7 @@ class StreamScheduling(FunctionalEnv[State, Params]):
 
     Attributes:
         jobs, slots, tasks, elements: A, J, N and P.
-        horizon: the most tasks that a trace of the pool has.
+        horizon: the most tasks that a trace has.
         objective: that rewards sum to.
         pairs: whether actions name tasks.
     """
@@ -216,6 +233,16 @@ class StreamScheduling(FunctionalEnv[State, Params]):
         """The problem's, with the reference's value on the traces of the search."""
         return problem.params._replace(reference=np.float32(problem.reference.value))
 
+    def sizes(self, params: Params) -> Mapping[str, int]:
+        """See `stream_sizes`."""
+        return stream_sizes(params)
+
+    def padded(self, params: Params, sizes: Mapping[str, int]) -> tuple[StreamScheduling, Params]:
+        """Actions count in the larger shape. Instances of other numbers of jobs A have another environment."""
+        slots, tasks, elements = sizes["slots"], sizes["tasks"], sizes["elements"]
+        env = replace(self, slots=slots, tasks=tasks, elements=elements, horizon=self.jobs * tasks)
+        return env, padded_stream(params, sizes)
+
     def scored_params(self, problem: Problem) -> Params:
         """The held-out traces stand where episodes draw theirs from."""
         params = super().scored_params(problem)
@@ -231,7 +258,7 @@ class StreamScheduling(FunctionalEnv[State, Params]):
 
     def mean_evaluation(self, states: State, params: Params) -> Evaluation:
         """Means over traces."""
-        metrics = game.mean_metrics(params.arrays, states.stream, self.jobs)
+        metrics = game.mean_metrics(params.arrays, states.stream, self.jobs, params.own)
         return Evaluation(metrics, game.objective_of(metrics, self.objective), jnp.bool_(True))
 
     def advance(self, state: State, action: Array, params: Params) -> State:
@@ -255,6 +282,7 @@ class StreamScheduling(FunctionalEnv[State, Params]):
         stream, facts = state.stream, params.facts
         place, slot, task = simulator.offered(stream)
         given, kind = simulator.estimates(params.arrays, stream, slot, task), stream.kind[slot]
+        tasks = self.tasks if params.own is None else jnp.asarray(params.own.tasks)
         can, scale, taken = given.run_time < NEVER, 1.0 / params.unit_us, stream.job >= 0
         of_offered = {
             "element_finish": jnp.where(can, (given.finish - stream.now) * scale, -1.0),
@@ -267,16 +295,18 @@ class StreamScheduling(FunctionalEnv[State, Params]):
             "task_mean": jnp.asarray(facts.mean)[kind, task] / 1024 * scale,
             "task_least": jnp.asarray(facts.least)[kind, task] * scale,
             "task_age": (stream.now - stream.injection_us[slot]) * scale,
-            "tasks_ready": jnp.sum(stream.status == simulator.READY) / self.tasks,
+            "tasks_ready": jnp.sum(stream.status == simulator.READY) / tasks,
         }
         of_slots = {
             "slot_taken": taken,
             "slot_age": jnp.where(taken, stream.now - stream.injection_us, 0) * scale,
-            **{
-                f"slot_{name}": jnp.sum(stream.status == status, axis=1) / self.tasks
-                for name, status in _STATUSES.items()
-            },
+            **{f"slot_{name}": jnp.sum(stream.status == status, axis=1) / tasks for name, status in _STATUSES.items()},
         }
+        if params.own is not None:
+            exists = jnp.asarray(params.arrays.cluster) >= 0
+            of_offered = {
+                name: jnp.where(exists, value, 0.0) if jnp.ndim(value) else value for name, value in of_offered.items()
+            }
         shown = {name: jnp.where(place < NEVER, value, 0.0) for name, value in of_offered.items()} | of_slots
         return {name: jnp.clip(value.astype(jnp.float32), -1.0, _HIGHEST) for name, value in shown.items()}
 
@@ -287,7 +317,7 @@ class StreamScheduling(FunctionalEnv[State, Params]):
 
     def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of the trace that was played."""
-        metrics = game.metrics_of(params.arrays, state.stream, self.jobs)
+        metrics = game.metrics_of(params.arrays, state.stream, self.jobs, params.own)
         return Evaluation(metrics, game.objective_of(metrics, self.objective), jnp.bool_(True))
 
     def final_info(self, state: State, params: Params) -> dict[str, Array]:
@@ -304,13 +334,13 @@ class StreamScheduling(FunctionalEnv[State, Params]):
 
 
 def _instances(options: StreamOptions) -> list[Instance]:
-    mix = MIXES[options.jobs]
+    mix = get_mix(options.jobs)
     return [get_instance(graph, mix.platform if options.platform == OWN else options.platform) for graph in mix.graphs]
 
 
 def build(options: StreamOptions) -> Problem:
     """An instance."""
-    mix, instances = MIXES[options.jobs], _instances(options)
+    mix, instances = get_mix(options.jobs), _instances(options)
     platform, jobs = instances[0].platform, options.count
     if options.objective != "latency" and not platform.has_power:
         raise DsegymError(f"The power of {platform.name} is unknown; only objective=latency is allowed.")
@@ -327,12 +357,13 @@ def build(options: StreamOptions) -> Problem:
         slots=mix.queue if options.queue is None else options.queue,
         full=options.start == "full",
     )
+    counts = np.array(list(map(len, instances)))
     env = StreamScheduling(
         jobs=jobs,
         slots=len(params.queue),
         tasks=tasks,
         elements=instances[0].elements,
-        horizon=int(np.array(list(map(len, instances)))[params.pool.kind].sum(1).max()),
+        horizon=max(int(counts[pool.kind].sum(1).max()) for pool in (params.pool, held_out.traces)),
         objective=options.objective,
     )
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dsegym
 from dsegym.costmodels.errors import DsegymError, InvalidWorkloadError, UnknownNameError
 from dsegym.costmodels.soc import generator, library, power
 from dsegym.costmodels.soc.heuristics import run_heuristic
@@ -325,6 +326,27 @@ def test_the_mixes_have_the_published_shares():
     assert {(m.mean_interval_us, m.queue) for m in library.MIXES.values()} == {(25, 3), (250, 12)}
 
 
+def test_a_mix_that_is_spelled_out_has_one_text_and_its_shares():
+    assert library.mix_name("wifi_rx:2+wifi_tx:6") == "wifi_tx:3+wifi_rx:1"
+    mix = library.get_mix("wifi_tx:3+wifi_rx:1")
+    assert (mix.graphs, mix.probabilities, mix.platform) == (("wifi_tx", "wifi_rx"), (0.75, 0.25), "multiple_bal")
+    assert (mix.mean_interval_us, mix.queue) == (250, 12)
+    assert library.get_mix("top2:1") == library.Mix(("top2",), (1.0,), "top", 25, 3, "spelled out")
+    for graph in library.graph_names():  # any may be in one
+        found = library.get_graph(graph)
+        assert len(found.heads) == len(found.tails) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["top1:", "top1:0", "top1:01", "top1:1+", "top1:1+top1:2", "top1:1+wifi_tx:1", "nothing:1", "top1:1000"]
+)
+def test_what_is_no_mix_is_refused(name):
+    with pytest.raises(ValueError, match=re.escape(name)):
+        library.get_mix(name)
+    with pytest.raises(UnknownNameError, match="whole shares"):
+        dsegym.make_problem("dsegym/SocSchedulingStream-v0", jobs=name)
+
+
 # ----- generated instances -----
 
 
@@ -389,6 +411,14 @@ def test_generation_depends_on_the_name_alone():
     assert [(e.source, e.target) for e in other[0].edges] == [(e.source, e.target) for e in first[0].edges]
 
 
+def test_heterogeneity_spreads_the_run_times_of_one_graph():
+    found = [library.get_instance(f"random_200_4_ccr1_s3{behind}") for behind in ("_h0", "_h0.5", "", "_w1_h1", "_h2")]
+    spread = [float((each.run_time_us.max(1) / each.run_time_us.mean(1)).mean()) for each in found]
+    assert spread[0] == 1.0
+    assert spread[0] < spread[1] < spread[2] == spread[3] < spread[4]
+    assert all(each.graph.edges == found[0].graph.edges for each in found)
+
+
 def test_a_generated_instance_keeps_its_figures():
     # Made by get_instance("random_30_3_ccr1_s1"); a change here changes every result on generated graphs.
     instance = library.get_instance("random_30_3_ccr1_s1")
@@ -449,6 +479,7 @@ def test_some_schedule_of_cut_rows_reaches_the_optimum():
         ("random_30_3_ccr101_s1", "0 to 100"),
         ("random_30_3_ccr1_s1_w0", "width"),
         ("random_30_3_ccr1_s1_w11", "width"),
+        ("random_30_3_ccr1_s1_h2.5", "heterogeneity 0 to 2"),
         ("rows_5_4_s1", "at least one a row"),
     ],
 )

@@ -213,7 +213,7 @@ def test_the_scenario_is_registered_and_covers_every_graph():
 
 
 def test_chosen_frequencies_have_the_one_shot_forms_only(problem, chosen):
-    assert list(problem.forms) == ["sequential", "parametric"]
+    assert list(problem.forms) == ["sequential", "parametric", "by_action"]
     assert list(chosen.forms) == ["parametric", "sequential"]
     assert chosen.functional_env("sequential").horizon == len(chosen.space) == 7 + 7 + 5
     assert problem.functional_env().horizon == 10
