@@ -31,9 +31,18 @@ SPLITS = ("train", "validation", "test")
 
 # Name: where its `Collection` is.
 BUILT_IN: Mapping[str, str] = {
+    "batch-data-sets": "dsegym.envs.reasoning.collections:BATCH_DATA_SETS",
+    "batch-verifiers": "dsegym.envs.reasoning.collections:BATCH_VERIFIERS",
     "cascade-budgets": "dsegym.envs.reasoning.collections:CASCADE_BUDGETS",
     "memory-zoo": "dsegym.envs.memory.collections:MEMORY_ZOO",
     "memory-zoo-small": "dsegym.envs.memory.collections:MEMORY_ZOO_SMALL",
+    "packing": "dsegym.envs.memory.collections:PACKING",
+    "sleep-contexts": "dsegym.envs.reasoning.collections:SLEEP_CONTEXTS",
+    "solve-verify-budgets": "dsegym.envs.reasoning.collections:SOLVE_VERIFY_BUDGETS",
+    "solve-verify-synthetic": "dsegym.envs.reasoning.collections:SOLVE_VERIFY_SYNTHETIC",
+    "sub-question-plans": "dsegym.envs.reasoning.collections:SUB_QUESTION_PLANS",
+    "tree-game24": "dsegym.envs.reasoning.collections:TREE_GAME24",
+    "tree-steps": "dsegym.envs.reasoning.collections:TREE_STEPS",
 }
 
 Instances = Callable[[], Sequence[Mapping[str, object]]]
