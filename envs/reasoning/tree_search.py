@@ -144,7 +144,8 @@ class TreeSearch(PolicyEnv[State, Params]):
 
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: success, less the cache's price."""
-        paid = (next_state.cache - state.cache) * (params.price * game.per_cache(self.rules, params))
+        price = jnp.maximum(params.price * (next_state.cache - state.cache), 0.0)  # rounded before it is divided
+        paid = price / game.most_cache(self.rules, params)
         return next_state.success.astype(jnp.float32) - state.success - paid
 
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
@@ -161,7 +162,7 @@ class TreeSearch(PolicyEnv[State, Params]):
         return {
             **{name: jnp.where(nodes.there, values, 0.0) for name, values in of_leaves.items()},
             "depth": state.depth / (self.rules.depth + 1),
-            "cache": state.cache * game.per_cache(self.rules, params),
+            "cache": state.cache / game.most_cache(self.rules, params),
         }
 
     def decide(self, design: Array, state: State, params: Params) -> Array:

@@ -28,10 +28,10 @@ __all__ = [
     "failure",
     "kept_weights",
     "metrics",
+    "most_cache",
     "over",
     "own_slots",
     "params_of",
-    "per_cache",
     "slot_at",
     "start",
     "unpacked",
@@ -115,9 +115,9 @@ def own_slots(rules: Rules, params: Params) -> Array:
     return jnp.asarray(LOG_SLOTS if rules.tree == "game24_log" else params.width, jnp.int32)
 
 
-def per_cache(rules: Rules, params: Params) -> Array:
-    """float32[]: one over the nodes, summed over depths, of as many separate chains as the width allows."""
-    return 1.0 / jnp.asarray(params.width * (rules.depth * (rules.depth + 1) // 2), jnp.float32)
+def most_cache(rules: Rules, params: Params) -> Array:
+    """float32[]: nodes, summed over depths, of as many separate chains as the width allows."""
+    return jnp.asarray(params.width * (rules.depth * (rules.depth + 1) // 2), jnp.float32)
 
 
 def start(rules: Rules, key: Array, params: Params) -> State:
@@ -260,7 +260,7 @@ def over(rules: Rules, state: State, params: Params) -> Array:
 
 def metrics(rules: Rules, state: State, params: Params) -> Metrics:
     """Costs of a finished search."""
-    each = per_cache(rules, params)
+    each = 1.0 / most_cache(rules, params)
     read = WEIGHT_BYTES * rules.depth + KV_BYTES_PER_TOKEN * TOKENS_PER_STEP * state.cache
     return Metrics(
         success=state.success.astype(jnp.float32),

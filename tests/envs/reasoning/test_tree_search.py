@@ -9,7 +9,7 @@ import dsegym
 from dsegym.costmodels.errors import DsegymError
 from dsegym.costmodels.reasoning.outcomes import game24_nodes
 from dsegym.costmodels.reasoning.splits import split_of
-from dsegym.costmodels.reasoning.tree.game import per_cache, unpacked
+from dsegym.costmodels.reasoning.tree.game import most_cache, unpacked
 from dsegym.envs.reasoning.tree_search import HEURISTICS, SCENARIO, SPACE
 
 ID = "dsegym/TreeSearch-v0"
@@ -68,7 +68,7 @@ def test_caches_widths_and_answers_of_an_episode_are_those_of_plain_python(kind,
         state = moved
     total = 1 - float(env.evaluation(state, params).objective)
     assert total == pytest.approx(
-        bool(state.success) - float(params.price) * cache * per_cache(env.rules, params), abs=1e-5
+        bool(state.success) - float(params.price) * cache / most_cache(env.rules, params), abs=1e-5
     )
 
 
