@@ -119,4 +119,5 @@ PACKING = Collection(
         *_named(("perfect", "layered"), (40, 100), range(3000, 3008)),
         *_named(("requests",), (40, 100), range(3000, 3008)),
     ],
+    sizes={"buffers": 100},
 )
