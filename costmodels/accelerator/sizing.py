@@ -188,9 +188,8 @@ def params_of(layers: LayerArrays, *, objective: str, area_budget_mm2: float, pl
 def with_rows(params: Params, count: int) -> Params:
     """The instance with `count` rows of layers; those that are added are of one product that occurs zero times."""
     more = (0, count - len(params.layers.m))
-    *product, occurrences = params.layers
-    rows = (*(np.pad(leaf, more, constant_values=1) for leaf in product), np.pad(occurrences, more))
-    return params._replace(layers=LayerArrays(*rows))
+    rows = LayerArrays(*(np.pad(leaf, more, constant_values=1) for leaf in params.layers))
+    return params._replace(layers=rows._replace(occurrences=np.pad(params.layers.occurrences, more)))
 
 
 class Optimum(NamedTuple):

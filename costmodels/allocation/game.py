@@ -42,7 +42,7 @@ class Params(NamedTuple):
     load: Array  # int32, units: the most that is live at once
     capacity: Array  # int32, units (at most 2^30)
     per_capacity: Array  # float32, unit over capacity
-    count: Array  # int32, buffers; those that a padded instance lacks come last
+    number: Array  # int32, buffers; those that a padded instance lacks come last
 
 
 class Metrics(NamedTuple):
@@ -81,7 +81,7 @@ def params_of(instance: AllocationInstance) -> Params:
         load=np.asarray(max_load(instance) // instance.unit, np.int32),
         capacity=np.asarray(min(instance.capacity // instance.unit, 2**30), np.int32),
         per_capacity=np.asarray(instance.unit / instance.capacity, np.float32),
-        count=np.asarray(len(instance), np.int32),
+        number=np.asarray(len(instance), np.int32),
     )
 
 
@@ -95,7 +95,7 @@ def padded(params: Params, count: int) -> Params:
 
     size, lower, upper = (getattr(params.buffers, name) for name in ("size", "lower", "upper"))
     return params._replace(
-        buffers=BufferArrays(lower=filled(lower, model.NEVER), upper=filled(upper, -1), size=filled(size, 0)),
+        buffers=BufferArrays(lower=filled(lower, int(model.NEVER)), upper=filled(upper, -1), size=filled(size, 0)),
         tie=np.concatenate([params.tie, lacking]),
         by_size=np.concatenate([params.by_size, lacking]),
         lifetimes=np.pad(params.lifetimes, ((0, more), (0, 0))),
@@ -104,7 +104,7 @@ def padded(params: Params, count: int) -> Params:
 
 def there(params: Params) -> Array:
     """bool[n], the buffers that the instance has."""
-    return jnp.arange(len(params.by_size)) < params.count
+    return jnp.arange(len(params.by_size)) < params.number
 
 
 def start(key: Array, params: Params) -> State:
@@ -143,7 +143,7 @@ def advance(state: State, action: Array, params: Params, placement: str) -> Stat
 
 def over(state: State, params: Params) -> Array:
     """Whether every buffer is placed."""
-    return state.step >= params.count
+    return state.step >= params.number
 
 
 def peak_of_ranks(ranks: Array, params: Params, placement: str) -> Array:

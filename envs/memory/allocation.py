@@ -165,7 +165,7 @@ class MemoryAllocation(FunctionalEnv[State, Params]):
             "skyline": scaled(state.skyline),
             "start": params.lifetimes[:, 0],
             "end": params.lifetimes[:, 1],
-            "share": state.step / params.count,
+            "share": state.step / params.number,
             "peak": scaled(state.peak),
             "load": scaled(params.load),
             "fits": state.peak <= params.capacity,

@@ -164,9 +164,14 @@ def synthetic(verifier: Verifier = PRESET) -> Synthetic:
 
 def params_of(split: str | None, seeds: np.ndarray, *, budget: float, verify_cost: float, price: float) -> Params:
     """An instance on HumanEval's problems of a split, or without one on synthetic ones; numbers as of `Params`."""
-    numbers = (np.asarray(value, np.float32) for value in (budget, verify_cost, price))
-    samples = np.asarray(math.floor(budget * WITHIN), np.int32)
-    return Params(seeds, recorded(split) if split else synthetic(), *numbers, samples)
+    return Params(
+        seeds=seeds,
+        source=recorded(split) if split else synthetic(),
+        budget=np.asarray(budget, np.float32),
+        verify_cost=np.asarray(verify_cost, np.float32),
+        price=np.asarray(price, np.float32),
+        samples=np.asarray(math.floor(budget * WITHIN), np.int32),
+    )
 
 
 def start(samples: int, key: Array, params: Params) -> State:
