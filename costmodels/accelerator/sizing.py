@@ -38,6 +38,7 @@ __all__ = [
     "penalty",
     "reference_scale",
     "reference_values",
+    "with_rows",
 ]
 
 _ARRAY = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
@@ -182,6 +183,13 @@ def params_of(layers: LayerArrays, *, objective: str, area_budget_mm2: float, pl
         targets=targets,
         reference_value=np.asarray(value, np.float32),
     )
+
+
+def with_rows(params: Params, count: int) -> Params:
+    """The instance with `count` rows of layers; those that are added are of one product that occurs zero times."""
+    more = (0, count - len(params.layers.m))
+    rows = LayerArrays(*(np.pad(leaf, more, constant_values=1) for leaf in params.layers))
+    return params._replace(layers=rows._replace(occurrences=np.pad(params.layers.occurrences, more)))
 
 
 class Optimum(NamedTuple):

@@ -16,7 +16,19 @@ from . import heuristics, model
 from .bounds import max_load
 from .instance import AllocationInstance, BufferArrays
 
-__all__ = ["Metrics", "Params", "State", "advance", "metrics", "over", "params_of", "peak_of_ranks", "start"]
+__all__ = [
+    "Metrics",
+    "Params",
+    "State",
+    "advance",
+    "metrics",
+    "over",
+    "padded",
+    "params_of",
+    "peak_of_ranks",
+    "start",
+    "there",
+]
 
 
 class Params(NamedTuple):
@@ -30,6 +42,7 @@ class Params(NamedTuple):
     load: Array  # int32, units: the most that is live at once
     capacity: Array  # int32, units (at most 2^30)
     per_capacity: Array  # float32, unit over capacity
+    number: Array  # int32, buffers; those that a padded instance lacks come last
 
 
 class Metrics(NamedTuple):
@@ -46,7 +59,7 @@ class State(NamedTuple):
     """Where an episode stands."""
 
     packed: model.Placed  # int32[n, 1] each, the placed buffers by ascending address
-    rank: Array  # int32[n], when each buffer was placed; n where it is not
+    rank: Array  # int32[n], when each buffer was placed; n where it is not, n - 1 where the instance lacks it
     offset: Array  # int32[n], units; 0 where not placed
     skyline: Array  # int32[n], units: the topmost end of what is placed within each buffer's life
     step: Array  # int32, buffers placed
@@ -68,7 +81,30 @@ def params_of(instance: AllocationInstance) -> Params:
         load=np.asarray(max_load(instance) // instance.unit, np.int32),
         capacity=np.asarray(min(instance.capacity // instance.unit, 2**30), np.int32),
         per_capacity=np.asarray(instance.unit / instance.capacity, np.float32),
+        number=np.asarray(len(instance), np.int32),
     )
+
+
+def padded(params: Params, count: int) -> Params:
+    """The instance with `count` buffers, those that it lacks live never and are placed from the start."""
+    own = len(params.by_size)
+    more, lacking = count - own, np.arange(own, count, dtype=np.int32)
+
+    def filled(values: Array, value: int) -> np.ndarray:
+        return np.pad(values, (0, more), constant_values=value)
+
+    size, lower, upper = (getattr(params.buffers, name) for name in ("size", "lower", "upper"))
+    return params._replace(
+        buffers=BufferArrays(lower=filled(lower, int(model.NEVER)), upper=filled(upper, -1), size=filled(size, 0)),
+        tie=np.concatenate([params.tie, lacking]),
+        by_size=np.concatenate([params.by_size, lacking]),
+        lifetimes=np.pad(params.lifetimes, ((0, more), (0, 0))),
+    )
+
+
+def there(params: Params) -> Array:
+    """bool[n], the buffers that the instance has."""
+    return jnp.arange(len(params.by_size)) < params.number
 
 
 def start(key: Array, params: Params) -> State:
@@ -76,7 +112,8 @@ def start(key: Array, params: Params) -> State:
     del key
     count = len(params.by_size)
     none, zero = jnp.zeros(count, jnp.int32), jnp.int32(0)
-    return State(model.nothing_placed(count, 1), jnp.full(count, count, jnp.int32), none, none, zero, zero, zero)
+    rank = jnp.where(there(params), count, count - 1)
+    return State(model.nothing_placed(count, 1), rank, none, none, zero, zero, zero)
 
 
 def advance(state: State, action: Array, params: Params, placement: str) -> State:
@@ -106,8 +143,7 @@ def advance(state: State, action: Array, params: Params, placement: str) -> Stat
 
 def over(state: State, params: Params) -> Array:
     """Whether every buffer is placed."""
-    del params
-    return state.step >= len(state.rank)
+    return state.step >= params.number
 
 
 def peak_of_ranks(ranks: Array, params: Params, placement: str) -> Array:

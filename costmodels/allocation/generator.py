@@ -4,10 +4,11 @@
 |---|---|---|
 | `perfect_N_sSEED` | a rectangle, 1 MiB x 1024 time steps, cut into N buffers | the optimum: its height |
 | `layered_N_sSEED` | N buffers of a training step of a network, layer by layer | the load, a lower bound |
+| `requests_N_sSEED` | key-value caches of N requests to a language model | the load, a lower bound |
 
-Both are synthetic: the cuts and the network's sizes are drawn, not measured. Sizes are multiples of 1 KiB. The order of
-the buffers is shuffled, so that it tells nothing. The capacity is the height of the rectangle, or for `layered` the
-load, whether or not a packing of that size exists.
+All are synthetic: cuts, the network's sizes and requests are drawn, not measured. Sizes are multiples of 1 KiB. The
+order of the buffers is shuffled, so that it tells nothing. The capacity is the height of the rectangle, or for the
+others the load, whether or not a packing of that size exists.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ import numpy as np
 from .bounds import max_load
 from .instance import AllocationInstance, Buffer, checked, load_instance
 
-__all__ = ["KINDS", "generate", "get_instance", "instance_rows", "is_generated_name", "layered", "perfect"]
+__all__ = ["KINDS", "generate", "get_instance", "instance_rows", "is_generated_name", "layered", "perfect", "requests"]
 
 KIB = 1024
 HEIGHT, LENGTH = 1024, 1024  # of the rectangle that is cut, in KiB and time steps
 FEWEST, MOST = 2, 500  # buffers
-_NAME = re.compile(r"(perfect|layered)_([1-9][0-9]{0,3})_s(0|[1-9][0-9]{0,8})")
+_NAME = re.compile(r"(perfect|layered|requests)_([1-9][0-9]{0,3})_s(0|[1-9][0-9]{0,8})")
 
 
 def perfect(count: int, seed: int) -> AllocationInstance:
@@ -107,7 +108,33 @@ def layered(count: int, seed: int) -> AllocationInstance:
     return replace(instance, capacity=max_load(instance))
 
 
-KINDS: Mapping[str, Callable[[int, int], AllocationInstance]] = {"perfect": perfect, "layered": layered}
+def requests(count: int, seed: int) -> AllocationInstance:
+    """The caches of `count` requests to a language model, each reserved from arrival until the last token.
+
+    Requests arrive at random, about twelve at a time in the system; a prompt has about 400 tokens and an answer about
+    200 (both log-normal), a token takes a time step and 16 KiB.
+    """
+    generator = np.random.default_rng([3, count, seed])
+    prompts, answers = (np.rint(np.exp(generator.normal(np.log(mean), 0.8, count))) + 1 for mean in (400, 200))
+    arrivals = np.cumsum(np.rint(generator.exponential(answers.mean() / 12, count)))
+    buffers = np.stack([arrivals, arrivals + answers, 16 * (prompts + answers)], 1).astype(int)
+    instance = AllocationInstance(
+        f"requests_{count}_s{seed}",
+        tuple(
+            Buffer(f"b{i}", int(lower), int(upper), int(size) * KIB)
+            for i, (lower, upper, size) in enumerate(buffers[generator.permutation(count)])
+        ),
+        1,
+        "synthetic: caches of a language model's requests",
+    )
+    return replace(instance, capacity=max_load(instance))
+
+
+KINDS: Mapping[str, Callable[[int, int], AllocationInstance]] = {
+    "perfect": perfect,
+    "layered": layered,
+    "requests": requests,
+}
 
 
 def is_generated_name(name: str) -> bool:

@@ -27,6 +27,7 @@ from ..arrays import Array
 from .instance import BufferArrays
 
 __all__ = [
+    "NEVER",
     "PLACEMENTS",
     "Placed",
     "insert",
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 _ABOVE = np.int32(2**30)  # above every address
+NEVER = np.int32(2**30)  # the start, after every time, of what is never live
 _BLOCK = 8  # rows of a block of the running maximum
 _LANES = 64  # packed side by side on a CPU
 

@@ -11,7 +11,8 @@
 `edp` (their product) and `target` (`costmodels/accelerator/sizing.py`). A design whose area is over the budget is not
 feasible; its objective is `INFEASIBLE_FACTOR` times the reference's, and more the larger the excess.
 
-Observation, action and reward of both forms: `core/one_shot.py`.
+Observation, action and reward of the forms: `core/one_shot.py`. `form="contextual"` is the sequential one, whose
+observation also says what the network is like, the area budget and the objective: for policies that carry over.
 
     >>> import gymnasium, dsegym
     >>> env = gymnasium.make("dsegym/AcceleratorSizing-v0", workload="resnet18", objective="edp", area_budget="small")
@@ -50,14 +51,25 @@ from ...costmodels.accelerator.sizing import (
     penalty,
     reference_scale,
     reference_values,
+    with_rows,
 )
+from ...costmodels.accelerator.summary import QUANTILES, SUMMARY, summary_of
 from ...costmodels.accelerator.workloads import get_workload, workload_names, workload_rows
 from ...costmodels.arrays import Array
 from ...costmodels.errors import InvalidOptionError
 from ...costmodels.files import is_path, plain_number
 from ..core import own_bounds
 from ..core.evaluation import Evaluation, Objective, Yardstick
-from ..core.one_shot import one_shot_problem
+from ..core.features import Feature
+from ..core.functional import FunctionalEnv
+from ..core.one_shot import (
+    ContextualEnv,
+    OneShotParams,
+    OneShotState,
+    ParametricEnv,
+    SequentialEnv,
+    one_shot_problem,
+)
 from ..core.options import Options, choice, custom, file_or_name, options_of, texts
 from ..core.problem import Problem
 from ..core.scenarios import Scenario
@@ -82,6 +94,7 @@ SPACE = DesignSpace(
 )
 _RELAXED_PENALTY = 10.0  # of the log excess area in the relaxation: steeper than any gain from more area
 OPTIMA = "accelerator/optima.csv"
+_AREA_SCALE = 6  # of the logarithm of the area budget in observations
 _CHUNK = 4096  # designs, of the exhaustive enumeration
 
 
@@ -213,6 +226,48 @@ def _params(options: SizingOptions) -> Params:
     )
 
 
+class _OfLayers(FunctionalEnv[OneShotState, OneShotParams]):
+    """Forms whose instances have layers: larger networks have more."""
+
+    def sizes(self, params: OneShotParams) -> Mapping[str, int]:
+        """The distinct products."""
+        return {"layers": len(params.given.layers.m)}
+
+    def padded(self, params: OneShotParams, sizes: Mapping[str, int]) -> tuple[_OfLayers, OneShotParams]:
+        """More rows, which occur zero times: sums are exact, so that they change no bit."""
+        return self, params._replace(given=with_rows(params.given, sizes["layers"]))
+
+
+class SizingParametric(_OfLayers, ParametricEnv):
+    """Every dimension at once."""
+
+
+class SizingSequential(_OfLayers, SequentialEnv):
+    """One dimension after another."""
+
+
+class SizingContextual(_OfLayers, ContextualEnv):
+    """One dimension after another, with what the instance is like in every observation."""
+
+    context_features = (
+        *(
+            Feature(name, (len(QUANTILES),) if meaning.startswith("quantiles") else (), -2.0, 2.0, meaning)
+            for name, meaning in SUMMARY.items()
+        ),
+        Feature("area_budget", (), -2.0, 2.0, f"log2 of mm2 over {_AREA_SCALE}"),
+        Feature("objective", (len(OBJECTIVES),), meaning=f"1 for the one of {', '.join(OBJECTIVES)} that is minimised"),
+    )
+
+    def context(self, problem: Problem) -> Mapping[str, Any]:
+        """See `context_features`."""
+        params: Params = problem.params
+        return {
+            **summary_of(params.layers),
+            "area_budget": np.log2(params.area_budget_mm2) / _AREA_SCALE,
+            "objective": np.arange(len(OBJECTIVES)) == params.objective,
+        }
+
+
 def build(options: SizingOptions) -> Problem:
     """An instance.
 
@@ -235,6 +290,11 @@ def build(options: SizingOptions) -> Problem:
         bound=_bound,
         breakdown=functools.partial(breakdown.break_down, get_workload(options.workload), platform),
         relaxation=_relaxation_function(platform),
+        forms={
+            "parametric": SizingParametric.of,
+            "sequential": SizingSequential.of,
+            "contextual": SizingContextual.of,
+        },
         notes=breakdown.NOTES,
     )
 

@@ -31,14 +31,24 @@ SPLITS = ("train", "validation", "test")
 
 # Name: where its `Collection` is.
 BUILT_IN: Mapping[str, str] = {
+    "accelerator-networks": "dsegym.envs.accelerator.collections:ACCELERATOR_NETWORKS",
+    "batch-data-sets": "dsegym.envs.reasoning.collections:BATCH_DATA_SETS",
+    "batch-verifiers": "dsegym.envs.reasoning.collections:BATCH_VERIFIERS",
     "cascade-budgets": "dsegym.envs.reasoning.collections:CASCADE_BUDGETS",
     "memory-zoo": "dsegym.envs.memory.collections:MEMORY_ZOO",
     "memory-zoo-small": "dsegym.envs.memory.collections:MEMORY_ZOO_SMALL",
+    "packing": "dsegym.envs.memory.collections:PACKING",
+    "sleep-contexts": "dsegym.envs.reasoning.collections:SLEEP_CONTEXTS",
     "soc-static": "dsegym.envs.soc.collections:STATIC",
     "soc-static-large": "dsegym.envs.soc.collections:STATIC_LARGE",
     "soc-stream": "dsegym.envs.soc.collections:STREAM",
     "soc-stream-ds3": "dsegym.envs.soc.collections:STREAM_DS3",
     "soc-stream-rates": "dsegym.envs.soc.collections:STREAM_RATES",
+    "solve-verify-budgets": "dsegym.envs.reasoning.collections:SOLVE_VERIFY_BUDGETS",
+    "solve-verify-synthetic": "dsegym.envs.reasoning.collections:SOLVE_VERIFY_SYNTHETIC",
+    "sub-question-plans": "dsegym.envs.reasoning.collections:SUB_QUESTION_PLANS",
+    "tree-game24": "dsegym.envs.reasoning.collections:TREE_GAME24",
+    "tree-steps": "dsegym.envs.reasoning.collections:TREE_STEPS",
 }
 
 Instances = Callable[[], Sequence[Mapping[str, object]]]
@@ -125,7 +135,7 @@ class Collection:
         for split in SPLITS:
             for problem in self.problems(split):
                 env = problem.functional_env(self.form)
-                for name, count in env.sizes(problem.params).items():
+                for name, count in env.sizes(problem.env_params(self.form)).items():
                     found[name] = max(count, found.get(name, 0))
         return found
 
@@ -167,12 +177,15 @@ class Collection:
     def environment(self, split: str) -> tuple[DrawnEnv, Any]:
         """An environment whose every episode is of an instance drawn from a part, and its params.
 
+        Params that are the same in all instances have an axis of 1 in place of N: lanes share them, where a table of
+        each lane's own would be gathered at every step.
+
         Raises: as `padded`.
         """
         from .drawn import DrawnEnv
 
         found = self.padded(split)
-        return DrawnEnv(found.env), found.params
+        return DrawnEnv(found.env, len(found.problems)), _shared(found.params)
 
     def digests(self, split: str) -> tuple[str, ...]:
         """Of each instance of a part, `instance_digest`."""
@@ -210,6 +223,12 @@ def _stacked(trees: Sequence[Any]) -> Any:
     import jax
 
     return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *trees)
+
+
+def _shared(tree: Any) -> Any:
+    import jax
+
+    return jax.tree.map(lambda leaf: leaf[:1] if (leaf == leaf[:1]).all() else leaf, tree)
 
 
 def instance_digest(problem: Problem) -> str:

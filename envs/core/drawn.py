@@ -26,21 +26,26 @@ class DrawnState(NamedTuple):
 
 
 def instance_of(params: Any, number: Array | int) -> Any:
-    """The params of one of N instances. Inside a program only the rows that are read are gathered."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[number], params)
+    """The params of one of N instances, whose leaves have an axis N, or of 1 where all instances have the same.
+
+    Inside a program only the rows that are read are gathered.
+    """
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[number if len(leaf) > 1 else 0], params)
 
 
 @dataclass(frozen=True)
 class DrawnEnv(FunctionalEnv[DrawnState, Any]):
     """The environment of one of many instances; which one is drawn when an episode begins.
 
-    Its params are those of the instances with a leading axis N, as `Collection.environment` makes them.
+    Its params are those of the instances, as `Collection.environment` makes them and `instance_of` takes them.
 
     Attributes:
         inner: the environment that the instances share.
+        count: N.
     """
 
     inner: FunctionalEnv[Any, Any]
+    count: int
     replayable: ClassVar[bool] = False  # a design is of one instance
 
     @property
@@ -61,7 +66,7 @@ class DrawnEnv(FunctionalEnv[DrawnState, Any]):
     def start(self, key: Array, params: Any) -> DrawnState:
         """Draws an instance, all alike, and begins its episode."""
         draw, episode = jax.random.split(key)
-        number = jax.random.randint(draw, (), 0, jax.tree.leaves(params)[0].shape[0])
+        number = jax.random.randint(draw, (), 0, self.count)
         return DrawnState(number, self.inner.start(episode, instance_of(params, number)))
 
     def advance(self, state: DrawnState, action: Array, params: Any) -> DrawnState:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from .options import Options
     from .spaces import DesignSpace
 
-__all__ = ["ONE_SHOT_FORMS", "OneShotParams", "OneShotState", "ParametricEnv", "SequentialEnv", "one_shot_problem"]
+__all__ = [
+    "ONE_SHOT_FORMS",
+    "ContextualEnv",
+    "OneShotParams",
+    "OneShotState",
+    "ParametricEnv",
+    "SequentialEnv",
+    "one_shot_problem",
+]
 
 
 class OneShotState(NamedTuple):
@@ -39,6 +47,7 @@ class OneShotParams(NamedTuple):
 
     given: Any  # the problem's params
     reference: Any  # float32[], the reference's value: the zero of the reward
+    context: Mapping[str, Any] | None = None  # {feature: values}, of a contextual form
 
 
 @dataclass(frozen=True)
@@ -193,6 +202,35 @@ class SequentialEnv(_OneShotEnv):
     def final_info(self, state: OneShotState, params: OneShotParams) -> dict[str, Array]:
         """As of both forms, and `illegal_actions`."""
         return {**super().final_info(state, params), "illegal_actions": state.illegal}
+
+
+class ContextualEnv(SequentialEnv):
+    """The sequential form for policies that carry over: the observation also says what the instance is like.
+
+    A family writes `context_features` and `context`.
+    """
+
+    context_features: ClassVar[Sequence[Feature]] = ()
+
+    def context(self, problem: Problem) -> Mapping[str, Any]:
+        """{feature: values}, as of `context_features`; on the host, once for an instance."""
+        raise NotImplementedError
+
+    def params_of(self, problem: Problem) -> OneShotParams:
+        """As of the sequential form, and the context."""
+        context = {name: np.asarray(values, np.float32) for name, values in self.context(problem).items()}
+        return super().params_of(problem)._replace(context=context)
+
+    @property
+    def features(self) -> Sequence[Feature]:
+        """Of every parameter, then of the instance."""
+        return (*super().features, *self.context_features)
+
+    def observe(self, state: OneShotState, params: OneShotParams) -> Mapping[str, Any]:
+        """See `features`."""
+        assert params.context is not None
+        context = {feature.name: params.context[feature.name] for feature in self.context_features}
+        return {**super().observe(state, params), **context}
 
 
 def _clip(index: Any, cardinality: Any) -> Array:

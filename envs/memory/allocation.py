@@ -85,8 +85,8 @@ class AllocationOptions(Options):
         "perfect_60_s1",
         GENERATED,
         lambda text: is_generated_name(text) or is_path(text),
-        "perfect_N_sSEED or layered_N_sSEED (2 to 500 buffers), or the path of a table of buffers (docs/files.md)",
-        "perfect_N_sSEED or layered_N_sSEED (2 to 500 buffers), or the path of a table of buffers",
+        "KIND_N_sSEED (perfect, layered or requests, 2 to 500 buffers), the path of a table of buffers (docs/files.md)",
+        "KIND_N_sSEED (perfect, layered or requests, 2 to 500 buffers), or the path of a table of buffers",
     )
     placement: str = choice("first_fit", tuple(model.PLACEMENTS), "where a buffer is placed")
     capacity: int | None = custom(
@@ -159,13 +159,13 @@ class MemoryAllocation(FunctionalEnv[State, Params]):
             return jnp.minimum(jnp.asarray(units).astype(jnp.float32) * params.per_capacity, _HIGHEST)
 
         return {
-            "placed": state.rank < self.horizon,
+            "placed": (state.rank < self.horizon) & game.there(params),
             "size": scaled(params.buffers.size),
             "address": scaled(state.offset),
             "skyline": scaled(state.skyline),
             "start": params.lifetimes[:, 0],
             "end": params.lifetimes[:, 1],
-            "share": state.step / self.horizon,
+            "share": state.step / params.number,
             "peak": scaled(state.peak),
             "load": scaled(params.load),
             "fits": state.peak <= params.capacity,
@@ -182,6 +182,14 @@ class MemoryAllocation(FunctionalEnv[State, Params]):
     def design(self, state: State, params: Params) -> Array:
         """int32[n], the ranks that give the episode's order."""
         return jnp.minimum(state.rank, self.horizon - 1)
+
+    def sizes(self, params: Params) -> Mapping[str, int]:
+        """The buffers."""
+        return {"buffers": self.horizon}
+
+    def padded(self, params: Params, sizes: Mapping[str, int]) -> tuple[MemoryAllocation, Params]:
+        """More buffers, which are placed from the start and live never."""
+        return MemoryAllocation(sizes["buffers"], self.placement), game.padded(params, sizes["buffers"])
 
     def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of the packing so far."""

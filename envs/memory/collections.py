@@ -1,4 +1,4 @@
-"""Collections of memory mapping: programs of the zoo to train on, other architectures to be tested on."""
+"""Collections of the memory families: programs of the zoo and packings to train on, others to be tested on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.collections import Collection
 
-__all__ = ["MEMORY_ZOO", "MEMORY_ZOO_SMALL"]
+__all__ = ["MEMORY_ZOO", "MEMORY_ZOO_SMALL", "PACKING"]
 
 _SCENARIO = "dsegym/MemoryMapping-v0"
 _SUMMARY = (
@@ -99,4 +99,23 @@ MEMORY_ZOO_SMALL = Collection(
         }
     ),
     sizes={"instructions": 32, "buffers": 48, "accesses": 64},
+)
+
+
+def _named(kinds: Sequence[str], counts: Sequence[int], seeds: range) -> list[Instance]:
+    """Generated instances by their names."""
+    return [{"instance": f"{kind}_{count}_s{seed}"} for kind in kinds for count in counts for seed in seeds]
+
+
+PACKING = Collection(
+    name="packing",
+    scenario="dsegym/MemoryAllocation-v0",
+    summary="cut rectangles and training steps of 20 to 60 buffers; test: larger ones, and caches of requests",
+    train=lambda: _named(("perfect", "layered"), (20, 30, 40, 50, 60), range(1000, 1020)),
+    validation=lambda: _named(("perfect", "layered"), (25, 45), range(2000, 2004)),
+    test=lambda: [
+        *_named(("perfect", "layered"), (40, 100), range(3000, 3008)),
+        *_named(("requests",), (40, 100), range(3000, 3008)),
+    ],
+    sizes={"buffers": 100},
 )

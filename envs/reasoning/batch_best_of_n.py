@@ -260,6 +260,16 @@ class BatchBestOfN(PolicyEnv[State, Params]):
         chosen = jnp.where(jnp.any(above), first, best)
         return jnp.where(coin < values["epsilon"], random, chosen).astype(jnp.int32)
 
+    def sizes(self, params: Params) -> Mapping[str, int]:
+        """The budget of a question, and the recorded problems."""
+        return {"samples": self.rules.samples, "problems": len(params.attempts)}
+
+    def padded(self, params: Params, sizes: Mapping[str, int]) -> tuple[BatchBestOfN, Params]:
+        """A longer horizon, which the budget never reaches, and problems without attempts, which are never drawn."""
+        more = sizes["problems"] - len(params.attempts)
+        pool = {name: np.pad(getattr(params, name), (0, more)) for name in game.POOL}
+        return BatchBestOfN(self.rules._replace(samples=sizes["samples"])), params._replace(**pool)
+
     def drawing(self, states: Sequence[State], actions: Sequence[object], params: Params) -> Diagram:
         """Where the budget went."""
         unit, budget = "tokens" if self.rules.tokens else "samples", float(game.budget_of(self.rules, params))

@@ -123,7 +123,7 @@ class SolveVerify(PolicyEnv[State, Params]):
     """Sample by sample and verdict by verdict; see the module's docstring.
 
     Attributes:
-        samples: that the budget has room for.
+        samples: that the budget has room for, at most.
         horizon: as many steps as the cheaper action has room for, and the answer; a field, so that environments are
             equal, and share compiled code, at all prices of a verdict that leave it as it is.
     """
@@ -190,6 +190,14 @@ class SolveVerify(PolicyEnv[State, Params]):
         action = jnp.where(jnp.any(due), VERIFY + next_due, action)
         return jnp.where(early, SAMPLE, action).astype(jnp.int32)
 
+    def sizes(self, params: Params) -> Mapping[str, int]:
+        """The samples and the steps that the budget has room for."""
+        return {"samples": self.samples, "steps": self.horizon}
+
+    def padded(self, params: Params, sizes: Mapping[str, int]) -> tuple[SolveVerify, Params]:
+        """More samples, which the budget never has room for."""
+        return SolveVerify(sizes["samples"], sizes["steps"]), params
+
     def drawing(self, states: Sequence[State], actions: Sequence[object], params: Params) -> Diagram:
         """Where the budget went."""
         return draw_problem(states, budget=float(params.budget))
@@ -222,7 +230,7 @@ def build(options: SolveVerifyOptions) -> Problem:
     """An instance."""
     recorded = options.data == RECORDED
     each = OWN_VERIFY_COST[options.data] if options.verify_cost is None else options.verify_cost
-    room = options.budget * (1 + 1e-6)
+    room = options.budget * game.WITHIN
     samples, verdicts = math.floor(room), math.floor(max(room - 1, 0) / each)
     figures = {"budget": options.budget, "verify_cost": each, "price": options.price}
     held_out = game.params_of("test" if recorded else None, seeds_of(HELD_OUT, EPISODES), **figures)

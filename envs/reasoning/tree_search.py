@@ -144,12 +144,13 @@ class TreeSearch(PolicyEnv[State, Params]):
 
     def reward(self, state: State, next_state: State, params: Params) -> Array:
         """float32: success, less the cache's price."""
-        paid = params.price * (next_state.cache - state.cache) / self.rules.most_cache
+        price = jnp.maximum(params.price * (next_state.cache - state.cache), 0.0)  # rounded before it is divided
+        paid = price / game.most_cache(self.rules, params)
         return next_state.success.astype(jnp.float32) - state.success - paid
 
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
-        nodes, slots = state.nodes, self.rules.slots
+        nodes, slots = state.nodes, game.own_slots(self.rules, params)
         parent = game.slot_at(state.path, jnp.maximum(state.depth - 1, 1))
         of_leaves = {
             "taken": nodes.there,
@@ -161,7 +162,7 @@ class TreeSearch(PolicyEnv[State, Params]):
         return {
             **{name: jnp.where(nodes.there, values, 0.0) for name, values in of_leaves.items()},
             "depth": state.depth / (self.rules.depth + 1),
-            "cache": state.cache / self.rules.most_cache,
+            "cache": state.cache / game.most_cache(self.rules, params),
         }
 
     def decide(self, design: Array, state: State, params: Params) -> Array:
@@ -186,13 +187,21 @@ class TreeSearch(PolicyEnv[State, Params]):
         few = policies.beam(weight + 1e-3 * value, weight > 0, chosen["last_keep"]) > 0
         weight = jnp.where((state.depth >= chosen["narrow_after"]) & ~few, 0.0, weight)
         if self.rules.tree == "game24_log":  # no more than are allowed
-            weight = jnp.where(policies.beam(weight + 1e-3 * value, weight > 0, self.rules.width) > 0, weight, 0.0)
+            weight = jnp.where(policies.beam(weight + 1e-3 * value, weight > 0, params.width) > 0, weight, 0.0)
         level = jnp.round(jnp.log2(jnp.maximum(weight, 1e-9))).astype(jnp.int32) + LEVELS - 1
         return jnp.where(weight > 0, jnp.clip(level, 0, LEVELS - 1), 0)
 
     def drawing(self, states: Sequence[State], actions: Sequence[Array], params: Params) -> Diagram:
         """The leaves of each depth."""
-        return draw_search(self.rules, states, actions)
+        return draw_search(self.rules, states, actions, params)
+
+    def sizes(self, params: Params) -> Mapping[str, int]:
+        """The width."""
+        return {"width": int(params.width)}
+
+    def padded(self, params: Params, sizes: Mapping[str, int]) -> tuple[TreeSearch, Params]:
+        """More slots, in which no leaf ever is."""
+        return TreeSearch(self.rules._replace(**sizes)), params
 
 
 def build(options: TreeSearchOptions) -> Problem:
@@ -208,12 +217,12 @@ def build(options: TreeSearchOptions) -> Problem:
             f"{trees.LOG_BREADTH} are allowed with tree=game24_log."
         )
     rules = Rules(tree, width)
-    held_out = game.params_of(tree, "test", seeds_of(HELD_OUT, EPISODES), options.price)
+    held_out = game.params_of(rules, "test", seeds_of(HELD_OUT, EPISODES), options.price)
     return policy_problem(
         TreeSearch(rules),
         options=options,
         heuristics=HEURISTICS,
-        params=game.params_of(tree, "train", seeds_of(SEARCH, EPISODES), options.price),
+        params=game.params_of(rules, "train", seeds_of(SEARCH, EPISODES), options.price),
         held_out_params=held_out,
         reference=("uniform", "every leaf goes on, equally widely: separate chains"),
         bound=bounded(

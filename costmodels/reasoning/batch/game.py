@@ -22,6 +22,7 @@ from ..outcomes import Outcomes, is_outcome_file, load_outcomes
 
 __all__ = [
     "DRAW",
+    "POOL",
     "RESULT",
     "Metrics",
     "Params",
@@ -44,7 +45,9 @@ PRIOR = BetaFit(0.254, 0.893)  # prior of the synthetic backend: the fit to Huma
 # Synthetic tokens: median of a successful attempt, deviation of its logarithm, and a failed attempt's factor.
 TOKENS, SPREAD_OF_TOKENS, LONGER_WHEN_WRONG = 100.0, 0.5, 1.5
 QUANTILES = 4096
+POOL = ("attempts", "successes", "tokens_right", "tokens_wrong")  # the fields of `Params` that are [P]
 WITHIN = 1 + 1e-6  # factor on the budget that leaves room for rounding
+MOST_IN_TOKENS = 3  # mean samples a sample of the budget: cheap ones make more than it has on average
 _PADDING = 128  # problems: data sets of similar size share compiled code
 # What luck decides: the last word of its hash.
 RESULT, _VERDICT, DRAW, _WHICH, _LENGTH, _HINT = range(6)
@@ -74,8 +77,8 @@ class Rules(NamedTuple):
 
     @property
     def horizon(self) -> int:
-        """Steps of an episode; in tokens, cheap samples make more than the budget has on average: this many at most."""
-        return self.questions * self.samples * (3 if self.tokens else 1)
+        """Steps of an episode, at most."""
+        return self.questions * self.samples * (MOST_IN_TOKENS if self.tokens else 1)
 
 
 class Params(NamedTuple):
@@ -231,8 +234,10 @@ def answered(rules: Rules, state: State) -> Array:
 
 
 def over(rules: Rules, state: State, params: Params) -> Array:
-    """Whether nothing more can be tried, or everything is solved."""
+    """Whether nothing more can be tried, or everything is solved, or as many samples are drawn as are at most."""
     stuck = ~jnp.any(legal(rules, state, params))
+    if rules.tokens:  # here, as the horizon of a padded instance is a longer one's
+        stuck = stuck | (jnp.sum(state.attempts) >= params.samples * rules.questions * MOST_IN_TOKENS)
     return stuck if rules.noisy else stuck | jnp.all(state.accepted_right > 0)
 
 
@@ -261,10 +266,9 @@ def metrics(rules: Rules, state: State, params: Params) -> Metrics:
 
 def _pool(data: Outcomes | None, length: int) -> dict[str, np.ndarray]:
     """The counts of a split, padded."""
-    columns = ("attempts", "successes", "tokens_right", "tokens_wrong")
-    padded = {name: np.zeros(length, np.float32) for name in columns}
+    padded = {name: np.zeros(length, np.float32) for name in POOL}
     if data is not None:
-        for name in columns:
+        for name in POOL:
             padded[name][: len(data)] = getattr(data, name)
     return padded
 

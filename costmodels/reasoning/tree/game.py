@@ -28,7 +28,9 @@ __all__ = [
     "failure",
     "kept_weights",
     "metrics",
+    "most_cache",
     "over",
+    "own_slots",
     "params_of",
     "slot_at",
     "start",
@@ -50,7 +52,7 @@ class Rules(NamedTuple):
     """What shapes the program of an instance; the rest is in `Params`."""
 
     tree: str
-    width: int
+    width: int  # continuations at each depth, of an instance at most
 
     @property
     def slots(self) -> int:
@@ -61,11 +63,6 @@ class Rules(NamedTuple):
     def depth(self) -> int:
         """D."""
         return trees.DEPTHS[self.tree]
-
-    @property
-    def most_cache(self) -> float:
-        """Nodes, summed over depths, of as many separate chains as the width allows."""
-        return float(sum(self.width * depth for depth in range(1, self.depth + 1)))
 
 
 class Metrics(NamedTuple):
@@ -84,6 +81,7 @@ class Params(NamedTuple):
     seeds: Array  # uint32[E]
     table: Table  # None where everything is synthetic
     price: Array  # float32[], of the cache of separate chains, in success
+    width: Array  # int32[], continuations at each depth
 
 
 class State(NamedTuple):
@@ -107,9 +105,19 @@ _TABLES: Mapping[str, Callable[[str], Table]] = {
 }
 
 
-def params_of(tree: str, split: str, seeds: np.ndarray, price: float) -> Params:
-    """An instance: the problems of a split, searched on the episodes of seeds uint32[E]."""
-    return Params(seeds, _TABLES[tree](split), np.asarray(price, np.float32))
+def params_of(rules: Rules, split: str, seeds: np.ndarray, price: float) -> Params:
+    """An instance of the rules' width: the problems of a split, searched on the episodes of seeds uint32[E]."""
+    return Params(seeds, _TABLES[rules.tree](split), np.asarray(price, np.float32), np.asarray(rules.width, np.int32))
+
+
+def own_slots(rules: Rules, params: Params) -> Array:
+    """int32[]: slots that leaves of the instance can be in, K where it is not padded."""
+    return jnp.asarray(LOG_SLOTS if rules.tree == "game24_log" else params.width, jnp.int32)
+
+
+def most_cache(rules: Rules, params: Params) -> Array:
+    """float32[]: nodes, summed over depths, of as many separate chains as the width allows."""
+    return jnp.asarray(params.width * (rules.depth * (rules.depth + 1) // 2), jnp.float32)
 
 
 def start(rules: Rules, key: Array, params: Params) -> State:
@@ -139,20 +147,22 @@ def start(rules: Rules, key: Array, params: Params) -> State:
     )
     if isinstance(params.table, trees.Log):
         return _recorded(rules, state, jnp.ones(rules.slots, bool), jnp.int32(1), params.table)
-    return _generated(rules, state, jnp.zeros(rules.slots, jnp.int32), slots, jnp.int32(1), params.table)
+    return _generated(rules, state, jnp.zeros(rules.slots, jnp.int32), slots, jnp.int32(1), params)
 
 
-def _generated(
-    rules: Rules, state: State, parents: Array, number: Array, depth: Array, table: trees.Hands24 | None
-) -> State:
+def _generated(rules: Rules, state: State, parents: Array, number: Array, depth: Array, params: Params) -> State:
     """The leaves of a depth, given each slot's parent and which child of it the slot is."""
     # What a child inherits, in one word: gathers are what a step's time goes to.
     packed = (state.path << 2) | (state.nodes.good.astype(jnp.uint32) << 1) | state.nodes.there
-    taken = packed[parents]
+    taken, table = packed[parents], params.table
     before = state.nodes._replace(
-        there=(taken & 1) > 0, good=(taken & 2) > 0, name=state.nodes.name[parents], value=None, cluster=None
+        there=((taken & 1) > 0) & (jnp.arange(rules.slots) < params.width),
+        good=(taken & 2) > 0,
+        name=state.nodes.name[parents],
+        value=None,
+        cluster=None,
     )
-    if table is None:
+    if not isinstance(table, trees.Hands24):
         nodes = trees.steps_children(state.difficulty, before, number, state.seed)
     else:
         nodes = trees.game24_children(state.puzzle, depth, before, number, table, state.seed)
@@ -184,7 +194,7 @@ def _placed(rules: Rules, state: State, nodes: trees.Nodes, path: Array, depth: 
     return state._replace(nodes=nodes, path=jnp.where(depth <= rules.depth, path | own, path), depth=depth)
 
 
-def kept_weights(rules: Rules, state: State, action: Array) -> tuple[Array, Array]:
+def kept_weights(rules: Rules, state: State, action: Array, params: Params) -> tuple[Array, Array]:
     """Weights of the slots under an action, float32[K], 0 where a leaf is dropped; and whether it is legal, bool.
 
     Levels that are none count as the nearest. Where nothing is kept, the best-valued leaf is; of recorded leaves the
@@ -195,7 +205,7 @@ def kept_weights(rules: Rules, state: State, action: Array) -> tuple[Array, Arra
     legal = jnp.any(wanted)
     kept = wanted
     if rules.tree == "game24_log":
-        kept = wanted & (jnp.cumsum(wanted) <= rules.width)
+        kept = wanted & (jnp.cumsum(wanted) <= params.width)
         legal = legal & jnp.all(kept == wanted)
     slots, value = jnp.arange(rules.slots), jnp.where(state.nodes.there, state.nodes.value, -1.0)
     best = slots == jnp.min(jnp.where(value == jnp.max(value), slots, rules.slots))  # the first of the best
@@ -207,7 +217,7 @@ def kept_weights(rules: Rules, state: State, action: Array) -> tuple[Array, Arra
 
 def advance(rules: Rules, state: State, action: Array, params: Params) -> State:
     """Keeps leaves, pays for their cache, and goes one depth down; at the last depth it answers."""
-    weight, legal = kept_weights(rules, state, action)
+    weight, legal = kept_weights(rules, state, action, params)
     kept, live = weight > 0, state.depth <= rules.depth
     cache = policies.cache_nodes(unpacked(rules, state.path), kept, state.depth)
     last = state.depth == rules.depth
@@ -219,8 +229,8 @@ def advance(rules: Rules, state: State, action: Array, params: Params) -> State:
     depth = state.depth + live
     if isinstance(params.table, trees.Log):
         return _recorded(rules, moved, kept, depth, params.table)
-    parents, number = policies.continuations(weight, rules.width)
-    return _generated(rules, moved, parents, number, depth, params.table)
+    parents, number = policies.continuations(weight, params.width)
+    return _generated(rules, moved, parents, number, depth, params)
 
 
 def _answer(rules: Rules, state: State, kept: Array) -> Array:
@@ -250,14 +260,14 @@ def over(rules: Rules, state: State, params: Params) -> Array:
 
 def metrics(rules: Rules, state: State, params: Params) -> Metrics:
     """Costs of a finished search."""
-    share = state.cache / rules.most_cache
+    each = 1.0 / most_cache(rules, params)
     read = WEIGHT_BYTES * rules.depth + KV_BYTES_PER_TOKEN * TOKENS_PER_STEP * state.cache
     return Metrics(
         success=state.success.astype(jnp.float32),
-        cache_share=share,
+        cache_share=state.cache * each,
         cache_nodes=state.cache,
         decode_s=TOKENS_PER_STEP * read / BANDWIDTH_BYTES_S,
-        price_paid=params.price * share,
+        price_paid=state.cache * (params.price * each),
     )
 
 

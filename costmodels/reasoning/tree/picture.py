@@ -8,20 +8,21 @@ import numpy as np
 
 from ...arrays import Array
 from ...diagram import Diagram, in_row
-from .game import Rules, State, kept_weights
+from .game import Params, Rules, State, kept_weights
 
 __all__ = ["draw_search"]
 
 
-def draw_search(rules: Rules, states: Sequence[State], actions: Sequence[Array]) -> Diagram:
+def draw_search(rules: Rules, states: Sequence[State], actions: Sequence[Array], params: Params) -> Diagram:
     """A search so far.
 
     Args:
         rules: of the instance.
         states: of the episode, the first one included.
         actions: int32[K] each, between them.
+        params: of the instance.
     """
-    kept = [np.asarray(kept_weights(rules, *pair)[0]) > 0 for pair in zip(states, actions, strict=False)]
+    kept = [np.asarray(kept_weights(rules, *pair, params)[0]) > 0 for pair in zip(states, actions, strict=False)]
     found = []
     for place, state in enumerate(states):
         if int(state.depth) > rules.depth:

@@ -116,8 +116,9 @@ def ets(
     return jax.lax.scan(add, jnp.zeros_like(there), None, length=len(weight))[0]
 
 
-def continuations(weight: Array, width: int) -> tuple[jax.Array, jax.Array]:
-    """Two int32[width]: the leaf that each of `width` continuations goes on from, and which of the leaf's it is.
+def continuations(weight: Array, width: Array | int) -> tuple[jax.Array, jax.Array]:
+    """Two int32[K]: the leaf that each of `width` continuations, at most K, goes on from, and which of the leaf's it
+    is; beyond the width they mean nothing.
 
     Shared out by weight: each leaf in turn gets the rest of the width times its share of the rest's weight, rounded
     up. REBASE's rule, in the order of the slots, which is that of falling value where it matters. Leaves of weight 0
@@ -129,8 +130,8 @@ def continuations(weight: Array, width: int) -> tuple[jax.Array, jax.Array]:
         mine = jnp.where(each > 0, jnp.minimum(jnp.ceil(left * each / jnp.maximum(rest, 1e-9) - 1e-4), left), 0.0)
         return (left - mine, rest - each), width - (left - mine)
 
-    _, ends = jax.lax.scan(share, (jnp.float32(width), jnp.sum(weight)), weight)
-    ends, slots = ends.astype(jnp.int32), jnp.arange(width)
+    _, ends = jax.lax.scan(share, (jnp.asarray(width, jnp.float32), jnp.sum(weight)), weight)
+    ends, slots = ends.astype(jnp.int32), jnp.arange(len(weight))
     past = slots[:, None] >= ends[None]
     parents = jnp.minimum(jnp.sum(past, axis=1), len(weight) - 1)
     return parents, slots - jnp.max(jnp.where(past, ends[None], 0), axis=1)

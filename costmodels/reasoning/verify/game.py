@@ -7,6 +7,7 @@ budget has room for.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -27,6 +28,7 @@ __all__ = [
     "SAMPLE",
     "TOP",
     "VERIFY",
+    "WITHIN",
     "Metrics",
     "Params",
     "Recorded",
@@ -49,6 +51,7 @@ TOP = 5  # groups that can be seen, verified and answered with
 TESTS = 32  # verdicts on a group, at most
 GROUPS = 48  # groups of HumanEval's samples, no fewer than any problem has
 QUANTILES = 1024
+WITHIN = 1 + 1e-6  # factor on the budget that leaves room for rounding
 SAMPLE, VERIFY, ANSWER = 0, 1, 1 + TOP  # actions; the last two are the first of TOP
 _PADDING = 128  # problems
 # What luck decides: the last word of its hash.
@@ -98,6 +101,7 @@ class Params(NamedTuple):
     budget: Array  # budget of a problem, in samples
     verify_cost: Array  # lambda, in samples
     price: Array  # price of the whole budget, in accuracy
+    samples: Array  # int32, that the budget has room for
 
 
 class State(NamedTuple):
@@ -160,8 +164,14 @@ def synthetic(verifier: Verifier = PRESET) -> Synthetic:
 
 def params_of(split: str | None, seeds: np.ndarray, *, budget: float, verify_cost: float, price: float) -> Params:
     """An instance on HumanEval's problems of a split, or without one on synthetic ones; numbers as of `Params`."""
-    numbers = (np.asarray(value, np.float32) for value in (budget, verify_cost, price))
-    return Params(seeds, recorded(split) if split else synthetic(), *numbers)
+    return Params(
+        seeds=seeds,
+        source=recorded(split) if split else synthetic(),
+        budget=np.asarray(budget, np.float32),
+        verify_cost=np.asarray(verify_cost, np.float32),
+        price=np.asarray(price, np.float32),
+        samples=np.asarray(math.floor(budget * WITHIN), np.int32),
+    )
 
 
 def start(samples: int, key: Array, params: Params) -> State:
@@ -212,11 +222,11 @@ def start(samples: int, key: Array, params: Params) -> State:
 
 def legal(state: State, params: Params) -> tuple[Array, Array, Array]:
     """Whether a sample is possible, bool; which ranks can be verified and which answered with, bool[TOP]."""
-    room = params.budget * (1 + 1e-6) - state.spent
+    room = params.budget * WITHIN - state.spent
     there = state.votes[state.ranked] > 0
     verify = there & (state.verdicts[state.ranked] < state.most) & (room >= params.verify_cost)
     answer = there | (jnp.arange(TOP) == 0)
-    return (state.samples < len(state.answers)) & (room >= 1), verify, answer
+    return (state.samples < params.samples) & (room >= 1), verify, answer
 
 
 def action_mask(state: State, params: Params) -> Array:

@@ -1,5 +1,7 @@
 """Collections: parts that share no instance, one environment for all, and cases that policies are scored on."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from dsegym.envs.core.collections import SPLITS, Collection, collection_names, l
 from dsegym.envs.core.functional import play_cases
 from dsegym.envs.core.stepping import lane_keys, reset_lanes, step_lanes
 
+SLOW = ("accelerator-networks", "memory-zoo")
 CASCADE = "dsegym/ReasoningCascade-v0"
 
 
@@ -23,7 +26,7 @@ def cascades(**parts):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "memory-zoo")) for name in collection_names()]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in collection_names()]
 )
 def test_no_instance_stands_in_two_parts(name):
     load_collection(name).check()
@@ -99,3 +102,73 @@ def test_a_policy_is_scored_on_the_held_out_traces():
     played = simulator.play(held_out.arrays, held_out.traces, lambda _: rule, jnp.zeros(1), queue=len(held_out.queue))
     expected = stream_game.mean_metrics(held_out.arrays, jax.tree.map(lambda leaf: leaf[0], played), 10)
     np.testing.assert_array_equal(final.metrics.latency_us, expected.latency_us)
+
+
+def feature_values(env, observation):
+    """{feature: values, in its shape}."""
+    values = {name: np.asarray(observation[place]) for name, place in env.feature_slices.items()}
+    return {feature.name: values[feature.name].reshape(feature.shape) for feature in env.features}
+
+
+def assert_begins_with(padded, alone):
+    """What a padded instance has beyond the instance's own is 0."""
+    own = tuple(map(slice, alone.shape))
+    np.testing.assert_array_equal(padded[own], alone)
+    beyond = padded.copy()
+    beyond[own] = 0
+    assert not beyond.any()
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def moved_and_seen(env, state, action, params):
+    moved = env.advance(state, action, params)
+    seen = env.observation(moved, params), env.action_mask(moved, params)
+    return moved, seen, env.reward(state, moved, params), env.over(moved, params), env.final_info(moved, params)
+
+
+def smallest_and_largest(problems, form):
+    """The instances that differ the most in size, and one between them."""
+    size = [sum(p.functional_env(form).sizes(p.env_params(form)).values()) for p in problems]
+    order = np.argsort(size, kind="stable")
+    return [problems[order[place]] for place in (0, len(order) // 2, -1)]
+
+
+PADDED = [
+    name for name in collection_names() if not name.startswith("memory-zoo")
+]  # those: tests/envs/memory/test_zoo.py
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_a_padded_instance_plays_as_alone(name):
+    collection, generator = load_collection(name), np.random.default_rng(0)
+    for problem in smallest_and_largest(collection.problems("test"), collection.form):
+        env, own = problem.functional_env(collection.form), problem.env_params(collection.form)
+        wide, padded = env.padded(own, collection.common_sizes)
+        own, padded = (jax.tree.map(jnp.asarray, each) for each in (own, padded))
+        key = jax.random.key(7)
+        alone, beside = (jax.jit(each.start)(key, params) for each, params in ((env, own), (wide, padded)))
+        mask, over, info, told = env.action_mask(alone, own), False, {}, {}
+        for step in range(min(env.horizon, 150)):
+            if mask is None:
+                action = generator.integers(0, getattr(env.action_space, "nvec", getattr(env.action_space, "n", None)))
+            else:
+                action = generator.choice(np.flatnonzero(mask))
+            alone, (seen, mask), reward, over, info = moved_and_seen(env, alone, np.int32(action), own)
+            if env.action_space.shape:
+                action = np.pad(np.asarray(action), (0, wide.action_space.shape[0] - env.action_space.shape[0]))
+            beside, (view, legal), gain, end, told = moved_and_seen(wide, beside, np.int32(action), padded)
+            for feature, values in feature_values(env, seen).items():
+                assert_begins_with(feature_values(wide, view)[feature], values)
+            if mask is not None and not over:
+                assert_begins_with(np.asarray(legal), np.asarray(mask))
+            assert (reward, over) == (gain, end), step
+            if over:
+                break
+        design, found = info.pop("design", None), told.pop("design", None)
+        jax.tree.map(np.testing.assert_array_equal, told, info)
+        if design is not None:
+            np.testing.assert_array_equal(found[: len(design)], design)
+            if env.replayable:
+                assert problem.evaluate(np.asarray(design)).objective[0] == pytest.approx(
+                    float(info["objective"]), rel=1e-6
+                )

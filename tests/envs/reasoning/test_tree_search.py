@@ -9,7 +9,7 @@ import dsegym
 from dsegym.costmodels.errors import DsegymError
 from dsegym.costmodels.reasoning.outcomes import game24_nodes
 from dsegym.costmodels.reasoning.splits import split_of
-from dsegym.costmodels.reasoning.tree.game import unpacked
+from dsegym.costmodels.reasoning.tree.game import most_cache, unpacked
 from dsegym.envs.reasoning.tree_search import HEURISTICS, SCENARIO, SPACE
 
 ID = "dsegym/TreeSearch-v0"
@@ -67,7 +67,9 @@ def test_caches_widths_and_answers_of_an_episode_are_those_of_plain_python(kind,
             np.testing.assert_array_equal(above, np.array(paths)[parents, :depth])
         state = moved
     total = 1 - float(env.evaluation(state, params).objective)
-    assert total == pytest.approx(bool(state.success) - float(params.price) * cache / env.rules.most_cache, abs=1e-5)
+    assert total == pytest.approx(
+        bool(state.success) - float(params.price) * cache / most_cache(env.rules, params), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("breadth", [1, 3, 5])
