@@ -124,20 +124,21 @@ class Collection:
                     found[name] = max(count, found.get(name, 0))
         return found
 
-    def padded(self, split: str, *, scored: bool = False) -> Padded:
+    def padded(self, split: str, *, scored: bool = False, searched: bool = False) -> Padded:
         """A part's instances in the collection's shape.
 
         Args:
             split: the part.
-            scored: whether with the cases that policies are scored on, `FunctionalEnv.scored_params`, in place of those
-                of the search.
+            scored: whether with the cases that policies are scored on, `FunctionalEnv.scored_params`, in place of what
+                episodes are trained on.
+            searched: whether, of those, with the search's own cases in place of the held-out ones.
 
         Raises:
             UnknownNameError: there is no such part.
             DsegymError: an instance cannot be made, is larger than `sizes`, or is of another form than the first.
         """
         problems = self.problems(split)
-        made = [self._padded_one(problem, scored) for problem in problems]
+        made = [self._padded_one(problem.as_searched if searched else problem, scored) for problem in problems]
         env, first = made[0]
         shapes = [np.shape(leaf) for leaf in _leaves(first)]
         for problem, (other, params) in zip(problems, made, strict=True):
