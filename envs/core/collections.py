@@ -117,7 +117,7 @@ class Collection:
         if self.sizes is not None:
             return self.sizes
         found: dict[str, int] = {}
-        for split in SPLITS:
+        for split in filter(self.options, SPLITS):
             for problem in self.problems(split):
                 env = problem.functional_env(self.form)
                 for name, count in env.sizes(problem.params).items():
@@ -175,13 +175,13 @@ class Collection:
         return tuple(map(instance_digest, self.problems(split)))
 
     def check(self) -> None:
-        """Makes every instance.
+        """Makes every instance; a part may have none.
 
         Raises:
             DsegymError: two parts share an instance, an instance stands in a part twice, or as `problems`.
         """
         seen: dict[str, tuple[str, Problem]] = {}
-        for split in SPLITS:
+        for split in filter(self.options, SPLITS):
             for problem, digest in zip(self.problems(split), self.digests(split), strict=True):
                 if digest in seen:
                     other, twin = seen[digest]
