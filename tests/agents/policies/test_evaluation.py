@@ -132,10 +132,11 @@ def test_a_function_that_does_not_act_is_told_in_one_sentence(act, wanted):
 
 
 def test_a_pure_function_cannot_take_an_action_that_is_not_legal():
-    with pytest.raises(DsegymError, match="last took an action that is not legal"):
-        evaluate(
-            PureFunction("last", lambda observation, mask, key: jnp.argmin(mask).astype(jnp.int32)), CASCADES, "test"
-        )
+    def masked_out(observation, mask, key):
+        return jnp.argmin(mask).astype(jnp.int32)
+
+    with pytest.raises(DsegymError, match="masked took an action that is not legal"):
+        evaluate(PureFunction("masked", masked_out), PACKINGS, "test")
 
 
 @pytest.mark.parametrize("player", [PureFunction("any", any_legal), Function("f", lambda o, m: int(m.argmax()))])
