@@ -30,7 +30,7 @@ from .store import (
     read_trial,
     trial_directory,
 )
-from .suite import Trial, is_kept, load_suite, located, suite_names
+from .suite import Trial, is_kept, load_suite, located, may_be_file, suite_names
 
 if TYPE_CHECKING:
     from ..envs.core.problem import Problem
@@ -196,15 +196,11 @@ def _problem(directory: Path, trial: Trial, manifest: Mapping[str, Any], allow: 
                 raise CorruptResultError(f"{results / value}: its contents are not those that the trial was run on.")
             if os.path.lexists(kept_beside(results / value)):
                 read_file(kept_beside(results / value), results, MOST_HASHED_BYTES)  # a regular one, in the directory
-        elif key in options and value not in options[key].values() and _may_be_file(value):
+        elif key in options and value not in options[key].values() and may_be_file(value):
             raise CorruptResultError(
                 f"{directory}: {key} = '{shortened(value)}' is a file that the results do not keep: it is not read."
             )
     return make_problem(trial.scenario, **located(trial.options, results))
-
-
-def _may_be_file(value: str) -> bool:
-    return os.path.isabs(value) or os.path.basename(value) != value or os.path.lexists(value)
 
 
 def _check_label(directory: Path, what: str, claimed: str, own: str) -> None:

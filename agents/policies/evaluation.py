@@ -5,7 +5,7 @@ costed by their problems. N instances, C cases, S samples.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -168,13 +168,18 @@ def evaluate(
     return Evaluated(problems, form, dict(collection.common_sizes), objective, feasible, searched, designs, seen)
 
 
-def evaluate_rules(problems: Sequence[Problem]) -> dict[str, RuleOutcome]:
+def evaluate_rules(problems: Sequence[Problem], *, without: Container[str] = ()) -> dict[str, RuleOutcome]:
     """{rule: what came of it} of every heuristic that any of the instances has, on the cases that scores are taken on.
 
     Designs are made one after the other on the host.
+
+    Args:
+        problems: the instances.
+        without: rules that are left out.
     """
-    names = list(dict.fromkeys(name for problem in problems for name in problem.baselines))
-    designs = [{name: np.asarray(make(), np.int32) for name, make in each.baselines.items()} for each in problems]
+    makers = [{name: make for name, make in each.baselines.items() if name not in without} for each in problems]
+    names = list(dict.fromkeys(name for own in makers for name in own))
+    designs = [{name: np.asarray(make(), np.int32) for name, make in own.items()} for own in makers]
     costs = [
         problem.evaluate_held_out(np.stack(list(own.values()))) if own else None
         for problem, own in zip(problems, designs, strict=True)
