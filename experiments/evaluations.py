@@ -1,8 +1,8 @@
 """What policies are worth, as results: a directory per evaluation, which appears complete or not at all.
 
     RESULTS/evaluations/<id>/evaluation.json  who played what, and how
-    RESULTS/evaluations/<id>/rows.parquet     entrant, rule, instance, sample, objective, feasible, searched, design: one
-                                              row for every sample of the policy and every rule on every instance
+    RESULTS/evaluations/<id>/rows.parquet     a row for every sample of the policy and every rule on every instance:
+                                              entrant, rule, instance, sample, objective, feasible, searched, design
     RESULTS/evaluations/<id>/policy/          the policy, see `policy_store.py`; not there where a function played
 
 Rules are the family's heuristics, on the same instances. `searched` is the objective on the search's own cases, by
@@ -76,6 +76,7 @@ _MANIFEST: Mapping[str, Shape] = {
     "form": str,
     "split": lambda value: value in collections.SPLITS,
     "sizes": Each(dict, _COUNT),
+    "held_out": bool,
     "mode": str,
     "samples": _COUNT,
     "seed": _COUNT,
@@ -151,6 +152,7 @@ def evaluate_into(
         "form": found.form,
         "split": split,
         "sizes": dict(found.sizes),
+        "held_out": any(problem.held_out_params is not None for problem in found.problems),
         "mode": mode,
         "samples": samples,
         "seed": seed,
@@ -356,6 +358,8 @@ def verify_evaluation(directory: Path, allow: Collection[str] = (), tolerance: f
     found = evaluate(policy, collection, "test", trained_on=True, **kept)
     for claimed, problem, seen in zip(instances, found.problems, found.trained_on, strict=True):
         _check_instance(directory, claimed, problem, bool(seen), tolerance)
+    if manifest["held_out"] != any(problem.held_out_params is not None for problem in found.problems):
+        raise CorruptResultError(f"{directory}: whether values are on held-out cases is said wrongly.")
     _check_part(directory, manifest)
     rules = evaluate_rules(found.problems, without=[name for place, name in _TIMED if place == manifest["scenario"]])
     same = manifest["versions"] == dict(versions())

@@ -35,8 +35,10 @@ __all__ = [
     "WEIGHTS",
     "arrays_from",
     "bytes_of",
+    "check_free",
     "curve_text",
     "load_policy",
+    "metadata_of",
     "named_leaves",
     "policy_digest",
     "save_policy",
@@ -82,7 +84,7 @@ def save_policy(policy: Policy, directory: str | Path, *, curve: Mapping[str, Se
         OSError: the disk is full, say; nothing is left behind.
     """
     directory = Path(directory)
-    _check_free(directory)
+    check_free(directory)
     leaves = named_leaves(policy.variables)
     _check_finite("The policy", leaves)
     contents = {
@@ -106,7 +108,12 @@ def save_policy(policy: Policy, directory: str | Path, *, curve: Mapping[str, Se
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _check_free(directory: Path) -> None:
+def check_free(directory: Path) -> None:
+    """Refuses a place where something is already, but for an empty folder.
+
+    Raises:
+        DsegymError: names it.
+    """
     if os.path.lexists(directory) and not (directory.is_dir() and not any(directory.iterdir())):
         raise DsegymError(f"'{directory}' is there already; a policy is written where nothing is.")
 
@@ -208,6 +215,17 @@ def arrays_from(path: Path, root: Path) -> dict[str, np.ndarray]:
         return load(read_file(path, root, _MOST_BYTES[WEIGHTS]))
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CorruptResultError(f"{path}: not readable as safetensors ({shortened(error, LONGEST)}).") from None
+
+
+def metadata_of(path: Path, root: Path) -> dict[str, str]:
+    """What a safetensors file below `root` says beside its arrays; raises as `arrays_from`."""
+    content = read_file(path, root, _MOST_BYTES[WEIGHTS])
+    length = int.from_bytes(content[:8], "little")
+    try:
+        found = json.loads(content[8 : 8 + length].decode("utf-8")).get("__metadata__", {})
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise CorruptResultError(f"{path}: not readable as safetensors ({shortened(error, LONGEST)}).") from None
+    return found if isinstance(found, dict) else {}
 
 
 def _signature(leaf: np.ndarray) -> str:

@@ -62,6 +62,7 @@ __all__ = [
     "clean",
     "declared_trials",
     "hashed_id",
+    "holds_suite",
     "identity",
     "is_finished",
     "json_text",
@@ -556,6 +557,11 @@ def strays(results: Path, note: Mapping[str, Any]) -> list[str]:
     folder = results / "trials"
     found = (entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
     return sorted(name for name in found if re.fullmatch(_ID.pattern, name) and name not in named)
+
+
+def holds_suite(results: Path) -> bool:
+    """Whether a suite was run into a directory; it may hold evaluations of policies alone."""
+    return os.path.lexists(results / SUITE) or not os.path.lexists(results / EVALUATIONS)
 
 
 def read_suite(results: Path) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ class Card:
         trained_on: the `instance_digest` of each training instance.
         learner, hyperparameters, seed: who trained it.
         steps: of the environment, in training.
-        training_s: seconds of training, without compilation.
+        training_s: seconds of training, compilation among them.
         features: {feature of an observation: its shape}, in order.
         action_space: as Gymnasium writes it.
         versions: {library: its version} of what trained it.

@@ -9,7 +9,8 @@ from typing import Any
 
 from ...costmodels.errors import visible
 from ..formats import format_gap, format_quantity, format_score, interval_text, plain_text, rounded
-from ..scoring.records import BestOfAll, Improvement, Instance, Leaderboard, Row, Timings, Yardstick
+from ..scoring.records import BestOfAll, Improvement, Instance, Leaderboard, PolicyTable, Row, Timings, Yardstick
+from .policies import HEAD, cells, sentences, title
 from .sheet import Column, Sheet
 
 __all__ = ["timings_to_rich", "to_json", "to_markdown", "to_rich"]
@@ -27,6 +28,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     return rounded(value) if isinstance(value, float) else value
+
+
+def _policy_parts(table: PolicyTable) -> list[str]:
+    """A table of policies and rules as parts of a Markdown page."""
+    return [
+        f"## {_cell(title(table))}",
+        *(_cell(text) for text in sentences(table)),
+        _table(HEAD, [cells(row) for row in table.rows], right=set(range(2, len(HEAD)))),
+    ]
 
 
 def _ranking_head(leaderboard: Leaderboard) -> tuple[str, ...]:
@@ -79,6 +89,9 @@ def _ranking(leaderboard: Leaderboard) -> list[list[str]]:
 
 def to_markdown(leaderboard: Leaderboard) -> str:
     """The leaderboard's tables as Markdown; the same bytes for the same traces."""
+    policies = [part for table in leaderboard.policies for part in _policy_parts(table)]
+    if not leaderboard.rows:
+        return "\n\n".join(["# Leaderboard", *policies]) + "\n"
     agents = [row.agent for row in leaderboard.rows]
     counts = f"{leaderboard.trials} trials: {len(agents)} agents on {len(leaderboard.instances)} instances"
     parts = [
@@ -91,6 +104,7 @@ def to_markdown(leaderboard: Leaderboard) -> str:
         ),
         "## How to read this",
         "\n".join(f"- {_cell(note)}" for note in leaderboard.notes),
+        *policies,
     ]
     if leaderboard.improvement:
         parts += ["## Probability that the row's agent beats the column's", _improvement_table(leaderboard)]
