@@ -15,6 +15,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -257,7 +258,7 @@ def _card_text(card: Card, digests: Mapping[str, str], weights: Mapping[str, str
     tables = {key: value for key, value in content.items() if isinstance(value, Mapping)}
     lines = [f"{key} = {_toml(value)}" for key, value in plain.items()]
     for title, table in {**tables, "files": digests, "weights": weights}.items():
-        lines += ["", f"[{title}]", *(f"{_quoted(key)} = {_toml(value)}" for key, value in table.items())]
+        lines += ["", f"[{title}]", *(f"{_key(key)} = {_toml(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -278,6 +279,10 @@ def _toml(value: Any) -> str:
             return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
     items = [_toml(each) for each in value]
     return "[" + "".join(f"\n  {item}," for item in items) + "\n]" if len(str(items)) > 80 else f"[{', '.join(items)}]"
+
+
+def _key(text: str) -> str:
+    return text if re.fullmatch("[A-Za-z0-9_-]+", text) else _quoted(text)
 
 
 def _quoted(text: str) -> str:

@@ -50,8 +50,8 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
         allow: packages beside this one that may be imported for the page's drawings, where trials name them.
 
     Raises:
-        DsegymError: the directory holds no results, no finished trial and no evaluation, or a damaged one; or its leaderboard's folder is
-            a link that leads out of it.
+        DsegymError: the directory holds no results, no finished trial and no evaluation, or a damaged one; or its
+            leaderboard's folder is a link that leads out of it.
         OSError: a file cannot be written; one that was there before stays whole.
     """
     from .report.page import write_html

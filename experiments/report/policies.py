@@ -6,7 +6,7 @@ import html
 from collections.abc import Callable, Sequence
 
 from ...costmodels.errors import visible
-from ..formats import format_gap, format_number, format_score
+from ..formats import format_gap, format_number, format_quantity, format_score
 from ..scoring.records import PolicyRow, PolicyTable
 from .section import Section
 from .sheet import Column, Sheet
@@ -19,12 +19,10 @@ HEAD = (
     "Score (IQM)",
     "95 % interval",
     "Below the reference",
-    "95 % interval of it",
     "Median gap",
     "Infeasible",
-    "Policies",
-    "Training steps",
-    "Training (s)",
+    "Seeds",
+    "Training",
 )
 _ROLES = {"policy": "", "rule": "rule", "rules": "rules", "reference": "reference", "bound": "bound"}
 
@@ -37,20 +35,26 @@ def title(table: PolicyTable) -> str:
 
 def cells(row: PolicyRow) -> list[str]:
     """A line of the table, as `HEAD` names its columns."""
-    policy, known = row.role == "policy", row.steps is not None
+    policy = row.role == "policy"
     return [
         row.entrant,
         row.kind or _ROLES[row.role],
         format_score(row.score),
         _interval(row.low, row.high, format_score),
-        format_gap(row.gain_percent),
-        _interval(row.gain_low_percent, row.gain_high_percent, format_gap),
+        f"{format_gap(row.gain_percent)} {_interval(row.gain_low_percent, row.gain_high_percent, format_gap)}".rstrip(),
         format_gap(row.median_gap_percent),
         str(row.infeasible) if row.role in ("policy", "rule") else "",
         str(row.policies) if policy else "",
-        format_number(row.steps) if policy and row.steps is not None else "-" if policy else "",
-        format_number(row.training_s) if known and row.training_s is not None else "-" if policy else "",
+        _cost(row) if policy else "",
     ]
+
+
+def _cost(row: PolicyRow) -> str:
+    """Of training, each policy's."""
+    if row.steps is None or row.training_s is None:
+        return "not known"
+    energy = "" if row.energy_j is None else f", {format_quantity(row.energy_j, 'J')}"
+    return f"{format_number(row.steps)} steps, {format_quantity(row.training_s, 's')}{energy}"
 
 
 def _interval(low: float | None, high: float | None, write: Callable[[float], str]) -> str:
@@ -65,11 +69,13 @@ def sentences(table: PolicyTable) -> list[str]:
         if table.adapted
         else "Zero-shot: a policy plays each instance once."
     )
-    count = len(table.instances)
-    found = [
-        f"{count} instance{'s' * (count != 1)} of {table.scenario}, {table.form}. {used} Score 0 is the instance's reference, 1 its bound ({', '.join(table.bounds) or 'none'}), as for "
-        "searches; intervals are 95 % bootstrap intervals over instances. A design that is not feasible scores 0.",
-    ]
+    count, bounds = len(table.instances), ", ".join(table.bounds) or "none"
+    what = f"{count} instance{'s' * (count != 1)} of {table.scenario}, {table.form}."
+    read = (
+        f"Score 0 is the instance's reference, 1 its bound ({bounds}), as for searches; intervals are 95 % bootstrap "
+        "intervals over instances. A design that is not feasible scores 0."
+    )
+    found = [f"{what} {used} {read}"]
     if table.trained_on:
         found.append(
             f"Beware: a policy was trained on {table.trained_on} of these instances; its values there are no zero-shot "
@@ -78,9 +84,6 @@ def sentences(table: PolicyTable) -> list[str]:
     if table.left_out:
         listed = "; ".join(f"{name}: {reason}" for name, reason in table.left_out)
         found.append(f"Left out, as no result on them can be scored: {listed}.")
-    energy = [f"{row.entrant} {row.energy_j:.4g} J" for row in table.rows if row.energy_j is not None]
-    if energy:
-        found.append(f"Energy of training, as measured: {', '.join(energy)}.")
     return found
 
 

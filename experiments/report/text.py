@@ -13,13 +13,18 @@ from ..scoring.records import BestOfAll, Improvement, Instance, Leaderboard, Pol
 from .policies import HEAD, cells, sentences, title
 from .sheet import Column, Sheet
 
-__all__ = ["timings_to_rich", "to_json", "to_markdown", "to_rich"]
+__all__ = ["policies_to_json", "timings_to_rich", "to_json", "to_markdown", "to_rich"]
 
 
 def to_json(leaderboard: Leaderboard) -> str:
     """The whole leaderboard as JSON, floats rounded to 9 significant digits; the same bytes for the same traces."""
     plain = _plain({"format": 1, **asdict(leaderboard)})
     return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def policies_to_json(tables: Sequence[PolicyTable]) -> str:
+    """Tables of policies as JSON, as `to_json` has them."""
+    return json.dumps(_plain([asdict(table) for table in tables]), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
