@@ -200,7 +200,7 @@ def bytes_of(leaves: Mapping[str, np.ndarray], metadata: Mapping[str, str] | Non
     """A safetensors file, the same for the same arrays."""
     from safetensors.numpy import save
 
-    return save({name: np.ascontiguousarray(leaf) for name, leaf in leaves.items()}, dict(metadata or {}) or None)
+    return save({name: np.asarray(leaf, order="C") for name, leaf in leaves.items()}, dict(metadata or {}) or None)
 
 
 def arrays_from(path: Path, root: Path) -> dict[str, np.ndarray]:
