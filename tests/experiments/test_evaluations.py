@@ -165,7 +165,7 @@ EDITS = {
     "what it was trained on": ({"change": put("instances", 0, "trained_on", value=True)}, "trained_on of budget=5"),
     "seconds of training": (
         {"change": put("policy", "training", "training_s", value=0.1)},
-        "not the one that the eval",
+        "not the one that",
     ),
     "steps of training": ({"change": put("policy", "training", "steps", value=1)}, "not the one that the evaluation"),
     "the seed of sampling": ({"change": put("seed", value=7)}, None),  # a greedy policy draws nothing

@@ -17,7 +17,7 @@ def result(
     values, *, identifier="0" * 16, seed=0, searched=None, feasible=None, held_out=False, obstacle="", **changes
 ):
     """An evaluation whose policy has these values, [N, S], and whose one rule is worth 6 everywhere."""
-    values = np.array(values, float)
+    values, obstacle = np.array(values, float), changes.pop("obstacle", "")
     instances, samples = values.shape
     training = {
         "collection": "mine",
