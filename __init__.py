@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         unregister,
     )
     from .envs.core.spaces import DesignSpace, Heuristics, Parameter
+    from .experiments.policy_store import load_policy
     from .experiments.publish import publish
     from .experiments.runner import run_suite
     from .experiments.suite import load_suite
@@ -54,6 +55,7 @@ _FACE = {
     "Referee": ".agents.referee",
     "Scenario": ".envs.core.scenarios",
     "Yardstick": ".envs.core.evaluation",
+    "load_policy": ".experiments.policy_store",
     "load_scenario": ".envs.core.scenarios",
     "load_suite": ".experiments.suite",
     "make_functional": ".envs.core.scenarios",
@@ -82,6 +84,7 @@ __all__ = [
     "Referee",
     "Scenario",
     "Yardstick",
+    "load_policy",
     "load_scenario",
     "load_suite",
     "make_functional",

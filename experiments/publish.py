@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, Any
 from ..costmodels.errors import CorruptResultError, DsegymError
 from ..costmodels.files import file_hash
 from .door import check_folder, write_by_rename
-from .store import TrialResult, kept_files, read_suite, read_trial, strays, trial_directory
+from .evaluations import read_evaluations
+from .store import TrialResult, holds_suite, kept_files, read_suite, read_trial, strays, trial_directory
 from .suite import located
 
 if TYPE_CHECKING:
     from .scoring.records import Leaderboard, Timings
 
-__all__ = ["Publication", "board_of", "publish"]
+__all__ = ["NO_SUITE", "Publication", "board_of", "publish"]
+
+
+# What stands for the note of a suite where a directory holds evaluations of policies only.
+NO_SUITE: Mapping[str, Any] = {
+    "name": "Policies",
+    "description": "Policies and rules on instances that no policy was trained on: what carries over, and by how much.",
+    "trials": [],
+}
 
 
 @dataclass(frozen=True)
@@ -36,29 +45,30 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
     JSON and Markdown are a function of the trials alone: the same trials give the same bytes.
 
     Args:
-        results: a directory that `run_suite` filled.
+        results: a directory that `run_suite` filled, or `dsegym evaluate`, or both.
         output: the folder that the files go to, made if needed; `RESULTS/leaderboard` when left out.
         allow: packages beside this one that may be imported for the page's drawings, where trials name them.
 
     Raises:
-        DsegymError: the directory holds no results, no finished trial, or a damaged one; or its leaderboard's folder is
-            a link that leads out of it.
+        DsegymError: the directory holds no results, no finished trial and no evaluation, or a damaged one; or its
+            leaderboard's folder is a link that leads out of it.
         OSError: a file cannot be written; one that was there before stays whole.
     """
     from .report.page import write_html
+    from .report.policies import policy_sections
     from .report.sections import SECTIONS
     from .report.text import to_json, to_markdown
     from .scoring.leaderboard import build_timings
 
     results = Path(results)
-    suite = read_suite(results)
+    suite = read_suite(results) if holds_suite(results) else NO_SUITE
     found = [trial_directory(results, identifier) for identifier in suite["trials"]]
     try:
         trials = [read_trial(directory) for directory in found if directory.is_dir()]
     except CorruptResultError as error:
         remedy = "`dsegym verify` names every damaged trial, and running the suite again replaces them"
         raise CorruptResultError(f"{error} ({remedy}.)") from None
-    if not trials:
+    if not trials and not read_evaluations(results):
         raise DsegymError(f"'{results}' holds no finished trial yet.")
     leaderboard = board_of(results, suite, trials)
     folder = results / "leaderboard" if output is None else Path(output)
@@ -66,7 +76,8 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
         check_folder(folder, results)
     here = [replace(instance, files=located(instance.files, results)) for instance in leaderboard.instances]
     drawn = replace(leaderboard, instances=tuple(here))
-    sections = [section for make in SECTIONS if (section := make(drawn, allow)) is not None]
+    sections = policy_sections(leaderboard.policies)
+    sections += [section for make in SECTIONS if (section := make(drawn, allow)) is not None]
     about = {key: suite[key] for key in ("name", "description")}
     folder.mkdir(parents=True, exist_ok=True)
     timings = build_timings(trials)
@@ -92,12 +103,17 @@ def _altered(results: Path, suite: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def board_of(results: Path, suite: Mapping[str, Any], trials: Collection[TrialResult]) -> Leaderboard:
-    """The leaderboard of a directory's trials; raises as `build_leaderboard`."""
-    from .scoring.leaderboard import build_leaderboard
+    """The leaderboard of a directory's trials and evaluations; raises as `build_leaderboard` and `read_evaluations`."""
+    from .scoring.leaderboard import build_leaderboard, no_leaderboard
+    from .scoring.policies import policy_tables
 
-    return build_leaderboard(
+    policies = policy_tables(read_evaluations(results))
+    if not trials and policies:
+        return replace(no_leaderboard(), policies=policies)
+    board = build_leaderboard(
         trials,
         file_names=kept_files(suite),
         left_out=[(each["instance"], each["reason"]) for each in suite.get("left_out", ())],
         strays=len(strays(results, suite)),
     )
+    return replace(board, policies=policies)

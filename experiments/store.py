@@ -5,6 +5,7 @@
     RESULTS/trials/<trial id>/trace.parquet every sample: sample, objective, feasible, elapsed_s, design; held_out
     RESULTS/files/<hash>.<suffix>           copies of the users' files that instances are made from, and of the
                                             bounds that were kept beside them when the suite first ran
+    RESULTS/evaluations/                    what policies are worth, see `evaluations.py`
     RESULTS/leaderboard/                    what `dsegym leaderboard` makes of it
 
 A user's file among an instance's options stands in manifests as `files/<hash>.<suffix>`, the place of its copy, so that
@@ -31,7 +32,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -53,17 +54,24 @@ if TYPE_CHECKING:
     import polars
 
 __all__ = [
+    "EVALUATIONS",
     "FORMAT",
     "STATUSES",
     "TrialResult",
+    "appearing",
     "clean",
     "declared_trials",
     "hashed_id",
+    "holds_suite",
     "identity",
     "is_finished",
+    "json_text",
+    "keep_files",
     "kept_files",
     "read_suite",
+    "read_table",
     "read_trial",
+    "source_of",
     "strays",
     "trial_directory",
     "trial_id",
@@ -74,6 +82,7 @@ __all__ = [
 
 FORMAT = 1
 MANIFEST, TRACE, SUITE = "manifest.json", "trace.parquet", "suite.json"
+EVALUATIONS = "evaluations"  # the folder of what policies are worth, see `evaluations.py`
 # Libraries whose version can change costs, yardsticks or any agent's samples; an agent's own are its `libraries`.
 _LIBRARIES = ("numpy", "scipy", "jax", "jaxlib", "gymnasium", "ortools")
 _ROOT = Path(__file__).parent.parent
@@ -179,7 +188,7 @@ def _own_source() -> str:
 
 
 @functools.cache
-def _source(module: str) -> str:
+def source_of(module: str) -> str:
     """A hash of the files of another package's agent or scenario: its whole package, or its one file."""
     root = importlib.import_module(module.partition(".")[0])
     if root.__name__ == __name__.partition(".")[0]:
@@ -214,7 +223,7 @@ def identity(trial: Trial) -> dict[str, Any]:
     """What determines a trial beside itself and `versions`: hashes of other packages and of users' files."""
     files = {key: file_hash(value) for key, value in trial.options.items() if os.path.isabs(value)}
     return {
-        "sources": [_source(load_agent(trial.agent).__module__), _source(scenario_module(trial.scenario))],
+        "sources": [source_of(load_agent(trial.agent).__module__), source_of(scenario_module(trial.scenario))],
         "files": files,
     }
 
@@ -241,17 +250,17 @@ def _process() -> str:
 
 
 @contextlib.contextmanager
-def _appearing(target: Path) -> Iterator[Path]:
+def appearing(target: Path, stands: Callable[[Path], bool]) -> Iterator[Path]:
     """A temporary directory that is renamed to `target` if all goes well, and removed otherwise.
 
-    A finished trial that is there stands; one that did not finish, or is damaged, is replaced.
+    What is there and `stands` is kept; a trial that did not finish, or what is damaged, is replaced.
     """
     partial = target.with_name(f".partial-{target.name}-{_process()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
-        if target.is_dir() and not is_finished(target):
+        if target.is_dir() and not stands(target):
             replaced = target.with_name(f".replaced-{target.name}-{_process()}")
             with contextlib.suppress(FileNotFoundError):  # another process was first
                 target.rename(replaced)
@@ -279,7 +288,7 @@ def clean(results: Path) -> None:
 
     What belongs to a process that lives is left alone, and folders of another machine for a day.
     """
-    for folder in (results / "trials").glob(".*-*"):
+    for folder in itertools.chain(*((results / name).glob(".*-*") for name in ("trials", EVALUATIONS))):
         match = re.fullmatch(r"\.(partial|replaced)-([0-9a-f]{16})(?:-([0-9a-f]{8}))?-(\d+)", folder.name)
         if match is None or folder.is_symlink() or _may_live(folder, *match.group(3, 4)):
             continue
@@ -313,7 +322,8 @@ def _may_live(folder: Path, host: str | None, process: str) -> bool:
     return True
 
 
-def _json_text(content: Any) -> str:
+def json_text(content: Any) -> str:
+    """JSON as results are written."""
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
@@ -328,11 +338,11 @@ def write_trial(results: Path, manifest: dict[str, Any], trace: polars.DataFrame
     Raises:
         OSError: the disk is full, say; nothing is left behind.
     """
-    with _appearing(trial_directory(results, manifest["trial_id"])) as partial:
+    with appearing(trial_directory(results, manifest["trial_id"]), is_finished) as partial:
         table = io.BytesIO()  # polars, given a path, reports a full disk as an error of its own
         trace.write_parquet(table)
         (partial / TRACE).write_bytes(table.getvalue())
-        text = _json_text({**manifest, "files": {TRACE: hashlib.sha256(table.getbuffer()).hexdigest()}})
+        text = json_text({**manifest, "files": {TRACE: hashlib.sha256(table.getbuffer()).hexdigest()}})
         (partial / MANIFEST).write_text(text, encoding="utf-8")
 
 
@@ -343,8 +353,6 @@ def read_trial(directory: Path) -> TrialResult:
         CorruptResultError: a file is missing, truncated, altered, outside, no regular file or beyond all size; names
             the file and the reason.
     """
-    import polars
-
     root = directory.parent.parent
     path = directory / MANIFEST
     manifest = read_json(path, root, _MOST_BYTES[MANIFEST])
@@ -354,28 +362,50 @@ def read_trial(directory: Path) -> TrialResult:
     content = read_file(path, root, _MOST_BYTES[TRACE])
     if hashlib.sha256(content).hexdigest() != manifest["files"].get(TRACE):
         raise CorruptResultError(f"{path}: its contents do not match the hash in {MANIFEST} (truncated or altered).")
-    try:
-        with _silence():
-            schema = polars.read_parquet_schema(io.BytesIO(content))
-            rows = polars.scan_parquet(io.BytesIO(content)).select(polars.len()).collect().item()  # of the footer
-    except (Exception, polars.exceptions.PanicException) as error:  # several kinds for a file that is no Parquet
-        raise CorruptResultError(f"{path}: not readable as Parquet ({type(error).__name__}).") from None
-    columns = {name: str(kind) for name, kind in schema.items()}
-    if columns not in (_TRACE_COLUMNS, {**_TRACE_COLUMNS, "held_out": "Float64"}):
-        raise CorruptResultError(
-            f"{path}: columns {shortened(columns, LONGEST)} where {_TRACE_COLUMNS} are expected (or these and "
-            "'held_out': 'Float64')."
-        )
     budget, used = manifest["trial"]["samples"], manifest["samples_used"]
-    if rows != used or rows > budget:
-        raise CorruptResultError(f"{path}: {rows} samples, where the manifest says {used} of a budget of {budget}.")
-    try:
-        with _silence():
-            trace = polars.read_parquet(io.BytesIO(content), n_rows=budget + 1)
-    except (Exception, polars.exceptions.PanicException) as error:
-        raise CorruptResultError(f"{path}: not readable as Parquet ({type(error).__name__}).") from None
+    with_held_out = {**_TRACE_COLUMNS, "held_out": "Float64"}
+
+    def wrong(rows: int) -> str:
+        fits = rows == used <= budget
+        return "" if fits else f"{rows} samples, where the manifest says {used} of a budget of {budget}"
+
+    trace = read_table(path, content, (_TRACE_COLUMNS, with_held_out), wrong)
     _check_trace(path, trace, manifest)
     return TrialResult(manifest, trace)
+
+
+def read_table(
+    path: Path, content: bytes, columns: Sequence[Mapping[str, str]], wrong: Callable[[int], str]
+) -> polars.DataFrame:
+    """The table of a Parquet file; its rows are counted in its footer before they are read.
+
+    Args:
+        path: of the file, for errors.
+        content: of the file.
+        columns: {name: polars' dtype}, any of which will do.
+        wrong: what is wrong with so many rows, in words; empty where nothing is.
+
+    Raises:
+        CorruptResultError: it is no Parquet file, has other columns, or something is wrong with its rows.
+    """
+    import polars
+
+    def read(reader: Callable[..., Any], *given: Any, **words: Any) -> Any:
+        try:
+            with _silence():
+                return reader(io.BytesIO(content), *given, **words)
+        except (Exception, polars.exceptions.PanicException) as error:  # several kinds for a file that is no Parquet
+            raise CorruptResultError(f"{path}: not readable as Parquet ({type(error).__name__}).") from None
+
+    found = {name: str(kind) for name, kind in read(polars.read_parquet_schema).items()}
+    if found not in columns:
+        raise CorruptResultError(
+            f"{path}: columns {shortened(found, LONGEST)} where {' or '.join(map(str, columns))} are expected."
+        )
+    rows = read(lambda file: polars.scan_parquet(file).select(polars.len()).collect().item())
+    if wrong(rows):
+        raise CorruptResultError(f"{path}: {wrong(rows)}.")
+    return read(polars.read_parquet, n_rows=rows + 1)
 
 
 @contextlib.contextmanager
@@ -452,10 +482,10 @@ def write_suite(results: Path, suite: Suite) -> list[str]:
         "description": suite.description,
         "declared": _declared(suite),
         "left_out": [{"instance": instance, "reason": reason} for instance, reason in suite.left_out],
-        "file_names": _keep_files(results, suite),
+        "file_names": keep_files(results, (pair for trial in suite.trials for pair in trial.files())),
         "trials": identifiers,
     }
-    write_by_rename(path, _json_text(content).encode())
+    write_by_rename(path, json_text(content).encode())
     return identifiers
 
 
@@ -494,14 +524,18 @@ def declared_trials(note: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _keep_files(results: Path, suite: Suite) -> dict[str, str]:
-    """Copies the users' files among a suite's options, and the bounds that are kept beside them.
+def keep_files(results: Path, files: Iterable[tuple[str, Path]]) -> dict[str, str]:
+    """Copies users' files, and the bounds that are kept beside them, into a results directory.
+
+    Args:
+        results: the directory.
+        files: the place of each copy, as `place_of` names it, and the file.
 
     Returns:
         {the copy's place: the file's name}.
     """
     names = {}
-    for place, path in sorted({pair for trial in suite.trials for pair in trial.files()}):
+    for place, path in sorted(set(files)):
         names.setdefault(place, path.name)
         target = results / place
         if not target.exists() or file_hash(target) != file_hash(path):
@@ -523,6 +557,11 @@ def strays(results: Path, note: Mapping[str, Any]) -> list[str]:
     folder = results / "trials"
     found = (entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
     return sorted(name for name in found if re.fullmatch(_ID.pattern, name) and name not in named)
+
+
+def holds_suite(results: Path) -> bool:
+    """Whether a suite was run into a directory; it may hold evaluations of policies alone."""
+    return os.path.lexists(results / SUITE) or not os.path.lexists(results / EVALUATIONS)
 
 
 def read_suite(results: Path) -> Mapping[str, Any]:

@@ -45,10 +45,13 @@ __all__ = [
     "Trial",
     "count_trials",
     "find_suite",
+    "instances_of",
     "is_kept",
     "kept_options",
     "load_suite",
     "located",
+    "may_be_file",
+    "place_of",
     "read_suite_file",
     "suite_names",
 ]
@@ -81,11 +84,11 @@ class Trial:
 
     def files(self) -> list[tuple[str, Path]]:
         """The users' files among the options: where results keep each, and where it lies now. Paths are absolute."""
-        return [(_place(value), Path(value)) for value in self.options.values() if os.path.isabs(value)]
+        return [(place_of(value), Path(value)) for value in self.options.values() if os.path.isabs(value)]
 
     def as_dict(self) -> dict[str, Any]:
         """The form in which manifests hold it; a user's file is named by its content."""
-        options = {key: _place(value) if os.path.isabs(value) else value for key, value in self.options.items()}
+        options = {key: place_of(value) if os.path.isabs(value) else value for key, value in self.options.items()}
         return {
             "instance": {"scenario": self.scenario, "options": options},
             "agent": {"name": self.agent, "hyperparameters": dict(self.hyperparameters), "draw": self.draw},
@@ -121,7 +124,7 @@ class Suite:
     skipped: tuple[str, ...] = ()  # agents without trials, as their libraries are not installed, in words
 
 
-def _place(path: str) -> str:
+def place_of(path: str) -> str:
     """Where results keep a user's file: its content names it; its suffixes stay, which may say what it is."""
     suffixes = "".join(Path(path).suffixes)
     if not re.fullmatch(_SUFFIXES, suffixes):
@@ -143,6 +146,11 @@ def kept_options(trial: Trial, results: Path) -> dict[str, str]:
 def is_kept(value: str) -> bool:
     """Whether an option's text is the place of a user's file in a results directory."""
     return re.fullmatch(rf"{FILES}/[0-9a-f]{{16}}{_SUFFIXES}", value) is not None
+
+
+def may_be_file(value: str) -> bool:
+    """Whether an option's text that is no listed value could be a path."""
+    return os.path.isabs(value) or os.path.basename(value) != value or os.path.lexists(value)
 
 
 def suite_names() -> tuple[str, ...]:
@@ -186,8 +194,8 @@ def load_suite(name_or_file: str | Path, *, skip_missing: bool = False) -> Suite
         raise InvalidSuiteError(f"The suite '{path}' cannot run: {error}") from None
 
 
-def read_suite_file(path: Path) -> Mapping[str, Any]:
-    """What a suite's file says, unchecked.
+def read_suite_file(path: Path, what: str = "suite") -> Mapping[str, Any]:
+    """What a suite's file says, unchecked; or the file of something else, which errors call so.
 
     Raises:
         InvalidSuiteError: it cannot be read.
@@ -206,7 +214,7 @@ def read_suite_file(path: Path) -> Mapping[str, Any]:
         reason = error.strerror
     except ValueError as error:  # not UTF-8, not TOML, an integer of thousands of digits, a path with a NUL
         reason = shortened(error, LONGEST)
-    raise InvalidSuiteError(f"Cannot read the suite '{shortened(path, LONGEST)}': {reason}.")
+    raise InvalidSuiteError(f"Cannot read the {what} '{shortened(path, LONGEST)}': {reason}.")
 
 
 def count_trials(content: Mapping[str, Any]) -> int:
@@ -230,7 +238,7 @@ def _parse(content: Mapping[str, Any], folder: Path, skip_missing: bool) -> Suit
         )
     tables = _tables("instances", content["instances"]), _tables("agents", content["agents"])
     _check_size(*tables, seeds)
-    instances = [pair for table in tables[0] for pair in _instances(table, folder)]
+    instances = [pair for table in tables[0] for pair in instances_of(table, folder)]
     agents = [entry for table in tables[1] for entry in _agents(table)]
     _check_once("seed", map(str, seeds))
     _check_once("agent", (f"{agent} with {json.dumps(values, sort_keys=True)}" for agent, values, _ in agents))
@@ -350,7 +358,16 @@ def _tables(name: str, value: object) -> list[Mapping[str, Any]]:
     return value
 
 
-def _instances(table: Mapping[str, Any], folder: Path) -> list[tuple[str, dict[str, str]]]:
+def instances_of(table: Mapping[str, Any], folder: Path) -> list[tuple[str, dict[str, str]]]:
+    """The scenarios and options of an [[instances]] table, one for each combination of the options' values.
+
+    Args:
+        table: what the file says.
+        folder: which relative paths are taken from.
+
+    Raises:
+        ValueError, DsegymError: what is wrong, in one sentence.
+    """
     if "scenario" not in table:
         raise ValueError("an instance needs 'scenario'.")
     name = _name("scenario", table["scenario"])

@@ -19,23 +19,25 @@ from ..costmodels.files import MOST_HASHED_BYTES
 from ..envs.core.own_bounds import kept_beside
 from ..envs.core.scenarios import BUILT_IN, load_scenario, make_problem
 from .door import LONGEST, check_allowed, read_file
-from .publish import board_of
+from .evaluations import evaluation_directories, verify_evaluation
+from .publish import NO_SUITE, board_of
 from .store import (
     SUITE,
     TRACE,
     TrialResult,
     declared_trials,
     hashed_id,
+    holds_suite,
     read_suite,
     read_trial,
     trial_directory,
 )
-from .suite import Trial, is_kept, load_suite, located, suite_names
+from .suite import Trial, is_kept, load_suite, located, may_be_file, suite_names
 
 if TYPE_CHECKING:
     from ..envs.core.problem import Problem
 
-__all__ = ["ALONE", "CLAIMED", "RELATIVE_TOLERANCE", "REPLAYED", "RERUN", "Verdict", "verify"]
+__all__ = ["ALONE", "CLAIMED", "PLAYED", "RELATIVE_TOLERANCE", "REPLAYED", "RERUN", "Verdict", "verify"]
 
 RELATIVE_TOLERANCE = 1e-6  # between machines: float32 rounding of exact counts; one machine gives the same bits
 _CLOCK_S = 1e-3  # by which sums of clock readings may differ
@@ -45,6 +47,10 @@ REPLAYED = (
     "trials are those that the suite declares"
 )
 RERUN = "that the agents of finished trials, run again, come to the same samples"
+PLAYED = (
+    "every sample, from weights and seed; rules, yardsticks and instances. Only claimed: how a policy was trained, on "
+    "which instances, for how long"
+)
 ALONE = "that the agents came to these samples by themselves (--rerun repeats the finished trials)"
 CLAIMED = (
     "what the suite declares, that optima kept beside users' files are optimal (their designs are replayed), seconds, "
@@ -84,10 +90,10 @@ def verify(
         CorruptResultError: the directory holds no results.
     """
     results = Path(results)
-    note = read_suite(results)
+    note = read_suite(results) if holds_suite(results) else NO_SUITE
     identifiers = note["trials"]
     whole: list[TrialResult] = []
-    problem = _check_note(note)
+    problem = _check_note(note) if note is not NO_SUITE else ""
     verdicts = [Verdict(str(results / SUITE), f"{results / SUITE}: {problem}")] if problem else []
     declared = declared_trials(note) if "declared" in note else []
     for number, identifier in enumerate(identifiers, start=1):
@@ -105,9 +111,20 @@ def verify(
             text = str(error)
             verdicts.append(Verdict(str(directory), text if str(directory) in text else f"{directory}: {text}"))
         progress(number, len(identifiers))
+    verdicts += [_evaluation_verdict(directory, allow) for directory in evaluation_directories(results)]
     if len(whole) == len(identifiers):
         verdicts += _check_leaderboard(results, note, whole)
     return verdicts
+
+
+def _evaluation_verdict(directory: Path, allow: Collection[str]) -> Verdict:
+    """What playing a policy again showed."""
+    try:
+        verify_evaluation(directory, allow, RELATIVE_TOLERANCE)
+    except DsegymError as error:
+        text = str(error)
+        return Verdict(str(directory), text if str(directory) in text else f"{directory}: {text}")
+    return Verdict(str(directory), "")
 
 
 def _check_note(note: Mapping[str, Any]) -> str:
@@ -196,15 +213,11 @@ def _problem(directory: Path, trial: Trial, manifest: Mapping[str, Any], allow: 
                 raise CorruptResultError(f"{results / value}: its contents are not those that the trial was run on.")
             if os.path.lexists(kept_beside(results / value)):
                 read_file(kept_beside(results / value), results, MOST_HASHED_BYTES)  # a regular one, in the directory
-        elif key in options and value not in options[key].values() and _may_be_file(value):
+        elif key in options and value not in options[key].values() and may_be_file(value):
             raise CorruptResultError(
                 f"{directory}: {key} = '{shortened(value)}' is a file that the results do not keep: it is not read."
             )
     return make_problem(trial.scenario, **located(trial.options, results))
-
-
-def _may_be_file(value: str) -> bool:
-    return os.path.isabs(value) or os.path.basename(value) != value or os.path.lexists(value)
 
 
 def _check_label(directory: Path, what: str, claimed: str, own: str) -> None:

@@ -23,7 +23,8 @@ from .base import Learner
 
 __all__ = ["Carry", "Chunk", "OnChunk", "Trained", "carry_shapes", "train", "train_seeds", "updates_of"]
 
-CHUNKS = 50  # of a training, about; each costs a call, some microseconds
+CHUNKS = 50  # of a training, at least; each costs a call, some microseconds
+CHUNK_S = 5.0  # seconds of a chunk, at most about: what is saved between chunks is saved that often
 
 
 class Carry(NamedTuple):
@@ -166,11 +167,12 @@ def _train(
     run = functools.partial(_chunk, params, learner=learner, env=env, longest=longest)
     jax.block_until_ready(run(at, jnp.int32(0)))  # compiles, and makes no update
     compiled = time.perf_counter()
-    curves, done = [], int(np.ravel(at.done)[0])
+    curves, done, most = [], int(np.ravel(at.done)[0]), longest
     while done < updates:
-        count = min(longest, updates - done)
-        at, curve, finite = run(at, jnp.int32(count))
+        count, begun = min(most, updates - done), time.perf_counter()
+        at, curve, finite = jax.block_until_ready(run(at, jnp.int32(count)))
         done += count
+        most = min(longest, max(1, int(count * CHUNK_S / (time.perf_counter() - begun))))
         if not np.all(finite):
             raise DsegymError(
                 f"{learner.name}'s weights were no longer finite after {done * per_update} steps; a lower learning "

@@ -132,27 +132,28 @@ class Collection:
         if self.sizes is not None:
             return self.sizes
         found: dict[str, int] = {}
-        for split in SPLITS:
+        for split in filter(self.options, SPLITS):
             for problem in self.problems(split):
                 env = problem.functional_env(self.form)
                 for name, count in env.sizes(problem.env_params(self.form)).items():
                     found[name] = max(count, found.get(name, 0))
         return found
 
-    def padded(self, split: str, *, scored: bool = False) -> Padded:
+    def padded(self, split: str, *, scored: bool = False, searched: bool = False) -> Padded:
         """A part's instances in the collection's shape.
 
         Args:
             split: the part.
-            scored: whether with the cases that policies are scored on, `FunctionalEnv.scored_params`, in place of those
-                of the search.
+            scored: whether with the cases that policies are scored on, `FunctionalEnv.scored_params`, in place of what
+                episodes are trained on.
+            searched: whether, of those, with the search's own cases in place of the held-out ones.
 
         Raises:
             UnknownNameError: there is no such part.
             DsegymError: an instance cannot be made, is larger than `sizes`, or is of another form than the first.
         """
         problems = self.problems(split)
-        made = [self._padded_one(problem, scored) for problem in problems]
+        made = [self._padded_one(problem.as_searched if searched else problem, scored) for problem in problems]
         env, first = made[0]
         shapes = _shapes(first)
         for problem, (other, params) in zip(problems, made, strict=True):
@@ -192,13 +193,13 @@ class Collection:
         return tuple(map(instance_digest, self.problems(split)))
 
     def check(self) -> None:
-        """Makes every instance.
+        """Makes every instance; a part may have none.
 
         Raises:
             DsegymError: two parts share an instance, an instance stands in a part twice, or as `problems`.
         """
         seen: dict[str, tuple[str, Problem]] = {}
-        for split in SPLITS:
+        for split in filter(self.options, SPLITS):
             for problem, digest in zip(self.problems(split), self.digests(split), strict=True):
                 if digest in seen:
                     other, twin = seen[digest]

@@ -1,4 +1,4 @@
-"""The command line: `dsegym list | info | cost | bound | run | leaderboard | verify | trace`.
+"""The command line: `dsegym list | info | cost | bound | run | leaderboard | verify | trace | train | evaluate`.
 
 Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -11,7 +11,7 @@ import sys
 import typer
 
 from ...costmodels.errors import visible
-from . import board, bound, cost, run, show, trace
+from . import board, bound, cost, learn, run, show, trace
 from .failures import failure_of
 
 __all__ = ["main"]
@@ -32,6 +32,8 @@ for _name, _command in (
     ("run", run.run),
     ("leaderboard", board.leaderboard),
     ("trace", trace.trace),
+    ("train", learn.train_command),
+    ("evaluate", learn.evaluate_command),
     ("verify", board.verify_command),
 ):
     app.command(_name)(_command)

@@ -29,6 +29,7 @@ def leaderboard(
     Example: `dsegym leaderboard results/quick`
     """
     from ..publish import publish
+    from ..report.policies import policy_sheet, sentences
     from ..report.text import timings_to_rich, to_json, to_rich
 
     published = publish(results, output, allow=allow or ())
@@ -37,8 +38,13 @@ def leaderboard(
         print(to_json(board), end="")
     else:
         console = terminal()
-        console.print(to_rich(board))
-        console.print(timings_to_rich(published.timings))
+        if board.rows:
+            console.print(to_rich(board))
+            console.print(timings_to_rich(published.timings))
+        for table in board.policies:
+            console.print(policy_sheet(table))
+            for text in sentences(table):
+                say(console, text)
         for note in board.notes:
             if note.startswith(("Left out", "Loose bounds", "One seed")):
                 say(console, note)
@@ -58,24 +64,28 @@ def verify_command(
         bool, typer.Option("--rerun", help="Run the agents of finished trials again; they must find the same designs.")
     ] = False,
 ) -> None:
-    """Replay every claimed design through the cost model; reject what does not reproduce.
+    """Replay every claimed design through the cost model, and every policy; reject what does not reproduce.
 
     Example: `dsegym verify results/quick`
     """
-    from ..store import read_suite
-    from ..verify import ALONE, CLAIMED, REPLAYED, RERUN, verify
+    from ..evaluations import evaluation_directories
+    from ..store import holds_suite, read_suite
+    from ..verify import ALONE, CLAIMED, PLAYED, REPLAYED, RERUN, verify
 
     verdicts = verify(results, allow=allow or (), rerun=rerun)
     failures = [verdict for verdict in verdicts if verdict.problem]
     for verdict in failures:
         print(f"rejected: {visible(verdict.problem)}")
-    declared = read_suite(results).get("declared")
+    declared = read_suite(results).get("declared") if holds_suite(results) else None
     if declared:
         seeds = ", ".join(map(str, declared["seeds"][:MOST_SEEDS])) + ", ..." * (len(declared["seeds"]) > MOST_SEEDS)
         counts = f"{len(declared['agents'])} agents on {len(declared['instances'])} instances"
         say(terminal(), f"Declared: {counts}, the seeds {seeds}, {declared['samples']} samples each.")
     checked, claimed = (f"{REPLAYED}, {RERUN}", CLAIMED) if rerun else (REPLAYED, f"{ALONE}, {CLAIMED}")
-    say(terminal(), f"Checked: {checked}. Only claimed: {claimed}.")
+    if holds_suite(results):
+        say(terminal(), f"Checked: {checked}. Only claimed: {claimed}.")
+    if evaluation_directories(results):
+        say(terminal(), f"Of policies: {PLAYED}.")
     print(f"{len(verdicts) - len(failures)} of {len(verdicts)} reproduce.")
     if failures:
         raise typer.Exit(1)

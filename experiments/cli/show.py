@@ -13,17 +13,28 @@ __all__ = ["info", "list_command"]
 
 
 def list_command() -> None:
-    """List scenarios, agents and suites.
+    """List scenarios, agents, learners, collections and suites.
 
     Example: `dsegym list`
     """
+    from ...agents.learners.registry import learner_names, learner_summary
     from ...agents.registry import agent_names, agent_summary
+    from ...envs.core.collections import collection_names, load_collection
     from ...envs.core.scenarios import load_scenario, scenario_ids
     from ..suite import count_trials, find_suite, read_suite_file, suite_names
 
     console = terminal()
     console.print(table("Scenarios", [{"id": name, "what": load_scenario(name).summary} for name in scenario_ids()]))
     console.print(table("Agents", [{"name": name, "what": agent_summary(name)} for name in agent_names()]))
+    console.print(
+        table(
+            "Learners, for `dsegym train`", [{"name": name, "what": learner_summary(name)} for name in learner_names()]
+        )
+    )
+    collections = map(load_collection, collection_names())
+    console.print(
+        table("Collections", [{"name": c.name, "scenario": c.scenario, "what": c.summary} for c in collections])
+    )
     suites = [read_suite_file(find_suite(name)) for name in suite_names()]
     console.print(
         table(

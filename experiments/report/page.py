@@ -96,7 +96,9 @@ def _shown(value: object) -> object:
 
 
 def _charts(leaderboard: Leaderboard, timings: Timings, styles: Mapping[str, Style]) -> dict[str, str]:
-    """Name to HTML fragment of all charts of the page."""
+    """Name to HTML fragment of all charts of the page; none where there are no trials."""
+    if not leaderboard.rows:
+        return {}
     rank = {row.agent: place for place, row in enumerate(leaderboard.rows)}
     overall = [curve for curve in leaderboard.curves if curve.instance is None]
     samples, seconds = "samples", "time since the trial's start (s)"

@@ -9,10 +9,11 @@ from typing import Any
 
 from ...costmodels.errors import visible
 from ..formats import format_gap, format_quantity, format_score, interval_text, plain_text, rounded
-from ..scoring.records import BestOfAll, Improvement, Instance, Leaderboard, Row, Timings, Yardstick
+from ..scoring.records import BestOfAll, Improvement, Instance, Leaderboard, PolicyTable, Row, Timings, Yardstick
+from .policies import HEAD, cells, sentences, title
 from .sheet import Column, Sheet
 
-__all__ = ["timings_to_rich", "to_json", "to_markdown", "to_rich"]
+__all__ = ["policies_to_json", "timings_to_rich", "to_json", "to_markdown", "to_rich"]
 
 
 def to_json(leaderboard: Leaderboard) -> str:
@@ -21,12 +22,26 @@ def to_json(leaderboard: Leaderboard) -> str:
     return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def policies_to_json(tables: Sequence[PolicyTable]) -> str:
+    """Tables of policies as JSON, as `to_json` has them."""
+    return json.dumps(_plain([asdict(table) for table in tables]), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     return rounded(value) if isinstance(value, float) else value
+
+
+def _policy_parts(table: PolicyTable) -> list[str]:
+    """A table of policies and rules as parts of a Markdown page."""
+    return [
+        f"## {_cell(title(table))}",
+        *(_cell(text) for text in sentences(table)),
+        _table(HEAD, [cells(row) for row in table.rows], right=set(range(2, len(HEAD)))),
+    ]
 
 
 def _ranking_head(leaderboard: Leaderboard) -> tuple[str, ...]:
@@ -79,6 +94,9 @@ def _ranking(leaderboard: Leaderboard) -> list[list[str]]:
 
 def to_markdown(leaderboard: Leaderboard) -> str:
     """The leaderboard's tables as Markdown; the same bytes for the same traces."""
+    policies = [part for table in leaderboard.policies for part in _policy_parts(table)]
+    if not leaderboard.rows:
+        return "\n\n".join(["# Leaderboard", *policies]) + "\n"
     agents = [row.agent for row in leaderboard.rows]
     counts = f"{leaderboard.trials} trials: {len(agents)} agents on {len(leaderboard.instances)} instances"
     parts = [
@@ -91,6 +109,7 @@ def to_markdown(leaderboard: Leaderboard) -> str:
         ),
         "## How to read this",
         "\n".join(f"- {_cell(note)}" for note in leaderboard.notes),
+        *policies,
     ]
     if leaderboard.improvement:
         parts += ["## Probability that the row's agent beats the column's", _improvement_table(leaderboard)]

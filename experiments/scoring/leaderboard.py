@@ -50,7 +50,7 @@ from .scored_trials import REACHED, ScoredTrial, by_entrant, read_trials, unscor
 if TYPE_CHECKING:
     from ..store import TrialResult
 
-__all__ = ["build_leaderboard", "build_timings"]
+__all__ = ["BOOTSTRAP_SEED", "build_leaderboard", "build_timings", "no_leaderboard"]
 
 BOOTSTRAP_SEED = 20210830  # fixed, so that intervals are a function of the traces; the day Agarwal et al. appeared
 CURVE_RESAMPLES = 500  # a curve has a band of two percentiles at each grid point; 500 draw it smoothly enough
@@ -111,12 +111,19 @@ def build_leaderboard(
     )
 
 
+def no_leaderboard() -> Leaderboard:
+    """Of no trials, where policies alone were scored."""
+    nothing = BestOfAll(0.0, 0.0, None, None, reached=0, instances=0)
+    return Leaderboard((), nothing, (), (), (), (), (), (), (), 0, (), {}, ())
+
+
 def build_timings(results: Iterable[TrialResult]) -> Timings:
     """The clock's side of the same trials: median seconds per entrant and curves against seconds.
 
-    Takes and raises what `build_leaderboard` does.
+    Takes and raises what `build_leaderboard` does; of no trials there are no timings.
     """
-    entrants = by_entrant(read_trials(results))
+    results = list(results)
+    entrants = by_entrant(read_trials(results)) if results else {}
     found = [trial.seconds for trials in entrants.values() for trial in trials if trial.seconds.size]
     last = max((trial.total_s for trials in entrants.values() for trial in trials), default=0.0)
     positive = np.concatenate([np.zeros(0), *found])

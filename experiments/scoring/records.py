@@ -17,6 +17,8 @@ __all__ = [
     "Leaderboard",
     "LeftOut",
     "Lottery",
+    "PolicyRow",
+    "PolicyTable",
     "Row",
     "TimingRow",
     "Timings",
@@ -181,6 +183,44 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class PolicyRow:
+    """One line of a table of policies and rules."""
+
+    entrant: str
+    role: str  # "policy", "rule", "rules" (the best of all), "reference" or "bound"
+    kind: str  # of a policy: how it was used, in words
+    policies: int  # of one training, that differ in their seed
+    score: float  # interquartile mean over instances and seeds
+    low: float | None  # ends of its 95 % bootstrap interval over instances; None where there is one
+    high: float | None
+    gain_percent: float  # mean over instances: how far below the reference's value
+    gain_low_percent: float | None
+    gain_high_percent: float | None
+    median_gap_percent: float | None  # above the bound; None: the bound is 0, or half of the designs are not feasible
+    infeasible: int  # designs that are not feasible, which score 0
+    scores: tuple[float, ...]  # of each instance, the mean over seeds
+    steps: int | None  # of the environment in training; None where nothing is known of it
+    training_s: float | None
+    energy_j: float | None  # of training, where it was measured
+
+
+@dataclass(frozen=True)
+class PolicyTable:
+    """Policies and rules side by side on the instances of a part of a collection."""
+
+    scenario: str
+    form: str
+    collection: str
+    split: str
+    adapted: bool  # policies had several samples on each instance, of which the best counts
+    instances: tuple[str, ...]  # that are scored
+    left_out: tuple[tuple[str, str], ...]  # instances on which nothing can be scored, and why
+    trained_on: int  # instances that a policy was trained on: its values there are no zero-shot ones
+    bounds: tuple[str, ...]  # the kinds of bounds that occur
+    rows: tuple[PolicyRow, ...]  # by score; the best of all rules, the reference and the bound last
+
+
+@dataclass(frozen=True)
 class Leaderboard:
     """All that the seeds determine."""
 
@@ -197,6 +237,7 @@ class Leaderboard:
     budgets: tuple[int, ...]  # the sample budgets that occur
     versions: dict[str, tuple[str, ...]]  # package to the versions that occur
     notes: tuple[str, ...]  # how to read the numbers, and what to beware of
+    policies: tuple[PolicyTable, ...] = ()  # zero-shot ones first
 
     @property
     def gap_columns(self) -> dict[str, str]:

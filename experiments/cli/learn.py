@@ -1,0 +1,159 @@
+"""`dsegym train` and `dsegym evaluate`: policies that are trained on some instances, and scored on others."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...costmodels.errors import DsegymError, visible
+from .arguments import JsonOption, ScenarioArgument, pairs_of
+from .failures import Stop
+from .tables import say, terminal
+
+__all__ = ["evaluate_command", "train_command"]
+
+CollectionOption = Annotated[
+    str, typer.Option("--collection", help="A shipped collection's name, or the path of a .toml file.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="What everything is drawn from.")]
+
+
+def train_command(
+    scenario: ScenarioArgument,
+    collection: CollectionOption,
+    steps: Annotated[int, typer.Option("--steps", help="Of the environment, all lanes together.")],
+    out: Annotated[Path, typer.Option("--out", help="The policy's directory; a training that was cut short resumes.")],
+    agent: Annotated[str, typer.Option("--agent", help="A learner; see `dsegym list`.")] = "ppo",
+    seed: SeedOption = 0,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter of the learner.")
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option("--tensorboard", help="A folder for TensorBoard's curves.", show_default=False)
+    ] = None,
+) -> None:
+    """Train a policy on the training part of a collection.
+
+    Example: `dsegym train dsegym/ReasoningCascade-v0 --collection cascade-budgets --steps 2000000 --out policies/mine`
+    """
+    from ..collection_files import find_collection
+    from ..training import train_policy, training_of
+
+    chosen = find_collection(collection)
+    training = training_of(scenario, agent, chosen, steps, seed, pairs_of(setting or (), "a hyperparameter"))
+    try:
+        with _writer(tensorboard) as writer, _progress_bar(f"{agent} on {chosen.name}") as update:
+            policy = train_policy(training, out, progress=update, writer=writer)
+    except KeyboardInterrupt:
+        message = f"Interrupted. The last checkpoint is in '{out}.training'; run the same command again to go on."
+        raise Stop(message, 130) from None
+    card = policy.card
+    instances = f"{len(card.trained_on)} instances of {card.collection}"
+    spent = f"{card.steps:,} steps in {card.training_s:.0f} s"
+    terminal().print(visible(f"{card.learner}: {spent}, on {instances}. Policy: {out}"))
+
+
+@contextlib.contextmanager
+def _writer(folder: Path | None) -> Iterator[Any]:
+    """What writes TensorBoard's files, tensorboardX's or torch's; None where nobody asks for it."""
+    if folder is None:
+        yield None
+        return
+    try:
+        from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise DsegymError(
+                "--tensorboard needs a library that writes its files, which is not installed: pip install tensorboardX."
+            ) from None
+    writer = SummaryWriter(str(folder))
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+@contextlib.contextmanager
+def _progress_bar(name: str) -> Iterator[Any]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=terminal(error=True)) as progress:
+        task = progress.add_task(name, total=None)
+
+        def update(steps: int, total: int, figures: Mapping[str, float]) -> None:
+            label = f"{name}, reward {figures['reward']:.4g}" if "reward" in figures else name
+            progress.update(task, completed=steps, total=total, description=label, refresh=True)
+
+        yield update
+
+
+def evaluate_command(
+    policy: Annotated[
+        str,
+        typer.Argument(help="A policy's directory, or package.module:function of act(observation, mask) -> action."),
+    ],
+    collection: CollectionOption,
+    split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "test",
+    mode: Annotated[
+        str, typer.Option("--mode", help="greedy, or sampled: actions drawn by their likelihood.")
+    ] = "greedy",
+    samples: Annotated[
+        int, typer.Option("--samples", help="Of each instance; of several the best counts: a search from the policy.")
+    ] = 1,
+    seed: SeedOption = 0,
+    output: Annotated[
+        Path, typer.Option("--output", help="The results directory, a new one or one that holds others.")
+    ] = Path("results/policies"),
+    trained_on: Annotated[
+        bool, typer.Option("--trained-on", help="Allow instances that the policy was trained on; tables say so.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a policy, and all rules, on instances that it was not trained on.
+
+    Example: `dsegym evaluate policies/mine --collection cascade-budgets --split test --output results/policies`
+    """
+    from ...agents.policies.players import named_function
+    from ..collection_files import find_collection
+    from ..evaluations import evaluate_into
+    from ..policy_store import load_policy
+    from ..report.policies import policy_sheet, sentences
+    from ..report.text import policies_to_json
+    from ..scoring.policies import policy_tables
+
+    chosen = find_collection(collection)
+    player = load_policy(policy) if Path(policy).exists() or ":" not in policy else named_function(policy)
+    result = evaluate_into(output, player, chosen, split, mode=mode, samples=samples, seed=seed, trained_on=trained_on)
+    tables = policy_tables([result])
+    if as_json:
+        print(policies_to_json(tables), end="")
+        return
+    console = terminal()
+    for table in tables:
+        console.print(policy_sheet(table))
+        for text in sentences(table):
+            say(console, text)
+    place = output / "evaluations" / result.manifest["evaluation_id"]
+    console.print(visible(f"Result: {place}; `dsegym verify {output}` plays it again."))

@@ -1,0 +1,115 @@
+"""How tables of policies and rules read: in the terminal, in Markdown and on the page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+
+from ...costmodels.errors import visible
+from ..formats import format_gap, format_number, format_quantity, format_score
+from ..scoring.records import PolicyRow, PolicyTable
+from .section import Section
+from .sheet import Column, Sheet
+
+__all__ = ["HEAD", "cells", "policy_sections", "policy_sheet", "sentences", "title"]
+
+HEAD = (
+    "Entrant",
+    "How",
+    "Score (IQM)",
+    "95 % interval",
+    "Below the reference",
+    "Median gap",
+    "Infeasible",
+    "Seeds",
+    "Training",
+)
+_ROLES = {"policy": "", "rule": "rule", "rules": "rules", "reference": "reference", "bound": "bound"}
+
+
+def title(table: PolicyTable) -> str:
+    """What a table shows, in one line."""
+    what = "Policies adapted by samples" if table.adapted else "Policies, zero-shot"
+    return f"{what}: {table.collection}, {table.split}"
+
+
+def cells(row: PolicyRow) -> list[str]:
+    """A line of the table, as `HEAD` names its columns."""
+    policy = row.role == "policy"
+    return [
+        row.entrant,
+        row.kind or _ROLES[row.role],
+        format_score(row.score),
+        _interval(row.low, row.high, format_score),
+        f"{format_gap(row.gain_percent)} {_interval(row.gain_low_percent, row.gain_high_percent, format_gap)}".rstrip(),
+        format_gap(row.median_gap_percent),
+        str(row.infeasible) if row.role in ("policy", "rule") else "",
+        str(row.policies) if policy else "",
+        _cost(row) if policy else "",
+    ]
+
+
+def _cost(row: PolicyRow) -> str:
+    """Of training, each policy's."""
+    if row.steps is None or row.training_s is None:
+        return "not known"
+    energy = "" if row.energy_j is None else f", {format_quantity(row.energy_j, 'J')}"
+    return f"{format_number(row.steps)} steps, {format_quantity(row.training_s, 's')}{energy}"
+
+
+def _interval(low: float | None, high: float | None, write: Callable[[float], str]) -> str:
+    return "" if low is None or high is None else f"[{write(low)}, {write(high)}]"
+
+
+def sentences(table: PolicyTable) -> list[str]:
+    """How to read a table, and what to beware of in it."""
+    used = (
+        "Each policy had several samples on every instance, of which the best counts: a search that starts from it. "
+        "Where scores are taken on held-out cases, the best is chosen on the search's."
+        if table.adapted
+        else "Zero-shot: a policy plays each instance once."
+    )
+    count, bounds = len(table.instances), ", ".join(table.bounds) or "none"
+    what = f"{count} instance{'s' * (count != 1)} of {table.scenario}, {table.form}."
+    read = (
+        f"Score 0 is the instance's reference, 1 its bound ({bounds}), as for searches; intervals are 95 % bootstrap "
+        "intervals over instances. A design that is not feasible scores 0."
+    )
+    found = [f"{what} {used} {read}"]
+    if table.trained_on:
+        found.append(
+            f"Beware: a policy was trained on {table.trained_on} of these instances; its values there are no zero-shot "
+            "values."
+        )
+    if table.left_out:
+        listed = "; ".join(f"{name}: {reason}" for name, reason in table.left_out)
+        found.append(f"Left out, as no result on them can be scored: {listed}.")
+    return found
+
+
+def policy_sheet(table: PolicyTable) -> Sheet:
+    """A table for the terminal."""
+    columns = [Column(name, number=name not in HEAD[:2]) for name in HEAD]
+    return Sheet(title(table), columns, [cells(row) for row in table.rows], keys=2)
+
+
+def policy_sections(tables: Sequence[PolicyTable]) -> list[Section]:
+    """The tables for the page."""
+    return [Section(title(table), _html(table)) for table in tables]
+
+
+def _html(table: PolicyTable) -> str:
+    def cell(place: int, text: str, tag: str = "td") -> str:
+        kind = ' class="n"' if place > 1 else ""
+        return f"<{tag}{kind}>{html.escape(visible(text))}</{tag}>"
+
+    def line(row: PolicyRow) -> str:
+        kind = "" if row.role == "policy" else ' class="all"'
+        return f"<tr{kind}>{''.join(cell(place, text) for place, text in enumerate(cells(row)))}</tr>"
+
+    head = "".join(cell(place, text, "th") for place, text in enumerate(HEAD))
+    rows = "\n".join(map(line, table.rows))
+    notes = "\n".join(f"<p>{html.escape(visible(text))}</p>" for text in sentences(table))
+    return (
+        f'{notes}\n<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
+    )

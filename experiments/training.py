@@ -1,0 +1,284 @@
+"""Trainings: a learner on the training part of a collection, saved every few seconds, so that one that was killed goes
+on with the same bits when it is asked for again.
+
+    DIRECTORY                                      the policy, when it is done; see `policy_store.py`
+    DIRECTORY.training/checkpoint.safetensors      until then: all that training goes on from, and the curve so far
+    DIRECTORY.training/curve.csv                   the curve alone, for a person
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..agents.learners.base import Learner
+from ..agents.learners.registry import check_libraries, load_learner, make_learner
+from ..agents.policies.card import Card, features_of
+from ..agents.policies.players import Policy
+from ..costmodels.errors import CorruptResultError, DsegymError, shortened
+from ..costmodels.files import strict_json
+from ..envs.core.collections import Collection
+from .door import write_by_rename
+from .policy_store import CURVE, arrays_from, bytes_of, check_free, curve_text, load_policy, metadata_of, save_policy
+from .store import versions
+
+if TYPE_CHECKING:
+    from ..agents.learners.trainer import Carry, Chunk
+
+__all__ = ["Training", "hyperparameters_of", "train_policy", "training_of"]
+
+CHECKPOINT = "checkpoint.safetensors"
+SAVE_EVERY_S = 5.0
+_MOST_STEPS = 2**53
+
+Progress = Callable[[int, int, Mapping[str, float]], None]  # steps so far, of how many, the last figures by name
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What a policy is trained by.
+
+    Attributes:
+        agent: the learner's name.
+        learner: it, with its hyperparameters.
+        collection: whose training part it learns from.
+        steps: of the environment, at least; whole updates are made.
+        seed: of everything.
+    """
+
+    agent: str
+    learner: Learner
+    collection: Collection
+    steps: int
+    seed: int
+
+
+def training_of(
+    scenario: str, agent: str, collection: Collection, steps: int, seed: int, hyperparameters: Mapping[str, str]
+) -> Training:
+    """A training that can begin.
+
+    Args:
+        scenario: that is to be learnt.
+        agent: a learner's name.
+        collection: of the scenario.
+        steps, seed: as of `Training`.
+        hyperparameters: as text; the rest at their defaults.
+
+    Raises:
+        DsegymError: something does not exist, does not fit or is not installed, in one sentence.
+    """
+    if collection.scenario != scenario:
+        raise DsegymError(
+            f"The collection '{collection.name}' is of {collection.scenario}, not of {shortened(scenario)}; `dsegym "
+            "list` shows the collections of each."
+        )
+    if not 1 <= steps <= _MOST_STEPS:
+        raise DsegymError(f"steps = {steps} is not a whole number from 1 to {_MOST_STEPS}.")
+    if not 0 <= seed < 2**31:
+        raise DsegymError(f"seed = {seed} is not a whole number from 0 to {2**31 - 1}.")
+    check_libraries(agent)
+    learner = make_learner(agent, hyperparameters_of(agent, hyperparameters))
+    return Training(agent, learner, collection, steps, seed)
+
+
+def hyperparameters_of(agent: str, given: Mapping[str, str]) -> dict[str, Any]:
+    """A learner's hyperparameters, of their types, from text.
+
+    Raises:
+        DsegymError: a text that is none of its type. What does not exist is left to `make_learner`.
+    """
+    kinds = {field.name: type(field.default) for field in dataclasses.fields(load_learner(agent))}  # pyright: ignore[reportArgumentType]
+    found = {}
+    for name, text in given.items():
+        kind = kinds.get(name, str)
+        words = {"true": True, "false": False}
+        try:
+            found[name] = words[text.lower()] if kind is bool else kind(text)
+        except (KeyError, ValueError):
+            raise DsegymError(f"{agent}'s {name} = '{shortened(text)}' is no {kind.__name__}.") from None
+    return found
+
+
+def train_policy(
+    training: Training,
+    directory: str | Path,
+    *,
+    progress: Progress = lambda steps, total, figures: None,
+    writer: Any = None,
+) -> Policy:
+    """Trains a policy and saves it; one that was trained in the directory before is returned as it is.
+
+    What was killed goes on from its last checkpoint, a few seconds back, with the same bits.
+
+    Args:
+        training: what.
+        directory: where the policy goes; nothing is there, or a policy of the same training.
+        progress: is told how far it is.
+        writer: of TensorBoard, an object with `add_scalar(name, value, step)` and `flush()`.
+
+    Raises:
+        DsegymError: the directory holds something else, or an unfinished training of other settings or versions; the
+            weights are no longer finite.
+        OSError: the disk is full, say; the last checkpoint stays.
+    """
+    from ..agents.learners.trainer import carry_shapes, train, updates_of
+
+    directory = Path(directory)
+    folder = directory.with_name(f"{directory.name}.training")
+    env, params = training.collection.environment("train")
+    form = training.collection.form or next(iter(training.collection.problems("train")[0].forms))
+    card = Card(
+        scenario=training.collection.scenario,
+        form=form,
+        collection=training.collection.name,
+        sizes=dict(training.collection.common_sizes),
+        trained_on=training.collection.digests("train"),
+        learner=training.agent,
+        hyperparameters=dataclasses.asdict(training.learner),  # pyright: ignore[reportArgumentType]
+        seed=training.seed,
+        steps=updates_of(training.learner, env, training.steps) * training.learner.steps_per_update(env),
+        training_s=0.0,
+        features=features_of(env),
+        action_space=str(env.action_space),
+        versions=_versions(training.agent),
+    )
+    if (done := _already_there(directory, card)) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return done
+    network = training.learner.network(env)
+    saved = _Saved(folder, json.dumps(dataclasses.asdict(card), sort_keys=True))
+    carry = saved.read(carry_shapes(training.learner, env, params, steps=training.steps))
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def on_chunk(chunk: Chunk) -> None:
+        saved.add(chunk)
+        figures = {name: float(values[-1]) for name, values in chunk.curve.items() if len(values)}
+        if writer is not None:
+            for name, value in figures.items():
+                writer.add_scalar(name, value, chunk.steps)
+            writer.flush()
+        progress(chunk.steps, chunk.total, figures)
+        if time.perf_counter() - saved.written >= SAVE_EVERY_S:
+            saved.write(chunk.carry)
+
+    trained = train(
+        training.learner, env, params, steps=training.steps, seed=training.seed, on_chunk=on_chunk, carry=carry
+    )
+    import jax
+
+    card = dataclasses.replace(card, training_s=saved.seconds())
+    policy = Policy(card, dataclasses.asdict(network.configuration), jax.tree.map(np.asarray, trained.variables))
+    save_policy(policy, directory, curve=saved.curve)
+    shutil.rmtree(folder, ignore_errors=True)
+    return policy
+
+
+def _versions(agent: str) -> dict[str, str]:
+    """Of this package, JAX, the learner's libraries and the sources."""
+    from importlib.metadata import version
+
+    return {**versions(), **{library: version(library) for library in load_learner(agent).libraries}}
+
+
+def _already_there(directory: Path, card: Card) -> Policy | None:
+    """The policy in a directory, if it is of the same training; None where nothing is."""
+    if not (directory / "card.toml").is_file():
+        check_free(directory)
+        return None
+    policy = load_policy(directory)
+    differing = _differing(dataclasses.asdict(policy.card), dataclasses.asdict(card), ("training_s", "energy_j"))
+    if differing:
+        raise DsegymError(f"'{directory}' holds a policy of another training ({differing}); choose another directory.")
+    return policy
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any], without: tuple[str, ...] = ()) -> str:
+    """The first thing that differs, in words; empty where nothing does."""
+    for key, value in one.items():
+        if key not in without and value != other.get(key):
+            if isinstance(value, Mapping) and isinstance(other.get(key), Mapping):
+                return _differing(value, other[key]) or f"{key} has more"
+            return f"{key} {shortened(value)}, now {shortened(other.get(key))}"
+    return ""
+
+
+class _Saved:
+    """What a training has left in its folder, and its curve."""
+
+    def __init__(self, folder: Path, request: str):
+        self.folder, self.request = folder, request
+        self.curve: dict[str, list[float]] = {}
+        self.before = 0.0  # seconds, of the runs before this one
+        self.begun = self.written = time.perf_counter()
+        self.steps = 0
+
+    def seconds(self) -> float:
+        """Of training, compilation and all, in all runs but for what their ends lost."""
+        return self.before + time.perf_counter() - self.begun
+
+    def read(self, shapes: Carry) -> Carry | None:
+        """The carry of the last checkpoint, of these shapes; None where there is none.
+
+        Raises:
+            DsegymError: it is of other settings or versions, or damaged.
+        """
+        import jax
+
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return None
+        metadata = metadata_of(path, self.folder)
+        try:
+            held, now = (strict_json(text) for text in (metadata["request"], self.request))
+            self.before = float(metadata["seconds"])
+        except (KeyError, ValueError):
+            raise CorruptResultError(f"{path}: it is no checkpoint of a training; remove it to begin anew.") from None
+        if held != now:
+            raise DsegymError(
+                f"'{self.folder}' holds an unfinished training of other settings ({_differing(held, now)}): choose "
+                "another directory, or remove it to begin anew."
+            )
+        arrays = arrays_from(path, self.folder)
+        leaves, structure = jax.tree.flatten(shapes)
+        found = [arrays.get(f"carry/{number}") for number in range(len(leaves))]
+        for leaf, array in zip(leaves, found, strict=True):
+            if array is None or (array.shape, array.dtype) != (leaf.shape, leaf.dtype):
+                raise CorruptResultError(f"{path}: it lacks a part of the training; remove it to begin anew.")
+        curves = {name.removeprefix("curve/"): array for name, array in arrays.items() if name.startswith("curve/")}
+        self.curve = {name: curves[name].tolist() for name in json.loads(metadata.get("curve", "[]"))}
+        self.steps = int(self.curve["steps"][-1])
+        return jax.tree.unflatten(structure, found)
+
+    def add(self, chunk: Chunk) -> None:
+        """Notes the figures of a chunk."""
+        count = max((len(values) for values in chunk.curve.values()), default=0)
+        stride = chunk.steps - self.steps
+        steps = [self.steps + stride * (place + 1) // count for place in range(count)] if count else []
+        self.curve.setdefault("steps", []).extend(map(float, steps))
+        for name, values in chunk.curve.items():
+            self.curve.setdefault(name, []).extend(np.asarray(values, np.float64).tolist())
+        self.steps = chunk.steps
+
+    def write(self, carry: Carry) -> None:
+        """Writes a checkpoint, by one rename, and the curve.
+
+        Raises:
+            OSError: the disk is full, say; the checkpoint before stays.
+        """
+        import jax
+
+        leaves = {f"carry/{number}": np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(carry))}
+        leaves |= {f"curve/{name}": np.asarray(values) for name, values in self.curve.items()}
+        metadata = {"request": self.request, "seconds": repr(self.seconds()), "curve": json.dumps(list(self.curve))}
+        write_by_rename(self.folder / CHECKPOINT, bytes_of(leaves, metadata))
+        write_by_rename(self.folder / CURVE, curve_text(self.curve).encode())
+        self.written = time.perf_counter()
