@@ -1,0 +1,88 @@
+"""Gradient steps on what a learner has gathered: epochs over rows in minibatches, by Adam with clipped gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ...costmodels.arrays import Array
+
+__all__ = ["Fit", "begin_fit", "fit", "returns_to_go"]
+
+# (variables, a minibatch) -> its loss, float32[], and further figures.
+Loss = Callable[[Any, Any], tuple[Array, Mapping[str, Array]]]
+
+_OPTIMISER = optax.chain(optax.clip_by_global_norm(0.5), optax.scale_by_adam(eps=1e-5))
+
+
+class Fit(NamedTuple):
+    """What gradient steps go on from."""
+
+    variables: Any  # of the network
+    moments: Any  # of Adam
+
+
+def begin_fit(variables: Any) -> Fit:
+    """Before the first step."""
+    return Fit(variables, _OPTIMISER.init(variables))
+
+
+def fit(
+    loss: Loss, at: Fit, rows: Any, *, keys: Array, minibatches: int, rate: Array | float
+) -> tuple[Fit, Mapping[str, Array]]:
+    """Epochs over rows.
+
+    Args:
+        loss: of a minibatch, to be minimised.
+        at: where it begins.
+        rows: a pytree with a leading axis M; rows beyond a whole number of minibatches sit an epoch out.
+        keys: one for each epoch, which its order is drawn from.
+        minibatches: in an epoch.
+        rate: of learning.
+
+    Returns:
+        Where it ends, and the figures' means over all minibatches.
+    """
+    count = jax.tree.leaves(rows)[0].shape[0]
+
+    def step(at: Fit, chosen: Array) -> tuple[Fit, Mapping[str, Array]]:
+        batch = jax.tree.map(lambda leaf: leaf[chosen], rows)
+        gradient, figures = jax.grad(loss, has_aux=True)(at.variables, batch)
+        change, moments = _OPTIMISER.update(gradient, at.moments, at.variables)
+        change = jax.tree.map(lambda leaf: -rate * leaf, change)
+        return Fit(optax.apply_updates(at.variables, change), moments), figures
+
+    def epoch(at: Fit, key: Array) -> tuple[Fit, Mapping[str, Array]]:
+        order = jax.random.permutation(key, count)[: count - count % minibatches]
+        return jax.lax.scan(step, at, order.reshape(minibatches, -1))
+
+    after, figures = jax.lax.scan(epoch, at, keys)
+    return after, jax.tree.map(jnp.mean, figures)
+
+
+def returns_to_go(
+    reward: Array, terminal: Array, value: Array, last: Array, *, discount: float, trace: float
+) -> Array:
+    """float32[T, B]: from each step to the end of its episode, by TD(lambda).
+
+    Args:
+        reward: float32[T, B].
+        terminal: bool[T, B], whether the step ended an episode.
+        value: float32[T, B], of the states that steps began in.
+        last: float32[B], of the states after the last step.
+        discount: of a step.
+        trace: lambda: how far a return looks beyond the next value; 1 to the end of the episode, or of the steps.
+    """
+
+    def back(at: tuple[Array, Array], row: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
+        following, value_after = at
+        reward, terminal, value = row
+        ahead = (1 - trace) * value_after + trace * following
+        found = reward + discount * jnp.where(terminal, 0.0, ahead)
+        return (found, value), found
+
+    return jax.lax.scan(back, (last, last), (reward, terminal, value), reverse=True)[1]
