@@ -29,6 +29,7 @@ __all__ = [
     "Placed",
     "State",
     "advance",
+    "decide",
     "design_of",
     "estimated_finishes",
     "legal",
@@ -258,3 +259,16 @@ def design_of(state: State, params: Params, *, by_element: bool) -> jax.Array:
         return ranks
     index = jnp.argmax(jnp.asarray(params.element) == state.placement.element[:-1, None], axis=1)
     return jnp.concatenate([ranks, jnp.where(state.rank < tasks, index, 0).astype(jnp.int32)])
+
+
+def decide(design: Array, state: State, params: Params, *, by_element: bool) -> jax.Array:
+    """int32, the action that follows a design of ranks and, with `by_element`, elements: the first task in the order of
+    effective ranks that is not placed.
+    """
+    tasks, elements = jnp.asarray(params.arrays.run_time)[0].shape
+    ranks, chosen, _ = Encoding(by_element, False).split(jnp.asarray(design), tasks)
+    order = model.effective_order(params.arrays, ranks)
+    task = order[jnp.argmax(state.rank[order] >= tasks)]
+    if chosen is None:
+        return task.astype(jnp.int32)
+    return (task * elements + jnp.asarray(params.element)[task, chosen[task]]).astype(jnp.int32)

@@ -183,6 +183,11 @@ class MemoryAllocation(FunctionalEnv[State, Params]):
         """int32[n], the ranks that give the episode's order."""
         return jnp.minimum(state.rank, self.horizon - 1)
 
+    def decide(self, design: Array, state: State, params: Params) -> Array:
+        """Of the buffers that are not placed the one of the lowest rank; of equal ranks the larger."""
+        key = jnp.asarray(design) * self.horizon + jnp.asarray(params.tie)
+        return jnp.argmin(jnp.where(self.action_mask(state, params), key, self.horizon**2)).astype(jnp.int32)
+
     def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of the packing so far."""
         return _evaluation(state.peak, params)
