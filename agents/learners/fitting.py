@@ -64,9 +64,7 @@ def fit(
     return after, jax.tree.map(jnp.mean, figures)
 
 
-def returns_to_go(
-    reward: Array, terminal: Array, value: Array, last: Array, *, discount: float, trace: float
-) -> Array:
+def returns_to_go(reward: Array, terminal: Array, value: Array, last: Array, *, discount: float, trace: float) -> Array:
     """float32[T, B]: from each step to the end of its episode, by TD(lambda).
 
     Args:

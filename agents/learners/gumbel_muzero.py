@@ -117,9 +117,7 @@ def search(
         del key
         after, reward, discount = jax.vmap(move)(states, action)
         seen = _seen(env, params, network, variables, after)
-        output = mctx.RecurrentFnOutput(
-            reward=reward, discount=discount, prior_logits=seen.logits, value=seen.value
-        )
+        output = mctx.RecurrentFnOutput(reward=reward, discount=discount, prior_logits=seen.logits, value=seen.value)
         return output, after
 
     root = _seen(env, params, network, variables, states)
@@ -302,9 +300,7 @@ class GumbelMuZero(Learner):
             return cross.mean() + self.value_weight * error, figures
 
         rate = self.learning_rate * (1 - carry.done / carry.updates)
-        after, figures = fit(
-            loss, carry.fit, rows, keys=keys[self.rollout :], minibatches=self.minibatches, rate=rate
-        )
+        after, figures = fit(loss, carry.fit, rows, keys=keys[self.rollout :], minibatches=self.minibatches, rate=rate)
         figures = {
             "reward": reward.mean(),
             "ended": terminal.mean(dtype=jnp.float32),
