@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,57 +11,46 @@ import optax
 
 from ...costmodels.arrays import Array
 
-__all__ = ["Fit", "begin_fit", "fit", "returns_to_go"]
+__all__ = ["OPTIMISER", "fit", "returns_to_go"]
 
 # (variables, a minibatch) -> its loss, float32[], and further figures.
 Loss = Callable[[Any, Any], tuple[Array, Mapping[str, Array]]]
 
-_OPTIMISER = optax.chain(optax.clip_by_global_norm(0.5), optax.scale_by_adam(eps=1e-5))
-
-
-class Fit(NamedTuple):
-    """What gradient steps go on from."""
-
-    variables: Any  # of the network
-    moments: Any  # of Adam
-
-
-def begin_fit(variables: Any) -> Fit:
-    """Before the first step."""
-    return Fit(variables, _OPTIMISER.init(variables))
+OPTIMISER = optax.chain(optax.clip_by_global_norm(0.5), optax.scale_by_adam(eps=1e-5))
 
 
 def fit(
-    loss: Loss, at: Fit, rows: Any, *, keys: Array, minibatches: int, rate: Array | float
-) -> tuple[Fit, Mapping[str, Array]]:
+    loss: Loss, variables: Any, moments: Any, rows: Any, *, keys: Array, minibatches: int, rate: Array | float
+) -> tuple[Any, Any, Mapping[str, Array]]:
     """Epochs over rows.
 
     Args:
         loss: of a minibatch, to be minimised.
-        at: where it begins.
+        variables: of the network.
+        moments: of `OPTIMISER`.
         rows: a pytree with a leading axis M; rows beyond a whole number of minibatches sit an epoch out.
         keys: one for each epoch, which its order is drawn from.
         minibatches: in an epoch.
         rate: of learning.
 
     Returns:
-        Where it ends, and the figures' means over all minibatches.
+        The variables, the moments, and the figures' means over all minibatches.
     """
     count = jax.tree.leaves(rows)[0].shape[0]
 
-    def step(at: Fit, chosen: Array) -> tuple[Fit, Mapping[str, Array]]:
-        batch = jax.tree.map(lambda leaf: leaf[chosen], rows)
-        gradient, figures = jax.grad(loss, has_aux=True)(at.variables, batch)
-        change, moments = _OPTIMISER.update(gradient, at.moments, at.variables)
+    def step(at: tuple[Any, Any], chosen: Array) -> tuple[tuple[Any, Any], Mapping[str, Array]]:
+        variables, moments = at
+        gradient, figures = jax.grad(loss, has_aux=True)(variables, jax.tree.map(lambda leaf: leaf[chosen], rows))
+        change, moments = OPTIMISER.update(gradient, moments, variables)
         change = jax.tree.map(lambda leaf: -rate * leaf, change)
-        return Fit(optax.apply_updates(at.variables, change), moments), figures
+        return (optax.apply_updates(variables, change), moments), figures
 
-    def epoch(at: Fit, key: Array) -> tuple[Fit, Mapping[str, Array]]:
+    def epoch(at: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], Mapping[str, Array]]:
         order = jax.random.permutation(key, count)[: count - count % minibatches]
         return jax.lax.scan(step, at, order.reshape(minibatches, -1))
 
-    after, figures = jax.lax.scan(epoch, at, keys)
-    return after, jax.tree.map(jnp.mean, figures)
+    (variables, moments), figures = jax.lax.scan(epoch, (variables, moments), keys)
+    return variables, moments, jax.tree.map(jnp.mean, figures)
 
 
 def returns_to_go(reward: Array, terminal: Array, value: Array, last: Array, *, discount: float, trace: float) -> Array:

@@ -22,10 +22,13 @@ from ...envs.core.drawn import DrawnEnv
 from ...envs.core.functional import FunctionalEnv
 from ...envs.core.stepping import Lane, chosen, reset_lanes, step_lanes
 from .base import Learner, masked
-from .fitting import Fit, begin_fit, fit, returns_to_go
+from .fitting import OPTIMISER, fit, returns_to_go
 from .networks import AUTO, RANGES, Configuration, Network, network_of
 
 __all__ = ["GumbelMuZero", "Search", "check_searchable", "search", "search_act"]
+
+
+_mctx: Any = mctx  # whose types no checker knows
 
 
 class Search(NamedTuple):
@@ -74,7 +77,7 @@ def check_searchable(env: FunctionalEnv[Any, Any]) -> None:
         raise DsegymError(f"Gumbel MuZero takes Discrete actions; given: {own.action_space}.")
 
 
-def _seen(env: FunctionalEnv[Any, Any], params: Any, network: Network, variables: Any, states: Any) -> _Seen:
+def _seen(env: FunctionalEnv[Any, Any], params: Any, network: Any, variables: Any, states: Any) -> _Seen:
     def look(state: Any) -> tuple[Array, Array | None, Array]:
         return env.observation(state, params), env.action_mask(state, params), env.over(state, params)
 
@@ -113,24 +116,24 @@ def search(
         reward = jnp.where(was_over, 0.0, env.reward(state, after, params))
         return after, reward, jnp.where(env.over(after, params), 0.0, settings.discount)
 
-    def expand(variables: Any, key: Array, action: Array, states: Any) -> tuple[mctx.RecurrentFnOutput, Any]:
+    def expand(variables: Any, key: Array, action: Array, states: Any) -> tuple[Any, Any]:
         del key
         after, reward, discount = jax.vmap(move)(states, action)
         seen = _seen(env, params, network, variables, after)
-        output = mctx.RecurrentFnOutput(reward=reward, discount=discount, prior_logits=seen.logits, value=seen.value)
+        output = _mctx.RecurrentFnOutput(reward=reward, discount=discount, prior_logits=seen.logits, value=seen.value)
         return output, after
 
     root = _seen(env, params, network, variables, states)
-    output = mctx.gumbel_muzero_policy(
+    output = _mctx.gumbel_muzero_policy(
         variables,
         key,
-        mctx.RootFnOutput(prior_logits=root.logits, value=root.value, embedding=states),
+        _mctx.RootFnOutput(prior_logits=root.logits, value=root.value, embedding=states),
         expand,
         settings.simulations,
         None if root.mask is None else ~root.mask,
         max_num_considered_actions=min(settings.considered, root.logits.shape[-1]),
         gumbel_scale=gumbel_scale,
-        qtransform=lambda tree, node: mctx.qtransform_completed_by_mix_value(
+        qtransform=lambda tree, node: _mctx.qtransform_completed_by_mix_value(
             tree, node, value_scale=settings.value_scale, maxvisit_init=settings.visits
         ),
     )
@@ -144,7 +147,7 @@ def search_act(
     variables: Any,
     env: FunctionalEnv[Any, Any],
     params: Any,
-    settings: Search = Search(),
+    settings: Search,
 ) -> Callable[[Any, Array], Array]:
     """`(state, key) -> action`: acts by search from a trained policy, without noise; pure JAX on one lane.
 
@@ -170,7 +173,8 @@ def search_act(
 class Carry(NamedTuple):
     """What a training goes on from."""
 
-    fit: Fit
+    variables: Any
+    moments: Any  # of Adam
     lanes: Lane  # [B]
     key: Array  # uint32 words
     done: Array  # int32, updates
@@ -270,12 +274,20 @@ class GumbelMuZero(Learner):
         first, start, rest = jax.random.split(key, 3)
         lanes, observation, _ = reset_lanes(env, jax.random.key_data(jax.random.split(start, self.lanes)), params)
         variables = self.network(env).init(first, observation)
-        return Carry(begin_fit(variables), lanes, jax.random.key_data(rest), jnp.int32(0), jnp.int32(updates))
+        return Carry(
+            variables,
+            OPTIMISER.init(variables),
+            lanes,
+            jax.random.key_data(rest),
+            jnp.int32(0),
+            jnp.int32(updates),
+        )
 
     def update(self, env: FunctionalEnv[Any, Any], params: Any, carry: Carry) -> tuple[Carry, Mapping[str, Array]]:
         """A rollout of T steps, each by a search, then the epochs over it, in minibatches."""
-        network, variables = self.network(env), carry.fit.variables
-        key = jax.random.fold_in(jax.random.wrap_key_data(carry.key), carry.done)
+        network: Any = self.network(env)  # flax types what `apply` returns too widely
+        variables = carry.variables
+        key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(carry.key)), carry.done)
         keys = jax.random.split(key, self.rollout + self.epochs)
 
         def act(lanes: Lane, key: Array) -> tuple[Lane, Any]:
@@ -300,15 +312,17 @@ class GumbelMuZero(Learner):
             return cross.mean() + self.value_weight * error, figures
 
         rate = self.learning_rate * (1 - carry.done / carry.updates)
-        after, figures = fit(loss, carry.fit, rows, keys=keys[self.rollout :], minibatches=self.minibatches, rate=rate)
+        variables, moments, figures = fit(
+            loss, variables, carry.moments, rows, keys=keys[self.rollout :], minibatches=self.minibatches, rate=rate
+        )
         figures = {
             "reward": reward.mean(),
             "ended": terminal.mean(dtype=jnp.float32),
             "illegal": illegal.sum().astype(jnp.float32),
             **figures,
         }
-        return Carry(after, lanes, carry.key, carry.done + 1, carry.updates), figures
+        return Carry(variables, moments, lanes, carry.key, carry.done + 1, carry.updates), figures
 
     def variables(self, carry: Carry) -> Any:
         """The network's."""
-        return carry.fit.variables
+        return carry.variables

@@ -2,7 +2,7 @@
 
 An expert is a design of each instance: a heuristic's, the best heuristic's, or the one that reaches the bound. Its
 actions (`FunctionalEnv.decide`) are played in the environment, and the policy learns which they were; the value learns
-what the expert's episodes bring. Another learner goes on from the variables (`Learner.going_on_from`).
+what the expert's episodes bring. Another learner goes on from the variables (`train`'s argument).
 N instances, n parameters, B lanes, T steps of a rollout.
 """
 
@@ -24,7 +24,7 @@ from ...envs.core.functional import FunctionalEnv
 from ...envs.core.problem import Problem
 from ...envs.core.stepping import Lane, reset_lanes, step_lanes
 from .base import Learner, judged, masked
-from .fitting import Fit, begin_fit, fit, returns_to_go
+from .fitting import OPTIMISER, fit, returns_to_go
 from .networks import AUTO, RANGES, Configuration, Network, network_of
 
 __all__ = ["BEST", "OPTIMUM", "Demonstrations", "Imitation", "expert_design"]
@@ -42,7 +42,8 @@ class Demonstrations(NamedTuple):
 class Carry(NamedTuple):
     """What a training goes on from."""
 
-    fit: Fit
+    variables: Any
+    moments: Any  # of Adam
     lanes: Lane  # [B]
     observation: Array  # float32[B, n]
     mask: Array | None  # bool[B, A]
@@ -170,7 +171,8 @@ class Imitation(Learner):
         lanes, observation, mask = reset_lanes(env, keys, params.params)
         variables = self.network(env).init(first, observation)
         return Carry(
-            begin_fit(variables),
+            variables,
+            OPTIMISER.init(variables),
             lanes,
             observation,
             mask,
@@ -181,8 +183,8 @@ class Imitation(Learner):
 
     def update(self, env: DrawnEnv, params: Demonstrations, carry: Carry) -> tuple[Carry, Mapping[str, Array]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """A rollout of T steps of the experts, then the epochs over it, in minibatches."""
-        network = self.network(env)
-        key = jax.random.fold_in(jax.random.wrap_key_data(carry.key), carry.done)
+        network: Any = self.network(env)  # flax types what `apply` returns too widely
+        key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(carry.key)), carry.done)
         designs = jnp.asarray(params.designs)
 
         def step(at: tuple[Lane, Array, Array | None], _: None) -> tuple[Any, Any]:
@@ -197,8 +199,8 @@ class Imitation(Learner):
         start = (carry.lanes, carry.observation, carry.mask)
         (lanes, observation, mask), seen = jax.lax.scan(step, start, None, length=self.rollout)
         observations, masks, actions, reward, terminal, illegal = seen
-        _, value = network.apply(carry.fit.variables, observations, masks)
-        _, last = network.apply(carry.fit.variables, observation, mask)
+        _, value = network.apply(carry.variables, observations, masks)
+        _, last = network.apply(carry.variables, observation, mask)
         target = returns_to_go(reward, terminal, value, last, discount=self.discount, trace=self.trace)
         rows = _Row(observations, masks, actions, target)
         rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rows)
@@ -214,22 +216,20 @@ class Imitation(Learner):
 
         rate = self.learning_rate * (1 - carry.done / carry.updates)
         keys = jax.random.split(key, self.epochs)
-        after, figures = fit(loss, carry.fit, rows, keys=keys, minibatches=self.minibatches, rate=rate)
+        variables, moments, figures = fit(
+            loss, carry.variables, carry.moments, rows, keys=keys, minibatches=self.minibatches, rate=rate
+        )
         figures = {
             "reward": reward.mean(),
             "ended": terminal.mean(dtype=jnp.float32),
             "illegal": illegal.sum().astype(jnp.float32),
             **figures,
         }
-        return Carry(after, lanes, observation, mask, carry.key, carry.done + 1, carry.updates), figures
+        return Carry(variables, moments, lanes, observation, mask, carry.key, carry.done + 1, carry.updates), figures
 
     def variables(self, carry: Carry) -> Any:
         """The network's."""
-        return carry.fit.variables
-
-    def going_on_from(self, carry: Carry, variables: Any) -> Carry:
-        """See the base."""
-        return carry._replace(fit=begin_fit(variables))
+        return carry.variables
 
 
 def _first(env: FunctionalEnv[Any, Any], params: Any) -> tuple[Any, Any]:
