@@ -75,9 +75,7 @@ def test_experts_that_are_not_there_are_refused_in_one_sentence(packings):
     with pytest.raises(UnknownNameError, match="Did you mean 'size_descending_first_fit'"):
         expert_design(problem, "size_descending_firstfit")
     mapping = dsegym.make_problem("dsegym/MemoryMapping-v0", program="mlp_tiny")
-    with pytest.raises(
-        DsegymError, match="No design is known that reaches the bound of .*; imitate best or a baseline"
-    ):
+    with pytest.raises(DsegymError, match=r"No design is known that reaches the bound of .*; imitate best or"):
         expert_design(mapping, "optimum")
     learner = registry.make_learner("imitation", {"expert": "nobody"})
     with pytest.raises(UnknownNameError, match="nobody"):
