@@ -11,12 +11,24 @@ import optax
 
 from ...costmodels.arrays import Array
 
-__all__ = ["OPTIMISER", "fit", "returns_to_go"]
+__all__ = ["OPTIMISER", "compressed", "expanded", "fit", "returns_to_go"]
 
 # (variables, a minibatch) -> its loss, float32[], and further figures.
 Loss = Callable[[Any, Any], tuple[Array, Mapping[str, Array]]]
 
 OPTIMISER = optax.chain(optax.clip_by_global_norm(0.5), optax.scale_by_adam(eps=1e-5))
+
+
+def compressed(returns: Any) -> Array:
+    """Returns in the units of a network's value, sign(x) log(1 + |x|) (DreamerV3, Hafner et al., 2023): near 0 as they
+    are; so that one learning rate serves rewards of every size, and no scale has to be kept beside the weights.
+    """
+    return jnp.sign(returns) * jnp.log1p(jnp.abs(returns))
+
+
+def expanded(value: Any) -> Array:
+    """The inverse, in units of the reward; of values beyond any return as of the largest, e^20."""
+    return jnp.sign(value) * jnp.expm1(jnp.minimum(jnp.abs(value), 20.0))
 
 
 def fit(

@@ -22,7 +22,7 @@ from ...envs.core.drawn import DrawnEnv
 from ...envs.core.functional import FunctionalEnv
 from ...envs.core.stepping import Lane, chosen, reset_lanes, step_lanes
 from .base import Learner, masked
-from .fitting import OPTIMISER, fit, returns_to_go
+from .fitting import OPTIMISER, compressed, expanded, fit, returns_to_go
 from .networks import AUTO, RANGES, Configuration, Network, network_of
 
 __all__ = ["GumbelMuZero", "Search", "check_searchable", "search", "search_act"]
@@ -49,7 +49,7 @@ class Found(NamedTuple):
     action: Array  # int32, a legal one
     weights: Array  # float32[A], of the policy improved; 0 where illegal
     value: Array  # float32, of the root after the search
-    prior_value: Array  # float32, the network's
+    prior_value: Array  # float32, the network's, in units of the reward
 
 
 class _Seen(NamedTuple):
@@ -83,7 +83,7 @@ def _seen(env: FunctionalEnv[Any, Any], params: Any, network: Any, variables: An
 
     observation, mask, over = jax.vmap(look)(states)
     logits, value = network.apply(variables, observation, mask)
-    return _Seen(observation, mask, masked(logits, mask), jnp.where(over, 0.0, value))
+    return _Seen(observation, mask, masked(logits, mask), jnp.where(over, 0.0, expanded(value)))
 
 
 def search(
@@ -102,7 +102,7 @@ def search(
     Args:
         env: what is played, and the model.
         params: what it is played with.
-        network: the prior and the value, the latter in units of the reward.
+        network: the prior and the value, the latter `compressed`.
         variables: of the network.
         states: of the environment, leaves [B, ...].
         key: of the noise.
@@ -153,7 +153,7 @@ def search_act(
 
     Args:
         network: of the policy.
-        variables: of the network, whose value is in units of the reward, as Gumbel MuZero and imitation leave it.
+        variables: of the network, whose value is `compressed`, as Gumbel MuZero and imitation leave it.
         env: what is played.
         params: what it is played with.
         settings: how it plans.
@@ -307,7 +307,7 @@ class GumbelMuZero(Learner):
             logs = jax.nn.log_softmax(masked(logits, row.mask))
             cross = -jnp.sum(row.weights * logs, axis=-1)
             own = -jnp.sum(row.weights * jnp.log(jnp.maximum(row.weights, 1e-30)), axis=-1)
-            error = jnp.mean((value - row.target) ** 2)
+            error = jnp.mean((value - compressed(row.target)) ** 2)
             figures = {"divergence": jnp.mean(cross - own), "entropy": jnp.mean(own), "value_error": error}
             return cross.mean() + self.value_weight * error, figures
 

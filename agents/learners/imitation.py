@@ -24,7 +24,7 @@ from ...envs.core.functional import FunctionalEnv
 from ...envs.core.problem import Problem
 from ...envs.core.stepping import Lane, reset_lanes, step_lanes
 from .base import Learner, judged, masked
-from .fitting import OPTIMISER, fit, returns_to_go
+from .fitting import OPTIMISER, compressed, expanded, fit, returns_to_go
 from .networks import AUTO, RANGES, Configuration, Network, network_of
 
 __all__ = ["BEST", "OPTIMUM", "Demonstrations", "Imitation", "expert_design"]
@@ -201,7 +201,9 @@ class Imitation(Learner):
         observations, masks, actions, reward, terminal, illegal = seen
         _, value = network.apply(carry.variables, observations, masks)
         _, last = network.apply(carry.variables, observation, mask)
-        target = returns_to_go(reward, terminal, value, last, discount=self.discount, trace=self.trace)
+        target = returns_to_go(
+            reward, terminal, expanded(value), expanded(last), discount=self.discount, trace=self.trace
+        )
         rows = _Row(observations, masks, actions, target)
         rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rows)
 
@@ -209,7 +211,7 @@ class Imitation(Learner):
             logits, value = network.apply(variables, row.observation, row.mask)
             log_probability, _ = judged(logits, row.mask, row.action, value.shape)
             agrees = jnp.argmax(masked(logits, row.mask), axis=-1) == row.action
-            error = jnp.mean((value - row.target) ** 2)
+            error = jnp.mean((value - compressed(row.target)) ** 2)
             accuracy = agrees.reshape(*value.shape, -1).all(-1).mean(dtype=jnp.float32)
             figures = {"accuracy": accuracy, "cross_entropy": -log_probability.mean(), "value_error": error}
             return self.value_weight * error - log_probability.mean(), figures

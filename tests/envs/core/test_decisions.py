@@ -75,3 +75,26 @@ def test_a_form_that_says_nothing_of_designs_names_itself():
 
     with pytest.raises(NotImplementedError, match="Silent does not say which actions follow a design"):
         Silent().decide(jnp.zeros(1), episode_key(0), None)
+
+
+@pytest.mark.parametrize("kind", ["memory mapping, small", "packing", "tasks and elements", "tasks"])
+def test_in_the_shape_of_a_larger_instance_a_design_is_followed_by_zeros(kind):
+    small = {"memory mapping, small": ("MemoryMapping", "sequential", {"program": "residual_tiny"})}
+    scenario, form, options = {**FORMS, **small}[kind]
+    problem = dsegym.make_problem(f"dsegym/{scenario}-v0", **options)
+    own = problem.functional_env(form)
+    params = own.scored_params(problem)
+    sizes = {name: count + 3 for name, count in own.sizes(params).items()}
+    env, params = own.padded(params, sizes)
+    params = jax.tree.map(jnp.asarray, params)
+
+    @jax.jit
+    def played(design):
+        states = play_cases(env, lambda state, case, step: env.decide(design, state, params), params)
+        return env.mean_evaluation(states, params).objective, env.illegal(states).sum()
+
+    designs = designs_of(problem)
+    length = jax.eval_shape(lambda: env.design(env.start(episode_key(0), params), params)).shape[0]
+    found = [played(np.pad(design, (0, length - len(design)))) for design in designs]
+    np.testing.assert_array_equal([objective for objective, _ in found], problem.evaluate(designs).objective)
+    assert not any(illegal for _, illegal in found)
