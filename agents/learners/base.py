@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from ...costmodels.arrays import Array
+from ...envs.core.collections import Collection
+from ...envs.core.drawn import DrawnEnv
 from ...envs.core.functional import FunctionalEnv
 
 __all__ = ["Act", "Learner", "greedy", "judged", "masked", "sampled"]
@@ -35,6 +37,14 @@ class Learner(abc.ABC):
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
     libraries: ClassVar[tuple[str, ...]] = ()
+
+    def environment(self, collection: Collection) -> tuple[DrawnEnv, Any]:
+        """What is played in training, and what it is played with: the collection's training part.
+
+        Raises:
+            DsegymError: as `Collection.environment`, or as the learner documents.
+        """
+        return collection.environment("train")
 
     @abc.abstractmethod
     def steps_per_update(self, env: FunctionalEnv[Any, Any]) -> int:
@@ -63,6 +73,10 @@ class Learner(abc.ABC):
     @abc.abstractmethod
     def variables(self, carry: Any) -> Any:
         """The network's variables, as they stand: what a policy keeps."""
+
+    def going_on_from(self, carry: Any, variables: Any) -> Any:
+        """A carry before the first update, of a network that has learned already, by imitation say."""
+        return carry._replace(variables=variables)
 
 
 def masked(logits: Array, mask: Array | None) -> Array:

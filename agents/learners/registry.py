@@ -13,6 +13,16 @@ if TYPE_CHECKING:
 __all__ = ["BUILT_IN", "check_libraries", "learner_names", "learner_summary", "load_learner", "make_learner"]
 
 BUILT_IN: Mapping[str, Entry] = {
+    "gumbel_muzero": Entry(
+        "dsegym.agents.learners.gumbel_muzero:GumbelMuZero",
+        "Gumbel MuZero, the simulator as its model (mctx, flax, Optax)",
+        ("flax", "mctx", "optax"),
+    ),
+    "imitation": Entry(
+        "dsegym.agents.learners.imitation:Imitation",
+        "behaviour cloning of the best heuristic, or another expert (flax, Optax)",
+        ("flax", "optax"),
+    ),
     "ppo": Entry(
         "dsegym.agents.learners.ppo:ProximalPolicyOptimisation",
         "proximal policy optimisation (flax, Optax)",

@@ -20,6 +20,7 @@ from ...costmodels.errors import DsegymError
 from ...envs.core.functional import FunctionalEnv
 from ...envs.core.stepping import lane_keys
 from .base import Learner
+from .networks import check_variables
 
 __all__ = ["Carry", "Chunk", "OnChunk", "Trained", "carry_shapes", "train", "train_seeds", "updates_of"]
 
@@ -113,6 +114,7 @@ def train(
     seed: int,
     on_chunk: OnChunk | None = None,
     carry: Carry | None = None,
+    variables: Any = None,
 ) -> Trained:
     """Trains a policy.
 
@@ -124,15 +126,17 @@ def train(
         seed: of everything.
         on_chunk: is told of every chunk; where it returns True, the training stops after it.
         carry: of a training with the same arguments that was stopped: it goes on from there.
+        variables: of an equal network that has learned already, by imitation say: the training starts from them.
 
     Returns:
         The policy's variables and the rest; curves are those of the updates made here.
 
     Raises:
-        DsegymError: the carry is of another training, or weights are no longer finite; chunks before have been told.
+        DsegymError: the carry is of another training, the variables do not fit, or weights are no longer finite; the
+            chunks before have been told.
     """
     (key,) = lane_keys([seed])
-    return _train(learner, env, params, steps, key, on_chunk, carry)
+    return _train(learner, env, params, steps, key, on_chunk, carry, variables)
 
 
 def train_seeds(
@@ -157,6 +161,7 @@ def _train(
     keys: Array,
     on_chunk: OnChunk | None,
     carry: Carry | None,
+    variables: Any = None,
 ) -> Trained:
     updates, per_update = updates_of(learner, env, steps), learner.steps_per_update(env)
     longest = -(-updates // CHUNKS)
@@ -164,6 +169,9 @@ def _train(
     start = time.perf_counter()
     begin = functools.partial(_begun, learner=learner, env=env, updates=updates)
     at = begin(params, keys) if carry is None else _gone_on(carry, jax.eval_shape(begin, params, keys), updates)
+    if carry is None and variables is not None:
+        check_variables(env, learner.network(env), variables)
+        at = at._replace(learner=learner.going_on_from(at.learner, jax.tree.map(jnp.asarray, variables)))
     run = functools.partial(_chunk, params, learner=learner, env=env, longest=longest)
     jax.block_until_ready(run(at, jnp.int32(0)))  # compiles, and makes no update
     compiled = time.perf_counter()

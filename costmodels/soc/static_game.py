@@ -30,6 +30,7 @@ __all__ = [
     "Placed",
     "State",
     "advance",
+    "decide",
     "design_of",
     "estimated_finishes",
     "least_makespan",
@@ -289,3 +290,21 @@ def design_of(state: State, params: Params, *, by_element: bool) -> jax.Array:
     place, zeros = jnp.arange(2 * tasks), jnp.zeros_like(ranks)
     elements = jnp.where(place < 2 * own.tasks, model.at(jnp.append(index, zeros), place - own.tasks), 0)
     return jnp.where(place < own.tasks, jnp.append(ranks, zeros), elements)
+
+
+def decide(design: Array, state: State, params: Params, *, by_element: bool) -> jax.Array:
+    """int32, the action that follows a design of ranks and, with `by_element`, elements: the first task in the order of
+    effective ranks that is not placed. The design of an instance that is padded is as `design_of` has it.
+    """
+    tasks, elements = jnp.asarray(params.arrays.run_time)[0].shape
+    design = jnp.asarray(design)
+    if params.own is not None:  # what is padded counts as placed, so that its ranks and elements mean nothing
+        place = jnp.arange(len(design))
+        moved = model.at(design, jnp.minimum(place - tasks + params.own.tasks, len(design) - 1))
+        design = jnp.where(place < tasks, design, moved)
+    ranks, chosen, _ = Encoding(by_element, False).split(design, tasks)
+    order = model.effective_order(params.arrays, ranks)
+    task = order[jnp.argmax(state.rank[order] >= tasks)]
+    if chosen is None:
+        return task.astype(jnp.int32)
+    return (task * elements + jnp.asarray(params.element)[task, chosen[task]]).astype(jnp.int32)

@@ -30,6 +30,7 @@ __all__ = [
     "advance",
     "choice_of",
     "cost_of",
+    "decide",
     "legal",
     "mean_metrics",
     "metrics_of",
@@ -278,3 +279,16 @@ def legal(stream: simulator.State, params: Params, *, pairs: bool) -> jax.Array:
         return ((ready & (run_time[stream.kind] < NEVER)) | over).ravel()
     _, slot, task = simulator.offered(stream)
     return (run_time[stream.kind[slot], task] < NEVER) | over
+
+
+def decide(weights: rules.Weights, state: State, params: Params, *, pairs: bool) -> jax.Array:
+    """int32, the action of a weighted rule: the task and the element that it assigns next, or the element to which it
+    sends the task that is offered.
+    """
+    stream, rule = state.stream, rules.weighted_rule(params.facts, weights)
+    if not pairs:
+        _, slot, task = simulator.offered(stream)
+        return rule.element(stream, slot, task, simulator.estimates(params.arrays, stream, slot, task))
+    choice, _ = simulator.choose(params.arrays, stream, rule)
+    _, tasks, elements = params.arrays.run_time.shape
+    return (choice.slot * tasks + choice.task) * elements + choice.element

@@ -98,6 +98,10 @@ class DrawnEnv(FunctionalEnv[DrawnState, Any]):
         """The instance's, padded."""
         return self.inner.design(state.state, instance_of(params, state.instance))
 
+    def decide(self, design: Array, state: DrawnState, params: Any) -> Array:
+        """The instance's."""
+        return self.inner.decide(design, state.state, instance_of(params, state.instance))
+
     def evaluation(self, state: DrawnState, params: Any) -> Evaluation:
         """The instance's."""
         return self.inner.evaluation(state.state, instance_of(params, state.instance))

@@ -127,6 +127,21 @@ class FunctionalEnv(Generic[State, Params]):
         del state, params
         return None
 
+    def decide(self, design: Array, state: State, params: Params) -> Array:
+        """The action that follows a design, int32[n], in a state: an episode that takes it everywhere costs what the
+        design does where the form is replayable, and is an episode of its policy where designs are policies.
+
+        Args:
+            design: of the instance; of a padded one followed by zeros.
+            state: whose actions so far may be others.
+            params: of the instance.
+
+        Raises:
+            NotImplementedError: the form has no such actions.
+        """
+        del design, state, params
+        raise NotImplementedError(f"{type(self).__name__} does not say which actions follow a design.")
+
     def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of a finished episode; what it holds before the end has no meaning."""
         raise NotImplementedError

@@ -170,6 +170,11 @@ class ParametricEnv(_OneShotEnv):
         step = jnp.int32(len(counts))
         return OneShotState(design, step, evaluation.objective, evaluation.feasible, state.illegal)
 
+    def decide(self, design: Array, state: OneShotState, params: OneShotParams) -> Array:
+        """The design."""
+        del state, params
+        return design
+
 
 class SequentialEnv(_OneShotEnv):
     """A Discrete action sets the next parameter; an episode is n steps. Actions beyond its values are masked."""
@@ -192,6 +197,11 @@ class SequentialEnv(_OneShotEnv):
         design, step = jnp.where(here, value, state.design), state.step + 1
         costed = _costed_where(self.cost, step >= len(self.cardinalities), design, params.given)
         return OneShotState(design, step, *costed, illegal)
+
+    def decide(self, design: Array, state: OneShotState, params: OneShotParams) -> Array:
+        """The next parameter's index."""
+        del params
+        return jnp.asarray(design)[jnp.minimum(state.step, len(self.cardinalities) - 1)]
 
     def action_mask(self, state: OneShotState, params: OneShotParams) -> Array:
         """bool[C]: the values of the next parameter."""

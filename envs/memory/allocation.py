@@ -191,6 +191,11 @@ class MemoryAllocation(FunctionalEnv[State, Params]):
         """More buffers, which are placed from the start and live never."""
         return MemoryAllocation(sizes["buffers"], self.placement), game.padded(params, sizes["buffers"])
 
+    def decide(self, design: Array, state: State, params: Params) -> Array:
+        """Of the buffers that are not placed the one of the lowest rank; of equal ranks the larger."""
+        key = jnp.asarray(design) * self.horizon + jnp.asarray(params.tie)
+        return jnp.argmin(jnp.where(self.action_mask(state, params), key, self.horizon**2)).astype(jnp.int32)
+
     def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of the packing so far."""
         return _evaluation(state.peak, params)

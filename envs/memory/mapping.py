@@ -222,6 +222,11 @@ class MemoryMapping(FunctionalEnv[State, Params]):
         """See `game.padded`."""
         return replace(self, horizon=sizes["accesses"]), game.padded(params, **sizes)
 
+    def decide(self, design: Array, state: State, params: Params) -> Array:
+        """The next access's action of a plan; drop where it is not legal."""
+        action = jnp.asarray(design)[jnp.minimum(state.number, self.horizon - 1)]
+        return jnp.where(game.action_mask(state, params)[action], action, simulator.DROP).astype(jnp.int32)
+
     def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of the mapping."""
         return _evaluation(state.game, params)

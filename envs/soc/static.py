@@ -239,6 +239,10 @@ class StaticScheduling(FunctionalEnv[State, Params]):
         """int32[n]; tasks that are not placed count as last, on the first element that can run them."""
         return game.design_of(state, params, by_element=self.by_element)
 
+    def decide(self, design: Array, state: State, params: Params) -> Array:
+        """The first task in the design's order that is not placed, on the design's element where it names one."""
+        return game.decide(design, state, params, by_element=self.by_element)
+
     def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of what is placed."""
         return _evaluation(game.placed_so_far(state, params), params, self.objective)

@@ -315,6 +315,10 @@ class StreamScheduling(FunctionalEnv[State, Params]):
         jobs = jnp.sum(next_state.stream.job >= 0, dtype=jnp.int32)
         return {"elapsed_us": next_state.elapsed_us, "jobs_in_system": jobs}
 
+    def decide(self, design: Array, state: State, params: Params) -> Array:
+        """What the weighted rule of a design assigns next; without `pairs`, where it sends the task that is offered."""
+        return game.decide(weights_of(design), state, params, pairs=self.pairs)
+
     def evaluation(self, state: State, params: Params) -> Evaluation:
         """Costs of the trace that was played."""
         metrics = game.metrics_of(params.arrays, state.stream, self.jobs, params.own)

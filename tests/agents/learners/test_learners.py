@@ -18,10 +18,11 @@ from dsegym.envs.core.collections import load_collection
 from dsegym.envs.core.functional import play
 
 SMALL = {
+    "gumbel_muzero": {"lanes": 16, "rollout": 8, "minibatches": 2, "units": 16, "simulations": 4},
     "ppo": {"lanes": 16, "rollout": 8, "minibatches": 2, "units": 16},
     "reinforce": {"lanes": 16, "units": 16},
 }
-every_learner = pytest.mark.parametrize("name", registry.learner_names())
+every_learner = pytest.mark.parametrize("name", SMALL)  # that needs no demonstrations
 
 
 def small(name, **hyperparameters):
@@ -95,7 +96,7 @@ def test_no_learner_takes_an_illegal_action(stairs, name):
 
 
 @pytest.mark.slow
-@every_learner
+@pytest.mark.parametrize("name", ["ppo", "reinforce"])
 def test_no_learner_takes_an_illegal_action_on_a_collection(name):
     env, params = load_collection("cascade-budgets").environment("train")
     curve = train(small(name), env, params, steps=4000, seed=0).curve
@@ -328,7 +329,7 @@ def test_where_nothing_is_legal_the_first_action_is_taken(stairs):
 # --- Names ------------------------------------------------------------------------------------------------------------
 
 
-@every_learner
+@pytest.mark.parametrize("name", registry.learner_names())
 def test_a_learners_declarations_hold(name):
     learner = registry.load_learner(name)
     entry = registry.BUILT_IN[name]
