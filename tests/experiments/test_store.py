@@ -363,7 +363,7 @@ def test_a_trials_id_changes_with_the_sources_of_another_packages_agent(tmp_path
     trial = dataclasses.replace(tiny_suite.trials[0], agent="visiting_agent:Guest")
     before = trial_id(trial)
     module.write_text(text + "# faster\n", encoding="utf-8")
-    store._source.cache_clear()  # a process reads sources once
+    store.source_of.cache_clear()  # a process reads sources once
     assert trial_id(trial) != before
     sys.modules.pop("visiting_agent")
 
@@ -382,7 +382,7 @@ def copied_sources(tmp_path, monkeypatch):
 
 def forget_sources():
     """A process reads sources and versions once."""
-    for cached in (store.versions, store._own_source, store._source):
+    for cached in (store.versions, store._own_source, store.source_of):
         cached.cache_clear()
 
 
@@ -431,7 +431,7 @@ def test_a_trials_id_changes_with_the_data_of_another_packages_agent(tmp_path, t
     trial = dataclasses.replace(tiny_suite.trials[0], agent="visiting_package:Guest")
     before = trial_id(trial)
     (package / "weights.npz").write_bytes(b"2")
-    store._source.cache_clear()
+    store.source_of.cache_clear()
     assert trial_id(trial) != before
     sys.modules.pop("visiting_package")
 

@@ -86,6 +86,16 @@ def test_rules_are_worth_what_their_designs_cost_on_the_cases_of_scores():
     assert rules[problem.reference.name].value.tolist() == [problem.reference.value]
 
 
+def test_a_policy_that_copies_nothing_is_worth_what_the_rule_is():
+    """In memory mapping the first legal action serves an access from the slow memory, padded or not."""
+    collection = collection_of(
+        "dsegym/MemoryMapping-v0", {"program": "mlp_tiny"}, {"program": "mlp_tiny", "capacity": 0.5}
+    )
+    found = evaluate(PureFunction("slow", first_legal), collection, "test")
+    rules = evaluate_rules(found.problems)
+    np.testing.assert_array_equal(found.value, rules["all_slow"].value)
+
+
 def test_a_rule_that_an_instance_lacks_has_no_value_there():
     problems = [dsegym.make_problem(CASCADE, budget=5), dsegym.make_problem("dsegym/AcceleratorSizing-v0")]
     rules = evaluate_rules(problems)

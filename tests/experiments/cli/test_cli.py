@@ -14,7 +14,7 @@ from dsegym.costmodels.reasoning.outcomes import load_outcomes
 from dsegym.experiments import cli
 
 SIZING = "dsegym/AcceleratorSizing-v0"
-COMMANDS = ("list", "info", "cost", "bound", "run", "leaderboard", "verify", "trace")
+COMMANDS = ("list", "info", "cost", "bound", "run", "leaderboard", "verify", "trace", "train", "evaluate")
 ALEXNET = (SIZING, "--workload", "alexnet")
 WORKLOAD = "layer,kind,m,n,k\nx[bold],gemm,64,32,16\n"
 
@@ -86,7 +86,8 @@ def test_list_imports_no_agent():
     script += "try:\n    cli.main()\nexcept SystemExit as end:\n    assert not end.code\n"
     script += "print(sorted(name for name in sys.modules if name.startswith('dsegym.agents.')))"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert found.stdout.splitlines()[-1] == "['dsegym.agents.base', 'dsegym.agents.registry']"
+    modules = ["base", "learners", "learners.registry", "registry"]
+    assert found.stdout.splitlines()[-1] == str([f"dsegym.agents.{name}" for name in modules])
 
 
 def test_info_shows_options_parameters_and_yardsticks(succeed):

@@ -13,9 +13,7 @@ from dsegym.experiments.scoring.statistics import interquartile_mean
 REFERENCE, BOUND = 10.0, 2.0
 
 
-def result(
-    values, *, identifier="0" * 16, seed=0, searched=None, feasible=None, held_out=False, obstacle="", **changes
-):
+def result(values, *, identifier="0" * 16, seed=0, searched=None, feasible=None, held_out=False, **changes):
     """An evaluation whose policy has these values, [N, S], and whose one rule is worth 6 everywhere."""
     values, obstacle = np.array(values, float), changes.pop("obstacle", "")
     instances, samples = values.shape
