@@ -68,7 +68,7 @@ def test_caches_widths_and_answers_of_an_episode_are_those_of_plain_python(kind,
         state = moved
     total = 1 - float(env.evaluation(state, params).objective)
     assert total == pytest.approx(
-        bool(state.success) - float(params.price) * cache / most_cache(env.rules, params), abs=1e-5
+        bool(state.success) - float(params.price) * cache / float(most_cache(env.rules, params)), abs=1e-5
     )
 
 
