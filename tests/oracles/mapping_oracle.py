@@ -161,8 +161,8 @@ def costs(layer, plan, *, edge, scratchpad_kib, accumulator_kib, dram_words_per_
         "accumulator_accesses": accumulator,
         "scratchpad_accesses": sum(scratchpad),
         "dram_accesses": sum(dram),
-        "mac_energy_j": 1e-12 * (macs * (pj["mac_pj"] + pj["register_pj"]) + weights_to_registers * pj["register_pj"]),
-        "accumulator_energy_j": 1e-12 * accumulator * accumulator_pj,
-        "scratchpad_energy_j": 1e-12 * sum(blocks(words, edge) for words in scratchpad) * scratchpad_pj,
-        "dram_energy_j": 1e-12 * sum(blocks(words, 64) for words in dram) * pj["dram_pj"],
+        "array_j": 1e-12 * (macs * (pj["mac_pj"] + pj["register_pj"]) + weights_to_registers * pj["register_pj"]),
+        "accumulator_j": 1e-12 * accumulator * accumulator_pj,
+        "scratchpad_j": 1e-12 * sum(blocks(words, edge) for words in scratchpad) * scratchpad_pj,
+        "dram_j": 1e-12 * sum(blocks(words, 64) for words in dram) * pj["dram_pj"],
     }

@@ -53,12 +53,15 @@ __all__ = [
     "REGISTERS",
     "SCRATCHPAD",
     "Costs",
+    "Energies",
     "Hardware",
     "LayerShape",
     "Mapping",
     "Tiles",
+    "access_energies",
     "area_mm2",
     "constants",
+    "energies",
     "evaluate",
     "evaluate_relaxed",
     "inside_of",
@@ -72,6 +75,7 @@ R, S, P, Q, C, K, N = range(7)
 LEVELS = ("registers", "accumulator", "scratchpad", "dram")
 REGISTERS, ACCUMULATOR, SCRATCHPAD, DRAM = range(4)
 _WEIGHTS, _OUTPUTS = (R, S, C, K), (P, Q, K, N)
+_AXES = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 1]])  # of the input
 _PICO = np.float32(1e-12)
 
 
@@ -111,23 +115,26 @@ class Tiles(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """What a layer costs. Scalars: `wide.Wide` in the exact form, float32 in the relaxed one; energies float32."""
+    """What a layer, or a network as the sum of its layers, costs: `wide.Wide` in the exact form, else float32."""
 
     cycles: Any
-    macs: Any
     compute_cycles: Any  # the product of the temporal factors
+    macs: Any
+    register_fills: Any  # words, of all registers
     accumulator_accesses: Any  # words, of all columns
     scratchpad_accesses: Any  # words
     dram_accesses: Any  # words
-    mac_energy_j: Array  # with the registers
-    accumulator_energy_j: Array
-    scratchpad_energy_j: Array
-    dram_energy_j: Array
+    scratchpad_blocks: Any  # words of the rows that are accessed, each as wide as the array
+    dram_blocks: Any  # words of the blocks that are accessed
 
-    @property
-    def energy_j(self) -> Array:
-        """The sum of the parts, float32."""
-        return self.mac_energy_j + self.accumulator_energy_j + self.scratchpad_energy_j + self.dram_energy_j
+
+class Energies(NamedTuple):
+    """Joules of a layer or a network. Scalars, float32."""
+
+    array_j: jax.Array  # multiply-accumulates and registers
+    accumulator_j: jax.Array
+    scratchpad_j: jax.Array
+    dram_j: jax.Array
 
 
 @functools.cache
@@ -226,33 +233,21 @@ def _input_words(factors: Array, inside: Array, extents: Array, shape: LayerShap
     dtype = factors.dtype
     strides, dilations = (jnp.asarray(each).astype(dtype) for each in (shape.strides, shape.dilations))
     across, down = _spans(extents, shape)
-    depth, zero = extents[C] * extents[N], jnp.zeros((), dtype)
+    depth, one = extents[C] * extents[N], jnp.ones((), dtype)
     whole = across * down * depth
-    # Each loop's step moves the tile along one axis of the input: [7, 3], in columns, rows and channels.
-    steps = [zero] * 21
-    steps[R * 3], steps[P * 3] = extents[R] * dilations[0], extents[P] * strides[0]
-    steps[S * 3 + 1], steps[Q * 3 + 1] = extents[S] * dilations[1], extents[Q] * strides[1]
-    steps[C * 3 + 2] = extents[C]
-    steps[N * 3 + 2] = extents[N] * 4 * jnp.asarray(shape.bounds).astype(dtype)[C]  # further than channels ever move
-    steps = jnp.stack(steps).reshape(7, 3)
-    new = [whole] * 7
-    for dimension, axis, width, rest in (
-        (R, 0, across, down),
-        (P, 0, across, down),
-        (S, 1, down, across),
-        (Q, 1, down, across),
-    ):
-        new[dimension] = jnp.minimum(steps[dimension, axis], width) * rest * depth
-    new[K] = zero
-    new = jnp.stack(new)
+    far = 4 * jnp.asarray(shape.bounds).astype(dtype)[C]  # no channels move a tile as far as another image
+    # By dimension: how far a step moves the tile, how wide it is along that axis, and what a line across it holds.
+    distances = extents * jnp.stack([dilations[0], dilations[1], strides[0], strides[1], one, 0 * one, far])
+    widths = jnp.stack([across, down, across, down, one, one, one])
+    lines = jnp.stack([down * depth, across * depth, down * depth, across * depth, whole, whole, whole])
+    new = jnp.minimum(distances, widths) * lines
+    steps = distances[:, None] * jnp.asarray(_AXES, dtype)
 
     loops = _is_loop(factors)
     alone = jnp.prod(1 - inside * loops[:, None], axis=0)  # 1 where no loop runs inside
     innermost = alone * loops
-    first_step, first_new = (
-        jnp.sum(innermost[:, None] * steps, axis=0, dtype=dtype),
-        jnp.sum(innermost * new, dtype=dtype),
-    )
+    first_step = jnp.sum(innermost[:, None] * steps, axis=0, dtype=dtype)
+    first_new = jnp.sum(innermost * new, dtype=dtype)
     # When a loop steps, those inside it return by the one step that Timeloop follows of each.
     moved = steps - jnp.sum((inside * loops[:, None])[:, :, None] * steps[:, None, :], axis=0, dtype=dtype)
     like_first = jnp.prod(_same(moved, first_step[None]), axis=1)
@@ -299,14 +294,13 @@ def _counts(mapping: Mapping, shape: LayerShape) -> _Counts:
 
 
 class _Arithmetic(NamedTuple):
-    """Sums, differences, quotients rounded up and maxima of counts, and counts as float32."""
+    """Of counts: sums, differences, products, quotients rounded up, maxima."""
 
     add: Callable[[Any, Any], Any]
     subtract: Callable[[Any, Any], Any]
     multiply: Callable[[Any, Any], Any]
     ceil_div: Callable[[Any, Any], Any]
     maximum: Callable[[Any, Any], Any]
-    to_float32: Callable[[Any], Any]
 
 
 def _through_ceil(count: Array, divisor: Array) -> jax.Array:
@@ -315,64 +309,82 @@ def _through_ceil(count: Array, divisor: Array) -> jax.Array:
     return jnp.asarray(quotient) + jax.lax.stop_gradient(jnp.ceil(quotient) - quotient)
 
 
-_RELAXED = _Arithmetic(jnp.add, jnp.subtract, jnp.multiply, _through_ceil, jnp.maximum, lambda count: count)
+_RELAXED = _Arithmetic(jnp.add, jnp.subtract, jnp.multiply, _through_ceil, jnp.maximum)
 _EXACT = _Arithmetic(
     wide.add,
     lambda a, b: wide.Wide(a.estimate - b.estimate, a.low - b.low),
     wide.scale,
     wide.ceil_div,
     wide.maximum,
-    wide.to_float32,
 )
 
 
 def _costs(counts: _Counts, mapping: Mapping, hardware: Hardware, arithmetic: _Arithmetic) -> Costs:
     constant = constants()
-    add, subtract, multiply, ceil_div, maximum, to_float32 = arithmetic
-    edge = hardware.edge
+    add, subtract, multiply, ceil_div, maximum = arithmetic
 
     def total(*terms: Any) -> Any:
         return functools.reduce(add, terms)
 
-    def in_blocks(words: Any, block: Any) -> Any:
-        return multiply(ceil_div(words, block), block)
+    def in_blocks(terms: Sequence[Any], block: Any) -> Any:
+        return total(*(multiply(ceil_div(words, block), block) for words in terms))
 
-    returned = subtract(counts.output_fills, counts.outputs)
     scratchpad = (counts.register_fills, counts.scratchpad_inputs, counts.weight_fetches, counts.input_fetches)
+    returned = subtract(counts.output_fills, counts.outputs)
     dram = (counts.weight_fetches, counts.input_fetches, counts.output_fills, returned)
-    accumulator_accesses = total(
-        counts.output_updates, subtract(counts.output_updates, counts.outputs), counts.output_fills
-    )
+    accumulated = subtract(counts.output_updates, counts.outputs)
+    accumulator_accesses = total(counts.output_updates, accumulated, counts.output_fills)
     scratchpad_accesses, dram_accesses = total(*scratchpad), total(*dram)
     cycles = counts.compute_cycles
     for words, words_per_cycle in (
         (accumulator_accesses, int(constant["accumulator_words_per_cycle_and_column"]) * mapping.columns),
-        (scratchpad_accesses, int(constant["scratchpad_words_per_cycle_and_row"]) * edge),
+        (scratchpad_accesses, int(constant["scratchpad_words_per_cycle_and_row"]) * hardware.edge),
         (dram_accesses, hardware.dram_words_per_cycle),
     ):
         cycles = maximum(cycles, ceil_div(words, words_per_cycle))
-
-    bank_kib = hardware.accumulator_kib / edge
-    scratchpad_pj = constant["scratchpad_base_pj"] + _rounded(
-        constant["scratchpad_pj_per_kib"] * hardware.scratchpad_kib
-    )
-    accumulator_pj = constant["accumulator_base_pj"] + _rounded(constant["accumulator_pj_per_kib"] * bank_kib)
-    block = int(constant["dram_block_words"])
-    scratchpad_words = total(*(in_blocks(words, edge) for words in scratchpad))
-    dram_words = total(*(in_blocks(words, block) for words in dram))
-    array = _rounded(to_float32(counts.macs) * np.float32(constant["mac_pj"] + constant["register_pj"]))
-    array = array + _rounded(to_float32(counts.register_fills) * np.float32(constant["register_pj"]))
     return Costs(
-        cycles,
-        counts.macs,
-        counts.compute_cycles,
-        accumulator_accesses,
-        scratchpad_accesses,
-        dram_accesses,
-        _rounded(array * _PICO),
-        _rounded(_rounded(to_float32(accumulator_accesses) * accumulator_pj) * _PICO),
-        _rounded(_rounded(to_float32(scratchpad_words) * scratchpad_pj) * _PICO),
-        _rounded(to_float32(dram_words) * np.float32(constant["dram_pj"] * 1e-12)),
+        cycles=cycles,
+        compute_cycles=counts.compute_cycles,
+        macs=counts.macs,
+        register_fills=counts.register_fills,
+        accumulator_accesses=accumulator_accesses,
+        scratchpad_accesses=scratchpad_accesses,
+        dram_accesses=dram_accesses,
+        scratchpad_blocks=in_blocks(scratchpad, hardware.edge),
+        dram_blocks=in_blocks(dram, int(constant["dram_block_words"])),
+    )
+
+
+class AccessEnergies(NamedTuple):
+    """Picojoules per word of one machine's memories. Scalars, float32."""
+
+    accumulator_pj: Array
+    scratchpad_pj: Array
+
+
+def access_energies(hardware: Hardware) -> AccessEnergies:
+    """Energy per access, which grows with the capacity: of a column's bank of accumulators, and of the scratchpad."""
+    constant = constants()
+    bank_kib = hardware.accumulator_kib / hardware.edge
+    accumulator = _rounded(np.float32(constant["accumulator_pj_per_kib"]) * bank_kib)
+    scratchpad = _rounded(np.float32(constant["scratchpad_pj_per_kib"]) * hardware.scratchpad_kib)
+    return AccessEnergies(
+        np.float32(constant["accumulator_base_pj"]) + accumulator,
+        np.float32(constant["scratchpad_base_pj"]) + scratchpad,
+    )
+
+
+def energies(costs: Costs, hardware: Hardware) -> Energies:
+    """Joules of a layer's or a network's accesses, from either form's counts."""
+    constant, each = constants(), access_energies(hardware)
+    counts = Costs(*(wide.to_float32(count) if isinstance(count, wide.Wide) else count for count in costs))
+    array = _rounded(counts.macs * np.float32(constant["mac_pj"] + constant["register_pj"]))
+    array += _rounded(counts.register_fills * np.float32(constant["register_pj"]))
+    return Energies(
+        array_j=_rounded(array * _PICO),
+        accumulator_j=_rounded(_rounded(counts.accumulator_accesses * each.accumulator_pj) * _PICO),
+        scratchpad_j=_rounded(_rounded(counts.scratchpad_blocks * each.scratchpad_pj) * _PICO),
+        dram_j=_rounded(counts.dram_blocks * np.float32(constant["dram_pj"] * 1e-12)),
     )
 
 
