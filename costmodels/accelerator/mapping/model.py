@@ -294,11 +294,9 @@ def _counts(mapping: Mapping, shape: LayerShape) -> _Counts:
 
 
 class _Arithmetic(NamedTuple):
-    """Of counts: sums, differences, products, quotients rounded up, maxima."""
+    """Of counts: what the two forms do differently. Sums and differences are those of their words."""
 
-    add: Callable[[Any, Any], Any]
-    subtract: Callable[[Any, Any], Any]
-    multiply: Callable[[Any, Any], Any]
+    scale: Callable[[Any, Any], Any]
     ceil_div: Callable[[Any, Any], Any]
     maximum: Callable[[Any, Any], Any]
 
@@ -309,39 +307,50 @@ def _through_ceil(count: Array, divisor: Array) -> jax.Array:
     return jnp.asarray(quotient) + jax.lax.stop_gradient(jnp.ceil(quotient) - quotient)
 
 
-_RELAXED = _Arithmetic(jnp.add, jnp.subtract, jnp.multiply, _through_ceil, jnp.maximum)
-_EXACT = _Arithmetic(
-    wide.add,
-    lambda a, b: wide.Wide(a.estimate - b.estimate, a.low - b.low),
-    wide.scale,
-    wide.ceil_div,
-    wide.maximum,
-)
+_RELAXED = _Arithmetic(jnp.multiply, _through_ceil, jnp.maximum)
+_EXACT = _Arithmetic(wide.scale, wide.ceil_div, wide.maximum)
+
+
+def _minus(a: Any, b: Any) -> Any:
+    return jax.tree.map(jnp.subtract, a, b)
+
+
+def _sum(counts: Any, axis: slice = slice(None)) -> Any:
+    return jax.tree.map(lambda words: jnp.sum(words[axis], dtype=words.dtype), counts)
+
+
+def _stack(counts: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *words: jnp.stack(words), *counts)
 
 
 def _costs(counts: _Counts, mapping: Mapping, hardware: Hardware, arithmetic: _Arithmetic) -> Costs:
     constant = constants()
-    add, subtract, multiply, ceil_div, maximum = arithmetic
-
-    def total(*terms: Any) -> Any:
-        return functools.reduce(add, terms)
-
-    def in_blocks(terms: Sequence[Any], block: Any) -> Any:
-        return total(*(multiply(ceil_div(words, block), block) for words in terms))
-
-    scratchpad = (counts.register_fills, counts.scratchpad_inputs, counts.weight_fetches, counts.input_fetches)
-    returned = subtract(counts.output_fills, counts.outputs)
-    dram = (counts.weight_fetches, counts.input_fetches, counts.output_fills, returned)
-    accumulated = subtract(counts.output_updates, counts.outputs)
-    accumulator_accesses = total(counts.output_updates, accumulated, counts.output_fills)
-    scratchpad_accesses, dram_accesses = total(*scratchpad), total(*dram)
+    scratchpad = _stack((counts.register_fills, counts.scratchpad_inputs, counts.weight_fetches, counts.input_fetches))
+    returned = _minus(counts.output_fills, counts.outputs)
+    dram = _stack((counts.weight_fetches, counts.input_fetches, counts.output_fills, returned))
+    accumulated = _minus(counts.output_updates, counts.outputs)
+    accumulator_accesses = _sum(_stack((counts.output_updates, accumulated, counts.output_fills)))
+    scratchpad_accesses, dram_accesses = _sum(scratchpad), _sum(dram)
+    # One division for all, which in exact integers is most of the arithmetic: cycles, scratchpad blocks, DRAM blocks.
+    widths = (
+        int(constant["accumulator_words_per_cycle_and_column"]) * mapping.columns,
+        int(constant["scratchpad_words_per_cycle_and_row"]) * hardware.edge,
+        hardware.dram_words_per_cycle,
+        *[hardware.edge] * 4,
+        *[int(constant["dram_block_words"])] * 4,
+    )
+    divisors = jnp.stack([jnp.asarray(width) for width in widths])
+    dividends = jax.tree.map(
+        lambda *words: jnp.concatenate(words),
+        _stack((accumulator_accesses, scratchpad_accesses, dram_accesses)),
+        scratchpad,
+        dram,
+    )
+    quotients = arithmetic.ceil_div(dividends, divisors)
+    blocks = arithmetic.scale(quotients, divisors)
     cycles = counts.compute_cycles
-    for words, words_per_cycle in (
-        (accumulator_accesses, int(constant["accumulator_words_per_cycle_and_column"]) * mapping.columns),
-        (scratchpad_accesses, int(constant["scratchpad_words_per_cycle_and_row"]) * hardware.edge),
-        (dram_accesses, hardware.dram_words_per_cycle),
-    ):
-        cycles = maximum(cycles, ceil_div(words, words_per_cycle))
+    for level in range(3):
+        cycles = arithmetic.maximum(cycles, jax.tree.map(lambda words, level=level: words[level], quotients))
     return Costs(
         cycles=cycles,
         compute_cycles=counts.compute_cycles,
@@ -350,8 +359,8 @@ def _costs(counts: _Counts, mapping: Mapping, hardware: Hardware, arithmetic: _A
         accumulator_accesses=accumulator_accesses,
         scratchpad_accesses=scratchpad_accesses,
         dram_accesses=dram_accesses,
-        scratchpad_blocks=in_blocks(scratchpad, hardware.edge),
-        dram_blocks=in_blocks(dram, int(constant["dram_block_words"])),
+        scratchpad_blocks=_sum(blocks, slice(3, 7)),
+        dram_blocks=_sum(blocks, slice(7, 11)),
     )
 
 
