@@ -13,6 +13,7 @@ BENCHMARKS = (
     "runner",
     "rollouts",
     "cost_model",
+    "mapping_tier",
     "memory",
     "allocation",
     "soc",

@@ -34,6 +34,10 @@ CONTRIBUTING = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
 
 # Instances that are quick to make and to play; of the scenarios that are not named, the defaults.
 INSTANCES = {
+    "dsegym/AcceleratorMapping-v0": [
+        {"workload": "bert_base_s128"},
+        {"workload": "alexnet", "objective": "latency", "area_budget": "large", "dram_width": 32},
+    ],
     "dsegym/AcceleratorSizing-v0": [{"workload": "alexnet"}, {"workload": "alexnet", "objective": "target"}],
     "dsegym/BatchBestOfN-v0": [
         {"questions": 8, "samples": 2},
@@ -54,8 +58,8 @@ INSTANCES = {
     "dsegym/SubQuestionBudget-v0": [{}, {"utility": "sum", "budget": 0.25}],
     "dsegym/TreeSearch-v0": [{"width": 4}, {"tree": "game24", "width": 4}, {"tree": "game24_log", "width": 3}],
 }
-# Of each scenario the first instance is among the quick tests; the streams' programs take minutes to compile.
-MINUTES = ("dsegym/SocSchedulingStream-v0", "dsegym/TreeSearch-v0")
+# Of each scenario the first instance is among the quick tests; these programs take minutes to compile.
+MINUTES = ("dsegym/AcceleratorMapping-v0", "dsegym/SocSchedulingStream-v0", "dsegym/TreeSearch-v0")
 CASES = [
     pytest.param(name, options, marks=[pytest.mark.slow] if place or name in MINUTES else [])
     for name in BUILT_IN

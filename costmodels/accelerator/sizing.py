@@ -16,12 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..arrays import Array
+from ..files import plain_number
 from . import model
 from .platforms import Platform
 from .workloads import LayerArrays
 
 __all__ = [
     "AREA_BUDGETS_MM2",
+    "BUDGETS_TEXT",
     "BUFFER_KIB",
     "DRAM_WORDS",
     "INFEASIBLE_FACTOR",
@@ -32,9 +34,11 @@ __all__ = [
     "Optimum",
     "Params",
     "Tally",
+    "area_text",
     "least_area_mm2",
     "objective_values",
     "params_of",
+    "parse_area_mm2",
     "penalty",
     "reference_scale",
     "reference_values",
@@ -57,6 +61,7 @@ VALUES: Mapping[str, tuple[int, ...] | tuple[str, ...]] = {
 
 AREA_BUDGETS_MM2: Mapping[str, int] = {"small": 2, "medium": 8, "large": 20}
 MOST_AREA_MM2 = 100  # of a budget; the largest design of the space has about half of it
+BUDGETS_TEXT = ", ".join(f"{name} = {budget} mm2" for name, budget in AREA_BUDGETS_MM2.items())
 
 # The reference: Gemmini's default (16 x 16, weight stationary, 128 KiB scratchpad, 32 KiB accumulator, as DOSA has it),
 # every dimension times the largest of these factors, all whose designs are in the space, that the budget holds.
@@ -71,6 +76,28 @@ _TARGET_SLOPE = 0.1
 
 # Above the largest feasible objective over the reference's: see `worst_over_reference` in optima.csv.
 INFEASIBLE_FACTOR = 1e6
+
+
+def parse_area_mm2(given: object) -> float:
+    """mm2 that a user means: a named budget's, or a number with or without its unit.
+
+    Raises:
+        ValueError: neither, or out of range.
+    """
+    if isinstance(given, str):
+        if given in AREA_BUDGETS_MM2:
+            return AREA_BUDGETS_MM2[given]
+        given = given.removesuffix("mm2").strip()
+    value = plain_number(given)
+    if not 0 < value <= MOST_AREA_MM2:
+        raise ValueError
+    return int(value) if value.is_integer() else value
+
+
+def area_text(area_mm2: float) -> str:
+    """A named budget by its name, whatever number it was given as."""
+    named: Mapping[float, str] = {budget: name for name, budget in AREA_BUDGETS_MM2.items()}
+    return named.get(area_mm2) or np.format_float_positional(area_mm2, trim="-")
 
 
 class Params(NamedTuple):

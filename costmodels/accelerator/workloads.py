@@ -34,7 +34,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,7 +45,16 @@ from ..files import is_path, read_text, shortened, shown, whole_number
 from ..formats import MOST_LAYERS, format_of, normalised
 from ..tables import UserTable, package_path, read_user_table
 
-__all__ = ["Layer", "LayerArrays", "Workload", "get_workload", "load_workload", "workload_names", "workload_rows"]
+__all__ = [
+    "Layer",
+    "LayerArrays",
+    "Loops",
+    "Workload",
+    "get_workload",
+    "load_workload",
+    "workload_names",
+    "workload_rows",
+]
 
 MAX_DIMENSION = 2**23  # of M, N and K: the fold count's float32 estimate is exact below this
 MAX_OPERAND = 2**31 - 1  # words in one operand, so that they fit int32
@@ -87,6 +96,14 @@ _TOPOLOGY: Mapping[str, str] = {
 }
 
 
+class Loops(NamedTuple):
+    """A product as a nest of seven loops, by Timeloop's letters."""
+
+    bounds: tuple[int, int, int, int, int, int, int]  # R, S: kernel width, height; P, Q: output width, height; C; K; N
+    strides: tuple[int, int] = (1, 1)  # of P and Q in the input
+    dilations: tuple[int, int] = (1, 1)  # of R and S in the input
+
+
 @dataclass(frozen=True)
 class Layer:
     """One row of a workload as the matrix products that the array runs, one after another."""
@@ -99,6 +116,12 @@ class Layer:
     products: int  # independent products per layer: groups or heads
     repeat: int  # identical layers in the network
     ifmap_words: int  # distinct input words of one product (im2col repeats them, DRAM need not)
+    window: Loops | None = None  # of a convolution
+
+    @property
+    def loops(self) -> Loops:
+        """One product as loops: a convolution's own, or those of an (m x k) by (k x n) product, m as P."""
+        return self.window or Loops((1, 1, self.m, 1, self.k, self.n, 1))
 
     @property
     def count(self) -> int:
@@ -216,12 +239,14 @@ def _axis(row: Mapping[str, int], axis: str, *, round_up: bool) -> _Axis:
 _SAME = -1  # padding of which the outputs are input / stride, rounded up
 
 
-def _conv(row: Mapping[str, int], *, round_up: bool = False) -> dict[str, int]:
+def _conv(row: Mapping[str, int], *, round_up: bool = False) -> dict[str, Any]:
     pixels, touched = row["batch"], row["batch"]
+    outputs: dict[str, int] = {}
     for name in _AXES:
         axis = _axis(row, name, round_up=round_up)
         if axis.outputs > MAX_DIMENSION:
             raise ValueError(f"the output's {name} = {axis.outputs} is above {MAX_DIMENSION}")
+        outputs[name] = axis.outputs
         pixels *= axis.outputs
         touched *= axis.touched
     if not touched:
@@ -229,13 +254,20 @@ def _conv(row: Mapping[str, int], *, round_up: bool = False) -> dict[str, int]:
     groups = row["groups"]
     if row["in_channels"] % groups or row["out_channels"] % groups:
         raise ValueError(f"groups = {groups} must divide in_channels and out_channels")
-    channels = row["in_channels"] // groups
+    channels, filters = row["in_channels"] // groups, row["out_channels"] // groups
+    kernel = row["kernel_width"], row["kernel_height"]
+    window = Loops(
+        (*kernel, outputs["width"], outputs["height"], channels, filters, row["batch"]),
+        (row["stride_width"], row["stride_height"]),
+        (row["dilation_width"], row["dilation_height"]),
+    )
     return {
         "m": pixels,
-        "n": row["out_channels"] // groups,
+        "n": filters,
         "k": channels * row["kernel_height"] * row["kernel_width"],
         "products": groups,
         "ifmap_words": channels * touched,
+        "window": window,
     }
 
 
@@ -304,7 +336,7 @@ def _parse_layer(row: Mapping[str, str]) -> Layer:
     return _layer(name, kind, numbers["repeat"], _LOWER[kind](numbers))
 
 
-def _layer(name: str, kind: str, repeat: int, product: Mapping[str, int]) -> Layer:
+def _layer(name: str, kind: str, repeat: int, product: Mapping[str, Any]) -> Layer:
     layer = Layer(name=name, kind=kind, repeat=repeat, **product)
     for dimension in _GEMM:
         if getattr(layer, dimension) > MAX_DIMENSION:

@@ -38,6 +38,7 @@ from ...costmodels.accelerator import bounds, breakdown, model, relaxation
 from ...costmodels.accelerator.platforms import PLATFORMS, Platform, get_platform, platform_rows, technology_rows
 from ...costmodels.accelerator.sizing import (
     AREA_BUDGETS_MM2,
+    BUDGETS_TEXT,
     BUFFER_KIB,
     DRAM_WORDS,
     MOST_AREA_MM2,
@@ -45,9 +46,11 @@ from ...costmodels.accelerator.sizing import (
     VALUES,
     Params,
     Tally,
+    area_text,
     least_area_mm2,
     objective_values,
     params_of,
+    parse_area_mm2,
     penalty,
     reference_scale,
     reference_values,
@@ -57,7 +60,7 @@ from ...costmodels.accelerator.summary import QUANTILES, SUMMARY, summary_of
 from ...costmodels.accelerator.workloads import get_workload, workload_names, workload_rows
 from ...costmodels.arrays import Array
 from ...costmodels.errors import InvalidOptionError
-from ...costmodels.files import is_path, plain_number
+from ...costmodels.files import is_path
 from ..core import own_bounds
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.features import Feature
@@ -98,27 +101,6 @@ _AREA_SCALE = 6  # of the logarithm of the area budget in observations
 _CHUNK = 4096  # designs, of the exhaustive enumeration
 
 
-_SIZES = ", ".join(f"{name} = {budget} mm2" for name, budget in AREA_BUDGETS_MM2.items())
-
-
-def _area_mm2(given: object) -> float:
-    """mm2 that a user means: a named budget's, or a number with or without its unit."""
-    if isinstance(given, str):
-        if given in AREA_BUDGETS_MM2:
-            return AREA_BUDGETS_MM2[given]
-        given = given.removesuffix("mm2").strip()
-    value = plain_number(given)
-    if not 0 < value <= MOST_AREA_MM2:
-        raise ValueError
-    return int(value) if value.is_integer() else value
-
-
-def _area_text(area_mm2: float) -> str:
-    """A named budget by its name, whatever number it was given as."""
-    named: Mapping[float, str] = {budget: name for name, budget in AREA_BUDGETS_MM2.items()}
-    return named.get(area_mm2) or np.format_float_positional(area_mm2, trim="-")
-
-
 @dataclass(frozen=True)
 class SizingOptions(Options):
     """What tells instances apart."""
@@ -134,9 +116,9 @@ class SizingOptions(Options):
     area_budget: float = custom(
         AREA_BUDGETS_MM2["medium"],
         tuple(AREA_BUDGETS_MM2.values()),
-        parse=_area_mm2,
-        also=f"any number of mm2 above 0, to {MOST_AREA_MM2} ({_SIZES})",
-        text=_area_text,
+        parse=parse_area_mm2,
+        also=f"any number of mm2 above 0, to {MOST_AREA_MM2} ({BUDGETS_TEXT})",
+        text=area_text,
         summary="the constraint on area",
     )
     platform: str = choice("gemmini", tuple(PLATFORMS), "technology and memory conventions")
@@ -216,7 +198,7 @@ def _bound(problem: Problem) -> Yardstick:
 def _params(options: SizingOptions) -> Params:
     least = least_area_mm2(get_platform(options.platform))
     if options.area_budget < least:
-        allowed = f"{least:g} to {MOST_AREA_MM2} mm2, as smaller budgets hold no reference ({_SIZES})"
+        allowed = f"{least:g} to {MOST_AREA_MM2} mm2, as smaller budgets hold no reference ({BUDGETS_TEXT})"
         raise InvalidOptionError("area_budget", options.area_budget, [allowed])
     return params_of(
         get_workload(options.workload).distinct,
