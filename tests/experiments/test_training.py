@@ -1,6 +1,5 @@
 """Trainings: the same bits however often they were killed, and nothing lost by what goes wrong."""
 
-import os
 import re
 import signal
 import subprocess
@@ -191,22 +190,19 @@ def test_a_command_that_was_killed_goes_on_with_the_same_bits(tmp_path):
         return [sys.executable, "-c", program, *words, *settings]
 
     subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
-    out = tmp_path / "killed"
-    kills = 0
-    for _ in range(20):
-        process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        checkpoint = Path(f"{out}.training") / CHECKPOINT
+    out, kills = tmp_path / "killed", 0
+    checkpoint = Path(f"{out}.training") / CHECKPOINT
+    for delay_s in (0.0, 0.05, 0.2):
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        while process.poll() is None:
-            if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
-                time.sleep(0.03 * kills)
-                os.kill(process.pid, signal.SIGKILL)
-                kills += 1
-                break
+        process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        while process.poll() is None and not (checkpoint.exists() and checkpoint.stat().st_mtime_ns != before):
             time.sleep(0.01)
+        time.sleep(delay_s)
+        process.kill()
         error = process.communicate()[1].decode()
         assert process.returncode in (0, -signal.SIGKILL), error
-        if process.returncode == 0:
-            break
+        kills += process.returncode != 0
     assert kills >= 2
+    assert not out.exists()
+    subprocess.run(command(out), check=True, capture_output=True)
     assert (out / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
