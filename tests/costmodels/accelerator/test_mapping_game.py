@@ -256,7 +256,7 @@ def test_the_limits_are_reached_where_one_tile_is_the_layer(oracle, tmp_path):
     nests = network.Network.of(load_workload(path))
     hardware = model.Hardware(*(np.int32(size) for size in (8, 8, 2, 1024)))
     mapping = notation.parse_mapping("L3[WIO] N1 - L2[WI] K8X - L1[O] P64 C8X - L0[W] N1", nests.shape(0), "only")
-    metrics = network.evaluate_network(
+    metrics = jax.jit(network.evaluate_network)(
         jax.tree.map(lambda leaf: np.asarray(leaf)[None], mapping), nests.arrays, hardware
     )
     limit = min(bounds.limits(nests, area_budget_mm2=float(model.area_mm2(hardware)) + 1e-6, dram_words_per_cycle=1024))
