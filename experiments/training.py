@@ -134,7 +134,7 @@ def train_policy(
 
     directory = Path(directory)
     folder = directory.with_name(f"{directory.name}.training")
-    env, params = training.collection.environment("train")
+    env, params = training.learner.environment(training.collection)
     form = training.collection.form or next(iter(training.collection.problems("train")[0].forms))
     card = Card(
         scenario=training.collection.scenario,

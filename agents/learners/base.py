@@ -39,7 +39,7 @@ class Learner(abc.ABC):
     libraries: ClassVar[tuple[str, ...]] = ()
 
     def environment(self, collection: Collection) -> tuple[DrawnEnv, Any]:
-        """What is played in training, and what it is played with: the collection's training part.
+        """What is played in training, and what it is played with: the collection's training part, and more at need.
 
         Raises:
             DsegymError: as `Collection.environment`, or as the learner documents.

@@ -2,7 +2,8 @@
 
 An expert is a design of each instance: a heuristic's, the best heuristic's, or the one that reaches the bound. Its
 actions (`FunctionalEnv.decide`) are played in the environment, and the policy learns which they were; the value learns
-what the expert's episodes bring. Another learner goes on from the variables (`train`'s argument).
+what the expert's episodes bring. States that only the policy's own mistakes lead to are not seen, so that small errors
+may add up. Another learner goes on from the variables (`train`'s argument).
 N instances, n parameters, B lanes, T steps of a rollout.
 """
 

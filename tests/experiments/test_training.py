@@ -171,6 +171,16 @@ def test_an_empty_training_part_is_told(tmp_path):
         train_policy(training(collection=collection), tmp_path / "policy")
 
 
+def test_a_policy_that_imitates_is_trained_as_any_other(tmp_path):
+    learned = train_policy(
+        training(agent="imitation", hyperparameters={**SMALL, "expert": "escalate_once"}), tmp_path / "it"
+    )
+    assert learned.card.learner == "imitation"
+    assert learned.card.hyperparameters["expert"] == "escalate_once"
+    with pytest.raises(DsegymError, match="nobody"):
+        train_policy(training(agent="imitation", hyperparameters={**SMALL, "expert": "nobody"}), tmp_path / "no")
+
+
 def test_hyperparameters_have_the_types_of_their_defaults():
     found = hyperparameters_of("ppo", {"lanes": "8", "learning_rate": "1e-3", "architecture": "mlp"})
     assert found == {"lanes": 8, "learning_rate": 1e-3, "architecture": "mlp"}

@@ -153,9 +153,9 @@ def test_a_plan_of_memory_mapping_is_imitated_decision_by_decision():
 
 @pytest.mark.slow
 def test_the_decisions_of_a_rule_are_imitated():
-    """Of the policies of cascades, whose episodes have luck."""
-    learner = registry.make_learner("imitation")
+    """Of a cascade, whose episodes have luck, and whose decisions the observation tells."""
+    learner = registry.make_learner("imitation", {"expert": "escalate_once"})
     env, demonstrations = learner.environment(load_collection("cascade-budgets"))
     trained = train(learner, env, demonstrations, steps=1_500_000, seed=0)
     assert not trained.curve["illegal"].any()
-    assert trained.curve["accuracy"][-5:].mean() > 0.9
+    assert trained.curve["accuracy"][-5:].mean() > 0.98
