@@ -19,7 +19,7 @@ BENCHMARKS = (
     "soc",
     "reasoning",
 )
-ONLY_BY_NAME = ("clients", "load", "muzero", "policies", "soc_learning", "reasoning_learning")  # they take many minutes
+ONLY_BY_NAME = ("clients", "learners", "load", "muzero", "policies", "soc_learning", "reasoning_learning")  # they take many minutes
 
 
 def main() -> None:

@@ -3,9 +3,10 @@
 How a network reads an observation is derived from the environment's features (`layout_of`): rows, each of which has the
 same features, and the rest. Rows stand for actions where the observation begins with features of a value, or of a row
 of values, for each of the A actions, or for each choice of a MultiDiscrete space; or where a feature of two axes has A
-values, and then features along one of the axes hold for every row of it. Otherwise they are the entries along the first
-axis of the features with which the observation begins, a window of accesses say. A row that is 0 in all its features
-stands for what an instance lacks (`FunctionalEnv.padded`), and is not looked at.
+values, and then features along one of the axes hold for every row of it (`Feature.along` says which, where the axes may
+be of one length). Otherwise they are the entries along the first axis of the features with which the observation
+begins, a window of accesses say. A row that is 0 in all its features stands for what an instance lacks
+(`FunctionalEnv.padded`), and is not looked at.
 
 A actions of a choice, N rows, F features of a row, R numbers beside the rows; leading axes are free.
 """
@@ -28,6 +29,7 @@ import numpy as np
 from ...costmodels.arrays import Array
 from ...costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
 from ...envs.core.drawn import DrawnEnv
+from ...envs.core.features import Feature
 from ...envs.core.functional import FunctionalEnv
 from ...envs.core.one_shot import ParametricEnv, SequentialEnv
 
@@ -117,22 +119,25 @@ def layout_of(env: FunctionalEnv[Any, Any]) -> Layout:
     else:
         raise DsegymError(f"Learners take Discrete and MultiDiscrete actions; given: {space}.")
     actions = len(counts) if several else counts[0]
-    tables = [f.shape for f in features if len(f.shape) == 2 and f.size == actions and not several]
+    tables = [f.shape for f in features if len(f.shape) == 2 and f.size == actions and f.along is None and not several]
     leads = bool(features) and features[0].shape[:1] == (actions,)
     if tables and not leads:
         rows, scored = tables[0], True
-        roles = [_role(feature.shape, rows) for feature in features]
+        roles = [_role(feature, rows) for feature in features]
     else:
         rows, scored = (features[0].shape[:1] if features else ()), leads
-        run = sum(1 for _ in itertools.takewhile(lambda feature: rows and feature.shape[:1] == rows, features))
+        run = sum(1 for _ in itertools.takewhile(lambda f: rows and f.shape[:1] == rows and f.along != 1, features))
         roles = ["row"] * run + ["rest"] * (len(features) - run)
     starts = np.cumsum([0, *(feature.size for feature in features)]).tolist()
     parts = tuple(_Part(start, f.shape, role) for start, f, role in zip(starts, features, roles, strict=False))
     return Layout(counts, several, rows, scored, parts)
 
 
-def _role(shape: tuple[int, ...], table: tuple[int, ...]) -> str:
-    """Of a feature's shape beside rows along two axes."""
+def _role(feature: Feature, table: tuple[int, ...]) -> str:
+    """Of a feature beside rows along two axes."""
+    shape = feature.shape
+    if feature.along is not None:
+        return ("first", "last")[feature.along]
     if shape[:2] == table:
         return "row"
     if shape[:1] == table[:1]:

@@ -50,6 +50,8 @@ class Feature:
         low, high: the range of every value.
         meaning: one line for the user: what, over what it is scaled, in which unit.
         channel: whether it is one of the image, [H, W], in place of a part of the vector; 0 to 255 stand for its range.
+        along: where actions are a table, which of its axes, 0 or 1, the first axis is; None where it is both, or where
+            lengths always tell.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Feature:
     high: float = 1.0
     meaning: str = ""
     channel: bool = False
+    along: int | None = None
 
     @property
     def size(self) -> int:

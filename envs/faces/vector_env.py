@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from ...costmodels.errors import DsegymError, UnknownNameError, shortened
+from ..core.collections import Collection
 from ..core.forks import refuse_after_fork
 from ..core.functional import FunctionalEnv, Step
 from ..core.problem import Problem
@@ -24,47 +25,36 @@ from .frames import frame
 from .gymnasium_env import FunctionalGymnasiumEnv, WithHorizon, checked_render_mode, made_problem
 from .lanes import LanewiseEnv
 
-__all__ = ["FunctionalVectorEnv", "make_vector_env"]
+__all__ = ["CollectionVectorEnv", "FunctionalVectorEnv", "make_vector_env"]
 
 MOST_LANES = 2**24  # and steps of an episode
 
 
-class FunctionalVectorEnv(WithHorizon, LanewiseEnv):
-    """A problem's environment for many lanes. It keeps to what `gymnasium.vector.SyncVectorEnv` does: arrays are the
+class _FunctionalLanes(LanewiseEnv):
+    """A functional environment for many lanes. It keeps to what `gymnasium.vector.SyncVectorEnv` does: arrays are the
     caller's own, rewards float64, and info has for every name the mask `_name` of the lanes that it speaks of.
 
     Info of every step: `action_mask` of what comes next, if there is one, and what the form's `step_info` names. Of
     finished episodes `design`, `objective` and `feasible`. With same-step autoreset, what is told of an episode's last
     step stands within `final_info`, beside `final_obs`. All is dense, [num_envs, ...], meaningful where the mask holds.
-
-    Args:
-        problem: the instance.
-        num_envs: lanes.
-        form: one of its forms; the first when left out.
-        autoreset_mode: when a lane whose episode has ended begins the next: in the same step (fastest), in the next, or
-            when `reset(options={"reset_mask": bool[num_envs]})` says so.
-        max_episode_steps: after which an episode is truncated; None for never, as episodes have an end of their own.
-        render_mode: `rgb_array`, for a tuple of frames, one a lane; None for no pictures.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, **FunctionalGymnasiumEnv.metadata}  # noqa: RUF012
+    _compiled: _Lanes
 
     def __init__(
         self,
-        problem: Problem,
+        env: FunctionalEnv[Any, Any],
         num_envs: int,
-        form: str | None = None,
-        *,
-        autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
-        max_episode_steps: int | None = None,
-        render_mode: str | None = None,
+        notes: Sequence[str],
+        autoreset_mode: AutoresetMode,
+        max_episode_steps: int | None,
+        render_mode: str | None,
     ):
-        self.problem, self.num_envs = problem, num_envs
-        self.render_mode = checked_render_mode(render_mode)
+        self.num_envs, self.render_mode = num_envs, render_mode
         self.autoreset_mode = autoreset_mode
-        self.metadata = {**self.metadata, "autoreset_mode": autoreset_mode, "notes": tuple(problem.notes)}
-        self.functional = env = problem.functional_env(form)
-        self._form = next(iter(problem.forms)) if form is None else form
+        self.metadata = {**self.metadata, "autoreset_mode": autoreset_mode, "notes": tuple(notes)}
+        self.functional = env
         self.single_observation_space = copy.deepcopy(env.observation_space)
         self.single_action_space = copy.deepcopy(env.action_space)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -77,18 +67,6 @@ class FunctionalVectorEnv(WithHorizon, LanewiseEnv):
         self._mask: Any = None
         self._firsts: list[Any] = [None] * num_envs  # as of a single environment, for pictures
         self._actions: list[list[np.ndarray]] = [[] for _ in range(num_envs)]
-
-    @functools.cached_property
-    def _compiled(self) -> _Lanes:
-        refuse_after_fork()
-        return _compiled_lanes(self.problem, self._form)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickled as a single environment is, by scenario, options and form, with the states on the host."""
-        apart = ("problem", "functional", "num_envs", "_compiled", "_form")
-        own = {name: value for name, value in self.__dict__.items() if name not in apart}
-        own["_lanes"] = jax.tree.map(np.array, self._lanes)
-        return type(self), (self.problem, self.num_envs, self._form), own
 
     def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None):
         """Starts an episode in every lane, or with `options={"reset_mask": bool[num_envs]}` in those that it names.
@@ -165,20 +143,6 @@ class FunctionalVectorEnv(WithHorizon, LanewiseEnv):
             info |= outcome | {f"_{name}": mask.copy() for name, mask in masks.items()}
         return observation, reward, terminal, truncated, info
 
-    def render(self):
-        """A tuple of frames, one a lane; None without a render mode."""
-        if self.render_mode is None:
-            return None
-        if self._lanes is None:
-            raise NeedsReset("Call reset() before render().")
-        designs = np.asarray(self._compiled.design(self._lanes))
-        return tuple(
-            frame(
-                self.problem, self.functional, self._firsts[lane], self._actions[lane], lambda lane=lane: designs[lane]
-            )
-            for lane in range(self.num_envs)
-        )
-
     def warm_up(self) -> None:
         """Compiles `reset` and `step`; the environment's own state and random stream stay as they are."""
         lanes, _, _ = self._compiled.reset(lane_keys([0] * self.num_envs))
@@ -241,9 +205,106 @@ class FunctionalVectorEnv(WithHorizon, LanewiseEnv):
         if "design" in final and terminal.any():
             design, objective = final["design"][terminal], final["objective"][terminal]
             exact = final["objective"].astype(np.float64)
-            exact[terminal] = self.problem.exact_objective(design, objective)
+            exact[terminal] = self._exact(design, objective)
             final["objective"] = exact
         return final | {f"_{name}": terminal.copy() for name in final}
+
+    def _exact(self, designs: np.ndarray, objective: np.ndarray) -> np.ndarray:
+        """float64[F], of finished episodes, for which there is float32[F]."""
+        del designs
+        return objective.astype(np.float64)
+
+
+class FunctionalVectorEnv(WithHorizon, _FunctionalLanes):
+    """A problem's environment for many lanes, see `_FunctionalLanes`.
+
+    Args:
+        problem: the instance.
+        num_envs: lanes.
+        form: one of its forms; the first when left out.
+        autoreset_mode: when a lane whose episode has ended begins the next: in the same step (fastest), in the next, or
+            when `reset(options={"reset_mask": bool[num_envs]})` says so.
+        max_episode_steps: after which an episode is truncated; None for never, as episodes have an end of their own.
+        render_mode: `rgb_array`, for a tuple of frames, one a lane; None for no pictures.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        num_envs: int,
+        form: str | None = None,
+        *,
+        autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+    ):
+        self.problem = problem
+        self._form = next(iter(problem.forms)) if form is None else form
+        render_mode, env = checked_render_mode(render_mode), problem.functional_env(form)
+        super().__init__(env, num_envs, problem.notes, autoreset_mode, max_episode_steps, render_mode)
+
+    @functools.cached_property
+    def _compiled(self) -> _Lanes:  # pyright: ignore[reportIncompatibleVariableOverride]
+        refuse_after_fork()
+        return _compiled_lanes(self.problem, self._form)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled as a single environment is, by scenario, options and form, with the states on the host."""
+        apart = ("problem", "functional", "num_envs", "_compiled", "_form")
+        own = {name: value for name, value in self.__dict__.items() if name not in apart}
+        own["_lanes"] = jax.tree.map(np.array, self._lanes)
+        return type(self), (self.problem, self.num_envs, self._form), own
+
+    def render(self):
+        """A tuple of frames, one a lane; None without a render mode."""
+        if self.render_mode is None:
+            return None
+        if self._lanes is None:
+            raise NeedsReset("Call reset() before render().")
+        designs = np.asarray(self._compiled.design(self._lanes))
+        return tuple(
+            frame(
+                self.problem, self.functional, self._firsts[lane], self._actions[lane], lambda lane=lane: designs[lane]
+            )
+            for lane in range(self.num_envs)
+        )
+
+    def _exact(self, designs: np.ndarray, objective: np.ndarray) -> np.ndarray:
+        return self.problem.exact_objective(designs, objective)
+
+
+class CollectionVectorEnv(_FunctionalLanes):
+    """Many lanes whose every episode is of an instance drawn from a part of a collection, see `_FunctionalLanes`: for
+    learners that step environments. Info of every step holds which one it is, too: `instance`, int32.
+
+    Args:
+        collection: of a name, or the user's own.
+        split: train, validation or test.
+        num_envs: lanes.
+        autoreset_mode, max_episode_steps: as of `FunctionalVectorEnv`.
+
+    Raises:
+        DsegymError: no whole number of lanes from 1 to `MOST_LANES`; or as `Collection.environment`.
+    """
+
+    def __init__(
+        self,
+        collection: Collection,
+        split: str,
+        num_envs: int,
+        *,
+        autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
+        max_episode_steps: int | None = None,
+    ):
+        _check_count("num_envs", num_envs)
+        env, self._params = collection.environment(split)
+        notes = dict.fromkeys(note for problem in collection.problems(split) for note in problem.notes)
+        super().__init__(env, num_envs, tuple(notes), autoreset_mode, max_episode_steps, None)
+
+    @functools.cached_property
+    def _compiled(self) -> _Lanes:  # pyright: ignore[reportIncompatibleVariableOverride]
+        refuse_after_fork()
+        return _lanes_of(self.functional, lambda params: params, jax.tree.map(jnp.asarray, self._params))
 
 
 class _Lanes(NamedTuple):
@@ -259,20 +320,27 @@ class _Lanes(NamedTuple):
 @functools.lru_cache(maxsize=64)
 def _compiled_lanes(problem: Problem, form: str | None) -> _Lanes:
     """Shared by all vector environments of an instance."""
-    env, params = problem.functional_env(form), constants_of(problem.env_params(form))
+    constants = constants_of(problem.env_params(form))
+    return _lanes_of(problem.functional_env(form), lambda _: constants(), ())
 
-    def restart(lanes: Lane, again: Any) -> Any:
-        values = params()
-        fresh, _, _ = reset_lanes(env, lanes.key, values)
+
+def _lanes_of(env: FunctionalEnv[Any, Any], read: Callable[[Any], Any], given: Any) -> _Lanes:
+    """Programs that are handed `given`, of which `read` makes the params within."""
+
+    def restart(lanes: Lane, again: Any, params: Any) -> Any:
+        fresh, _, _ = reset_lanes(env, lanes.key, params)
         lanes = jax.vmap(chosen)(again, fresh, lanes)
-        return lanes, *jax.vmap(lambda state: _seen(env, state, values))(lanes.state)
+        return lanes, *jax.vmap(lambda state: _seen(env, state, params))(lanes.state)
+
+    def jitted(function: Callable[..., Any]) -> Callable[..., Any]:
+        return functools.partial(jax.jit(lambda given, *arguments: function(*arguments, read(given))), given)
 
     return _Lanes(
-        jax.jit(lambda keys: reset_lanes(env, keys, params())),
-        jax.jit(lambda lanes, actions: step_lanes(env, lanes, actions, params())),
-        jax.jit(lambda lanes, actions, again: move_lanes(env, lanes, actions, again, params())),
-        jax.jit(restart),
-        jax.jit(lambda lanes: jax.vmap(lambda state: env.design(state, params()))(lanes.state)),
+        jitted(functools.partial(reset_lanes, env)),
+        jitted(functools.partial(step_lanes, env)),
+        jitted(functools.partial(move_lanes, env)),
+        jitted(restart),
+        jitted(lambda lanes, params: jax.vmap(lambda state: env.design(state, params))(lanes.state)),
     )
 
 
@@ -284,6 +352,12 @@ def _seen(env: FunctionalEnv[Any, Any], state: Any, params: Any) -> tuple[Any, A
 def _copied(tree: Any) -> Any:
     """Leaves as NumPy arrays that are the caller's own."""
     return jax.tree.map(np.array, tree)
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= MOST_LANES:
+        given = shortened(repr(value))
+        raise DsegymError(f"{name} = {given} is not allowed; allowed: a whole number from 1 to {MOST_LANES:,}.")
 
 
 def make_vector_env(
@@ -309,12 +383,9 @@ def make_vector_env(
         DsegymError: no whole number of lanes, or of steps, from 1 to `MOST_LANES`; or as `dsegym.make_problem`.
         UnknownNameError: no autoreset mode.
     """
-    for name, value in {"num_envs": num_envs, "max_episode_steps": max_episode_steps}.items():
-        if name == "max_episode_steps" and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= MOST_LANES:
-            given = shortened(repr(value))
-            raise DsegymError(f"{name} = {given} is not allowed; allowed: a whole number from 1 to {MOST_LANES:,}.")
+    _check_count("num_envs", num_envs)
+    if max_episode_steps is not None:
+        _check_count("max_episode_steps", max_episode_steps)
     modes = {mode.value: mode for mode in AutoresetMode}
     if not isinstance(autoreset_mode, AutoresetMode):
         if not isinstance(autoreset_mode, str) or autoreset_mode not in modes:

@@ -170,10 +170,12 @@ class StaticScheduling(FunctionalEnv[State, Params]):
         """Times are over the makespan of HEFT's schedule, clipped."""
         tasks, elements = (self.tasks,), (self.elements,)
         return (
-            Feature("placed", tasks, meaning="1 for each task that is placed"),
-            Feature("ready", tasks, meaning="1 for each task that waits, and whose predecessors are placed"),
-            Feature("finish", tasks, 0.0, _HIGHEST, "of each task; 0 if it is not placed"),
-            Feature("rank_and_run_time", (*tasks, 2), 0.0, _HIGHEST, "of each task: upward rank, mean run time"),
+            Feature("placed", tasks, meaning="1 for each task that is placed", along=0),
+            Feature("ready", tasks, meaning="1 for each task that waits, and whose predecessors are placed", along=0),
+            Feature("finish", tasks, 0.0, _HIGHEST, "of each task; 0 if it is not placed", along=0),
+            Feature(
+                "rank_and_run_time", (*tasks, 2), 0.0, _HIGHEST, "of each task: upward rank, mean run time", along=0
+            ),
             Feature(
                 "estimated_finish",
                 (*tasks, *elements),
@@ -181,7 +183,7 @@ class StaticScheduling(FunctionalEnv[State, Params]):
                 _HIGHEST,
                 "of each task on each element; -1 if it is not ready or cannot run there",
             ),
-            Feature("available", elements, 0.0, _HIGHEST, "when each element is"),
+            Feature("available", elements, 0.0, _HIGHEST, "when each element is", along=1),
         )
 
     def sizes(self, params: Params) -> Mapping[str, int]:

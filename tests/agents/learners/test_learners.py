@@ -15,7 +15,9 @@ from dsegym.agents.learners.networks import Configuration, check_variables, conf
 from dsegym.agents.learners.trainer import carry_shapes, train, train_seeds, updates_of
 from dsegym.costmodels.errors import DsegymError, UnknownNameError
 from dsegym.envs.core.collections import load_collection
+from dsegym.envs.core.features import observed
 from dsegym.envs.core.functional import play
+from dsegym.envs.soc.static import StaticScheduling
 
 SMALL = {
     "gumbel_muzero": {"lanes": 16, "rollout": 8, "minibatches": 2, "units": 16, "simulations": 4},
@@ -253,6 +255,33 @@ def test_padding_changes_nothing_that_a_network_says_of_the_rest(kind):
     (logits, value), (more, same_value) = small.apply(variables, observation), large.apply(variables, padded)
     np.testing.assert_allclose(more[:4], logits, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(same_value, value, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("tasks", "elements"), [(4, 3), (3, 3), (4, 2), (2, 2), (3, 1)])
+def test_what_is_said_of_a_task_or_an_element_stands_in_its_rows_whatever_their_counts(tasks, elements):
+    env = StaticScheduling(tasks, elements, True, "makespan")
+    values = {"placed": 0, "ready": 100, "finish": 200}
+    values = {name: first + np.arange(tasks) for name, first in values.items()}
+    values["rank_and_run_time"] = 300 + np.arange(2 * tasks).reshape(tasks, 2)
+    values["estimated_finish"] = 400 + np.arange(tasks * elements).reshape(tasks, elements)
+    values["available"] = 500 + np.arange(elements)
+    rows, rest = networks.layout_of(env).split(observed(env.features, values))
+    expected = [
+        [values["placed"][i], values["ready"][i], values["finish"][i], *values["rank_and_run_time"][i]]
+        + [values["estimated_finish"][i, j]]
+        + [values["available"][j]] * (elements > 1)
+        for i in range(tasks)
+        for j in range(elements)
+    ]
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(rest, values["available"] if elements == 1 else [])
+
+
+@pytest.mark.parametrize("elements", [2, 3, 4])
+def test_where_actions_are_tasks_an_element_has_no_row(elements):
+    env = StaticScheduling(3, elements, False, "makespan")
+    layout = networks.layout_of(env)
+    assert [part.of for part in layout.parts] == ["row"] * 5 + ["rest"]
 
 
 def test_a_configuration_goes_to_json_and_back():

@@ -1,0 +1,69 @@
+"""stable-baselines3's PPO, and sb3-contrib's MaskablePPO where actions have masks: the reference that people trust."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from .ppo import ProximalPolicyOptimisation
+
+__all__ = ["acting", "reference_model"]
+
+
+def reference_model(env: VecEnv, learner: ProximalPolicyOptimisation, seed: int, *, masks: bool = True) -> Any:
+    """A model with the hyperparameters of ours, and the network of our kind `mlp`; `learn(steps)` trains it.
+
+    Rewards are divided by the running deviation of returns, as ours are; the lanes are those of the environment.
+
+    Args:
+        env: of a collection say, `StableBaselines3Env(CollectionVectorEnv(...))`.
+        learner: has the hyperparameters.
+        seed: of everything.
+        masks: whether MaskablePPO, which knows the masks of an environment that has some.
+
+    Raises:
+        ImportError: sb3-contrib is not installed, and there are masks.
+    """
+    env.reset()
+    masked = masks and "action_mask" in env.reset_infos[0]
+    kind = importlib.import_module("sb3_contrib").MaskablePPO if masked else PPO
+    return kind(
+        "MlpPolicy",
+        VecNormalize(env, norm_obs=False, clip_reward=math.inf, gamma=learner.discount),
+        learning_rate=lambda left: learner.learning_rate * left,
+        n_steps=learner.rollout,
+        batch_size=env.num_envs * learner.rollout // learner.minibatches,
+        n_epochs=learner.epochs,
+        gamma=learner.discount,
+        gae_lambda=learner.trace,
+        clip_range=learner.clip,
+        ent_coef=learner.entropy,
+        vf_coef=learner.value_weight,
+        policy_kwargs={"net_arch": [learner.units] * learner.layers},
+        seed=seed,
+        device="cpu",
+    )
+
+
+def acting(model: BaseAlgorithm) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
+    """A model's likeliest actions: `act(observation, mask)` of NumPy arrays with or without a leading axis of lanes.
+
+    A model that knows no masks is not told of them: some of its actions may not be legal.
+    """
+    predict: Any = model.predict
+    knows_masks = "action_masks" in inspect.signature(predict).parameters
+
+    def act(observation: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        told = {"action_masks": mask} if knows_masks and mask is not None else {}
+        return predict(observation, deterministic=True, **told)[0]
+
+    act.batched = True
+    return act
