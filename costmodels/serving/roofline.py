@@ -34,6 +34,7 @@ __all__ = [
     "Calibration",
     "Parts",
     "Replica",
+    "decode_s",
     "prefill_s",
     "replica_of",
     "requests_per_s",
@@ -167,3 +168,17 @@ def requests_per_s(
     step = tpot_parts(replica, batch, prompt, output, calibration).total_s()
     stay = prefill_s(replica, prompt, calibration) + output * step
     return running(replica, batch, prompt, output) / stay
+
+
+def decode_s(replica: Replica, batch: Number, context: Number, calibration: Calibration = CALIBRATION) -> Number:
+    """Seconds of a step that makes one token for each of `batch` requests, and carries no prompts.
+
+    Args:
+        replica: the model on its accelerators.
+        batch: requests, which fit.
+        context: tokens of a request so far, on average.
+        calibration: the fitted constants.
+    """
+    attention = attention_flop(replica.model, replica.model.decode_pair_flop, batch, context)
+    cache = batch * replica.kv_bytes_per_token * context
+    return _parts(replica, batch, attention, cache, batch, calibration).total_s()
