@@ -18,7 +18,7 @@ from scipy.optimize import least_squares
 from scipy.stats import spearmanr
 
 from dsegym.costmodels.serving.roofline import CALIBRATION, Calibration, Replica, replica_of, tpot_parts
-from dsegym.costmodels.transformers.architectures import Architecture, get_architecture
+from dsegym.costmodels.transformers.architectures import Architecture, cache_copies, get_architecture
 from dsegym.costmodels.transformers.devices import get_device, get_precision
 
 DEVICES = {
@@ -50,7 +50,12 @@ def replica_of_row(row: dict) -> Replica:
     gpus = int(row["tp_size"] * (row["attention_dp_size"] or 1))
     device, precision = get_device(DEVICES[row["system"]]), get_precision(row["precision"])
     engine = "vllm" if row["backend"] == "vllm" else "trtllm"
-    return replica_of(get_architecture(name), device, precision, gpus, engine)
+    model = get_architecture(name)
+    replica = replica_of(model, device, precision, gpus, engine)
+    copies = cache_copies(model, row["tp_size"]) / cache_copies(
+        model, gpus
+    )  # groups of attention hold their own requests
+    return replica._replace(kv_bytes_per_token=replica.kv_bytes_per_token * copies)
 
 
 def predicted_s(rows: pl.DataFrame, calibration: Calibration) -> np.ndarray:

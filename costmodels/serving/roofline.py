@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from ..arrays import Array
-from ..transformers.architectures import Architecture, attention_flop, linear_flop, read_parameters
+from ..transformers.architectures import Architecture, attention_flop, cache_copies, linear_flop, read_parameters
 from ..transformers.devices import Device, Precision, peak_flops, usable_bytes
 from ..transformers.memory import weight_bytes
 
@@ -69,7 +69,7 @@ class Replica(NamedTuple):
     model: Architecture
     gpus: Number  # t
     weight_bytes: Number  # of a weight
-    kv_bytes_per_token: Number
+    kv_bytes_per_token: Number  # on all of them together, copies included
     peak_flops: Number  # of one accelerator
     bandwidth_bytes_s: Number
     link_bytes_s: Number
@@ -102,7 +102,7 @@ def replica_of(model: Architecture, device: Device, precision: Precision, gpus: 
         model=model,
         gpus=gpus,
         weight_bytes=precision.weight_bytes,
-        kv_bytes_per_token=model.layers * model.kv_numbers * precision.kv_bytes,
+        kv_bytes_per_token=model.layers * model.kv_numbers * precision.kv_bytes * cache_copies(model, gpus),
         peak_flops=peak_flops(device, precision),
         bandwidth_bytes_s=device.bandwidth_bytes_s,
         link_bytes_s=device.scale_up_bytes_s,

@@ -33,6 +33,7 @@ __all__ = [
     "architecture_rows",
     "architectures",
     "attention_flop",
+    "cache_copies",
     "distinct_experts",
     "get_architecture",
     "kv_bytes_per_token",
@@ -63,6 +64,7 @@ class Architecture(NamedTuple):
     output_parameters: Number  # the matrix that makes logits
     stored_output_parameters: Number  # the same, 0 where it is the lookup table
     kv_numbers: Number  # cached for a token and layer
+    kv_shards: Number  # parts that the cache of a layer can be split into: its heads, or one latent vector
     prefill_pair_flop: Number  # of a query and a key, a layer
     decode_pair_flop: Number
 
@@ -108,6 +110,7 @@ def architecture_of(sizes: Mapping[str, str | int]) -> Architecture:
         output_parameters=output,
         stored_output_parameters=0 if size["tied"] else output,
         kv_numbers=c + r if c else 2 * kv_heads * d,
+        kv_shards=1 if c else kv_heads,
         prefill_pair_flop=2 * heads * (2 * d + r),
         decode_pair_flop=2 * heads * (2 * c + r) if c else 4 * heads * d,
     )
@@ -170,6 +173,13 @@ def attention_flop(model: Architecture, pair_flop: Number, queries: Number, keys
 def kv_bytes_per_token(model: Architecture, kv_bytes: Number) -> Number:
     """Bytes of cache that a token takes in all layers; `kv_bytes` a number."""
     return model.layers * model.kv_numbers * kv_bytes
+
+
+def cache_copies(model: Architecture, tensor_parallelism: Number) -> Number:
+    """How often the accelerators of an instance hold the same cache: beyond its heads it can only be repeated."""
+    fewer = (model.kv_shards < tensor_parallelism) * 1.0
+    split = tensor_parallelism + (model.kv_shards - tensor_parallelism) * fewer
+    return tensor_parallelism / split
 
 
 def architecture_rows() -> list[dict[str, object]]:

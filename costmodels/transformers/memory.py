@@ -1,4 +1,7 @@
-"""What fits into accelerators: weights and key-value cache of a model that is split among them."""
+"""What fits into accelerators: weights and key-value cache of a model that is split among them.
+
+`gpus` accelerators are so many pipeline stages, each split evenly (tensor parallelism).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TypeAlias
 
 from ..arrays import Array
 from ..errors import DsegymError
-from .architectures import Architecture, kv_bytes_per_token, parameters
+from .architectures import Architecture, cache_copies, kv_bytes_per_token, parameters
 from .devices import Device, Precision, usable_bytes
 
 __all__ = ["capacity_tokens", "require_fit", "shortfall_bytes", "weight_bytes"]
@@ -20,15 +23,24 @@ def weight_bytes(model: Architecture, precision: Precision) -> Number:
     return parameters(model) * precision.weight_bytes + looked_up
 
 
-def capacity_tokens(model: Architecture, device: Device, precision: Precision, gpus: Number) -> Number:
+def _cache_bytes(model: Architecture, precision: Precision, gpus: Number, stages: Number) -> Number:
+    """Of a token, on all accelerators together."""
+    return kv_bytes_per_token(model, precision.kv_bytes) * cache_copies(model, gpus / stages)
+
+
+def capacity_tokens(
+    model: Architecture, device: Device, precision: Precision, gpus: Number, stages: Number = 1
+) -> Number:
     """Tokens whose cache fits beside the weights on so many accelerators; negative where the weights do not."""
     free = gpus * usable_bytes(device) - weight_bytes(model, precision)
-    return free / kv_bytes_per_token(model, precision.kv_bytes)
+    return free / _cache_bytes(model, precision, gpus, stages)
 
 
-def shortfall_bytes(model: Architecture, device: Device, precision: Precision, gpus: int, tokens: int = 1) -> float:
+def shortfall_bytes(
+    model: Architecture, device: Device, precision: Precision, gpus: int, tokens: float = 1, stages: int = 1
+) -> float:
     """Bytes that are missing for the weights and so many tokens; 0 or less where all fits."""
-    needed = weight_bytes(model, precision) + tokens * kv_bytes_per_token(model, precision.kv_bytes)
+    needed = weight_bytes(model, precision) + tokens * _cache_bytes(model, precision, gpus, stages)
     return float(needed - gpus * usable_bytes(device))
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from ...errors import DsegymError
 from ...transformers.architectures import get_architecture, kv_bytes_per_token
 from ...transformers.devices import get_device, get_precision
-from ...transformers.memory import shortfall_bytes
+from ...transformers.memory import capacity_tokens
 from .. import distserve, roofline
 from ..mix.requests import Class
 from ..queueing import staged_rate, together_rate
@@ -83,7 +83,7 @@ def engine_of(engine: str, model: str, gpu: str, precision: str) -> Engine:
             degrees=tuple(replicas),
             prefill_s=lambda t, prompt: np.asarray(roofline.prefill_s(replicas[t], prompt)),
             decode_s=decode_s,
-            capacity_tokens=lambda t, p: -shortfall_bytes(sizes, device, numbers, t * p, 0) / kv_bytes,
+            capacity_tokens=lambda t, p: float(capacity_tokens(sizes, device, numbers, t * p, p)),
             kv_bytes=kv_bytes,
             link_bytes_s=device.scale_up_bytes_s,
         )

@@ -105,6 +105,15 @@ def test_latent_attention_caches_576_numbers_a_layer_where_its_heads_would_cache
     assert 2 * 128 * 128 / model.kv_numbers == pytest.approx(56.9, abs=0.1)
 
 
+def test_a_latent_cache_is_the_same_on_all_accelerators_and_heads_are_split_among_as_many_as_there_are():
+    latent, grouped = get_architecture("DeepSeek-V3"), get_architecture("Llama-3-70B")
+    assert [architectures.cache_copies(latent, t) for t in (1, 2, 8)] == [1, 2, 8]
+    assert [architectures.cache_copies(grouped, t) for t in (1, 8, 16)] == [1, 1, 2]
+    device, precision = get_device("B200-SXM"), get_precision("fp8")
+    split, staged = (memory.capacity_tokens(latent, device, precision, 8, stages) for stages in (1, 8))
+    assert staged == pytest.approx(8 * split, rel=1e-12)
+
+
 @pytest.mark.parametrize(("experts", "taken", "tokens"), [(8, 2, 1), (8, 2, 5), (16, 4, 3), (32, 1, 40)])
 def test_tokens_meet_as_many_experts_as_even_draws_do(experts, taken, tokens):
     model = get_architecture("Mixtral-8x7B")._replace(experts=experts, active_experts=taken)
