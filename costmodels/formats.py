@@ -23,6 +23,7 @@ __all__ = [
     "MOST_ACCESSES",
     "MOST_ATTEMPTS",
     "MOST_BUFFERS",
+    "MOST_CLASSES",
     "MOST_EDGES",
     "MOST_ELEMENTS",
     "MOST_LAYERS",
@@ -44,6 +45,7 @@ MOST_BUFFERS = 2_000  # the space of priorities has as many parameters with as m
 MOST_TASKS, MOST_EDGES, MOST_ELEMENTS = 5_000, 1_000_000, 64
 MOST_PROBLEMS, MOST_ATTEMPTS = 100_000, 1_000_000
 MOST_ACCESSES = 20_000  # of a program that is played
+MOST_CLASSES = 200  # of requests
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ READERS: Mapping[str, Reader] = {
     "program": Reader("MemoryMapping", "program", "memory_mapping.md"),
     "graph": Reader("SocSchedulingStatic", "graph", "soc_scheduling.md"),
     "data": Reader("BatchBestOfN", "data", "batch_best_of_n.md"),
+    "requests": Reader("ServingMix", "workload", "serving_mix.md"),
 }
 
 
@@ -488,6 +491,14 @@ FORMATS: Sequence[Format] = (
         "verdicts",
         f"{MOST_PROBLEMS:,} problems, {MOST_ATTEMPTS:,} attempts each; 256 MiB",
         _is_inspect,
+    ),
+    Format(
+        "requests",
+        "a request histogram",
+        "a header with prompt_tokens, output_tokens and requests; a row a class of about one size",
+        "tokens and counts, or any shares of the requests; the rate is an option",
+        f"{MOST_CLASSES} classes, 10,000,000 tokens a request",
+        _has("prompt tokens", "output tokens"),
     ),
 )
 

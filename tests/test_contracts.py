@@ -53,6 +53,8 @@ INSTANCES = {
         {"program": "residual_tiny", "capacity": 0.5, "space": "msa"},
     ],
     "dsegym/ReasoningServe-v0": [{}, {"levels": 3}],
+    "dsegym/ServingPlan-v0": [{}, {"model": "OPT-13B", "engine": "distserve", "gpu": "A100-SXM-80GB", "tpot": 100}],
+    "dsegym/ServingMix-v0": [{}, {"workload": "azure_conv", "rate": 32, "slices": 2}],
     "dsegym/SocSchedulingStatic-v0": [{"graph": "top1"}],
     "dsegym/SolveVerify-v0": [{"budget": 4}, {"data": "genrm", "budget": 4, "price": 0.1}],
     "dsegym/SubQuestionBudget-v0": [{}, {"utility": "sum", "budget": 0.25}],

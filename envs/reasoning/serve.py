@@ -29,7 +29,7 @@ from ...costmodels.files import plain_number
 from ...costmodels.reasoning.scores import cost_of_pass
 from ...costmodels.reasoning.serving import bounds, configurations, model
 from ...costmodels.reasoning.serving.configurations import RULES, SLACK, Params
-from ...costmodels.reasoning.serving.kinetics import ATTENTIONS, Hardware, hardware, hardware_rows
+from ...costmodels.transformers.kinetics import ATTENTIONS, Hardware, hardware, hardware_rows
 from ..core.evaluation import Evaluation, Objective, Sweep, Yardstick
 from ..core.one_shot import one_shot_problem
 from ..core.options import Options, choice, custom, number_or_own

@@ -13,6 +13,7 @@ from dsegym.costmodels.errors import DsegymError, InvalidOptionError, UnknownNam
 from dsegym.costmodels.formats import FORMATS, READERS, format_of, format_rows
 from dsegym.costmodels.memory.program import get_program
 from dsegym.costmodels.reasoning.outcomes import load_outcomes
+from dsegym.costmodels.serving.mix.requests import histogram
 from dsegym.costmodels.soc.library import get_instance
 
 LOADERS = {
@@ -21,8 +22,10 @@ LOADERS = {
     "program": get_program,
     "graph": get_instance,
     "data": load_outcomes,
+    "requests": histogram,
 }
 SAMPLES = {  # one of each format
+    "a request histogram": "prompt_tokens,output_tokens,requests\n200,100,3\n",
     "a table of layers": "layer,kind,m,n,k\nfc,gemm,1,2,3\n",
     "a SCALE-Sim topology of convolutions": (
         "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"

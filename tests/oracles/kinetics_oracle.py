@@ -1,4 +1,4 @@
-"""The Kinetics cost law token by token, in plain Python: what `reasoning/serving/kinetics.py` must agree with.
+"""The Kinetics cost law token by token, in plain Python: what `transformers/kinetics.py` must agree with.
 
 Written from the description of the law: a step reads the keys and values of what is cached, halfway through the token
 that it makes; two numbers of two bytes for each key-value head and depth; two multiply-adds for each query head.

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
-from .kinetics import ATTENTIONS, Attention, Hardware
+from ...transformers.kinetics import ATTENTIONS, Attention, Hardware
 from .model import TOKENS, TRIALS, Served, Task, attention_arrays, load_task, serve
 
 __all__ = [

@@ -1,7 +1,8 @@
 """Serving reasoning models: what a configuration of model, tokens, trials and attention solves, and what it costs.
 
-Costs are the Kinetics law's (`kinetics.py`). The outcome model is a proposal of ours, synthetic but for one anchor:
-with the most tokens, dense attention and one trial, each model reaches its published pass@1 (tables/pass_rates.csv).
+Costs are the Kinetics law's (`costmodels/transformers/kinetics.py`). The outcome model is a proposal of ours, synthetic
+but for one anchor: with the most tokens, dense attention and one trial, each model reaches its published pass@1
+(tables/pass_rates.csv).
 
     solve probability of a trial = sigmoid(a - theta) x Phi(ln(L / (l e^(theta/2))) / 0.6) x (1 - 0.02 sqrt(1024 / b))
 
@@ -24,7 +25,7 @@ import numpy as np
 from ...arrays import Array
 from ...errors import UnknownNameError
 from ...tables import package_rows
-from .kinetics import ATTENTIONS, Attention, Model, cost, models
+from ...transformers.kinetics import ATTENTIONS, Attention, Model, cost, models
 
 __all__ = [
     "PROMPT_TOKENS",

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsegym.costmodels.errors import DsegymError, UnknownNameError
-from dsegym.costmodels.reasoning.serving.kinetics import (
+from dsegym.costmodels.reasoning.serving.runtime import PROMPTS, idealised_runtime_s, runtime_fits
+from dsegym.costmodels.transformers.kinetics import (
     ATTENTIONS,
     Attention,
     Model,
@@ -16,7 +17,6 @@ from dsegym.costmodels.reasoning.serving.kinetics import (
     hardware,
     models,
 )
-from dsegym.costmodels.reasoning.serving.runtime import PROMPTS, idealised_runtime_s, runtime_fits
 
 B200 = hardware()["b200"]
 PROMPT = 256

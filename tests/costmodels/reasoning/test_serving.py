@@ -18,7 +18,7 @@ from dsegym.costmodels.errors import UnknownNameError
 from dsegym.costmodels.reasoning.outcomes import gsm8k_models, gsm8k_verifier
 from dsegym.costmodels.reasoning.serving import bounds
 from dsegym.costmodels.reasoning.serving import model as serving
-from dsegym.costmodels.reasoning.serving.kinetics import ATTENTIONS, Attention, hardware
+from dsegym.costmodels.transformers.kinetics import ATTENTIONS, Attention, hardware
 
 PUBLISHED = {  # pass@1, percent; None: not measured
     "aime24": (11.5, 45.9, 71.7, 75.2, 79.6, 82.1),

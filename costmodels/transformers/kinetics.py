@@ -27,8 +27,9 @@ import functools
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from ...arrays import Array
-from ...tables import package_rows
+from ..arrays import Array
+from ..tables import package_rows
+from .architectures import get_architecture
 
 __all__ = [
     "ATTENTIONS",
@@ -107,15 +108,14 @@ ATTENTIONS: dict[str, Attention] = {
 @functools.cache
 def models() -> dict[str, Model]:
     """Qwen3's six dense models, by size."""
-    return {
-        row["model"]: Model(
-            float(row["parameters_billion"]) * 1e9,
-            int(row["query_heads"]),
-            int(row["kv_heads"]),
-            int(row["head_dimension"]) * int(row["layers"]),
+    found = {}
+    for row in package_rows("transformers/tables/kinetics_models.csv"):
+        sizes = get_architecture(row["architecture"])
+        head = sizes.kv_numbers // (2 * sizes.kv_heads)
+        found[row["model"]] = Model(
+            float(row["parameters_billion"]) * 1e9, sizes.heads, sizes.kv_heads, head * sizes.layers
         )
-        for row in package_rows("reasoning/tables/serving_models.csv")
-    }
+    return found
 
 
 @functools.cache
@@ -125,7 +125,7 @@ def hardware() -> dict[str, Hardware]:
         row["hardware"]: Hardware(
             row["hardware"], float(row["peak_tflops"]) * 1e12, float(row["bandwidth_tbps"]) * 1e12
         )
-        for row in package_rows("reasoning/tables/serving_hardware.csv")
+        for row in package_rows("transformers/tables/kinetics_hardware.csv")
     }
 
 

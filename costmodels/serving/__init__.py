@@ -1,0 +1,1 @@
+"""Serving large language models: measured engines, rooflines, and mixes of GPUs."""

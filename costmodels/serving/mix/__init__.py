@@ -1,0 +1,1 @@
+"""Which GPUs serve a histogram of requests: counts of types, after Mélange."""

@@ -1,0 +1,234 @@
+"""Requests by size and what a GPU makes of them: the published mixes, Azure's traces, and a user's own histogram.
+
+Mélange's profiles were never published, only what its solver chose. `tables/melange_loads.csv` holds loads of three
+synthetic classes of requests, found by search, with which the integer programme chooses what the paper states: they are
+implied by the results and predict nothing. No loads that are proportional to the rate give all of them (twice the mix
+for 8 PubMed requests a second serves 16, and costs less than what is stated there), so each stated rate has loads of
+its own. Other workloads are histograms, whose loads follow from the roofline (`serving/roofline.py`).
+
+K classes, G types of GPU. Float64 on the host.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import DsegymError, InvalidWorkloadError, UnknownNameError
+from ...files import is_path, number, read_text, shown
+from ...formats import MOST_CLASSES, format_of
+from ...tables import package_rows, read_user_table
+from ...transformers.architectures import get_architecture
+from ...transformers.devices import Device, Precision, get_device, get_precision
+from ...transformers.memory import shortfall_bytes
+from .. import roofline
+
+__all__ = [
+    "HISTOGRAMS",
+    "MOST_BATCH",
+    "PUBLISHED",
+    "PUBLISHED_MODEL",
+    "Class",
+    "Published",
+    "class_loads",
+    "histogram",
+    "published",
+    "published_loads",
+    "workload_names",
+]
+
+PUBLISHED = ("arena", "pubmed", "mixed")
+HISTOGRAMS = ("azure_code", "azure_conv")
+PUBLISHED_MODEL = "Llama-2-7B"
+MOST_BATCH = 256  # requests at once on a replica: vLLM's default
+_COLUMNS = ("prompt_tokens", "output_tokens", "requests")
+_MOST_TOKENS, _MOST_REQUESTS = 10_000_000, 1e12
+
+
+@dataclass(frozen=True)
+class Class:
+    """Requests of about one size."""
+
+    name: str
+    prompt_tokens: float
+    output_tokens: float
+    share: float  # of all requests
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the paper states of one workload, target and rate."""
+
+    workload: str
+    tpot_ms: float
+    rate: float
+    counts: Mapping[str, int]  # of each GPU
+    singles: Mapping[str, int]  # {GPU: how many of it alone}
+    cost_usd_h: float
+
+
+def workload_names() -> tuple[str, ...]:
+    """All that need no file."""
+    return (*PUBLISHED, *HISTOGRAMS)
+
+
+@functools.cache
+def published() -> tuple[Published, ...]:
+    """The 36 stated mixes."""
+    found = []
+    for row in package_rows("serving/tables/melange_mixes.csv"):
+        gpus = [name.removeprefix("only ") for name in row if name.startswith("only ")]
+        found.append(
+            Published(
+                workload=row["workload"],
+                tpot_ms=float(row["tpot_ms"]),
+                rate=float(row["rate"]),
+                counts={gpu: int(row[gpu]) for gpu in gpus},
+                singles={gpu: int(row[f"only {gpu}"]) for gpu in gpus if row[f"only {gpu}"]},
+                cost_usd_h=float(row["cost_usd_h"]),
+            )
+        )
+    return tuple(found)
+
+
+def published_loads(workload: str, tpot_ms: float, rate: float, gpus: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Names of the implied classes, and float64[K, G], their loads in GPUs; infinite where a GPU cannot serve them.
+
+    Raises:
+        DsegymError: the paper has no such target, rate or GPU.
+    """
+    rows = [row for row in package_rows("serving/tables/melange_loads.csv") if row["workload"] == workload]
+    for column, what, unit, given in (("tpot_ms", "targets", "ms", tpot_ms), ("rate", "rates", "requests/s", rate)):
+        stated = sorted({float(row[column]) for row in rows})
+        if given not in stated:
+            listed = ", ".join(f"{each:g}" for each in stated)
+            raise DsegymError(
+                f"The published workload {workload} has the {what} {listed} {unit}, not {given:g}; a histogram's loads "
+                "follow from a model for any."
+            )
+    known = [name for name in rows[0] if name not in _KEYS]
+    for gpu in gpus:
+        if gpu not in known:
+            raise DsegymError(
+                f"The published workload {workload} was measured on {', '.join(known)}, not on {gpu}; a histogram's "
+                "loads follow from a model for any GPU."
+            )
+    rows = [row for row in rows if (float(row["tpot_ms"]), float(row["rate"])) == (tpot_ms, rate)]
+    loads = np.array([[float(row[gpu]) if row[gpu] else np.inf for gpu in gpus] for row in rows])
+    if not np.isfinite(loads).any(1).all():
+        raise DsegymError(f"Of {', '.join(gpus)} none serves all requests of the published workload {workload}.")
+    return [row["class"] for row in rows], loads
+
+
+_KEYS = ("workload", "tpot_ms", "rate", "class")
+
+
+def histogram(workload: str) -> tuple[Class, ...]:
+    """The classes of a named histogram or of a user's file.
+
+    Raises:
+        UnknownNameError: it is neither a name nor a path.
+        InvalidWorkloadError: the file is none, or its requests sum to nothing; names the file and the line.
+    """
+    if workload in HISTOGRAMS:
+        rows = [row for row in package_rows("serving/tables/azure_requests.csv") if row["trace"] == workload]
+        sizes = [tuple(float(row[column]) for column in _COLUMNS) for row in rows]
+    else:
+        if not is_path(workload):
+            raise UnknownNameError("workload", workload, workload_names())
+        text = read_text(workload)
+        format_of(workload, text, "requests", {".csv": "a request histogram"})
+        table = read_user_table(
+            Path(workload), "request histogram", "class", _COLUMNS, _wrong_header, text=text, most=MOST_CLASSES
+        )
+        sizes = list(table.parse(_sizes).values())
+        if not any(requests for _, _, requests in sizes):
+            raise InvalidWorkloadError(
+                f"'{shown(workload)}': the requests sum to 0; one class at least must have some."
+            )
+    total = sum(requests for _, _, requests in sizes)
+    return tuple(
+        Class(f"in{prompt:g}_out{output:g}_{place}", prompt, output, requests / total)
+        for place, (prompt, output, requests) in enumerate(sizes, start=1)
+        if requests
+    )
+
+
+def _wrong_header(columns: Sequence[str]) -> str:
+    missing = [column for column in _COLUMNS if column not in columns]
+    return f"the header has no column {missing[0]}; the columns are {', '.join(_COLUMNS)}" if missing else ""
+
+
+def _sizes(row: Mapping[str, str]) -> tuple[float, float, float]:
+    return (
+        number(row["prompt_tokens"], "prompt_tokens", 1, _MOST_TOKENS),
+        number(row["output_tokens"], "output_tokens", 1, _MOST_TOKENS),
+        number(row["requests"], "requests", 0, _MOST_REQUESTS),
+    )
+
+
+def class_loads(
+    classes: Sequence[Class],
+    *,
+    model: str,
+    precision: str,
+    gpus: Sequence[str],
+    tensor_parallelism: int,
+    tpot_ms: float,
+    rate: float,
+) -> np.ndarray:
+    """float64[K, G]: loads of classes on GPUs (or on so many that serve together), infinite where they cannot serve.
+
+    Raises:
+        DsegymError: no GPU can serve a class: says by how much memory, or by how many ms.
+    """
+    sizes, numbers = get_architecture(model), get_precision(precision)
+    prompt, output, share = (
+        np.array([getattr(each, name) for each in classes]) for name in ("prompt_tokens", "output_tokens", "share")
+    )
+    loads = np.full((len(classes), len(gpus)), np.inf)
+    fastest = np.full(len(classes), np.inf)  # TPOT of a request alone
+    for place, gpu in enumerate(gpus):
+        replica = roofline.replica_of(sizes, get_device(gpu), numbers, tensor_parallelism)
+        most = np.floor(replica.free_bytes / (replica.kv_bytes_per_token * (prompt + output)))
+        batch = np.arange(1.0, MOST_BATCH + 1)[:, None]
+        step = np.asarray(roofline.tpot_parts(replica, batch, prompt, output).total_s())  # [MOST_BATCH, K]
+        rates = np.asarray(roofline.requests_per_s(replica, batch, prompt, output))
+        allowed = (batch <= most) & (step <= tpot_ms / 1e3)
+        best = np.where(allowed, rates, 0.0).max(0)
+        served = best > 0
+        loads[served, place] = rate * share[served] / best[served]
+        fastest = np.minimum(fastest, np.where(most >= 1, step[0], np.inf))
+    nowhere = ~np.isfinite(loads).any(1)
+    if nowhere.any():
+        worst = classes[int(np.argmax(np.where(nowhere, prompt + output, -1)))]
+        devices = [get_device(gpu) for gpu in gpus]
+        raise DsegymError(_cannot_serve(model, worst, devices, numbers, tensor_parallelism, tpot_ms, fastest[nowhere]))
+    return loads
+
+
+def _cannot_serve(
+    model: str,
+    requests: Class,
+    devices: Sequence[Device],
+    precision: Precision,
+    gpus: int,
+    tpot_ms: float,
+    fastest_s: np.ndarray,
+) -> str:
+    """Why no GPU serves a class, in a sentence."""
+    tokens = int(requests.prompt_tokens + requests.output_tokens)
+    missing = {
+        device.name: shortfall_bytes(get_architecture(model), device, precision, gpus, tokens) for device in devices
+    }
+    nearest = min(missing, key=lambda name: missing[name])
+    what = f"{model} in {precision.name} with a request of {tokens:,} tokens"
+    if missing[nearest] > 0:
+        lacks = missing[nearest] * 1e-9
+        return f"{what} fits on none of the GPUs: {gpus} x {nearest} comes nearest and lacks {lacks:,.1f} GB."
+    slowest = float(np.max(fastest_s[np.isfinite(fastest_s)])) * 1e3
+    return f"No GPU serves {what} within {tpot_ms:g} ms a token: alone it takes {slowest:.1f} ms on the fastest."

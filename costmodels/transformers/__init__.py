@@ -1,0 +1,1 @@
+"""Arithmetic of transformers on accelerators, which serving and training share."""

@@ -1,0 +1,1 @@
+"""Scenarios of serving large language models."""

@@ -1,0 +1,145 @@
+"""dsegym/ServingMix-v0 as users meet it: options, their own prices and histograms, what is refused, yardsticks."""
+
+import numpy as np
+import pytest
+
+import dsegym
+from dsegym.costmodels.errors import DsegymError, InvalidOptionError, InvalidWorkloadError, UnknownNameError
+
+ID = "dsegym/ServingMix-v0"
+
+
+def make(**options):
+    return dsegym.make_problem(ID, **options)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_file(text):
+        path = tmp_path / "requests.csv"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write_file
+
+
+HEADER = "prompt_tokens,output_tokens,requests\n"
+
+
+def test_the_default_is_a_stated_mix_whose_reference_is_the_best_single_type():
+    problem = make()
+    assert problem.bound.name == "optimum"
+    assert problem.bound.value == pytest.approx(7.40, abs=1e-9)
+    assert problem.reference.name == "best_single"
+    assert problem.reference.value == pytest.approx(3 * 3.67, rel=1e-6)
+    assert len(problem.space) == 24
+
+
+@pytest.mark.parametrize("rule", ["best_single", "cheapest_by_class", "greedy", "improved", "only_L4"])
+def test_baselines_are_designs_between_the_optimum_and_their_own_cost(rule):
+    problem = make()
+    result = problem.evaluate(problem.baselines[rule]())
+    assert result.feasible.all()
+    assert result.objective[0] >= problem.bound.value * (1 - 1e-6)
+
+
+def test_a_breakdown_prices_every_type_and_sums_to_the_objective():
+    problem = make(rate=16)
+    design = problem.bound.design
+    found = problem.breakdown(problem.decode(design))
+    assert sum(row["cost_usd_h"] for row in found.rows) == pytest.approx(problem.bound.value, rel=1e-9)
+    assert {row["GPU"]: row["count"] for row in found.rows} == {
+        "L4": 2, "A10G": 2, "A100-PCIe-80GB": 3, "H100-SXM-80GB": 0
+    }  # fmt: skip
+    picture = problem.picture(np.array(design))
+    assert "14.43 $/h" in picture.title
+    assert len(picture.y_ticks) == 4
+
+
+def test_own_prices_move_the_optimum():
+    dear, cheap = make(rate=32), make(rate=32, gpus="L4=0.7,A10G=1.01,A100-PCIe-80GB=3.67,H100-SXM-80GB=0.5")
+    assert cheap.bound.value < dear.bound.value
+    counts = {row["GPU"]: row["count"] for row in cheap.breakdown(cheap.decode(cheap.bound.design)).rows}
+    assert counts == {"L4": 0, "A10G": 0, "A100-PCIe-80GB": 0, "H100-SXM-80GB": 8}
+
+
+def test_equal_prices_are_one_instance_however_they_are_written():
+    texts = [
+        make(gpus=given).options["gpus"] for given in ("L4=0.70,A10G", "L4=7e-1, A10G=1.01", {"L4": 0.7, "A10G": 1.01})
+    ]
+    assert set(texts) == {"L4=0.7,A10G=1.01"}
+    assert make(gpus="L4,A10G,A100-PCIe-80GB,H100-SXM-80GB").options["gpus"] == "melange"
+
+
+def test_a_users_histogram_becomes_an_instance(write):
+    path = write(HEADER + "200,100,30\n4000,400,10\n\n# a comment\n500,50,0\n")
+    problem = make(workload=path, rate=20, slices=4, gpus="A100-PCIe-80GB=3.67,H100-SXM-80GB=7.516", tpot=80)
+    assert problem.space.names[0] == "in200_out100_1_1"
+    assert len(problem.space) == 8  # the class without requests is left out
+    assert problem.bound.value <= problem.reference.value * (1 + 1e-6)
+    assert any("roofline" in note for note in problem.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (HEADER + "200,100,0\n300,10,0\n", "the requests sum to 0"),
+        (HEADER + "200,100,-3\n", "line 2: requests = '-3' is not a number from 0 to"),
+        (HEADER + "0,100,3\n", "line 2: prompt_tokens = '0' is not a number from 1"),
+        (HEADER + "200,many,3\n", "line 2: output_tokens = 'many' is not a number"),
+        ("prompt_tokens,requests\n200,3\n", "no column output_tokens"),
+        (HEADER, "needs a header line and at least one class"),
+    ],
+)
+def test_a_histogram_that_says_nothing_is_refused_with_the_line(text, said, write):
+    with pytest.raises(InvalidWorkloadError, match=said):
+        make(workload=write(text))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"gpus": "H100=3"}, UnknownNameError, r"Unknown GPU 'H100'.*there are"),
+        ({"gpus": "L4=-1"}, DsegymError, "the price of L4 is -1; a price is from 0.0001 to 1000"),
+        ({"gpus": "L4=0"}, DsegymError, "the price of L4 is 0; a price is from"),
+        ({"gpus": "L4=cheap"}, DsegymError, "the price of L4 is cheap"),
+        ({"gpus": "L4=nan"}, DsegymError, "the price of L4 is nan"),
+        ({"gpus": "L4=0.00015"}, DsegymError, "with 4 decimals at most"),
+        ({"gpus": "L4,L4=2"}, DsegymError, "L4 is named twice"),
+        ({"gpus": "B200-SXM"}, DsegymError, "no price of B200-SXM is known; write B200-SXM=PRICE"),
+        ({"gpus": "B200-SXM=5"}, DsegymError, "arena was measured on L4, A10G, .*, not on B200-SXM"),
+        ({"workload": "pubmed", "gpus": "L4,A10G"}, DsegymError, "none serves all requests of the published workload"),
+        ({"tpot": 80}, DsegymError, "has the targets 40, 120 ms, not 80"),
+        ({"rate": 3}, DsegymError, "has the rates 1, 2, 4, 8, 16, 32 requests/s, not 3"),
+        ({"rate": 0}, InvalidOptionError, "rate = 0 is not allowed; allowed: any number above 0"),
+        ({"model": "Qwen3-8B"}, DsegymError, "arena was measured with model = Llama-2-7B"),
+        ({"workload": "chats"}, UnknownNameError, "Unknown workload 'chats'"),
+        ({"workload": "azure_conv", "rate": 1e6}, DsegymError, "GPUs; at most 10,000 are counted"),
+        ({"workload": "azure_conv", "model": "DeepSeek-V3"}, DsegymError, r"fits on none .*: 1 x .* lacks [\d,.]+ GB"),
+        ({"workload": "azure_conv", "tpot": 1}, DsegymError, "No GPU serves"),
+        ({"workload": "azure_conv", "precision": "fp8"}, DsegymError, "A10G has no fp8 arithmetic"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence(options, error, said):
+    with pytest.raises(error, match=said):
+        make(**options)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InvalidWorkloadError, match="there is no such file"):
+        make(workload=str(tmp_path / "none.csv"))
+
+
+def test_core_instances_have_room_between_reference_and_optimum():
+    core = dsegym.load_scenario(ID).core_instances()
+    assert len(core) > 30
+    for options in core[::6]:
+        assert not make(**options).obstacle
+
+
+def test_a_cheaper_mix_is_never_worth_less():
+    problem = make(rate=4)
+    designs = problem.space.sample(np.random.default_rng(0), 200)
+    result = problem.evaluate(designs)
+    np.testing.assert_allclose(result.objective, result.metrics.cost_usd_h, rtol=1e-7)
+    assert result.objective.min() >= problem.bound.value * (1 - 1e-6)

@@ -1,0 +1,88 @@
+"""dsegym/ServingPlan-v0 as users meet it: options, their own requests, what is refused, yardsticks."""
+
+import numpy as np
+import pytest
+
+import dsegym
+from dsegym.costmodels.errors import DsegymError, InvalidWorkloadError, UnknownNameError
+from dsegym.costmodels.serving.plan.model import PENALTY
+
+ID = "dsegym/ServingPlan-v0"
+
+
+def make(**options):
+    return dsegym.make_problem(ID, **options)
+
+
+def test_the_optimum_is_a_plan_that_is_better_than_phases_together():
+    problem = make()
+    assert problem.bound.name == "optimum"
+    assert problem.reference.name == "colocated"
+    assert problem.bound.value < problem.reference.value
+    design = problem.decode(problem.bound.design)
+    assert design["prefill_instances"] > 0
+    found = problem.breakdown(design)
+    assert found.totals["gpu_s_per_request"] == pytest.approx(problem.bound.value, rel=1e-6)
+    assert found.totals["gpus"] <= 16
+    assert [row["phase"] for row in found.rows] == ["prefill", "decode"]
+
+
+def test_without_prefill_instances_one_row_serves_both_phases():
+    problem = make()
+    found = problem.breakdown(problem.decode(problem.reference.design))
+    assert [row["phase"] for row in found.rows] == ["both"]
+
+
+def test_infeasible_plans_cost_more_than_any_feasible_one_and_finitely_much():
+    problem = make(gpus=8)
+    result = problem.evaluate(problem.space.sample(np.random.default_rng(0), 2000))
+    assert result.feasible.any()
+    assert not result.feasible.all()
+    assert result.objective[~result.feasible].min() > PENALTY > result.objective[result.feasible].max()
+    assert np.isfinite(result.objective).all()
+
+
+def test_a_demanded_rate_takes_more_gpus_and_what_serves_less_is_infeasible():
+    free, demanded = make(gpus=64), make(gpus=64, rate=40)
+    totals = [p.breakdown(p.decode(p.bound.design)).totals for p in (free, demanded)]
+    assert totals[1]["rate"] >= 40
+    assert totals[1]["gpus"] > totals[0]["gpus"]
+    small = demanded.evaluate(free.bound.design)
+    assert not small.feasible[0]
+    assert 0 < small.violation[0] < 1
+
+
+def test_more_gpus_never_make_the_best_plan_worse():
+    values = [make(gpus=gpus).bound.value for gpus in (8, 16, 32)]
+    assert values == sorted(values, reverse=True)
+
+
+def test_own_requests_become_an_instance(tmp_path):
+    path = tmp_path / "chats.csv"
+    path.write_text("prompt_tokens,output_tokens,requests\n300,200,5\n2000,100,1\n", encoding="utf-8")
+    problem = make(workload=str(path), model="Qwen3-8B", gpu="L40S", gpus=8, ttft=2000, tpot=80)
+    assert problem.bound.value < problem.reference.value
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"gpu": "H100"}, UnknownNameError, "Unknown gpu 'H100'"),
+        ({"model": "GPT-5"}, UnknownNameError, "Unknown model 'GPT-5'"),
+        ({"model": "DeepSeek-V3", "gpu": "L4", "gpus": 8}, DsegymError, r"not fit on 8 x L4: [\d,.]+ GB are missing"),
+        ({"tpot": 1}, DsegymError, r"makes a token within 1 ms: the fastest takes \d+% longer"),
+        ({"ttft": 20}, DsegymError, r"first token within 20 ms for 90 % of .*: the fastest misses it for"),
+        ({"rate": 1000}, DsegymError, r"serves 1000 requests/s within the targets; the best serves [\d.]+"),
+        ({"engine": "distserve"}, DsegymError, "distserve was profiled with OPT-13B and OPT-66B"),
+        ({"precision": "fp8", "gpu": "A100-SXM-80GB"}, DsegymError, "A100-SXM-80GB has no fp8 arithmetic"),
+        ({"workload": "none.csv"}, InvalidWorkloadError, "there is no such file"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence(options, error, said):
+    with pytest.raises(error, match=said):
+        make(**options)
+
+
+def test_core_instances_have_room_between_reference_and_optimum():
+    for options in dsegym.load_scenario(ID).core_instances():
+        assert not make(**options).obstacle
