@@ -19,7 +19,8 @@ BENCHMARKS = (
     "soc",
     "reasoning",
 )
-ONLY_BY_NAME = ("clients", "learners", "load", "muzero", "policies", "soc_learning", "reasoning_learning")  # they take many minutes
+# They take many minutes.
+ONLY_BY_NAME = ("clients", "learners", "load", "muzero", "policies", "soc_learning", "reasoning_learning")
 
 
 def main() -> None:

@@ -65,5 +65,5 @@ def acting(model: BaseAlgorithm) -> Callable[[np.ndarray, np.ndarray | None], np
         told = {"action_masks": mask} if knows_masks and mask is not None else {}
         return predict(observation, deterministic=True, **told)[0]
 
-    act.batched = True
+    vars(act)["batched"] = True  # called once for all lanes
     return act
