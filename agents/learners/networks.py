@@ -178,8 +178,31 @@ class Network(nn.Module):
         return jnp.where(np.arange(most) < np.array(layout.counts)[:, None], logits, -1e9), value
 
 
+def _orthogonal(scale: float) -> Callable[..., Any]:
+    """The weights of `flax.linen.initializers.orthogonal`, but for rounding, without LAPACK.
+
+    LAPACK's QR blocks the CPU's thread pool for ever now and then (jaxlib 0.10.2): calls side by side hold all threads
+    and wait for work that waits for a thread.
+    """
+
+    def init(key: Any, shape: tuple[int, int], dtype: Any = jnp.float32) -> Any:
+        drawn = jax.random.normal(key, (max(shape), min(shape)), dtype)
+
+        def column(number: Any, found: Any) -> Any:
+            """Gram and Schmidt's, twice, which is as orthogonal as QR."""
+            rest = drawn[:, number]
+            for _ in range(2):
+                rest = rest - found @ (found.T @ rest)
+            return found.at[:, number].set(rest / jnp.linalg.norm(rest))
+
+        found = jax.lax.fori_loop(0, min(shape), column, jnp.zeros_like(drawn))
+        return scale * (found.T if shape[0] < shape[1] else found)
+
+    return init
+
+
 def _dense(outputs: int, name: str, scale: float = math.sqrt(2), *, bias: bool = True) -> nn.Dense:
-    return nn.Dense(outputs, kernel_init=nn.initializers.orthogonal(scale), name=name, use_bias=bias)
+    return nn.Dense(outputs, kernel_init=_orthogonal(scale), name=name, use_bias=bias)
 
 
 def _tower(configuration: Configuration, x: Any, outputs: int, scale: float, name: str, activation: Any) -> Any:

@@ -79,9 +79,7 @@ def _begun(params: Any, keys: Array, *, learner: Learner, env: FunctionalEnv[Any
         own = learner.begin(env, params, jax.random.wrap_key_data(jnp.asarray(key)), updates)
         return Carry(own, jnp.int32(0), jnp.int32(updates))
 
-    # One after the other, as batches of LAPACK's QR, of which orthogonal weights are made, can block the CPU's thread
-    # pool for ever: jaxlib 0.10.2 waits there for threads that wait as well.
-    return begin(keys) if keys.ndim == 1 else jax.lax.map(begin, keys)
+    return begin(keys) if keys.ndim == 1 else jax.vmap(begin)(keys)
 
 
 @functools.partial(jax.jit, static_argnames=("learner", "env", "longest"))

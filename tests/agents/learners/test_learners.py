@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -282,6 +283,23 @@ def test_where_actions_are_tasks_an_element_has_no_row(elements):
     env = StaticScheduling(3, elements, False, "makespan")
     layout = networks.layout_of(env)
     assert [part.of for part in layout.parts] == ["row"] * 5 + ["rest"]
+
+
+@pytest.mark.parametrize("shape", [(1, 64), (30, 7), (64, 64), (7, 30)])
+def test_weights_begin_as_flax_makes_orthogonal_ones(shape):
+    key = jax.random.key(3)
+    ours = networks._orthogonal(0.7)(key, shape)
+    np.testing.assert_allclose(ours, flax.linen.initializers.orthogonal(0.7)(key, shape), atol=2e-5)
+    gram = ours @ ours.T if shape[0] < shape[1] else ours.T @ ours
+    np.testing.assert_allclose(gram, 0.49 * np.eye(min(shape)), atol=1e-5)
+
+
+def test_no_program_of_a_network_calls_lapack_which_can_block_the_cpu_for_ever():
+    env, _ = played("dsegym/SocSchedulingStream-v0", "decisions")
+    observation = jnp.zeros(env.observation_space.shape)
+    for kind in networks.KINDS:
+        init = jax.jit(network_of(env, Configuration(kind, 8, 1, 2)).init)
+        assert "lapack" not in init.lower(jax.random.key(0), observation).as_text()
 
 
 def test_a_configuration_goes_to_json_and_back():
