@@ -96,7 +96,7 @@ class Scored:
         """0 of the reference, 1 of the bound."""
         state, observation, mask, over = self._first()
         while not np.all(over):
-            actions = act(np.asarray(observation), None if mask is None else np.asarray(mask))
+            actions = act(np.array(observation), None if mask is None else np.array(mask))  # torch wants its own
             state, observation, mask, over = self._step(state, np.asarray(actions, np.int32))
         reference, bound = self.problem.reference.value, self.problem.bound.value
         return (reference - float(self._objective(state))) / (reference - bound)
