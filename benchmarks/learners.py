@@ -33,7 +33,7 @@ from timing import paired_seconds, report
 import dsegym
 from dsegym.agents.learners.base import greedy
 from dsegym.agents.learners.ppo import ProximalPolicyOptimisation
-from dsegym.agents.learners.stable_baselines3_ppo import acting, reference_model
+from dsegym.agents.learners.stable_baselines3_ppo import Acting, reference_model
 from dsegym.agents.learners.trainer import train, train_seeds
 from dsegym.envs.faces.stable_baselines3_env import StableBaselines3Env
 
@@ -127,7 +127,7 @@ def compare_scores(case: Case, learner: ProximalPolicyOptimisation, steps: int, 
     for masks in (True, False) if scored.env.action_mask(*_first_state(scored)) is not None else (False,):
         name, start = "MaskablePPO" if masks else "stable-baselines3 PPO", time.perf_counter()
         models = [reference_model(lanes_of(case), learner, seed, masks=masks).learn(steps) for seed in range(seeds)]
-        figures[name] = [scored.score(acting(model)) for model in models]
+        figures[name] = [scored.score(Acting(model)) for model in models]
         seconds[name] = time.perf_counter() - start
     for name, scores in figures.items():
         spread = np.std(scores, ddof=1) if seeds > 1 else 0.0

@@ -5,17 +5,16 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from stable_baselines3 import PPO
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from .ppo import ProximalPolicyOptimisation
 
-__all__ = ["acting", "reference_model"]
+__all__ = ["Acting", "reference_model"]
 
 
 def reference_model(env: VecEnv, learner: ProximalPolicyOptimisation, seed: int, *, masks: bool = True) -> Any:
@@ -53,17 +52,20 @@ def reference_model(env: VecEnv, learner: ProximalPolicyOptimisation, seed: int,
     )
 
 
-def acting(model: BaseAlgorithm) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
+@dataclass(frozen=True, eq=False)
+class Acting:
     """A model's likeliest actions: `act(observation, mask)` of NumPy arrays with or without a leading axis of lanes.
 
     A model that knows no masks is not told of them: some of its actions may not be legal.
+
+    Attributes:
+        model: PPO say, or MaskablePPO.
     """
-    predict: Any = model.predict
-    knows_masks = "action_masks" in inspect.signature(predict).parameters
 
-    def act(observation: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-        told = {"action_masks": mask} if knows_masks and mask is not None else {}
-        return predict(observation, deterministic=True, **told)[0]
+    model: Any
+    batched: ClassVar[bool] = True
 
-    vars(act)["batched"] = True  # called once for all lanes
-    return act
+    def __call__(self, observation: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        knows_masks = mask is not None and "action_masks" in inspect.signature(self.model.predict).parameters
+        told = {"action_masks": mask} if knows_masks else {}
+        return self.model.predict(observation, deterministic=True, **told)[0]

@@ -29,15 +29,15 @@ def model_of(env, **settings):
 
 @pytest.mark.slow
 def test_maskable_ppo_learns_on_a_collection_and_plays_instances_that_it_has_not_seen():
-    from dsegym.agents.learners.stable_baselines3_ppo import acting
+    from dsegym.agents.learners.stable_baselines3_ppo import Acting
 
     collection = load_collection("cascade-budgets")
     model = model_of(CollectionVectorEnv(collection, "train", 4)).learn(200)
     assert model.num_timesteps >= 200
-    found = evaluate(Function("MaskablePPO", acting(model)), collection, "test")  # refuses actions that are not legal
+    found = evaluate(Function("MaskablePPO", Acting(model)), collection, "test")  # refuses actions that are not legal
     assert found.value.shape == (len(collection.problems("test")),)
     assert np.isfinite(found.value).all()
-    alone = lambda observation, mask: acting(model)(observation, mask)  # noqa: E731 - without `batched`
+    alone = lambda observation, mask: Acting(model)(observation, mask)  # noqa: E731 - without `batched`
     np.testing.assert_array_equal(evaluate(Function("alone", alone), collection, "test").value, found.value)
 
 
