@@ -66,6 +66,7 @@ class Acting:
     batched: ClassVar[bool] = True
 
     def __call__(self, observation: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        """Whole numbers, of the shape of an action behind the leading axis."""
         knows_masks = mask is not None and "action_masks" in inspect.signature(self.model.predict).parameters
         told = {"action_masks": mask} if knows_masks else {}
         return self.model.predict(observation, deterministic=True, **told)[0]
