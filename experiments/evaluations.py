@@ -4,6 +4,7 @@
     RESULTS/evaluations/<id>/rows.parquet     a row for every sample of the policy and every rule on every instance:
                                               entrant, rule, instance, sample, objective, feasible, searched, design
     RESULTS/evaluations/<id>/policy/          the policy, see `policy_store.py`; not there where a function played
+    RESULTS/evaluations/<id>/policy/curve.csv what its training showed, where that is known
 
 Rules are the family's heuristics, on the same instances. `searched` is the objective on the search's own cases, by
 which the best of several samples is chosen where scores are taken on held-out ones; `design` is there where an episode
@@ -17,7 +18,7 @@ import io
 import os
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,17 +32,18 @@ from ..envs.core import collections
 from ..envs.core.problem import Problem
 from ..envs.core.scenarios import file_options, load_scenario
 from .door import LONGEST, Each, Shape, Word, check_allowed, check_folder, check_shape, finite, read_file, read_json
-from .policy_store import load_policy, policy_digest, save_policy
+from .policy_store import CURVE, curve_from, load_policy, policy_digest, save_policy
 from .store import EVALUATIONS, appearing, hashed_id, json_text, keep_files, read_table, source_of, versions
 from .suite import is_kept, located, may_be_file, place_of
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["Result", "evaluate_into", "evaluation_directories", "read_evaluations", "verify_evaluation"]
+__all__ = ["Result", "changed", "evaluate_into", "evaluation_directories", "read_evaluations", "verify_evaluation"]
 
 FORMAT = 1
 MANIFEST, ROWS, POLICY = "evaluation.json", "rows.parquet", "policy"
+_CURVE = f"{POLICY}/{CURVE}"
 _MOST_BYTES = {MANIFEST: 2**26, ROWS: 2**30}
 _MOST_ROWS = 10**8
 _ID = Word("[0-9a-f]{16}", "16 hexadecimal digits")
@@ -56,6 +58,7 @@ _TRAINING: Shape = {
     "steps": _COUNT,
     "training_s": _NOT_NEGATIVE,
     "energy_j": (_NOT_NEGATIVE, None),
+    "starts_from?": _DIGEST,
 }
 _INSTANCE: Shape = {
     "name": str,
@@ -72,6 +75,7 @@ _MANIFEST: Mapping[str, Shape] = {
     "evaluation_id": _ID,
     "policy": {"name": str, "digest": (_DIGEST, None), "source": (str, None), "training": (_TRAINING, None)},
     "collection": str,
+    "changed?": _LABELS,
     "scenario": str,
     "form": str,
     "split": lambda value: value in collections.SPLITS,
@@ -107,10 +111,34 @@ class Result:
     Attributes:
         manifest: who played what, and how.
         rows: of `_COLUMNS`, in order.
+        curve: figures of training by name, among them `steps` and `reward`; None where they are not known.
     """
 
     manifest: Mapping[str, Any]
     rows: polars.DataFrame
+    curve: Mapping[str, Sequence[float]] | None = None
+
+
+def changed(collection: collections.Collection, options: Mapping[str, str]) -> collections.Collection:
+    """A collection with options of every instance changed; instances that are one then are one.
+
+    Raises:
+        UnknownNameError: the scenario has no such option.
+        DsegymError: a value does not fit.
+    """
+    if not options:
+        return collection
+    scenario = load_scenario(collection.scenario)
+
+    def part(instances: collections.Instances) -> collections.Instances:
+        def made() -> list[dict[str, str]]:
+            resolved = [scenario.resolve({**each, **options}) for each in instances()]
+            return list({tuple(each.items()): each for each in resolved}.values())
+
+        return made
+
+    parts = {split: part(getattr(collection, split)) for split in collections.SPLITS}
+    return replace(collection, **parts)
 
 
 def evaluate_into(
@@ -123,12 +151,18 @@ def evaluate_into(
     samples: int = 1,
     seed: int = 0,
     trained_on: bool = False,
+    options: Mapping[str, str] | None = None,
+    curve: Mapping[str, Sequence[float]] | None = None,
+    rules: Mapping[str, RuleOutcome] | None = None,
 ) -> Result:
     """Plays a policy and all rules on the instances of a part, and stores what came of it.
 
     Args:
         results: the results directory, a suite's or a new one; one evaluation more stands there afterwards.
         policy, collection, split, mode, samples, seed, trained_on: as of `evaluate`.
+        options: that `changed` has changed in the collection.
+        curve: of the policy's training, as of `Result`.
+        rules: what `evaluate_rules` returned for these instances, if it was called already.
 
     Raises:
         DsegymError: as `evaluate`.
@@ -137,17 +171,18 @@ def evaluate_into(
     start = time.perf_counter()
     found = evaluate(policy, collection, split, mode=mode, samples=samples, seed=seed, trained_on=trained_on)
     played = time.perf_counter()
-    rules = evaluate_rules(found.problems)
+    rules = evaluate_rules(found.problems) if rules is None else rules
     seconds = {"policy": played - start, "rules": time.perf_counter() - played}
     folder = results / EVALUATIONS
     folder.mkdir(parents=True, exist_ok=True)
     check_folder(folder, results)
-    options, names, files = _kept_options(found.problems)
+    own_options, names, files = _kept_options(found.problems)
     keep_files(results, files)
     manifest = {
         "format": FORMAT,
         "policy": _player(policy),
         "collection": collection.name,
+        **({"changed": dict(options)} if options else {}),
         "scenario": collection.scenario,
         "form": found.form,
         "split": split,
@@ -158,7 +193,7 @@ def evaluate_into(
         "seed": seed,
         "instances": [
             _instance(problem, own, name, bool(seen))
-            for problem, own, name, seen in zip(found.problems, options, names, found.trained_on, strict=True)
+            for problem, own, name, seen in zip(found.problems, own_options, names, found.trained_on, strict=True)
         ],
         "versions": dict(versions()),
     }
@@ -171,9 +206,10 @@ def evaluate_into(
         rows.write_parquet(table)
         (partial / ROWS).write_bytes(table.getvalue())
         if isinstance(policy, Policy):
-            save_policy(policy, partial / POLICY)
-        digest = hashlib.sha256(table.getbuffer()).hexdigest()
-        (partial / MANIFEST).write_text(json_text({**manifest, "files": {ROWS: digest}}), encoding="utf-8")
+            save_policy(policy, partial / POLICY, curve=curve)
+        kept = [name for name in (ROWS, _CURVE) if (partial / name).exists()]
+        digests = {name: hashlib.sha256((partial / name).read_bytes()).hexdigest() for name in kept}
+        (partial / MANIFEST).write_text(json_text({**manifest, "files": digests}), encoding="utf-8")
     return _read(target)
 
 
@@ -196,8 +232,10 @@ def _player(policy: Policy | Function) -> dict[str, Any]:
         source = source_of(policy.name.partition(":")[0])
         return {"name": policy.name, "digest": None, "source": source, "training": None}
     card = policy.card
-    training = {key: getattr(card, key) for key in _TRAINING}
+    training = {key: getattr(card, key) for key in _TRAINING if not key.endswith("?")}
     training["hyperparameters"] = dict(card.hyperparameters)
+    if card.starts_from is not None:
+        training["starts_from"] = card.starts_from
     return {"name": policy.name, "digest": policy_digest(policy), "source": None, "training": training}
 
 
@@ -281,17 +319,22 @@ def _read(directory: Path) -> Result:
             f"{path}: format {shortened(manifest.get('format'))} where this version reads {FORMAT}."
         )
     check_shape(path, manifest, _MANIFEST)
+    contents = {}
+    for name in (ROWS, *({_CURVE} & manifest["files"].keys())):
+        contents[name] = read_file(directory / name, root, _MOST_BYTES[ROWS])
+        if hashlib.sha256(contents[name]).hexdigest() != manifest["files"].get(name):
+            raise CorruptResultError(
+                f"{directory / name}: its contents do not match the hash in {MANIFEST} (truncated or altered)."
+            )
+    curve = curve_from(contents[_CURVE], directory / _CURVE) if _CURVE in contents else None
     path = directory / ROWS
-    content = read_file(path, root, _MOST_BYTES[ROWS])
-    if hashlib.sha256(content).hexdigest() != manifest["files"].get(ROWS):
-        raise CorruptResultError(f"{path}: its contents do not match the hash in {MANIFEST} (truncated or altered).")
 
     def wrong(rows: int) -> str:
         return f"{rows} rows, where {_MOST_ROWS} are the most" if rows > _MOST_ROWS else ""
 
-    rows = read_table(path, content, [_COLUMNS], wrong)
+    rows = read_table(path, contents[ROWS], [_COLUMNS], wrong)
     _check_rows(path, rows, manifest)
-    return Result(manifest, rows)
+    return Result(manifest, rows, curve)
 
 
 def _check_rows(path: Path, rows: polars.DataFrame, manifest: Mapping[str, Any]) -> None:
@@ -416,10 +459,12 @@ def _check_part(directory: Path, manifest: Mapping[str, Any]) -> None:
     """An evaluation on a shipped collection is one on all instances of the part."""
     name = manifest["collection"]
     if name in collections.collection_names():
-        shipped = collections.load_collection(name).digests(manifest["split"])
+        whole = changed(collections.load_collection(name), manifest.get("changed", {}))
+        shipped = whole.digests(manifest["split"])
         if list(shipped) != [instance["digest"] for instance in manifest["instances"]]:
             raise CorruptResultError(
-                f"{directory}: its instances are not those of {manifest['split']} in the shipped collection '{name}'."
+                f"{directory}: its instances are not those of {manifest['split']} in the shipped collection '{name}'"
+                f"{' with the options that are said to be changed' * ('changed' in manifest)}."
             )
 
 

@@ -19,6 +19,7 @@ import re
 import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ __all__ = [
     "arrays_from",
     "bytes_of",
     "check_free",
+    "curve_from",
+    "curve_of",
     "curve_text",
     "load_policy",
     "metadata_of",
@@ -47,7 +50,7 @@ __all__ = [
 
 FORMAT = 1
 CARD, NETWORK, WEIGHTS, CURVE = "card.toml", "network.json", "weights.safetensors", "curve.csv"
-_MOST_BYTES = {CARD: 2**24, NETWORK: 2**20, WEIGHTS: 2**31}
+_MOST_BYTES = {CARD: 2**24, NETWORK: 2**20, WEIGHTS: 2**31, CURVE: 2**26}
 _DIGEST = Word("[0-9a-f]{64}", "64 hexadecimal digits")
 _COUNT: Shape = lambda value: type(value) is int and 0 <= value < 2**63  # noqa: E731
 _NOT_NEGATIVE: Shape = lambda value: finite(value) and value >= 0  # noqa: E731
@@ -61,6 +64,7 @@ _CARD: Mapping[str, Shape] = {
     "steps": _COUNT,
     "training_s": _NOT_NEGATIVE,
     "energy_j?": _NOT_NEGATIVE,
+    "starts_from?": _DIGEST,
     "action_space": str,
     "trained_on": Each(list, _DIGEST),
     "sizes": Each(dict, _COUNT),
@@ -246,6 +250,36 @@ def curve_text(curve: Mapping[str, Sequence[float]]) -> str:
     writer.writerow(curve)
     writer.writerows([f"{value:.9g}" for value in row] for row in zip(*curve.values(), strict=True))
     return text.getvalue()
+
+
+def curve_of(directory: Path) -> dict[str, list[float]] | None:
+    """What the training of the policy in a directory showed; None where it keeps no curve.
+
+    Raises: as `read_file` and `curve_from`.
+    """
+    path = directory / CURVE
+    return curve_from(read_file(path, directory, _MOST_BYTES[CURVE]), path) if os.path.lexists(path) else None
+
+
+def curve_from(content: bytes, path: Path) -> dict[str, list[float]]:
+    """The inverse of `curve_text`: figures of training by name, among them `steps` and `reward`.
+
+    Args:
+        content: the file's.
+        path: names it.
+
+    Raises:
+        CorruptResultError: it is no table of finite numbers.
+    """
+    try:
+        names, *lines = csv.reader(io.StringIO(content.decode("utf-8")))
+        values = [list(map(float, line)) for line in lines]
+        columns = dict(zip(names, map(list, zip(*values, strict=True)), strict=True))
+    except (ValueError, csv.Error):
+        columns = {}
+    if not {"steps", "reward"} <= columns.keys() or not all(map(math.isfinite, chain(*columns.values()))):
+        raise CorruptResultError(f"{path}: it is no curve of a training, a CSV table of numbers with steps and reward.")
+    return columns
 
 
 # The card --------------------------------------------------------------------------------------------------------

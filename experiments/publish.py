@@ -11,6 +11,7 @@ from ..costmodels.errors import CorruptResultError, DsegymError
 from ..costmodels.files import file_hash
 from .door import check_folder, write_by_rename
 from .evaluations import read_evaluations
+from .policy_runner import policy_there, read_policy_note
 from .store import TrialResult, holds_suite, kept_files, read_suite, read_trial, strays, trial_directory
 from .suite import located
 
@@ -36,6 +37,7 @@ class Publication:
     timings: Timings
     folder: Path  # where leaderboard.json, leaderboard.md and leaderboard.html lie
     missing: int  # trials of the suite that have no result yet
+    untrained: int = 0  # policies of a suite of them that are not there yet
     altered: tuple[str, ...] = ()  # users' files that the results keep, and whose contents are not those of the trials
 
 
@@ -61,7 +63,7 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
     from .scoring.leaderboard import build_timings
 
     results = Path(results)
-    suite = read_suite(results) if holds_suite(results) else NO_SUITE
+    suite = read_suite(results) if holds_suite(results) else {**NO_SUITE, **(read_policy_note(results) or {})}
     found = [trial_directory(results, identifier) for identifier in suite["trials"]]
     try:
         trials = [read_trial(directory) for directory in found if directory.is_dir()]
@@ -76,7 +78,7 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
         check_folder(folder, results)
     here = [replace(instance, files=located(instance.files, results)) for instance in leaderboard.instances]
     drawn = replace(leaderboard, instances=tuple(here))
-    sections = policy_sections(leaderboard.policies)
+    sections = policy_sections(leaderboard.policies, leaderboard.sensitivity)
     sections += [section for make in SECTIONS if (section := make(drawn, allow)) is not None]
     about = {key: suite[key] for key in ("name", "description")}
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +88,8 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
     for name, text in (("leaderboard.json", to_json(leaderboard)), ("leaderboard.md", to_markdown(leaderboard))):
         write_by_rename(folder / name, text.encode("utf-8"))
     missing = len(found) - len(trials)
-    return Publication(leaderboard, timings, folder, missing, _altered(results, suite))
+    untrained = sum(not policy_there(results, name) for name in suite.get("trainings", ()))
+    return Publication(leaderboard, timings, folder, missing, untrained, _altered(results, suite))
 
 
 def _altered(results: Path, suite: Mapping[str, Any]) -> tuple[str, ...]:
@@ -105,15 +108,19 @@ def _altered(results: Path, suite: Mapping[str, Any]) -> tuple[str, ...]:
 def board_of(results: Path, suite: Mapping[str, Any], trials: Collection[TrialResult]) -> Leaderboard:
     """The leaderboard of a directory's trials and evaluations; raises as `build_leaderboard` and `read_evaluations`."""
     from .scoring.leaderboard import build_leaderboard, no_leaderboard
-    from .scoring.policies import policy_tables
+    from .scoring.policies import policy_tables, sensitivities
 
-    policies = policy_tables(read_evaluations(results))
-    if not trials and policies:
-        return replace(no_leaderboard(), policies=policies)
+    tables = policy_tables(read_evaluations(results))
+    found = {
+        "policies": tuple(table for table in tables if not table.changed),
+        "sensitivity": sensitivities(tables),
+    }
+    if not trials and tables:
+        return replace(no_leaderboard(), **found)
     board = build_leaderboard(
         trials,
         file_names=kept_files(suite),
         left_out=[(each["instance"], each["reason"]) for each in suite.get("left_out", ())],
         strays=len(strays(results, suite)),
     )
-    return replace(board, policies=policies)
+    return replace(board, **found)

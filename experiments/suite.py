@@ -43,6 +43,9 @@ __all__ = [
     "FILES",
     "Suite",
     "Trial",
+    "beside",
+    "check_keys",
+    "check_once",
     "count_trials",
     "find_suite",
     "instances_of",
@@ -51,9 +54,14 @@ __all__ = [
     "load_suite",
     "located",
     "may_be_file",
+    "name_of",
     "place_of",
     "read_suite_file",
+    "seeds_of",
     "suite_names",
+    "tables_of",
+    "text_of",
+    "whole_number",
 ]
 
 DEFAULT_TIME_LIMIT_S = 600.0
@@ -222,27 +230,27 @@ def count_trials(content: Mapping[str, Any]) -> int:
     instances = sum(
         math.prod(len(value) for value in table.values() if isinstance(value, list)) for table in content["instances"]
     )
-    return instances * sum(table.get("draws", 1) for table in content["agents"]) * len(_seeds(content["seeds"]))
+    return instances * sum(table.get("draws", 1) for table in content["agents"]) * len(seeds_of(content["seeds"]))
 
 
 def _parse(content: Mapping[str, Any], folder: Path, skip_missing: bool) -> Suite:
-    _check_keys("suite", content, ("name", "samples", "seeds", "instances", "agents"), ("description", "time_limit_s"))
-    name, description = _name("name", content["name"]), _text("description", content.get("description", ""))
-    samples = _whole("samples", content["samples"], 1)
-    seeds = _seeds(content["seeds"])
+    check_keys("suite", content, ("name", "samples", "seeds", "instances", "agents"), ("description", "time_limit_s"))
+    name, description = name_of("name", content["name"]), text_of("description", content.get("description", ""))
+    samples = whole_number("samples", content["samples"], 1)
+    seeds = seeds_of(content["seeds"])
     limit = content.get("time_limit_s", DEFAULT_TIME_LIMIT_S)
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit <= _MAX_TIME_LIMIT_S:
         raise ValueError(
             f"time_limit_s = {shortened(repr(limit))} is not a positive number of seconds, {_MAX_TIME_LIMIT_S:.0f} at "
             "most."
         )
-    tables = _tables("instances", content["instances"]), _tables("agents", content["agents"])
+    tables = tables_of("instances", content["instances"]), tables_of("agents", content["agents"])
     _check_size(*tables, seeds)
     instances = [pair for table in tables[0] for pair in instances_of(table, folder)]
     agents = [entry for table in tables[1] for entry in _agents(table)]
-    _check_once("seed", map(str, seeds))
-    _check_once("agent", (f"{agent} with {json.dumps(values, sort_keys=True)}" for agent, values, _ in agents))
-    _check_once("instance", (f"{scenario} with {_words(options)}" for scenario, options in instances))
+    check_once("seed", map(str, seeds))
+    check_once("agent", (f"{agent} with {json.dumps(values, sort_keys=True)}" for agent, values, _ in agents))
+    check_once("instance", (f"{scenario} with {_words(options)}" for scenario, options in instances))
     skipped = _missing({agent for agent, _, _ in agents}) if skip_missing else {}
     agents = [entry for entry in agents if entry[0] not in skipped]
     if not agents:
@@ -274,7 +282,8 @@ def _check_size(instances: Iterable[Mapping[str, Any]], agents: Iterable[Mapping
         raise ValueError(f"it multiplies to {shortened(count)} trials, {_MAX_TRIALS} at most.")
 
 
-def _check_once(what: str, given: Iterable[str]) -> None:
+def check_once(what: str, given: Iterable[str]) -> None:
+    """Refuses what is given twice, by a `ValueError`."""
     seen = set()
     for each in given:
         if each in seen:
@@ -305,7 +314,8 @@ def _left_out(instances: list[tuple[str, dict[str, str]]]) -> dict[int, tuple[st
     return found
 
 
-def _check_keys(where: str, table: Mapping[str, Any], required: Iterable[str], optional: Iterable[str]) -> None:
+def check_keys(where: str, table: Mapping[str, Any], required: Iterable[str], optional: Iterable[str]) -> None:
+    """Refuses a table with other keys, or without one that it needs."""
     allowed = (*required, *optional)
     for key in table:
         if key not in allowed:
@@ -315,9 +325,10 @@ def _check_keys(where: str, table: Mapping[str, Any], required: Iterable[str], o
             raise ValueError(f"the {where} needs '{key}'.")
 
 
-def _whole(name: str, value: object, least: int) -> int:
-    if type(value) is not int or not least <= value <= _MAX_SEED:
-        raise ValueError(f"{name} = {_brief(value)} is not a whole number from {least} to {_MAX_SEED}.")
+def whole_number(name: str, value: object, least: int, most: int = _MAX_SEED) -> int:
+    """A whole number in a range, or a `ValueError` that says so."""
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{name} = {_brief(value)} is not a whole number from {least} to {most}.")
     return value
 
 
@@ -326,33 +337,36 @@ def _brief(value: object) -> str:
     return "a huge number" if type(value) is int and value.bit_length() > 10_000 else shortened(repr(value))
 
 
-def _text(name: str, value: object) -> str:
+def text_of(name: str, value: object) -> str:
+    """A text, or a `ValueError` that says so."""
     if not isinstance(value, str):
         raise ValueError(f"{name} = {_brief(value)} is not a text.")
     return value
 
 
-def _name(what: str, value: object) -> str:
+def name_of(what: str, value: object) -> str:
     """A text of one line, without characters that a terminal would obey."""
-    name = _text(what, value)
+    name = text_of(what, value)
     if not name.isprintable() or not name or len(name) > _MAX_NAME:
         raise ValueError(f"{what} = {_brief(name)} is not a text of 1 to {_MAX_NAME} printable characters.")
     return name
 
 
-def _seeds(value: object) -> list[int]:
+def seeds_of(value: object) -> list[int]:
+    """The seeds of a list, or as many as a number says; or a `ValueError`."""
     if isinstance(value, list):
-        seeds = [_whole("a seed", seed, 0) for seed in value]
+        seeds = [whole_number("a seed", seed, 0) for seed in value]
         if not seeds:
             raise ValueError("seeds is an empty list; give at least one.")
         return seeds
-    count = _whole("seeds", value, 1)
+    count = whole_number("seeds", value, 1)
     if count > _MAX_SEEDS:
         raise ValueError(f"seeds = {count} counts seeds, {_MAX_SEEDS} at most; for one seed write seeds = [{count}].")
     return list(range(count))
 
 
-def _tables(name: str, value: object) -> list[Mapping[str, Any]]:
+def tables_of(name: str, value: object) -> list[Mapping[str, Any]]:
+    """An array of tables that is not empty, or a `ValueError`."""
     if not isinstance(value, list) or not value or not all(isinstance(entry, dict) for entry in value):
         raise ValueError(f"'{name}' must be one or more [[{name}]] tables.")
     return value
@@ -370,19 +384,19 @@ def instances_of(table: Mapping[str, Any], folder: Path) -> list[tuple[str, dict
     """
     if "scenario" not in table:
         raise ValueError("an instance needs 'scenario'.")
-    name = _name("scenario", table["scenario"])
+    name = name_of("scenario", table["scenario"])
     scenario = load_scenario(name)
     options = {key: value if isinstance(value, list) else [value] for key, value in table.items() if key != "scenario"}
     if any(not values for values in options.values()):
         raise ValueError("an option is an empty list; give at least one value.")
     for key, values in options.items():
         listed = scenario.options[key].values() if key in scenario.options else ()
-        options[key] = [value if value in listed else _beside(value, folder) for value in values]
+        options[key] = [value if value in listed else beside(value, folder) for value in values]
     choices = (dict(zip(options, values, strict=True)) for values in itertools.product(*options.values()))
     return [(name, scenario.resolve(choice)) for choice in choices]
 
 
-def _beside(value: object, folder: Path) -> object:
+def beside(value: object, folder: Path) -> object:
     """A path as it stands in a suite, from the suite's folder; anything else as it is."""
     if not isinstance(value, str) or not value or "\0" in value or len(value) > _MAX_PATH:
         return value
@@ -391,8 +405,8 @@ def _beside(value: object, folder: Path) -> object:
 
 
 def _agents(table: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], int | None]]:
-    _check_keys("agent", table, ("name",), ("hyperparameters", "draws"))
-    name, fixed = _name("an agent's name", table["name"]), table.get("hyperparameters", {})
+    check_keys("agent", table, ("name",), ("hyperparameters", "draws"))
+    name, fixed = name_of("an agent's name", table["name"]), table.get("hyperparameters", {})
     if not isinstance(fixed, dict):
         raise ValueError(f"hyperparameters of {name} must be a table.")
     if "draws" not in table:
@@ -402,7 +416,7 @@ def _agents(table: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], int | N
         raise ValueError(f"{name} has both hyperparameters and draws; give one of them.")
     if not load_agent(name).hyperparameters:
         raise ValueError(f"{name} declares no hyperparameters to draw from.")
-    draws = range(_whole(f"draws of {name}", table["draws"], 1))
+    draws = range(whole_number(f"draws of {name}", table["draws"], 1))
     return [(name, draw_hyperparameters(name, draw), draw) for draw in draws]
 
 

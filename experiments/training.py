@@ -27,7 +27,17 @@ from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..costmodels.files import strict_json
 from ..envs.core.collections import Collection
 from .door import write_by_rename
-from .policy_store import CURVE, arrays_from, bytes_of, check_free, curve_text, load_policy, metadata_of, save_policy
+from .policy_store import (
+    CURVE,
+    arrays_from,
+    bytes_of,
+    check_free,
+    curve_text,
+    load_policy,
+    metadata_of,
+    policy_digest,
+    save_policy,
+)
 from .store import versions
 
 if TYPE_CHECKING:
@@ -52,6 +62,7 @@ class Training:
         collection: whose training part it learns from.
         steps: of the environment, at least; whole updates are made.
         seed: of everything.
+        starts_from: the directory of a policy with an equal network, whose weights it goes on from.
     """
 
     agent: str
@@ -59,10 +70,17 @@ class Training:
     collection: Collection
     steps: int
     seed: int
+    starts_from: Path | None = None
 
 
 def training_of(
-    scenario: str, agent: str, collection: Collection, steps: int, seed: int, hyperparameters: Mapping[str, str]
+    scenario: str,
+    agent: str,
+    collection: Collection,
+    steps: int,
+    seed: int,
+    hyperparameters: Mapping[str, Any],
+    starts_from: Path | None = None,
 ) -> Training:
     """A training that can begin.
 
@@ -70,8 +88,8 @@ def training_of(
         scenario: that is to be learnt.
         agent: a learner's name.
         collection: of the scenario.
-        steps, seed: as of `Training`.
-        hyperparameters: as text; the rest at their defaults.
+        steps, seed, starts_from: as of `Training`.
+        hyperparameters: of their types or as text; the rest at their defaults.
 
     Raises:
         DsegymError: something does not exist, does not fit or is not installed, in one sentence.
@@ -87,11 +105,11 @@ def training_of(
         raise DsegymError(f"seed = {seed} is not a whole number from 0 to {2**31 - 1}.")
     check_libraries(agent)
     learner = make_learner(agent, hyperparameters_of(agent, hyperparameters))
-    return Training(agent, learner, collection, steps, seed)
+    return Training(agent, learner, collection, steps, seed, starts_from)
 
 
-def hyperparameters_of(agent: str, given: Mapping[str, str]) -> dict[str, Any]:
-    """A learner's hyperparameters, of their types, from text.
+def hyperparameters_of(agent: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A learner's hyperparameters, of their types, from text; what is no text stays as it is.
 
     Raises:
         DsegymError: a text that is none of its type. What does not exist is left to `make_learner`.
@@ -100,6 +118,9 @@ def hyperparameters_of(agent: str, given: Mapping[str, str]) -> dict[str, Any]:
     found = {}
     for name, text in given.items():
         kind = kinds.get(name, str)
+        if not isinstance(text, str):
+            found[name] = text
+            continue
         words = {"true": True, "false": False}
         try:
             found[name] = words[text.lower()] if kind is bool else kind(text)
@@ -136,21 +157,27 @@ def train_policy(
     folder = directory.with_name(f"{directory.name}.training")
     env, params = training.learner.environment(training.collection)
     form = training.collection.form or next(iter(training.collection.problems("train")[0].forms))
+    before = None if training.starts_from is None else load_policy(training.starts_from)
+    digests = training.collection.digests("train")
     card = Card(
         scenario=training.collection.scenario,
         form=form,
         collection=training.collection.name,
         sizes=dict(training.collection.common_sizes),
-        trained_on=training.collection.digests("train"),
+        trained_on=digests if before is None else tuple(dict.fromkeys((*digests, *before.card.trained_on))),
         learner=training.agent,
         hyperparameters=dataclasses.asdict(training.learner),  # pyright: ignore[reportArgumentType]
         seed=training.seed,
-        steps=updates_of(training.learner, env, training.steps) * training.learner.steps_per_update(env),
+        steps=updates_of(training.learner, env, training.steps) * training.learner.steps_per_update(env)
+        + (0 if before is None else before.card.steps),
         training_s=0.0,
         features=features_of(env),
         action_space=str(env.action_space),
         versions=_versions(training.agent),
+        starts_from=None if before is None else policy_digest(before),
     )
+    if before is not None:
+        before.card.check_form(card.scenario, card.form)
     if (done := _already_there(directory, card)) is not None:
         shutil.rmtree(folder, ignore_errors=True)
         return done
@@ -171,11 +198,18 @@ def train_policy(
             saved.write(chunk.carry)
 
     trained = train(
-        training.learner, env, params, steps=training.steps, seed=training.seed, on_chunk=on_chunk, carry=carry
+        training.learner,
+        env,
+        params,
+        steps=training.steps,
+        seed=training.seed,
+        on_chunk=on_chunk,
+        carry=carry,
+        variables=None if before is None else before.variables,
     )
     import jax
 
-    card = dataclasses.replace(card, training_s=saved.seconds())
+    card = dataclasses.replace(card, training_s=saved.seconds() + (0.0 if before is None else before.card.training_s))
     policy = Policy(card, dataclasses.asdict(network.configuration), jax.tree.map(np.asarray, trained.variables))
     save_policy(policy, directory, curve=saved.curve)
     shutil.rmtree(folder, ignore_errors=True)

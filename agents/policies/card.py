@@ -25,12 +25,13 @@ class Card:
         sizes: what its instances are padded to, as `FunctionalEnv.sizes` names it.
         trained_on: the `instance_digest` of each training instance.
         learner, hyperparameters, seed: who trained it.
-        steps: of the environment, in training.
-        training_s: seconds of training, compilation among them.
+        steps: of the environment, in training; where it started from another policy, that one's too.
+        training_s: seconds of training, compilation among them; of what it started from too.
         features: {feature of an observation: its shape}, in order.
         action_space: as Gymnasium writes it.
         versions: {library: its version} of what trained it.
         energy_j: joules of training, where somebody has measured them.
+        starts_from: the digest of the policy whose weights it started from; None where it began anew.
     """
 
     scenario: str
@@ -47,6 +48,7 @@ class Card:
     action_space: str
     versions: Mapping[str, str] = field(default_factory=dict)
     energy_j: float | None = None
+    starts_from: str | None = None
 
     def check_form(self, scenario: str, form: str) -> None:
         """Refuses a scenario or a form that the policy does not play.

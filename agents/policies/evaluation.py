@@ -141,7 +141,8 @@ def evaluate(
     card = policy.card if isinstance(policy, Policy) else None
     if card is not None:
         card.check_form(collection.scenario, collection.form or card.form)
-        collection = replace(collection, sizes=card.sizes, form=card.form)
+        if (collection.sizes, collection.form) != (card.sizes, card.form):  # equal ones keep what was made of them
+            collection = replace(collection, sizes=card.sizes, form=card.form)
     problems = collection.problems(split)
     form = collection.form or next(iter(problems[0].forms))
     known = frozenset(card.trained_on) if card is not None else frozenset()

@@ -29,7 +29,7 @@ def leaderboard(
     Example: `dsegym leaderboard results/quick`
     """
     from ..publish import publish
-    from ..report.policies import policy_sheet, sentences
+    from ..report.policies import policy_sheet, sensitivity_sheet, sentences
     from ..report.text import timings_to_rich, to_json, to_rich
 
     published = publish(results, output, allow=allow or ())
@@ -45,6 +45,8 @@ def leaderboard(
             console.print(policy_sheet(table))
             for text in sentences(table):
                 say(console, text)
+        for found in board.sensitivity:
+            console.print(sensitivity_sheet(found))
         for note in board.notes:
             if note.startswith(("Left out", "Loose bounds", "One seed")):
                 say(console, note)
@@ -52,6 +54,8 @@ def leaderboard(
         console.print(visible(pages))
     for place in published.altered:
         say(terminal(error=True), f"warning: {place} is not the file that the trials ran on; verify rejects them.")
+    if published.untrained:
+        say(terminal(error=True), f"warning: {published.untrained} trainings of the suite are not done yet.")
     if published.missing:
         total = published.missing + board.trials + sum(each.trials for each in board.left_out)
         say(terminal(error=True), f"warning: {published.missing} of {total} trials have no result yet.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 from ...costmodels.errors import DsegymError, visible
 from .arguments import JsonOption, ScenarioArgument, pairs_of
 from .failures import Stop
-from .tables import say, terminal
+from .tables import say, steps_bar, terminal
 
 __all__ = ["evaluate_command", "train_command"]
 
@@ -32,6 +32,12 @@ def train_command(
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter of the learner.")
     ] = None,
+    starts_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--starts-from", help="A policy whose weights training goes on from, by imitation say.", show_default=False
+        ),
+    ] = None,
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", help="A folder for TensorBoard's curves.", show_default=False)
     ] = None,
@@ -44,9 +50,10 @@ def train_command(
     from ..training import train_policy, training_of
 
     chosen = find_collection(collection)
-    training = training_of(scenario, agent, chosen, steps, seed, pairs_of(setting or (), "a hyperparameter"))
+    settings = pairs_of(setting or (), "a hyperparameter")
+    training = training_of(scenario, agent, chosen, steps, seed, settings, starts_from)
     try:
-        with _writer(tensorboard) as writer, _progress_bar(f"{agent} on {chosen.name}") as update:
+        with _writer(tensorboard) as writer, steps_bar(f"{agent} on {chosen.name}") as update:
             policy = train_policy(training, out, progress=update, writer=writer)
     except KeyboardInterrupt:
         message = f"Interrupted. The last checkpoint is in '{out}.training'; run the same command again to go on."
@@ -79,40 +86,12 @@ def _writer(folder: Path | None) -> Iterator[Any]:
         writer.close()
 
 
-@contextlib.contextmanager
-def _progress_bar(name: str) -> Iterator[Any]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("steps"),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=terminal(error=True)) as progress:
-        task = progress.add_task(name, total=None)
-
-        def update(steps: int, total: int, figures: Mapping[str, float]) -> None:
-            label = f"{name}, reward {figures['reward']:.4g}" if "reward" in figures else name
-            progress.update(task, completed=steps, total=total, description=label, refresh=True)
-
-        yield update
-
-
 def evaluate_command(
     policy: Annotated[
         str,
-        typer.Argument(help="A policy's directory, or package.module:function of act(observation, mask) -> action."),
+        typer.Argument(
+            help="A shipped policy, a policy's directory, or package.module:function of act(observation, mask)."
+        ),
     ],
     collection: CollectionOption,
     split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "test",
@@ -126,6 +105,10 @@ def evaluate_command(
     output: Annotated[
         Path, typer.Option("--output", help="The results directory, a new one or one that holds others.")
     ] = Path("results/policies"),
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option that is changed in every instance."),
+    ] = None,
     trained_on: Annotated[
         bool, typer.Option("--trained-on", help="Allow instances that the policy was trained on; tables say so.")
     ] = False,
@@ -136,16 +119,38 @@ def evaluate_command(
     Example: `dsegym evaluate policies/mine --collection cascade-budgets --split test --output results/policies`
     """
     from ...agents.policies.players import named_function
+    from ...envs.core.scenarios import load_scenario
     from ..collection_files import find_collection
-    from ..evaluations import evaluate_into
-    from ..policy_store import load_policy
+    from ..evaluations import changed, evaluate_into
+    from ..policy_store import curve_of, load_policy
     from ..report.policies import policy_sheet, sentences
     from ..report.text import policies_to_json
     from ..scoring.policies import policy_tables
+    from ..shipped_policies import find_policy
 
     chosen = find_collection(collection)
-    player = load_policy(policy) if Path(policy).exists() or ":" not in policy else named_function(policy)
-    result = evaluate_into(output, player, chosen, split, mode=mode, samples=samples, seed=seed, trained_on=trained_on)
+    options = pairs_of(option or (), "an option")
+    curve = None
+    if Path(policy).exists() or ":" not in policy:
+        place = find_policy(policy)
+        player, curve = load_policy(place), curve_of(place)
+    else:
+        player = named_function(policy)
+    if options and chosen.options(split):
+        resolved = load_scenario(chosen.scenario).resolve({**chosen.options(split)[0], **options})
+        options = {name: resolved[name] for name in options}
+    result = evaluate_into(
+        output,
+        player,
+        changed(chosen, options),
+        split,
+        mode=mode,
+        samples=samples,
+        seed=seed,
+        trained_on=trained_on,
+        options=options,
+        curve=curve,
+    )
     tables = policy_tables([result])
     if as_json:
         print(policies_to_json(tables), end="")

@@ -1,4 +1,4 @@
-"""`dsegym run`: a suite's trials."""
+"""`dsegym run`: a suite's trials, or its trainings and evaluations."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ...costmodels.errors import visible
+from ...costmodels.errors import DsegymError, visible
 from .failures import Stop
-from .tables import say, terminal
+from .tables import say, steps_bar, terminal
 
 __all__ = ["run"]
 
@@ -31,15 +31,24 @@ def run(
         bool, typer.Option("--skip-missing", help="Leave out agents whose libraries are not installed.")
     ] = False,
 ) -> None:
-    """Run a suite's trials; what is already there is kept.
+    """Run a suite's trials, or its trainings and evaluations of policies; what is already there is kept.
 
     Example: `dsegym run quick --output results/quick`
     """
+    from ..policy_suite import find_any_suite, is_policy_suite
     from ..runner import run_suite
     from ..store import read_suite, strays
     from ..suite import load_suite
 
-    loaded = load_suite(suite, skip_missing=skip_missing)
+    path = find_any_suite(suite)
+    if is_policy_suite(path):
+        given = {"--workers": workers, "--memory-gib": memory_gib}
+        given |= {"--retry-failed": retry_failed, "--skip-missing": skip_missing}
+        if named := [name for name, value in given.items() if value]:
+            raise DsegymError(f"{named[0]} is for suites of trials; '{suite}' is one of policies.")
+        _run_policies(path, output)
+        return
+    loaded = load_suite(path, skip_missing=skip_missing)
     for reason in loaded.skipped:
         say(terminal(error=True), f"warning: left out: {reason}")
     for instance, reason in loaded.left_out:
@@ -63,6 +72,26 @@ def run(
         whose = "of another suite of its name, or of other versions: no leaderboard shows them"
         say(terminal(error=True), f"warning: {len(others)} trials in '{output}' are {whose}.")
     if summary.problems:
+        raise typer.Exit(1)
+
+
+def _run_policies(path: Path, output: Path) -> None:
+    from ..policy_runner import run_policies
+    from ..policy_suite import load_policy_suite
+
+    loaded = load_policy_suite(path)
+    try:
+        with steps_bar(loaded.name) as update:
+            done = run_policies(loaded, output, lambda what, *rest: update(*rest, name=what))
+    except KeyboardInterrupt:
+        message = f"Interrupted. What is done is kept in '{output}'; run the same command again to go on."
+        raise Stop(message, 130) from None
+    policies = f"{done.trained} policies trained, {done.kept} already there"
+    evaluations = f"{done.evaluated} evaluated, {done.kept_evaluations} already there"
+    terminal().print(visible(f"{loaded.name}: {policies}; {evaluations}. Results: {output}"))
+    for problem in done.problems:
+        say(terminal(error=True), f"warning: {problem}")
+    if done.problems:
         raise typer.Exit(1)
 
 

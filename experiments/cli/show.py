@@ -21,6 +21,8 @@ def list_command() -> None:
     from ...agents.registry import agent_names, agent_summary
     from ...envs.core.collections import collection_names, load_collection
     from ...envs.core.scenarios import load_scenario, scenario_ids
+    from ..policy_suite import find_any_suite, policy_suite_names
+    from ..shipped_policies import policy_names, shipped_evaluation
     from ..suite import count_trials, find_suite, read_suite_file, suite_names
 
     console = terminal()
@@ -42,6 +44,26 @@ def list_command() -> None:
             [{"name": s["name"], "trials": count_trials(s), "what": s.get("description", "")} for s in suites],
         )
     )
+    policies = [read_suite_file(find_any_suite(name)) for name in policy_suite_names()]
+    console.print(
+        table(
+            "Suites of policies",
+            [{"name": s["name"], "trainings": len(s["trainings"]), "what": s["description"]} for s in policies],
+        )
+    )
+    shipped = [(name, shipped_evaluation(name)) for name in policy_names()]
+    console.print(table("Policies, for `dsegym evaluate`", [_policy_row(name, found) for name, found in shipped]))
+
+
+def _policy_row(name: str, evaluation: Any) -> dict[str, Any]:
+    training = evaluation["policy"]["training"]
+    return {
+        "name": name,
+        "scenario": evaluation["scenario"],
+        "trained by": evaluation["policy"]["name"],
+        "on": training["collection"],
+        "training steps": training["steps"],
+    }
 
 
 def info(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...costmodels.errors import visible
 from ..formats import format_exact, format_number, name_and_unit
 
-__all__ = ["LONG", "looseness", "obstacles", "say", "table", "terminal"]
+__all__ = ["LONG", "looseness", "obstacles", "say", "steps_bar", "table", "terminal"]
 
 LONG = 24  # parameters of a design space that are shown one by one
 PIPED = 160  # columns where nobody says how many there are
@@ -35,6 +36,41 @@ def say(console: Any, text: str, style: str | None = None) -> None:
     from ..report.sheet import wrapped
 
     console.print(wrapped("\n".join(map(visible, text.split("\n"))), console.width), style=style)
+
+
+@contextlib.contextmanager
+def steps_bar(name: str) -> Iterator[Callable[..., None]]:
+    """A bar of trainings on standard error; what it yields is told steps, their total, figures and, at will, a name."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=terminal(error=True)) as progress:
+        task, shown = progress.add_task(name, total=None), name
+
+        def update(steps: int, total: int, figures: Mapping[str, float], name: str = name) -> None:
+            nonlocal shown
+            label = f"{name}, reward {figures['reward']:.4g}" if "reward" in figures else name
+            if name != shown:  # another training: its time begins anew
+                progress.reset(task, description=label)
+                shown = name
+            progress.update(task, completed=steps, total=total, description=label, refresh=True)
+
+        yield update
 
 
 def table(title: str, rows: Sequence[Mapping[str, object]]) -> Any:

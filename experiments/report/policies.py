@@ -7,11 +7,23 @@ from collections.abc import Callable, Sequence
 
 from ...costmodels.errors import visible
 from ..formats import format_gap, format_number, format_quantity, format_score
-from ..scoring.records import PolicyRow, PolicyTable
+from ..scoring.records import PolicyRow, PolicyTable, Sensitivity, SensitivityRow
 from .section import Section
 from .sheet import Column, Sheet
+from .style import to_fragment
 
-__all__ = ["HEAD", "cells", "policy_sections", "policy_sheet", "sentences", "title"]
+__all__ = [
+    "HEAD",
+    "cells",
+    "policy_sections",
+    "policy_sheet",
+    "sensitivity_cells",
+    "sensitivity_head",
+    "sensitivity_sheet",
+    "sensitivity_title",
+    "sentences",
+    "title",
+]
 
 HEAD = (
     "Entrant",
@@ -30,7 +42,8 @@ _ROLES = {"policy": "", "rule": "rule", "rules": "rules", "reference": "referenc
 def title(table: PolicyTable) -> str:
     """What a table shows, in one line."""
     what = "Policies adapted by samples" if table.adapted else "Policies, zero-shot"
-    return f"{what}: {table.collection}, {table.split}"
+    options = "".join(f", {key}={value}" for key, value in table.changed.items())
+    return f"{what}: {table.collection}, {table.split}{options}"
 
 
 def cells(row: PolicyRow) -> list[str]:
@@ -69,8 +82,10 @@ def sentences(table: PolicyTable) -> list[str]:
         if table.adapted
         else "Zero-shot: a policy plays each instance once."
     )
+    options = ", ".join(f"{key}={value}" for key, value in table.changed.items())
     count, bounds = len(table.instances), ", ".join(table.bounds) or "none"
-    what = f"{count} instance{'s' * (count != 1)} of {table.scenario}, {table.form}."
+    what = f"{count} instance{'s' * (count != 1)} of {table.scenario}, {table.form}"
+    what += f"; in all of them {options}." if options else "."
     read = (
         f"Score 0 is the instance's reference, 1 its bound ({bounds}), as for searches; intervals are 95 % bootstrap "
         "intervals over instances. A design that is not feasible scores 0."
@@ -93,9 +108,70 @@ def policy_sheet(table: PolicyTable) -> Sheet:
     return Sheet(title(table), columns, [cells(row) for row in table.rows], keys=2)
 
 
-def policy_sections(tables: Sequence[PolicyTable]) -> list[Section]:
-    """The tables for the page."""
-    return [Section(title(table), _html(table)) for table in tables]
+def sensitivity_title(found: Sensitivity) -> str:
+    """What a table of sensitivity shows, in one line."""
+    return f"Below the reference as {found.option} changes: {found.collection}, {found.split}"
+
+
+def sensitivity_head(found: Sensitivity) -> tuple[str, ...]:
+    """The columns of a table of sensitivity: an entrant, and each value of the option."""
+    return ("Entrant", "How", *(f"{found.option} {value}" for value in found.values))
+
+
+def sensitivity_cells(row: SensitivityRow) -> list[str]:
+    """A line of it."""
+    policy = row.role == "policy"
+    shown = [
+        f"{format_gap(gain)} {_interval(low, high, format_gap)}".rstrip() if policy else format_gap(gain)
+        for gain, low, high in zip(row.gain_percent, row.low_percent, row.high_percent, strict=True)
+    ]
+    return [row.entrant, row.kind or _ROLES[row.role], *shown]
+
+
+def sensitivity_sheet(found: Sensitivity) -> Sheet:
+    """A table of sensitivity for the terminal."""
+    head = sensitivity_head(found)
+    columns = [Column(name, number=place > 1) for place, name in enumerate(head)]
+    return Sheet(sensitivity_title(found), columns, [sensitivity_cells(row) for row in found.rows], keys=2)
+
+
+def policy_sections(tables: Sequence[PolicyTable], sensitivity: Sequence[Sensitivity] = ()) -> list[Section]:
+    """The tables for the page, with learning curves beside them; and what changes do."""
+    found = [Section(title(table), _html(table) + _learning(place, table)) for place, table in enumerate(tables)]
+    if sensitivity:
+        charts = "\n".join(_sensitivity(place, each) for place, each in enumerate(sensitivity))
+        found.append(Section("Beyond the training range", f"<p>{_SENSITIVITY}</p>\n<div class='pair'>{charts}</div>"))
+    return found
+
+
+_SENSITIVITY = (
+    "How policies and rules do as one option of every instance changes: the mean share by which values lie below the "
+    "reference's of the same instance, with 95 % bootstrap intervals of policies over instances. Of the rules, those "
+    "with the highest means are shown; the dashed lines are the reference (0) and the bound. Shaded: the values that "
+    "were trained on."
+)
+
+
+def _learning(place: int, table: PolicyTable) -> str:
+    from .sections.learning import learning_figure
+
+    if not table.curves or table.adapted:  # the adapted tables' curves are those of the zero-shot ones
+        return ""
+    caption = (
+        "In training: the reward of a step, the mean over seeds of the updates before each point; bands go from the "
+        "lowest to the highest seed. Of imitation, the reward is its expert's."
+    )
+    chart = to_fragment(learning_figure(table), f"learning-{place}")
+    return f'\n<figure class="narrow">{chart}<figcaption>{caption}</figcaption></figure>'
+
+
+def _sensitivity(place: int, found: Sensitivity) -> str:
+    from .sections.learning import sensitivity_figure, trained_text
+
+    heading = f"{found.collection}, {found.split}: {found.option}"
+    chart = to_fragment(sensitivity_figure(found), f"sensitivity-{place}")
+    note = html.escape(visible(trained_text(found)))
+    return f"<figure><h3>{html.escape(visible(heading))}</h3>{chart}<figcaption>{note}</figcaption></figure>"
 
 
 def _html(table: PolicyTable) -> str:

@@ -17,7 +17,19 @@ from ..scoring.records import Leaderboard
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["INK", "REGRET", "SCORE", "Style", "View", "add_yardsticks", "styled_figure", "styles_of", "to_fragment"]
+__all__ = [
+    "INK",
+    "REGRET",
+    "SCORE",
+    "Style",
+    "View",
+    "add_yardsticks",
+    "faint",
+    "plain_styles",
+    "styled_figure",
+    "styles_of",
+    "to_fragment",
+]
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up")
@@ -37,15 +49,26 @@ class Style:
 
 def styles_of(leaderboard: Leaderboard) -> dict[str, Style]:
     """By name, not by rank, so that an agent keeps its colour from one run to the next."""
-    agents = sorted({row.agent for row in leaderboard.rows} | {lottery.agent for lottery in leaderboard.lottery})
+    agents = {row.agent for row in leaderboard.rows} | {lottery.agent for lottery in leaderboard.lottery}
+    return plain_styles(sorted(agents))
+
+
+def plain_styles(names: Sequence[str]) -> dict[str, Style]:
+    """Of names in their order."""
     return {
         agent: Style(
             PALETTE[place % len(PALETTE)],
             _DASHES[place // len(PALETTE) % len(_DASHES)],
             _SYMBOLS[place // len(PALETTE) % len(_SYMBOLS)],
         )
-        for place, agent in enumerate(agents)
+        for place, agent in enumerate(names)
     }
+
+
+def faint(colour: str) -> str:
+    """A colour for a band that lies under a line of that colour."""
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.18)"
 
 
 def to_fragment(figure: go.Figure, name: str) -> str:

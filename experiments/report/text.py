@@ -9,8 +9,18 @@ from typing import Any
 
 from ...costmodels.errors import visible
 from ..formats import format_gap, format_quantity, format_score, interval_text, plain_text, rounded
-from ..scoring.records import BestOfAll, Improvement, Instance, Leaderboard, PolicyTable, Row, Timings, Yardstick
-from .policies import HEAD, cells, sentences, title
+from ..scoring.records import (
+    BestOfAll,
+    Improvement,
+    Instance,
+    Leaderboard,
+    PolicyTable,
+    Row,
+    Sensitivity,
+    Timings,
+    Yardstick,
+)
+from .policies import HEAD, cells, sensitivity_cells, sensitivity_head, sensitivity_title, sentences, title
 from .sheet import Column, Sheet
 
 __all__ = ["policies_to_json", "timings_to_rich", "to_json", "to_markdown", "to_rich"]
@@ -42,6 +52,12 @@ def _policy_parts(table: PolicyTable) -> list[str]:
         *(_cell(text) for text in sentences(table)),
         _table(HEAD, [cells(row) for row in table.rows], right=set(range(2, len(HEAD)))),
     ]
+
+
+def _sensitivity_parts(found: Sensitivity) -> list[str]:
+    head = sensitivity_head(found)
+    table = _table(head, [sensitivity_cells(row) for row in found.rows], right=set(range(2, len(head))))
+    return [f"## {_cell(sensitivity_title(found))}", table]
 
 
 def _ranking_head(leaderboard: Leaderboard) -> tuple[str, ...]:
@@ -95,6 +111,7 @@ def _ranking(leaderboard: Leaderboard) -> list[list[str]]:
 def to_markdown(leaderboard: Leaderboard) -> str:
     """The leaderboard's tables as Markdown; the same bytes for the same traces."""
     policies = [part for table in leaderboard.policies for part in _policy_parts(table)]
+    policies += [part for found in leaderboard.sensitivity for part in _sensitivity_parts(found)]
     if not leaderboard.rows:
         return "\n\n".join(["# Leaderboard", *policies]) + "\n"
     agents = [row.agent for row in leaderboard.rows]

@@ -7,6 +7,7 @@ reference (0) and bound (1). I instances, n policies of one training that differ
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,15 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...agents.policies.evaluation import kind_of
+from ...envs.core.collections import collection_names, load_collection
+from ...envs.core.scenarios import load_scenario
 from ..formats import canonical, plain_text, rounded
 from . import statistics
 from .leaderboard import BOOTSTRAP_SEED
-from .records import PolicyRow, PolicyTable
+from .records import LearningCurve, PolicyRow, PolicyTable, Sensitivity, SensitivityRow
 
 if TYPE_CHECKING:
     from ..evaluations import Result
 
-__all__ = ["policy_tables"]
+__all__ = ["learning_curve", "policy_tables", "sensitivities"]
+
+_POINTS = 60  # of a learning curve
+_MOST_RULES = 4  # that a sensitivity has lines of
 
 _Values = NDArray[np.float64]
 
@@ -39,8 +45,78 @@ def policy_tables(results: Iterable[Result]) -> tuple[PolicyTable, ...]:
         manifest = result.manifest
         digests = tuple(each["digest"] for each in manifest["instances"])
         about = tuple(manifest[key] for key in ("scenario", "collection", "split", "form"))
-        tables[manifest["samples"] > 1, *about, digests].append(result)
+        options = canonical(manifest.get("changed", {}))
+        tables[manifest["samples"] > 1, *about, options, digests].append(result)
     return tuple(_table(tables[key]) for key in sorted(tables))
+
+
+def sensitivities(tables: Iterable[PolicyTable]) -> tuple[Sensitivity, ...]:
+    """Of every part with one option changed, to two values at least: lines of policies and the best rules."""
+    groups: dict[tuple[str, str, str, str], dict[str, PolicyTable]] = defaultdict(dict)
+    for table in tables:
+        if len(table.changed) == 1 and not table.adapted:
+            ((option, value),) = table.changed.items()
+            groups[table.scenario, table.collection, table.split, option][value] = table
+    return tuple(_sensitivity(*key, groups[key]) for key in sorted(groups) if len(groups[key]) > 1)
+
+
+def _sensitivity(
+    scenario: str, collection: str, split: str, option: str, tables: Mapping[str, PolicyTable]
+) -> Sensitivity:
+    values = sorted(tables, key=_in_order)
+    found: dict[tuple[str, str, str], dict[str, PolicyRow]] = defaultdict(dict)
+    for value in values:
+        for row in tables[value].rows:
+            found[row.role, row.entrant, row.kind][value] = row
+    mean = {key: np.mean([row.gain_percent for row in rows.values()]) for key, rows in found.items()}
+    rules = sorted((key for key in found if key[0] == "rule"), key=lambda key: -mean[key])[:_MOST_RULES]
+    keys = [key for role in ("policy", "rule", "rules", "bound") for key in found if key[0] == role]
+    rows = tuple(
+        _sensitivity_row(key, [found[key].get(value) for value in values])
+        for key in keys
+        if key[0] != "rule" or key in rules
+    )
+    return Sensitivity(scenario, collection, split, option, tuple(values), _trained(collection, option), rows)
+
+
+def _sensitivity_row(key: tuple[str, str, str], rows: Sequence[PolicyRow | None]) -> SensitivityRow:
+    """Of an entrant's rows in the tables of all values."""
+    role, entrant, kind = key
+
+    def each(name: str) -> tuple[float | None, ...]:
+        return tuple(None if row is None else getattr(row, name) for row in rows)
+
+    return SensitivityRow(
+        entrant, role, kind, each("gain_percent"), each("gain_low_percent"), each("gain_high_percent")
+    )
+
+
+def _in_order(value: str) -> tuple[float, str]:
+    """Numbers by size, then words."""
+    try:
+        return float(value), value
+    except ValueError:
+        return math.inf, value
+
+
+def _trained(collection: str, option: str) -> tuple[str, ...]:
+    """An option's values in the training part of a shipped collection, in order; () of one that is not shipped."""
+    if collection not in collection_names():
+        return ()
+    shipped = load_collection(collection)
+    declared = load_scenario(shipped.scenario)
+    found = {declared.resolve(each)[option] for each in shipped.options("train")}
+    return tuple(sorted(found, key=_in_order))
+
+
+def learning_curve(name: str, curves: Sequence[Mapping[str, Sequence[float]]]) -> LearningCurve:
+    """Of policies that differ in their seed, on steps that all have; a point is the mean of the updates before it."""
+    most = min(len(curve["steps"]) for curve in curves)
+    edges = np.unique(np.linspace(0, most, min(most, _POINTS) + 1).astype(int))
+    rewards = np.array([[np.mean(curve["reward"][a:b]) for a, b in itertools.pairwise(edges)] for curve in curves])
+    steps = np.array([curve["steps"][:most] for curve in curves]).mean(axis=0)[edges[1:] - 1]
+    points = (tuple(rounded(float(x)) for x in row) for row in (rewards.mean(0), rewards.min(0), rewards.max(0)))
+    return LearningCurve(name, len(curves), tuple(int(x) for x in steps), *points)
 
 
 def _table(results: Sequence[Result]) -> PolicyTable:
@@ -50,7 +126,9 @@ def _table(results: Sequence[Result]) -> PolicyTable:
     reference = np.array([each["reference"]["value"] for each in instances])
     bound = np.array([each["bound"]["value"] for each in instances])
     rows: list[PolicyRow] = []
-    for name, group in _entrants(results).items() if scored else ():
+    entrants = _entrants(results)
+    known = {name: [each.curve for each in group if each.curve is not None] for name, group in entrants.items()}
+    for name, group in entrants.items() if scored else ():
         values = np.stack([_own_values(each)[scored] for each in group])
         training = [each.manifest["policy"]["training"] for each in group]
         rows.append(_row(name, "policy", _kind(group[0]), values, reference, bound, training))
@@ -67,6 +145,7 @@ def _table(results: Sequence[Result]) -> PolicyTable:
         scenario=first["scenario"],
         form=first["form"],
         collection=first["collection"],
+        changed=dict(first.get("changed", {})),
         split=first["split"],
         adapted=first["samples"] > 1,
         instances=tuple(each["name"] for each in instances),
@@ -74,6 +153,7 @@ def _table(results: Sequence[Result]) -> PolicyTable:
         trained_on=seen,
         bounds=tuple(sorted({each["bound"]["kind"] for each in instances})),
         rows=tuple(rows),
+        curves=tuple(learning_curve(name, curves) for name, curves in known.items() if curves),
     )
 
 
@@ -106,6 +186,8 @@ def _traits(result: Result) -> dict[str, Any]:
     policy, training = manifest["policy"], manifest["policy"]["training"] or {}
     told = {key: training[key] for key in ("collection", "steps") if key in training}
     use = {key: manifest[key] for key in ("mode", "samples", "seed")}
+    if "starts_from" in training:
+        told["starts_from"] = "another policy"
     if not training:
         told["source"] = policy["source"]
     return {"name": policy["name"], **told, **training.get("hyperparameters", {}), **use}

@@ -205,12 +205,25 @@ class PolicyRow:
 
 
 @dataclass(frozen=True)
+class LearningCurve:
+    """The reward of a step in training, the mean over so many updates, of policies that differ in their seed."""
+
+    entrant: str
+    seeds: int
+    steps: tuple[int, ...]  # [G], of the environment
+    reward: tuple[float, ...]  # [G], the mean over seeds
+    low: tuple[float, ...]  # [G], of the seeds the lowest; and the highest
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class PolicyTable:
     """Policies and rules side by side on the instances of a part of a collection."""
 
     scenario: str
     form: str
     collection: str
+    changed: dict[str, str]  # options that are changed in every instance of the part
     split: str
     adapted: bool  # policies had several samples on each instance, of which the best counts
     instances: tuple[str, ...]  # that are scored
@@ -218,6 +231,32 @@ class PolicyTable:
     trained_on: int  # instances that a policy was trained on: its values there are no zero-shot ones
     bounds: tuple[str, ...]  # the kinds of bounds that occur
     rows: tuple[PolicyRow, ...]  # by score; the best of all rules, the reference and the bound last
+    curves: tuple[LearningCurve, ...] = ()  # by entrant, of those whose training is known
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What entrants are worth as one option of all instances changes."""
+
+    scenario: str
+    collection: str
+    split: str
+    option: str
+    values: tuple[str, ...]  # [V], as the option has them, in order
+    trained: tuple[str, ...]  # the values of the collection's training part; () where it is not known
+    rows: tuple[SensitivityRow, ...]  # policies, the best rules, the best of all rules, the bound
+
+
+@dataclass(frozen=True)
+class SensitivityRow:
+    """One entrant's line: the mean share by which values lie below the reference's, in percent."""
+
+    entrant: str
+    role: str  # as of `PolicyRow`
+    kind: str
+    gain_percent: tuple[float | None, ...]  # [V], None where it was not evaluated
+    low_percent: tuple[float | None, ...]
+    high_percent: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -238,6 +277,7 @@ class Leaderboard:
     versions: dict[str, tuple[str, ...]]  # package to the versions that occur
     notes: tuple[str, ...]  # how to read the numbers, and what to beware of
     policies: tuple[PolicyTable, ...] = ()  # zero-shot ones first
+    sensitivity: tuple[Sensitivity, ...] = ()
 
     @property
     def gap_columns(self) -> dict[str, str]:

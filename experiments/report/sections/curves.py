@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...scoring.records import Curve
-from ..style import Style, View, add_yardsticks, styled_figure
+from ..style import Style, View, add_yardsticks, faint, styled_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -37,7 +37,7 @@ def curves_figure(
         edge = {"width": 0, "shape": "hv", "color": style.colour}
         figure.add_scatter(y=view.coordinates(curve.low, floor), line=edge, **band)
         figure.add_scatter(
-            y=view.coordinates(curve.high, floor), line=edge, fill="tonexty", fillcolor=_faint(style.colour), **band
+            y=view.coordinates(curve.high, floor), line=edge, fill="tonexty", fillcolor=faint(style.colour), **band
         )
     for curve in curves:  # after all bands, so that no band lies over a line
         name, style = html.escape(curve.agent), styles[curve.agent]
@@ -70,8 +70,3 @@ def curves_figure(
 def small(figure: go.Figure) -> go.Figure:
     """The same chart as one of many: smaller, and without a legend of its own."""
     return figure.update_layout(height=260, showlegend=False, font={"size": 11})
-
-
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.18)"
