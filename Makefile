@@ -15,6 +15,7 @@ STAMP := $(VENV)/.installed
 CLIENTS := $(VENV)/.clients
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RESULTS ?= results/quick
+POLICIES ?= results/policies
 # Processes that share the tests, a file each at a time; each takes up to 3 GB.
 WORKERS ?= 2
 
@@ -27,10 +28,11 @@ QUICK := tests/test_architecture.py tests/envs/core/test_spaces.py tests/envs/co
 	tests/costmodels/soc/test_files.py tests/costmodels/soc/test_oracle.py tests/experiments/scoring \
 	tests/experiments/test_formats.py tests/experiments/test_suite.py
 
-.PHONY: help leaderboard test test-quick test-all bench lint clean
+.PHONY: help leaderboard policies test test-quick test-all bench lint clean
 
 help:
 	@echo "make leaderboard   run a small real competition and show its leaderboard"
+	@echo "make policies      train small policies and show what they are worth on instances not seen"
 	@echo "make test          the tests (minutes)"
 	@echo "make test-quick    the fast ones (under a minute once compiled)"
 	@echo "make test-all      the tests, slow ones too"
@@ -57,6 +59,10 @@ $(CLIENTS): $(STAMP)
 leaderboard: $(STAMP)
 	@$(BIN)/dsegym run quick --output $(RESULTS) --skip-missing
 	@$(BIN)/dsegym leaderboard $(RESULTS)
+
+policies: $(STAMP)
+	@$(BIN)/dsegym run policies --output $(POLICIES)
+	@$(BIN)/dsegym leaderboard $(POLICIES)
 
 test: $(CLIENTS)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"

@@ -155,6 +155,11 @@ def test_commands_of_a_page_print_what_it_shows(page, folder, monkeypatch, capfd
             assert_shows(shown, printed)
 
 
+def test_the_page_on_learning_is_what_its_stored_results_say(monkeypatch, capfd):
+    printed, code = run_command(f"dsegym learning {ROOT / 'docs' / 'learning' / 'results.json'}", monkeypatch, capfd)
+    assert (printed, code) == ((ROOT / "docs" / "learning.md").read_text(encoding="utf-8"), 0)
+
+
 PATH = re.compile(r"`((?:agents|costmodels|docs|envs|experiments|tests|benchmarks)/[\w./*-]+)`")
 DOCUMENTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "costmodels" / "accelerator" / "SOURCES.md"]
 

@@ -1,4 +1,5 @@
-"""The command line: `dsegym list | info | cost | bound | run | leaderboard | verify | trace | train | evaluate`.
+"""The command line: `dsegym list | info | cost | bound | run | leaderboard | verify | trace | train | evaluate`, and
+`dsegym learning`.
 
 Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -11,7 +12,7 @@ import sys
 import typer
 
 from ...costmodels.errors import visible
-from . import board, bound, cost, learn, run, show, trace
+from . import board, bound, cost, learn, pay, run, show, trace
 from .failures import failure_of
 
 __all__ = ["main"]
@@ -35,6 +36,7 @@ for _name, _command in (
     ("train", learn.train_command),
     ("evaluate", learn.evaluate_command),
     ("verify", board.verify_command),
+    ("learning", pay.learning),
 ):
     app.command(_name)(_command)
 

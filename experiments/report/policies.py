@@ -148,7 +148,7 @@ _SENSITIVITY = (
     "How policies and rules do as one option of every instance changes: the mean share by which values lie below the "
     "reference's of the same instance, with 95 % bootstrap intervals of policies over instances. Of the rules, those "
     "with the highest means are shown; the dashed lines are the reference (0) and the bound. Shaded: the values that "
-    "were trained on."
+    "were trained on. Charts leave out values above twice the reference's."
 )
 
 
@@ -176,7 +176,7 @@ def _sensitivity(place: int, found: Sensitivity) -> str:
 
 def _html(table: PolicyTable) -> str:
     def cell(place: int, text: str, tag: str = "td") -> str:
-        kind = ' class="n"' if place > 1 else ""
+        kind = ' class="n"' if place > 1 else ' class="nowrap"'
         return f"<{tag}{kind}>{html.escape(visible(text))}</{tag}>"
 
     def line(row: PolicyRow) -> str:

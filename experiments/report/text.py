@@ -23,7 +23,7 @@ from ..scoring.records import (
 from .policies import HEAD, cells, sensitivity_cells, sensitivity_head, sensitivity_title, sentences, title
 from .sheet import Column, Sheet
 
-__all__ = ["policies_to_json", "timings_to_rich", "to_json", "to_markdown", "to_rich"]
+__all__ = ["cell_text", "markdown_table", "policies_to_json", "timings_to_rich", "to_json", "to_markdown", "to_rich"]
 
 
 def to_json(leaderboard: Leaderboard) -> str:
@@ -48,16 +48,16 @@ def _plain(value: Any) -> Any:
 def _policy_parts(table: PolicyTable) -> list[str]:
     """A table of policies and rules as parts of a Markdown page."""
     return [
-        f"## {_cell(title(table))}",
-        *(_cell(text) for text in sentences(table)),
-        _table(HEAD, [cells(row) for row in table.rows], right=set(range(2, len(HEAD)))),
+        f"## {cell_text(title(table))}",
+        *(cell_text(text) for text in sentences(table)),
+        markdown_table(HEAD, [cells(row) for row in table.rows], right=set(range(2, len(HEAD)))),
     ]
 
 
 def _sensitivity_parts(found: Sensitivity) -> list[str]:
     head = sensitivity_head(found)
-    table = _table(head, [sensitivity_cells(row) for row in found.rows], right=set(range(2, len(head))))
-    return [f"## {_cell(sensitivity_title(found))}", table]
+    table = markdown_table(head, [sensitivity_cells(row) for row in found.rows], right=set(range(2, len(head))))
+    return [f"## {cell_text(sensitivity_title(found))}", table]
 
 
 def _ranking_head(leaderboard: Leaderboard) -> tuple[str, ...]:
@@ -119,26 +119,26 @@ def to_markdown(leaderboard: Leaderboard) -> str:
     parts = [
         "# Leaderboard",
         f"{counts}, {' or '.join(map(str, leaderboard.budgets))} samples each.",
-        _table(
+        markdown_table(
             _ranking_head(leaderboard),
             _ranking(leaderboard),
             right={0, 2, *range(4, len(_ranking_head(leaderboard)) - 1)},
         ),
         "## How to read this",
-        "\n".join(f"- {_cell(note)}" for note in leaderboard.notes),
+        "\n".join(f"- {cell_text(note)}" for note in leaderboard.notes),
         *policies,
     ]
     if leaderboard.improvement:
         parts += ["## Probability that the row's agent beats the column's", _improvement_table(leaderboard)]
     parts.append("## Instances")
     for instance in leaderboard.instances:
-        parts += [f"### {_cell(instance.name)}", _instance_text(instance), _instance_table(instance)]
+        parts += [f"### {cell_text(instance.name)}", _instance_text(instance), _instance_table(instance)]
     if leaderboard.lottery:
         parts += ["## Hyperparameter lottery", _lottery_table(leaderboard)]
     if leaderboard.failures:
         parts += [
             "## Trials that did not finish",
-            _table(
+            markdown_table(
                 ("Agent", "Draw", "Instance", "Seed", "Status", "Trial"),
                 [
                     [f.agent, "" if f.draw is None else str(f.draw), f.instance, str(f.seed), f.status, f.trial_id]
@@ -149,7 +149,9 @@ def to_markdown(leaderboard: Leaderboard) -> str:
         ]
     parts += [
         "## Versions",
-        ", ".join(f"{_cell(package)} {_cell(' or '.join(found))}" for package, found in leaderboard.versions.items()),
+        ", ".join(
+            f"{cell_text(package)} {cell_text(' or '.join(found))}" for package, found in leaderboard.versions.items()
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -166,27 +168,28 @@ def _improvement_table(leaderboard: Leaderboard) -> str:
     for x in agents:
         cells = [pairs.get((x, y)) for y in agents]
         rows.append([x] + ["" if pair is None else _improvement_cell(pair) for pair in cells])
-    return _table(("", *agents), rows, right=set(range(1, len(agents) + 1)))
+    return markdown_table(("", *agents), rows, right=set(range(1, len(agents) + 1)))
 
 
 def _instance_text(instance: Instance) -> str:
     def yardstick(label: str, it: Yardstick) -> str:
-        return f"- {label}: {format_quantity(it.value, instance.unit)} ({_cell(it.source)})"
+        return f"- {label}: {format_quantity(it.value, instance.unit)} ({cell_text(it.source)})"
 
     options = ", ".join(f"{key} = {plain_text(value)}" for key, value in instance.options.items())
     lines = [
-        f"- Scenario: {_cell(instance.scenario)}" + (f" with {_cell(options)}" if options else ""),
-        f"- Objective: {_cell(instance.objective)}, minimised",
-        yardstick(f"Reference, {_cell(instance.reference.name)}", instance.reference),
-        yardstick(_cell(instance.bound.name[:1].upper() + instance.bound.name[1:]), instance.bound)
+        f"- Scenario: {cell_text(instance.scenario)}" + (f" with {cell_text(options)}" if options else ""),
+        f"- Objective: {cell_text(instance.objective)}, minimised",
+        yardstick(f"Reference, {cell_text(instance.reference.name)}", instance.reference),
+        yardstick(cell_text(instance.bound.name[:1].upper() + instance.bound.name[1:]), instance.bound)
         + (f"; {instance.loose}: a gap to it is not a gap to the optimum" if instance.loose else ""),
     ]
     if instance.best:
         best = instance.best
         decoded = ", ".join(f"{key} = {plain_text(value)}" for key, value in best.decoded.items())
         lines.append(
-            f"- Best design: {_cell(decoded or str(list(best.design)))}: {format_quantity(best.value, instance.unit)}, "
-            f"found by {_cell(best.agent)}{'' if best.draw is None else f' (draw {best.draw})'} with seed {best.seed} "
+            f"- Best design: {cell_text(decoded or str(list(best.design)))}: "
+            f"{format_quantity(best.value, instance.unit)}, found by {cell_text(best.agent)}"
+            f"{'' if best.draw is None else f' (draw {best.draw})'} with seed {best.seed} "
             f"at sample {best.sample}, trial {best.trial_id}"
         )
     return "\n".join(lines)
@@ -215,12 +218,12 @@ def _instance_table(instance: Instance) -> str:
             ]
         )
     gap = "Gap to loose bound" if instance.loose else "Gap"
-    return _table(("Agent", "Mean score", "Best value", gap, "Trials"), rows, right={1, 2, 3, 4})
+    return markdown_table(("Agent", "Mean score", "Best value", gap, "Trials"), rows, right={1, 2, 3, 4})
 
 
 def _lottery_table(leaderboard: Leaderboard) -> str:
     fixed = {row.agent: row.score for row in leaderboard.rows if not row.drawn}
-    return _table(
+    return markdown_table(
         ("Agent", "Draws", "Lowest", "Median", "Highest", "Fixed hyperparameters"),
         [
             [
@@ -235,12 +238,13 @@ def _lottery_table(leaderboard: Leaderboard) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: set[int]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: set[int]) -> str:
+    """Rows under a head; the columns of `right` are aligned there."""
     lines = [head, ["---:" if column in right else "---" for column in range(len(head))], *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(cell_text, line))} |" for line in lines)
 
 
-def _cell(text: str) -> str:
+def cell_text(text: str) -> str:
     """Text that cannot end a Markdown table cell, start a line, open an HTML tag or hide."""
     return visible(" ".join(text.replace("|", "\\|").replace("<", "&lt;").split()))
 

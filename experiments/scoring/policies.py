@@ -11,6 +11,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,12 +28,56 @@ from .records import LearningCurve, PolicyRow, PolicyTable, Sensitivity, Sensiti
 if TYPE_CHECKING:
     from ..evaluations import Result
 
-__all__ = ["learning_curve", "policy_tables", "sensitivities"]
+__all__ = [
+    "Played",
+    "entrants_of",
+    "grouped",
+    "learning_curve",
+    "played",
+    "policy_tables",
+    "scored_places",
+    "scores_of",
+    "sensitivities",
+    "table_of",
+    "whole_rules",
+]
 
+_Values = NDArray[np.float64]
 _POINTS = 60  # of a learning curve
 _MOST_RULES = 4  # that a sensitivity has lines of
 
-_Values = NDArray[np.float64]
+
+@dataclass(frozen=True, eq=False)
+class Played:
+    """What counts of an evaluation.
+
+    Attributes:
+        manifest: who played what, and how; see `evaluations.py`.
+        values: float64[I], of the policy's sample that counts; infinite where its design is not feasible.
+        rules: {rule: float64[I]}, NaN where an instance has no such rule.
+        curve: of the policy's training, as of `Result`.
+    """
+
+    manifest: Mapping[str, Any]
+    values: _Values
+    rules: Mapping[str, _Values]
+    curve: Mapping[str, Sequence[float]] | None = None
+
+
+def played(result: Result) -> Played:
+    """What counts of an evaluation."""
+    manifest = result.manifest
+    count, held_out, rules = len(manifest["instances"]), bool(manifest["held_out"]), {}
+    rows = result.rows.filter(result.rows["rule"])
+    for name in dict.fromkeys(rows["entrant"]):
+        own = rows.filter(rows["entrant"] == name)
+        rules[name] = np.full(count, np.nan)
+        rules[name][own["instance"].to_numpy()] = _counted(own, held_out)
+    own = result.rows.filter(~result.rows["rule"])
+    shape = count, manifest["samples"]
+    values, searched = _counted(own, held_out).reshape(shape), own["searched"]
+    seen = values if searched.null_count() else searched.to_numpy().reshape(shape)
+    return Played(manifest, values[np.arange(count), seen.argmin(axis=1)], rules, result.curve)
 
 
 def policy_tables(results: Iterable[Result]) -> tuple[PolicyTable, ...]:
@@ -40,14 +85,19 @@ def policy_tables(results: Iterable[Result]) -> tuple[PolicyTable, ...]:
 
     Evaluations on the same instances share a table. The same evaluations give the same tables, in any order.
     """
-    tables: dict[tuple[Any, ...], list[Result]] = defaultdict(list)
+    return tuple(map(table_of, grouped(map(played, results))))
+
+
+def grouped(results: Iterable[Played]) -> list[list[Played]]:
+    """Evaluations on the same instances, zero-shot or adapted ones, in the order of tables."""
+    tables: dict[tuple[Any, ...], list[Played]] = defaultdict(list)
     for result in results:
         manifest = result.manifest
         digests = tuple(each["digest"] for each in manifest["instances"])
         about = tuple(manifest[key] for key in ("scenario", "collection", "split", "form"))
         options = canonical(manifest.get("changed", {}))
         tables[manifest["samples"] > 1, *about, options, digests].append(result)
-    return tuple(_table(tables[key]) for key in sorted(tables))
+    return [tables[key] for key in sorted(tables)]
 
 
 def sensitivities(tables: Iterable[PolicyTable]) -> tuple[Sensitivity, ...]:
@@ -119,24 +169,26 @@ def learning_curve(name: str, curves: Sequence[Mapping[str, Sequence[float]]]) -
     return LearningCurve(name, len(curves), tuple(int(x) for x in steps), *points)
 
 
-def _table(results: Sequence[Result]) -> PolicyTable:
+def table_of(results: Sequence[Played]) -> PolicyTable:
+    """The table of evaluations on the same instances."""
     first = results[0].manifest
-    scored = [place for place, each in enumerate(first["instances"]) if not each["obstacle"]]
+    scored = scored_places(first)
     instances = [first["instances"][place] for place in scored]
     reference = np.array([each["reference"]["value"] for each in instances])
     bound = np.array([each["bound"]["value"] for each in instances])
     rows: list[PolicyRow] = []
-    entrants = _entrants(results)
+    entrants = entrants_of(results)
     known = {name: [each.curve for each in group if each.curve is not None] for name, group in entrants.items()}
     for name, group in entrants.items() if scored else ():
-        values = np.stack([_own_values(each)[scored] for each in group])
+        values = np.stack([each.values[scored] for each in group])
         training = [each.manifest["policy"]["training"] for each in group]
         rows.append(_row(name, "policy", _kind(group[0]), values, reference, bound, training))
-    for name, own in _rules(results, scored).items() if scored else ():
+    rules = whole_rules(results[0]) if scored else {}
+    for name, own in rules.items():
         rows.append(_row(name, "rule", "", own[None], reference, bound, []))
     rows.sort(key=lambda row: (-row.score, row.role, row.entrant, row.kind))
-    best = _best_rule(results, scored) if scored else None
-    if best is not None:
+    if len(rules) > 1:
+        best = np.min(list(rules.values()), axis=0)
         rows.append(_row("best of all rules", "rules", "", best[None], reference, bound, []))
     for role, values in (("reference", reference), ("bound", bound)) if scored else ():
         rows.append(_row(role, role, "", values[None], reference, bound, []))
@@ -157,13 +209,18 @@ def _table(results: Sequence[Result]) -> PolicyTable:
     )
 
 
-def _kind(result: Result) -> str:
+def scored_places(manifest: Mapping[str, Any]) -> list[int]:
+    """The places of the instances on which results can be scored."""
+    return [place for place, each in enumerate(manifest["instances"]) if not each["obstacle"]]
+
+
+def _kind(result: Played) -> str:
     return kind_of(result.manifest["mode"], result.manifest["samples"])
 
 
-def _entrants(results: Sequence[Result]) -> dict[str, list[Result]]:
+def entrants_of(results: Sequence[Played]) -> dict[str, list[Played]]:
     """{name: its evaluations, which differ in the seed of training only}; a name says what tells it from others."""
-    groups: dict[str, list[Result]] = defaultdict(list)
+    groups: dict[str, list[Played]] = defaultdict(list)
     for result in sorted(results, key=lambda each: each.manifest["evaluation_id"]):
         group, digest = groups[canonical(_traits(result))], result.manifest["policy"]["digest"]
         if all(digest != other.manifest["policy"]["digest"] for other in group):  # else of other versions: one counts
@@ -180,7 +237,7 @@ def _entrants(results: Sequence[Result]) -> dict[str, list[Result]]:
     return dict(sorted(named.items()))
 
 
-def _traits(result: Result) -> dict[str, Any]:
+def _traits(result: Played) -> dict[str, Any]:
     """What policies of one training share, whatever their seed, and how they were used."""
     manifest = result.manifest
     policy, training = manifest["policy"], manifest["policy"]["training"] or {}
@@ -199,37 +256,10 @@ def _counted(rows: Any, held_out: bool) -> Any:
     return objective if held_out else np.where(rows["feasible"].to_numpy(), objective, np.inf)
 
 
-def _own_values(result: Result) -> _Values:
-    """[I], of the sample that counts: the best by what a search may see."""
-    rows = result.rows.filter(~result.rows["rule"])
-    shape = len(result.manifest["instances"]), result.manifest["samples"]
-    values = _counted(rows, _held_out(result)).reshape(shape)
-    searched = rows["searched"]
-    seen = values if searched.null_count() else searched.to_numpy().reshape(shape)
-    return values[np.arange(shape[0]), seen.argmin(axis=1)]
-
-
-def _held_out(result: Result) -> bool:
-    return bool(result.manifest["held_out"])
-
-
-def _rules(results: Sequence[Result], scored: Sequence[int]) -> dict[str, _Values]:
-    """{rule: [I]} of the rules that have a value on every instance."""
-    rows = results[0].rows.filter(results[0].rows["rule"])
-    count, found = len(results[0].manifest["instances"]), {}
-    for name in dict.fromkeys(rows["entrant"]):
-        own = rows.filter(rows["entrant"] == name)
-        values = np.full(count, np.nan)
-        values[own["instance"].to_numpy()] = _counted(own, _held_out(results[0]))
-        if not np.isnan(values[scored]).any():
-            found[name] = values[scored]
-    return found
-
-
-def _best_rule(results: Sequence[Result], scored: Sequence[int]) -> _Values | None:
-    """[I], the best of all rules on each instance; None where there is no rule, or one instance has none."""
-    found = list(_rules(results, scored).values())
-    return np.min(found, axis=0) if len(found) > 1 else None
+def whole_rules(result: Played) -> dict[str, _Values]:
+    """{rule: [scored]} of the rules that have a value on every instance that is scored."""
+    found = {name: values[scored_places(result.manifest)] for name, values in result.rules.items()}
+    return {name: values for name, values in found.items() if not np.isnan(values).any()}
 
 
 def _row(
@@ -242,13 +272,7 @@ def _row(
     training: Sequence[Mapping[str, Any] | None],
 ) -> PolicyRow:
     """Of values [n, I]."""
-    scores = np.stack(
-        [
-            statistics.score_or_reference(each, float(zero), float(one))
-            for each, zero, one in zip(values.T, reference, bound, strict=True)
-        ],
-        axis=-1,
-    )
+    scores = scores_of(values, reference, bound)
     gains = 100 * (1 - np.where(np.isfinite(values), values, reference) / reference)
     score, gain = _estimate(scores, _pooled), _estimate(gains, _pooled_mean)
     lone = scores.shape[-1] == 1 or role in ("reference", "bound")
@@ -274,6 +298,12 @@ def _row(
         training_s=float(np.mean([each["training_s"] for each in known])) if known else None,
         energy_j=float(np.mean(energy)) if energy else None,
     )
+
+
+def scores_of(values: _Values, reference: _Values, bound: _Values) -> _Values:
+    """[..., I], of values [..., I]; what is not finite scores 0, like the reference."""
+    columns = zip(np.moveaxis(values, -1, 0), reference, bound, strict=True)
+    return np.stack([statistics.score_or_reference(each, float(zero), float(one)) for each, zero, one in columns], -1)
 
 
 def _estimate(scores: _Values, statistic: Any) -> statistics.Estimate:

@@ -14,14 +14,15 @@ from ..style import INK, Style, faint, plain_styles, styled_figure
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["learning_figure", "sensitivity_figure", "trained_text"]
+__all__ = ["LOWEST_PERCENT", "learning_figure", "sensitivity_figure", "trained_text"]
 
+LOWEST_PERCENT = -100.0  # twice the reference's value: charts leave out what is worse
 _ROLES = ("policy", "rules", "rule")  # whose lines have colours of their own, in this order
 
 
 def learning_figure(table: PolicyTable) -> go.Figure:
     """The reward of a step in training against steps: a line and a band over seeds per policy."""
-    styles = plain_styles([curve.entrant for curve in table.curves])
+    styles = plain_styles(sorted(curve.entrant for curve in table.curves))
     figure = _figure(len(table.curves))
     for curve in table.curves:
         if curve.seeds > 1:
@@ -55,7 +56,8 @@ def sensitivity_figure(found: Sensitivity) -> go.Figure:
     rows += [row for row in found.rows if row.role == "bound"]
     numbers = _numbers(found.values)
     x = list(range(len(found.values))) if numbers is None else numbers
-    styles = plain_styles([_name(row) for row in rows if row.role != "bound"])
+    policies = sorted({row.entrant for row in rows if row.role == "policy"})  # coloured as in learning curves
+    styles = plain_styles([*policies, *(_name(row) for row in rows if row.role not in ("policy", "bound"))])
     figure = _figure(len(rows) + 1)
     for row in rows:
         if row.role == "policy" and None not in (*row.low_percent, *row.high_percent):
@@ -86,7 +88,10 @@ def sensitivity_figure(found: Sensitivity) -> go.Figure:
         tickvals=x,
         ticktext=[html.escape(value) for value in found.values],
     )
-    figure.update_yaxes(title="below the reference (%)", nticks=7)
+    shown = [gain for row in rows for gain in row.gain_percent if gain is not None]
+    low, high = max(min([0.0, *shown]), LOWEST_PERCENT), max([0.0, *shown])
+    pad = 0.06 * (high - low) or 1.0
+    figure.update_yaxes(title="below the reference (%)", nticks=7, range=[low - pad, high + pad])
     return figure
 
 
@@ -107,7 +112,7 @@ def _figure(lines: int) -> go.Figure:
     return styled_figure(
         height=380 + 22 * math.ceil(lines / 3),  # room for the legend's lines
         margin={"l": 10, "r": 15, "t": 20, "b": 50},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
     )
 
 

@@ -1,0 +1,163 @@
+"""Whether learning pays: figures against hand-made values, and a file from which the page is made again."""
+
+import numpy as np
+import pytest
+
+from dsegym.experiments.report.learning import learning_page
+from dsegym.experiments.scoring.learning import contests, from_stored, to_stored
+from dsegym.experiments.scoring.policies import Played, grouped, sensitivities, table_of
+from dsegym.experiments.scoring.statistics import interquartile_mean
+
+REFERENCE, BOUND = 10.0, 2.0
+CURVE = {"steps": [float(step) for step in range(100, 2100, 100)], "reward": [float(x) for x in range(20)]}
+
+
+def played(values, *, seed=0, rules=None, learner="ppo", curve=None, trained_on=False, obstacle="", **changes):
+    values = np.array(values, float)
+    training = {
+        "collection": "mine",
+        "hyperparameters": {"units": 8},
+        "seed": seed,
+        "steps": 2000,
+        "training_s": 3.0 + seed,
+        "energy_j": None,
+    }
+    manifest = {
+        "evaluation_id": f"{learner}{seed}{changes}"[:16],
+        "policy": {"name": learner, "digest": f"{learner}{seed}", "source": None, "training": training},
+        "scenario": "toy/Toy-v0",
+        "collection": "mine",
+        "split": "test",
+        "form": "decisions",
+        "held_out": False,
+        "mode": "greedy",
+        "samples": 1,
+        "seed": 0,
+        "instances": [
+            {
+                "name": f"instance {place}",
+                "digest": f"{place}",
+                "reference": {"name": "first", "value": REFERENCE, "source": ""},
+                "bound": {"kind": "optimum", "value": BOUND, "source": ""},
+                "obstacle": obstacle if place == 0 else "",
+                "trained_on": trained_on,
+            }
+            for place in range(len(values))
+        ],
+        **changes,
+    }
+    rules = {"first": [10.0] * len(values), "second": [6.0] * len(values)} if rules is None else rules
+    return Played(manifest, values, {name: np.array(each, float) for name, each in rules.items()}, curve)
+
+
+def test_a_policy_is_held_against_the_best_single_rule():
+    (contest,) = contests([played([4.0] * 4), played([2.0] * 4, seed=1)])
+    (row,) = contest.policies
+    assert contest.best_rule == "second"
+    assert (row.entrant, row.kind, row.seeds, row.steps, row.training_s) == ("ppo", "zero-shot, greedy", 2, 2000, 3.5)
+    assert row.score.value == interquartile_mean([0.75] * 4 + [1.0] * 4) == 0.875
+    assert row.better_percent.value == pytest.approx(100 * (1 - 3 / 6))
+    assert row.closed.value == pytest.approx((0.875 - 0.5) / (1 - 0.5))
+    assert row.closed.low < row.closed.value < row.closed.high  # seeds are drawn anew, not only instances
+    assert (row.closed.low, row.closed.high) == (0.5, 1.0)
+
+
+def test_the_oracle_over_rules_takes_the_best_on_each_instance():
+    rules = {"a": [10.0, 4.0, 6.0], "b": [4.0, 10.0, 4.0], "partial": [np.nan, 2.0, 2.0]}
+    (contest,) = contests([played([5.0, 5.0, 5.0], rules=rules)])
+    single, oracle = contest.rules
+    assert (single.entrant, single.better_percent, single.closed) == ("b", None, None)
+    assert oracle.score.value == 0.75
+    assert oracle.better_percent.value == pytest.approx(100 * (0 + 0.6 + 0) / 3)
+
+
+def test_what_is_not_feasible_counts_as_the_reference():
+    (contest,) = contests([played([np.inf, np.inf])])
+    (row,) = contest.policies
+    assert (row.score.value, row.infeasible) == (0.0, 2)
+    assert row.better_percent.value == pytest.approx(100 * (1 - 10 / 6))
+
+
+def test_where_a_rule_reaches_the_bound_there_is_no_gap_to_close():
+    (contest,) = contests([played([3.0, 2.0], rules={"best": [2.0, 2.0]})])
+    assert contest.policies[0].closed is None
+    assert "nothing to gain" not in learning_page([played([3.0, 2.0], rules={"best": [2.0, 2.0]})])  # by the other goal
+
+
+def test_without_any_rule_policies_are_held_against_the_reference():
+    (contest,) = contests([played([4.0, 4.0], rules={})])
+    assert (contest.best_rule, contest.rules) == (None, ())
+    assert contest.policies[0].closed.value == 0.75
+
+
+def test_one_instance_and_one_seed_have_no_interval():
+    (contest,) = contests([played([4.0])])
+    assert (contest.policies[0].score.low, contest.policies[0].score.high) == (None, None)
+
+
+def test_adapted_policies_stand_after_zero_shot_ones():
+    adapted = played([2.0, 2.0], mode="sampled", samples=8)
+    (contest,) = contests([adapted, played([4.0, 4.0])])
+    assert [row.kind for row in contest.policies] == ["zero-shot, greedy", "adapted: best of 8 samples"]
+
+
+def test_instances_without_a_scale_are_left_out():
+    (contest,) = contests([played([4.0, 3.0], obstacle="no room")])
+    assert (contest.instances, contest.policies[0].score.value) == (1, 0.875)
+    assert contests([played([4.0], obstacle="no room")]) == ()
+
+
+def sweep():
+    return [
+        played([value, value], seed=seed, changed={"noise": noise})
+        for noise, value in (("0.5", 5.0), ("0", 4.0), ("10", 12.0))
+        for seed in (0, 1)
+    ]
+
+
+def test_a_sweep_is_a_line_in_the_order_of_its_values():
+    (found,) = sensitivities(table_of(group) for group in grouped(sweep()))
+    assert (found.option, found.values) == ("noise", ("0", "0.5", "10"))
+    (own,) = [row for row in found.rows if row.role == "policy"]
+    assert own.gain_percent == (60.0, 50.0, -20.0)
+    assert [row.role for row in found.rows] == ["policy", "rule", "rule", "rules", "bound"]
+
+
+def results():
+    return [
+        *(played([3.0 + seed, 4.0, 5.0], seed=seed, curve=CURVE) for seed in (0, 1)),
+        played([3.0, np.inf, 2.5], mode="sampled", samples=4),
+        played([7.0, 6.0, 8.0], learner="imitation", curve=CURVE),
+        *sweep(),
+    ]
+
+
+def test_the_page_is_made_again_from_the_file_alone():
+    page = learning_page(results(), "mine")
+    stored = to_stored(results(), "mine")
+    assert learning_page(*from_stored(stored)) == page
+    assert to_stored(*from_stored(stored)) == stored
+    assert to_stored(reversed(results()), "mine") == stored
+
+
+def test_the_page_says_what_the_numbers_say():
+    page = learning_page(results())
+    assert "| mine | ppo | " in page
+    assert "adapted: best of 4 samples" in page
+    assert "| ppo | 1 | 4 | 9 | 19 |" in page
+    assert "| imitation | 1" not in page  # the reward is its expert's
+    assert "Sensitivity: how far values lie below the reference's where noise is changed" in page
+    assert all(len(line) <= 120 or line.startswith("|") for line in page.splitlines())
+
+
+def test_trained_instances_are_warned_of():
+    page = learning_page([played([4.0, 4.0], trained_on=True)])
+    assert "Beware: a policy was trained on 2 of these instances" in " ".join(page.split())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"format": 2}', '{"format": 1, "suite": ""}', '{"format": 1, "suite": "", "parts": [{}]}']
+)
+def test_another_file_is_refused(text):
+    with pytest.raises(ValueError, match=r"."):
+        from_stored(text)
