@@ -432,7 +432,7 @@ def _options_of(directory: Path, scenario: str, instance: Mapping[str, Any]) -> 
             digest = hashlib.sha256(read_file(results / value, results, MOST_HASHED_BYTES)).hexdigest()
             if value.partition("/")[2][:16] != digest[:16]:
                 raise CorruptResultError(f"{results / value}: its contents are not those of the evaluation.")
-        elif key in declared and value not in declared[key].values() and may_be_file(value):
+        elif key in declared and not declared[key].is_name(value) and may_be_file(value):
             raise CorruptResultError(
                 f"{directory}: '{shortened(value)}' is a file that the results do not keep: it is not read."
             )

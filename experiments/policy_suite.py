@@ -28,7 +28,6 @@ A relative path is taken from the folder of the suite's file.
 from __future__ import annotations
 
 import dataclasses
-import importlib.resources
 import json
 import os
 import re
@@ -49,11 +48,9 @@ from .suite import (
     beside,
     check_keys,
     check_once,
-    find_suite,
     name_of,
     read_suite_file,
     seeds_of,
-    suite_names,
     tables_of,
     text_of,
     whole_number,
@@ -64,13 +61,9 @@ __all__ = [
     "DeclaredEvaluation",
     "DeclaredTraining",
     "PolicySuite",
-    "find_any_suite",
-    "is_policy_suite",
     "load_policy_suite",
-    "policy_suite_names",
 ]
 
-FOLDER = "policy_suites"
 _MOST_STEPS = 2**53
 _MOST = 10_000  # trainings, and evaluations
 _NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
@@ -118,33 +111,6 @@ class PolicySuite:
     description: str
     trainings: tuple[DeclaredTraining, ...]
     evaluations: tuple[DeclaredEvaluation, ...]
-
-
-def policy_suite_names() -> tuple[str, ...]:
-    """The shipped suites of policies, sorted."""
-    folder = importlib.resources.files(__name__.rpartition(".")[0]) / FOLDER
-    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
-
-
-def find_any_suite(name_or_file: str) -> Path:
-    """The file of a shipped suite, of trials or of policies, or the path of another; raises as `find_suite`."""
-    if name_or_file in policy_suite_names():
-        folder = importlib.resources.files(__name__.rpartition(".")[0]) / FOLDER
-        return Path(str(folder / f"{name_or_file}.toml"))
-    try:
-        return find_suite(name_or_file)
-    except UnknownNameError:
-        known = (*suite_names(), *policy_suite_names(), "or the path of a .toml file")
-        raise UnknownNameError("suite", name_or_file, known) from None
-
-
-def is_policy_suite(path: Path) -> bool:
-    """Whether a suite's file is one of policies: it has trainings.
-
-    Raises:
-        InvalidSuiteError: it cannot be read.
-    """
-    return "trainings" in read_suite_file(path)
 
 
 def load_policy_suite(path: Path) -> PolicySuite:

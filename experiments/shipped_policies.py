@@ -16,11 +16,11 @@ from typing import Any
 
 from ..costmodels.errors import CorruptResultError, UnknownNameError
 from .door import read_json
-from .evaluations import MANIFEST, POLICY, evaluation_directories
 
 __all__ = ["find_policy", "policy_names", "shipped_evaluation", "shipped_results"]
 
 FOLDER = "policies"
+_EVALUATION, _POLICY = "evaluation.json", "policy"  # in an evaluation, see `evaluations.py`, which is slow to import
 _MOST_BYTES = 2**22
 
 
@@ -38,7 +38,7 @@ def shipped_results(name: str) -> Path:
 def shipped_evaluation(name: str) -> Mapping[str, Any]:
     """What the evaluation of a shipped policy says, unchecked."""
     directory = _evaluation(name)
-    return read_json(directory / MANIFEST, shipped_results(name), _MOST_BYTES)
+    return read_json(directory / _EVALUATION, shipped_results(name), _MOST_BYTES)
 
 
 def find_policy(name_or_directory: str) -> Path:
@@ -48,14 +48,14 @@ def find_policy(name_or_directory: str) -> Path:
         UnknownNameError: nothing is there, and what is given is no path.
     """
     if name_or_directory in policy_names():
-        return _evaluation(name_or_directory) / POLICY
+        return _evaluation(name_or_directory) / _POLICY
     if not os.path.lexists(name_or_directory) and os.path.basename(name_or_directory) == name_or_directory:
         raise UnknownNameError("policy", name_or_directory, (*policy_names(), "or a policy's directory"))
     return Path(name_or_directory)
 
 
 def _evaluation(name: str) -> Path:
-    found = evaluation_directories(shipped_results(name))
+    found = sorted((shipped_results(name) / "evaluations").glob("*"))
     if not found:
         raise CorruptResultError(f"'{shipped_results(name)}' holds no evaluation: the package is not whole.")
     return found[0]

@@ -47,15 +47,18 @@ __all__ = [
     "check_keys",
     "check_once",
     "count_trials",
+    "find_any_suite",
     "find_suite",
     "instances_of",
     "is_kept",
+    "is_policy_suite",
     "kept_options",
     "load_suite",
     "located",
     "may_be_file",
     "name_of",
     "place_of",
+    "policy_suite_names",
     "read_suite_file",
     "seeds_of",
     "suite_names",
@@ -163,8 +166,7 @@ def may_be_file(value: str) -> bool:
 
 def suite_names() -> tuple[str, ...]:
     """The shipped suites, sorted."""
-    folder = importlib.resources.files(__name__.rpartition(".")[0]) / "suites"
-    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+    return _shipped_names("suites")
 
 
 def find_suite(name_or_file: str) -> Path:
@@ -174,11 +176,43 @@ def find_suite(name_or_file: str) -> Path:
         UnknownNameError: there is no shipped suite of that name.
     """
     if name_or_file in suite_names():
-        folder = importlib.resources.files(__name__.rpartition(".")[0]) / "suites"
-        return Path(str(folder / f"{name_or_file}.toml"))
+        return _shipped_folder("suites") / f"{name_or_file}.toml"
     if name_or_file.endswith(".toml") or os.path.isfile(name_or_file):
         return Path(name_or_file)
     raise UnknownNameError("suite", name_or_file, (*suite_names(), "or the path of a .toml file"))
+
+
+def policy_suite_names() -> tuple[str, ...]:
+    """The shipped suites of policies, sorted; see `policy_suite.py`."""
+    return _shipped_names("policy_suites")
+
+
+def find_any_suite(name_or_file: str) -> Path:
+    """The file of a shipped suite, of trials or of policies, or the path of another; raises as `find_suite`."""
+    if name_or_file in policy_suite_names():
+        return _shipped_folder("policy_suites") / f"{name_or_file}.toml"
+    try:
+        return find_suite(name_or_file)
+    except UnknownNameError:
+        known = (*suite_names(), *policy_suite_names(), "or the path of a .toml file")
+        raise UnknownNameError("suite", name_or_file, known) from None
+
+
+def is_policy_suite(path: Path) -> bool:
+    """Whether a suite's file is one of policies: it has trainings.
+
+    Raises:
+        InvalidSuiteError: it cannot be read.
+    """
+    return "trainings" in read_suite_file(path)
+
+
+def _shipped_folder(name: str) -> Path:
+    return Path(str(importlib.resources.files(__name__.rpartition(".")[0]) / name))
+
+
+def _shipped_names(folder: str) -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in _shipped_folder(folder).glob("*.toml")))
 
 
 def load_suite(name_or_file: str | Path, *, skip_missing: bool = False) -> Suite:

@@ -213,7 +213,7 @@ def _problem(directory: Path, trial: Trial, manifest: Mapping[str, Any], allow: 
                 raise CorruptResultError(f"{results / value}: its contents are not those that the trial was run on.")
             if os.path.lexists(kept_beside(results / value)):
                 read_file(kept_beside(results / value), results, MOST_HASHED_BYTES)  # a regular one, in the directory
-        elif key in options and value not in options[key].values() and may_be_file(value):
+        elif key in options and not options[key].is_name(value) and may_be_file(value):
             raise CorruptResultError(
                 f"{directory}: {key} = '{shortened(value)}' is a file that the results do not keep: it is not read."
             )

@@ -55,6 +55,10 @@ class Options:
     scenario_id: str = field(default="", kw_only=True, repr=False)
 
 
+def _never(text: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Option:
     """One thing that tells instances of a scenario apart, as its field declares it.
@@ -67,6 +71,7 @@ class Option:
         text: the canonical text of a value.
         also: which values there are beside the listed ones, in words; empty where there are none.
         words: names that are values, listed or not.
+        generated: whether a text names something that is made from the name alone: no file.
     """
 
     default: Any
@@ -76,6 +81,11 @@ class Option:
     text: Callable[[Any], str] = str
     also: str = ""
     words: tuple[str, ...] = ()
+    generated: Callable[[str], bool] = _never
+
+    def is_name(self, text: str) -> bool:
+        """Whether a text is a value by itself, and no user's file."""
+        return text in self.values() or self.generated(text)
 
     def values(self) -> tuple[str, ...]:
         """The texts of the listed values."""
@@ -202,24 +212,27 @@ def file_or_name(
     is_file: Callable[[str], bool],
     also: str,
     summary: str,
+    generated: Callable[[str], bool] = _never,
 ) -> Any:
-    """An option that takes a listed name or the path of a user's file.
+    """An option that takes a listed name, one that something is made from, or the path of a user's file.
 
     Args:
         default: a name.
         listed: the names.
         is_file: whether a text that is no name is a path that the scenario reads.
-        also: which paths those are, in words.
+        also: which paths and names those are, in words.
         summary: one line for the user.
+        generated: as of `Option`.
     """
 
     def parse(given: object) -> str:
         allowed = listed() if callable(listed) else listed
-        if str(given) not in allowed and ("\0" in str(given) or not is_file(str(given))):
+        named = str(given) in allowed or generated(str(given))
+        if not named and ("\0" in str(given) or not is_file(str(given))):
             raise ValueError
         return str(given)
 
-    return _field(Option(default, listed, summary, parse, also=also))
+    return _field(Option(default, listed, summary, parse, also=also, generated=generated))
 
 
 def custom(

@@ -226,7 +226,7 @@ def files_among(scenario_id: str, options: Mapping[str, str]) -> dict[str, str]:
     return {
         name: text
         for name, text in options.items()
-        if name in declared and text not in declared[name].values() and os.path.isfile(text)
+        if name in declared and not declared[name].is_name(text) and os.path.isfile(text)
     }
 
 

@@ -84,9 +84,10 @@ class AllocationOptions(Options):
     instance: str = file_or_name(
         "perfect_60_s1",
         GENERATED,
-        lambda text: is_generated_name(text) or is_path(text),
+        is_path,
         "KIND_N_sSEED (perfect, layered or requests, 2 to 500 buffers), the path of a table of buffers (docs/files.md)",
         "KIND_N_sSEED (perfect, layered or requests, 2 to 500 buffers), or the path of a table of buffers",
+        generated=is_generated_name,
     )
     placement: str = choice("first_fit", tuple(model.PLACEMENTS), "where a buffer is placed")
     capacity: int | None = custom(

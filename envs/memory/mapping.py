@@ -78,9 +78,10 @@ class MappingOptions(Options):
     program: str = file_or_name(
         "mlp_train",
         program_names,
-        lambda text: is_zoo_name(text) or is_program_file(text),
+        is_program_file,
         "zoo/ARCHITECTURE/SEED, or the path of a file",
         "what runs; or one of the zoo, as zoo/transformer/17; or a file of `dsegym trace`",
+        generated=is_zoo_name,
     )
     platform: str = choice("tpu_v4i", platform_names, "the memories")
     capacity: Capacity = custom(  # noqa: RUF009 - a field

@@ -91,10 +91,11 @@ class StaticOptions(Options):
     graph: str = file_or_name(
         "top1",
         graph_names,
-        lambda value: library.is_generated_name(value) or library.is_graph_file(value),
+        library.is_graph_file,
         "random_TASKS_ELEMENTS_ccrCCR_sSEED (at will _wWIDTH, _hHETEROGENEITY), rows_ELEMENTS_TASKS_sSEED, or the path "
         "of a file (docs/files.md)",
         "what is scheduled; a generated graph (random_30_3_ccr1_s1, rows_4_40_s1), or a file of yours",
+        generated=library.is_generated_name,
     )
     platform: str = file_or_name(
         OWN,

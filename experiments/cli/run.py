@@ -35,10 +35,9 @@ def run(
 
     Example: `dsegym run quick --output results/quick`
     """
-    from ..policy_suite import find_any_suite, is_policy_suite
     from ..runner import run_suite
     from ..store import read_suite, strays
-    from ..suite import load_suite
+    from ..suite import find_any_suite, is_policy_suite, load_suite
 
     path = find_any_suite(suite)
     if is_policy_suite(path):

@@ -21,9 +21,8 @@ def list_command() -> None:
     from ...agents.registry import agent_names, agent_summary
     from ...envs.core.collections import collection_names, load_collection
     from ...envs.core.scenarios import load_scenario, scenario_ids
-    from ..policy_suite import find_any_suite, policy_suite_names
     from ..shipped_policies import policy_names, shipped_evaluation
-    from ..suite import count_trials, find_suite, read_suite_file, suite_names
+    from ..suite import count_trials, find_any_suite, find_suite, policy_suite_names, read_suite_file, suite_names
 
     console = terminal()
     console.print(table("Scenarios", [{"id": name, "what": load_scenario(name).summary} for name in scenario_ids()]))

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..formats import format_gap, format_number, format_quantity, format_score
-from ..policy_suite import policy_suite_names
 from ..scoring.learning import SHARES, Comparison, Contest, Interval, contests
 from ..scoring.policies import Played, grouped, sensitivities, table_of
 from ..scoring.records import Sensitivity
+from ..suite import policy_suite_names
 from .policies import sensitivity_cells, sensitivity_head
 from .sections.learning import trained_text
 from .text import cell_text, markdown_table
@@ -94,9 +94,8 @@ def _made(suite: str) -> str:
     place = f"results/{suite}" if suite else "RESULTS"
     rest = (
         f"{first} `dsegym learning` writes this page, and `docs/learning/results.json`: what counts of every "
-        "evaluation; from that file alone `dsegym learning docs/learning/results.json` prints this page again, as a test "
-        "checks. "
-        f"`dsegym verify {place}` plays every evaluation again, bit for bit on the same machine."
+        "evaluation; from that file alone `dsegym learning docs/learning/results.json` prints this page again, as a "
+        f"test checks. `dsegym verify {place}` plays every evaluation again, bit for bit on the same machine."
     )
     commands = f"{run if suite else ''}dsegym learning {place} --output docs"
     return f"```bash\n{commands}\n```\n\n{_lines(rest)}"

@@ -157,3 +157,42 @@ def test_instances_that_a_change_makes_one_are_one():
     assert len(collection.options("test")) == 4
     options = changed(collection, {"noise": "0.5"}).options("test")
     assert [(each["interval_us"], each["noise"]) for each in options] == [("20", "0.5"), ("50", "0.5")]
+
+
+def test_the_command_runs_a_suite_and_makes_the_page(whole, tmp_path, dsegym_command):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    arguments = ("run", str(tmp_path / "tiny.toml"), "--output", str(whole))
+    code, out, _ = dsegym_command(*arguments)
+    assert code == 0
+    assert "tiny: 0 policies trained, 4 already there; 0 evaluated, 10 already there." in out
+    assert dsegym_command("learning", str(whole), "--output", str(tmp_path))[0] == 0
+    page = (tmp_path / "learning.md").read_text()
+    assert "dsegym run tiny --output results/tiny" in page
+    printed = dsegym_command("learning", str(tmp_path / "learning" / "results.json"))[1]
+    assert printed == page
+
+
+def test_results_without_evaluations_make_no_page(tmp_path, dsegym_command):
+    code, _, err = dsegym_command("learning", str(tmp_path))
+    assert code == 2
+    assert "holds no evaluation of a policy" in err
+    (tmp_path / "results.json").write_text("{}")
+    code, _, err = dsegym_command("learning", str(tmp_path / "results.json"))
+    assert code == 2
+    assert "is no file of stored results" in err
+
+
+def test_an_option_of_every_instance_is_changed_by_hand(whole, tmp_path, dsegym_command):
+    policy = next((whole / "policies").glob("*warm-seed0*"))
+    arguments = ("evaluate", str(policy), "--collection", "cascade-budgets", "--output", str(tmp_path / "results"))
+    code, out, _ = dsegym_command(*arguments, "--option", "budget=50.0")
+    assert code == 0
+    assert "Policies, zero-shot: cascade-budgets, test, budget=50" in out
+    same = next(each for each in read_evaluations(whole) if each.manifest.get("changed") == {"budget": "50"})
+    (own,) = read_evaluations(tmp_path / "results")
+    assert own.manifest["changed"] == {"budget": "50"}
+    assert own.curve is not None
+    assert own.rows.filter(own.rows["rule"]).rows() == same.rows.filter(same.rows["rule"]).rows()
+    code, _, err = dsegym_command(*arguments, "--option", "budgets=50")
+    assert code == 2
+    assert "budget" in err

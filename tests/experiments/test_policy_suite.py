@@ -6,8 +6,8 @@ import tomllib
 import pytest
 
 from dsegym.costmodels.errors import InvalidSuiteError, UnknownNameError
-from dsegym.experiments.policy_suite import find_any_suite, is_policy_suite, load_policy_suite, policy_suite_names
-from dsegym.experiments.suite import find_suite
+from dsegym.experiments.policy_suite import load_policy_suite
+from dsegym.experiments.suite import find_any_suite, find_suite, is_policy_suite, policy_suite_names
 
 SOUND = """
 name = "mine"
@@ -125,6 +125,16 @@ def test_a_shipped_suite_is_sound(name):
     assert {each.training.collection.name for each in suite.trainings} == {
         table["collection"] for table in tomllib.loads(path.read_text())["trainings"]
     }
+
+
+def test_what_is_for_trials_is_refused_of_a_suite_of_policies(tmp_path, dsegym_command):
+    (tmp_path / "mine.toml").write_text(SOUND)
+    arguments = ("run", str(tmp_path / "mine.toml"), "--output", str(tmp_path / "results"))
+    for words in (("--workers", "2"), ("--skip-missing",)):
+        code, out, err = dsegym_command(*arguments, *words)
+        assert (code, out) == (2, "")
+        assert f"{words[0]} is for suites of trials" in err
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_suite_of_trials_is_none_of_policies():

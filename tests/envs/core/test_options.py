@@ -110,3 +110,31 @@ def test_listed_values_and_defaults_of_every_scenario_are_values_of_theirs(scena
             assert texts(parse(kind, {name: text}))[name] == text
         default = option.text(option.default)  # `own`, say, of which an instance's name has the meaning
         assert texts(parse(kind, {}))[name] == texts(parse(kind, {name: default}))[name]
+
+
+@dataclass(frozen=True)
+class Made(Options):
+    program: str = file_or_name(
+        "one", ("one",), lambda path: path.endswith(".csv"), "made/NUMBER, or a file", "", lambda text: text == "made/1"
+    )
+
+
+def test_a_name_that_something_is_made_from_is_no_file():
+    option = options_of(Made)["program"]
+    assert [option.is_name(text) for text in ("one", "made/1", "made/2", "x.csv")] == [True, True, False, False]
+    assert parse(Made, {"program": "made/1"}).program == "made/1"
+    with pytest.raises(UnknownNameError):
+        parse(Made, {"program": "made/2"})
+
+
+@pytest.mark.parametrize(
+    ("scenario", "option", "name"),
+    [
+        ("dsegym/MemoryMapping-v0", "program", "zoo/perceptron/2"),
+        ("dsegym/MemoryAllocation-v0", "instance", "layered_20_s7"),
+        ("dsegym/SocSchedulingStatic-v0", "graph", "random_10_3_ccr1_s4"),
+    ],
+)
+def test_what_families_make_from_a_name_is_no_file(scenario, option, name):
+    assert dsegym.load_scenario(scenario).options[option].is_name(name)
+    assert not dsegym.load_scenario(scenario).options[option].is_name(f"folder/{name}.csv")
