@@ -243,7 +243,7 @@ def test_the_referee_shows_the_space_the_budget_and_the_forms(problem):
     referee = Referee(problem, samples=10)
     assert referee.space is problem.space
     assert referee.budget == 10
-    assert referee.forms == ("parametric", "sequential")
+    assert referee.forms == ("parametric", "sequential", "contextual")
 
 
 def test_samples_keep_the_order_and_the_time_in_which_they_were_spent(problem, designs):
@@ -277,7 +277,7 @@ def stochastic(shop):
 def test_forms_whose_episodes_cannot_be_replayed_are_offered_to_no_agent(stochastic):
     assert tuple(stochastic.forms) == ("days", "parametric", "sequential")
     referee = Referee(stochastic, samples=10)
-    assert referee.forms == ("parametric", "sequential")
+    assert referee.forms == ("parametric", "sequential", "contextual")
     for env in (referee.vector_env(2), referee.stable_baselines3_env(2)):
         env.reset()
         env.step(np.zeros((2, 2), np.int32))
