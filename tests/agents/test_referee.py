@@ -277,7 +277,7 @@ def stochastic(shop):
 def test_forms_whose_episodes_cannot_be_replayed_are_offered_to_no_agent(stochastic):
     assert tuple(stochastic.forms) == ("days", "parametric", "sequential")
     referee = Referee(stochastic, samples=10)
-    assert referee.forms == ("parametric", "sequential", "contextual")
+    assert referee.forms == ("parametric", "sequential")
     for env in (referee.vector_env(2), referee.stable_baselines3_env(2)):
         env.reset()
         env.step(np.zeros((2, 2), np.int32))
