@@ -41,7 +41,7 @@ from ..agents.policies.evaluation import MOST_SAMPLES
 from ..agents.policies.players import MODES
 from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError
 from ..envs.core.collections import SPLITS, Collection, collection_names
-from ..envs.core.scenarios import load_scenario
+from ..envs.core.scenarios import load_scenario, make_problem
 from .collection_files import find_collection
 from .evaluations import changed
 from .suite import (
@@ -114,7 +114,7 @@ class PolicySuite:
 
 
 def load_policy_suite(path: Path) -> PolicySuite:
-    """Reads and checks a suite of policies; no instance is made for it.
+    """Reads and checks a suite of policies; of each collection one instance is made for it.
 
     Raises:
         InvalidSuiteError: the file cannot be read, or says something wrong, or wants a learner whose libraries are not
@@ -194,12 +194,19 @@ def _trainings(
         if missing := [seed for seed in own if seed not in earlier]:
             raise ValueError(f"{name} starts from {other}, which has no seed {missing[0]}.")
     scenario = collection.scenario
-    return [
-        DeclaredTraining(
-            name, training_of(scenario, learner, collection, steps, seed, hyperparameters), earlier.get(seed)
-        )
-        for seed in own
-    ]
+    made = [training_of(scenario, learner, collection, steps, seed, hyperparameters) for seed in own]
+    _check_network(name, made[0])
+    return [DeclaredTraining(name, each, earlier.get(each.seed)) for each in made]
+
+
+def _check_network(name: str, training: Training) -> None:
+    """Refuses a learner that has no network for a collection. Its first instance speaks for it: all take too long."""
+    collection = training.collection
+    problem = make_problem(collection.scenario, **collection.options("train")[0])
+    try:
+        training.learner.network(problem.functional_env(collection.form))
+    except DsegymError as error:
+        raise ValueError(f"{name} on {collection.name}: {error}") from None
 
 
 def _evaluations(

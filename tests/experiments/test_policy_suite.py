@@ -76,6 +76,14 @@ WRONG = {
         "imitation's units = '8' is a text",
     ),
     "a hyperparameter out of range": (("steps = 2000", "steps = 2000\nhyperparameters = {units = 0}"), "units"),
+    "a learner that cannot play it": (
+        ('learner = "imitation"', 'learner = "gumbel_muzero"'),
+        "gumbel_muzero on cascade-budgets: Gumbel MuZero searches with the true simulator",
+    ),
+    "a network that does not fit": (
+        ("steps = 2000", 'steps = 2000\nhyperparameters = {architecture = "lstm"}'),
+        "imitation on cascade-budgets: ",
+    ),
     "a name that is no file's": (('"warm"', '"../warm"'), "is not of letters, digits"),
     "a training twice": (('name = "warm"', 'name = "imitation"'), "stands there twice"),
     "a start from what is not above": (('starts_from = "imitation"', 'starts_from = "warm"'), "Unknown training above"),
