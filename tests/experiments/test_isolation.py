@@ -224,7 +224,8 @@ def test_memory_is_looked_at_while_a_message_comes(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("dsegym.agents.referee", "Program"), *isolation._ARRAYS, ("dsegym.agents.referee", "Samples")]
+    ("module", "name"),
+    [("dsegym.agents.referee", "Program"), *sorted(isolation._ARRAYS), ("dsegym.agents.referee", "Samples")],
 )
 @pytest.mark.parametrize("attribute", ["evil", "__doc__", "__defaults__"])
 def test_what_an_agent_sends_sets_no_attribute_here(module, name, attribute):
