@@ -244,7 +244,7 @@ def _instance(problem: Problem, options: Mapping[str, str], name: str, seen: boo
     return {
         "name": name,
         "options": dict(options),
-        "digest": collections.instance_digest(problem),
+        "digest": problem.digest,
         "objective": {"name": objective.name, "unit": objective.unit},
         "reference": {"name": reference.name, "value": float(reference.value), "source": reference.source},
         "bound": {"kind": bound.name, "value": float(bound.value), "source": bound.source},

@@ -23,7 +23,7 @@ class Card:
         scenario, form: what it plays.
         collection: what it was trained on, by name.
         sizes: what its instances are padded to, as `FunctionalEnv.sizes` names it.
-        trained_on: the `instance_digest` of each training instance.
+        trained_on: the `Problem.digest` of each training instance.
         learner, hyperparameters, seed: who trained it.
         steps: of the environment, in training; where it started from another policy, that one's too.
         training_s: seconds of training, compilation among them; of what it started from too.

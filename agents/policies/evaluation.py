@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...costmodels.arrays import Array
 from ...costmodels.errors import DsegymError, UnknownNameError, shortened
 from ...costmodels.luck import episode_key
-from ...envs.core.collections import Collection, Padded, instance_digest
+from ...envs.core.collections import Collection, Padded
 from ...envs.core.functional import FunctionalEnv, play_cases
 from ...envs.core.problem import Problem
 from .players import MODES, Acting, Function, Policy, PureFunction
@@ -146,7 +146,7 @@ def evaluate(
     problems = collection.problems(split)
     form = collection.form or next(iter(problems[0].forms))
     known = frozenset(card.trained_on) if card is not None else frozenset()
-    seen = np.array([instance_digest(problem) in known for problem in problems])
+    seen = np.array([problem.digest in known for problem in problems])
     if seen.any() and not trained_on:
         first = problems[int(seen.argmax())].name
         raise DsegymError(

@@ -9,7 +9,6 @@ Importing this module imports neither JAX nor a family; a family's collections a
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from .functional import FunctionalEnv
     from .problem import Problem
 
-__all__ = ["BUILT_IN", "SPLITS", "Collection", "Padded", "collection_names", "instance_digest", "load_collection"]
+__all__ = ["BUILT_IN", "SPLITS", "Collection", "Padded", "collection_names", "load_collection"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -189,8 +188,8 @@ class Collection:
         return DrawnEnv(found.env, len(found.problems)), _shared(found.params)
 
     def digests(self, split: str) -> tuple[str, ...]:
-        """Of each instance of a part, `instance_digest`."""
-        return tuple(map(instance_digest, self.problems(split)))
+        """Of each instance of a part, `Problem.digest`."""
+        return tuple(problem.digest for problem in self.problems(split))
 
     def check(self) -> None:
         """Makes every instance; a part may have none.
@@ -230,15 +229,6 @@ def _shared(tree: Any) -> Any:
     import jax
 
     return jax.tree.map(lambda leaf: leaf[:1] if (leaf == leaf[:1]).all() else leaf, tree)
-
-
-def instance_digest(problem: Problem) -> str:
-    """Hexadecimal, of what is costed and scored in an instance, however its options are spelled."""
-    digest = hashlib.sha256(problem.scenario.encode())
-    for leaf in _leaves((problem.params, problem.held_out_params)):
-        array = np.asarray(leaf)
-        digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
-    return digest.hexdigest()
 
 
 def collection_names() -> tuple[str, ...]:

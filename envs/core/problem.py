@@ -175,17 +175,26 @@ class Problem:
             return "its design space has one design: there is nothing to decide"
         return obstacle_between(self.reference.value, self.bound.value)
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """Hexadecimal, of what is costed and scored: the scenario and every array of the params, held-out ones too.
+
+        Equal for instances that differ in their objective alone where the family's cost function, not its params, tells
+        objectives apart.
+        """
+        digest = hashlib.sha256(self.scenario.encode())
+        for leaf in jax.tree.leaves((self.params, self.held_out_params)):
+            array = np.asarray(leaf)
+            digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+        return digest.hexdigest()
+
     @property
     def content(self) -> tuple[object, ...]:
         """Equal for instances that are one, however their options are spelled: what is costed, chosen and scored. What
         is known of the bound is left out: it may be kept beside one copy of a file and not beside another.
         """
-        digest = hashlib.sha256()
-        for leaf in jax.tree.leaves((self.params, self.held_out_params)):
-            array = np.asarray(leaf)
-            digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
         reference = self.reference.name, self.reference.value
-        return self.scenario, self.cost, tuple(self.space.parameters), self.objective, reference, digest.digest()
+        return self.scenario, self.cost, tuple(self.space.parameters), self.objective, reference, self.digest
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from dsegym.agents.policies.card import Card, features_of
 from dsegym.agents.policies.evaluation import evaluate
 from dsegym.agents.policies.players import Policy
 from dsegym.costmodels.errors import CorruptResultError, DsegymError
-from dsegym.envs.core.collections import Collection, instance_digest
+from dsegym.envs.core.collections import Collection
 from dsegym.experiments.policy_store import (
     CARD,
     NETWORK,
@@ -240,6 +240,6 @@ def test_a_full_disk_leaves_nothing_behind(policy, tmp_path, monkeypatch):
 
 def test_the_digest_of_an_instance_stands_on_the_card(policy):
     (problem, *_) = COLLECTION.problems("train")
-    assert instance_digest(problem) in policy.card.trained_on
+    assert problem.digest in policy.card.trained_on
     assert json.dumps(dict(policy.configuration))
     assert os.sep not in policy.card.collection
