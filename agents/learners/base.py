@@ -29,12 +29,11 @@ class Learner(abc.ABC):
     Attributes:
         name: how commands and cards call it.
         summary: one line for the user: the method, the library, the paper.
-        hyperparameters, ranges, libraries: as an agent's, see `agents/base.py`.
+        ranges, libraries: as an agent's, see `agents/base.py`.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
     libraries: ClassVar[tuple[str, ...]] = ()
 

@@ -11,7 +11,7 @@ import optax
 
 from ...costmodels.arrays import Array
 
-__all__ = ["OPTIMISER", "compressed", "expanded", "fit", "returns_to_go"]
+__all__ = ["OPTIMISER", "compressed", "descended", "expanded", "fit", "returns_to_go"]
 
 # (variables, a minibatch) -> its loss, float32[], and further figures.
 Loss = Callable[[Any, Any], tuple[Array, Mapping[str, Array]]]
@@ -31,6 +31,12 @@ def expanded(value: Any) -> Array:
     return jnp.sign(value) * jnp.expm1(jnp.minimum(jnp.abs(value), 20.0))
 
 
+def descended(gradient: Any, variables: Any, moments: Any, rate: Array | float) -> tuple[Any, Any]:
+    """The variables and `OPTIMISER`'s moments after a step down a gradient."""
+    change, moments = OPTIMISER.update(gradient, moments, variables)
+    return optax.apply_updates(variables, jax.tree.map(lambda leaf: -rate * leaf, change)), moments
+
+
 def fit(
     loss: Loss, variables: Any, moments: Any, rows: Any, *, keys: Array, minibatches: int, rate: Array | float
 ) -> tuple[Any, Any, Mapping[str, Array]]:
@@ -40,7 +46,7 @@ def fit(
         loss: of a minibatch, to be minimised.
         variables: of the network.
         moments: of `OPTIMISER`.
-        rows: a pytree with a leading axis M; rows beyond a whole number of minibatches sit an epoch out.
+        rows: leaves [T, B, ...]; rows beyond a whole number of minibatches sit an epoch out.
         keys: one for each epoch, which its order is drawn from.
         minibatches: in an epoch.
         rate: of learning.
@@ -48,14 +54,12 @@ def fit(
     Returns:
         The variables, the moments, and the figures' means over all minibatches.
     """
+    rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rows)
     count = jax.tree.leaves(rows)[0].shape[0]
 
     def step(at: tuple[Any, Any], chosen: Array) -> tuple[tuple[Any, Any], Mapping[str, Array]]:
-        variables, moments = at
-        gradient, figures = jax.grad(loss, has_aux=True)(variables, jax.tree.map(lambda leaf: leaf[chosen], rows))
-        change, moments = OPTIMISER.update(gradient, moments, variables)
-        change = jax.tree.map(lambda leaf: -rate * leaf, change)
-        return (optax.apply_updates(variables, change), moments), figures
+        gradient, figures = jax.grad(loss, has_aux=True)(at[0], jax.tree.map(lambda leaf: leaf[chosen], rows))
+        return descended(gradient, *at, rate), figures
 
     def epoch(at: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], Mapping[str, Array]]:
         order = jax.random.permutation(key, count)[: count - count % minibatches]

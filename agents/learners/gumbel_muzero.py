@@ -20,10 +20,11 @@ from ...costmodels.arrays import Array
 from ...costmodels.errors import DsegymError
 from ...envs.core.drawn import DrawnEnv
 from ...envs.core.functional import FunctionalEnv
-from ...envs.core.stepping import Lane, chosen, reset_lanes, step_lanes
-from .base import Learner, masked
+from ...envs.core.stepping import Lane, chosen, step_lanes
+from .base import masked
 from .fitting import OPTIMISER, compressed, expanded, fit, returns_to_go
-from .networks import AUTO, RANGES, Configuration, Network, network_of
+from .gradient_learner import RolloutLearner, illegal_actions, rollout_figures
+from .networks import Network
 
 __all__ = ["GumbelMuZero", "Search", "check_searchable", "search", "search_act"]
 
@@ -191,54 +192,28 @@ class _Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GumbelMuZero(Learner):
+class GumbelMuZero(RolloutLearner):
     """Every lane acts by search; the policy learns the search's weights, the value TD(lambda) over the search's values.
 
     There is no replay: an update learns from its own rollout.
     """
 
     lanes: int = 64  # B
-    rollout: int = 32  # T, steps of each lane between updates
+    epochs: int = 4
     simulations: int = 16  # S
     considered: int = 16
-    epochs: int = 4
-    minibatches: int = 8
-    learning_rate: float = 2e-3
-    discount: float = 1.0
-    trace: float = 0.95  # lambda
-    value_weight: float = 0.5  # of the value's loss
     value_scale: float = 0.1
     visits: float = 50.0
-    architecture: str = AUTO
-    units: int = 64
-    layers: int = 2
-    heads: int = 4
 
     name = "gumbel_muzero"
     summary = "Gumbel MuZero, the simulator as its model (mctx, flax, Optax)"
     libraries = ("flax", "mctx", "optax")
-    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "simulations": (4, 8, 16, 32),
-        "epochs": (1, 2, 4, 8),
-        "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3),
-        "value_scale": (0.03, 0.1, 0.3),
-        "units": (32, 64, 128),
-    }
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "lanes": (1, 65_536),
-        "rollout": (1, 100_000),
+        **RolloutLearner.ranges,
         "simulations": (1, 10_000),
         "considered": (1, 10_000),
-        "epochs": (1, 1000),
-        "minibatches": (1, 10_000),
-        "learning_rate": (1e-8, 10),
-        "discount": (0, 1),
-        "trace": (0, 1),
-        "value_weight": (0, 100),
         "value_scale": (1e-6, 1000),
         "visits": (0, 10_000),
-        "architecture": (1, 100),
-        **RANGES,
     }
 
     @property
@@ -248,8 +223,7 @@ class GumbelMuZero(Learner):
 
     def steps_per_update(self, env: FunctionalEnv[Any, Any]) -> int:
         """B * T; those of simulations are not counted."""
-        del env
-        return self.lanes * self.rollout
+        return super().steps_per_update(env)
 
     def network(self, env: FunctionalEnv[Any, Any]) -> Network:
         """See `networks.py`.
@@ -258,49 +232,31 @@ class GumbelMuZero(Learner):
             DsegymError: as `check_searchable`.
         """
         check_searchable(env)
-        return network_of(env, Configuration(self.architecture, self.units, self.layers, self.heads))
+        return super().network(env)
 
     def begin(self, env: FunctionalEnv[Any, Any], params: Any, key: Array, updates: int) -> Carry:
-        """Every lane at the start of an episode, and a network that knows nothing.
+        """As `first`.
 
-        Raises:
-            DsegymError: there are more minibatches than steps, or as `network`.
+        Raises: as `first`.
         """
-        if self.minibatches > self.lanes * self.rollout:
-            raise DsegymError(
-                f"{self.name}'s minibatches = {self.minibatches} exceed the {self.lanes * self.rollout} steps of an "
-                "update."
-            )
-        first, start, rest = jax.random.split(key, 3)
-        lanes, observation, _ = reset_lanes(env, jax.random.key_data(jax.random.split(start, self.lanes)), params)
-        variables = self.network(env).init(first, observation)
-        return Carry(
-            variables,
-            OPTIMISER.init(variables),
-            lanes,
-            jax.random.key_data(rest),
-            jnp.int32(0),
-            jnp.int32(updates),
-        )
+        variables, lanes, _, _, rest = self.first(env, params, key)
+        return Carry(variables, OPTIMISER.init(variables), lanes, rest, jnp.int32(0), jnp.int32(updates))
 
     def update(self, env: FunctionalEnv[Any, Any], params: Any, carry: Carry) -> tuple[Carry, Mapping[str, Array]]:
         """A rollout of T steps, each by a search, then the epochs over it, in minibatches."""
         network: Any = self.network(env)  # flax types what `apply` returns too widely
         variables = carry.variables
-        key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(carry.key)), carry.done)
-        keys = jax.random.split(key, self.rollout + self.epochs)
+        keys = jax.random.split(self.update_key(carry), self.rollout + self.epochs)
 
         def act(lanes: Lane, key: Array) -> tuple[Lane, Any]:
             found = search(env, params, network, variables, lanes.state, key, self.search)
             lanes, step = step_lanes(env, lanes, found.action, params)
-            illegal = step.final_info.get("illegal_actions", jnp.zeros(self.lanes, jnp.int32))
-            return lanes, (found, step.reward, step.terminal, jnp.where(step.terminal, illegal, 0))
+            return lanes, (found, step.reward, step.terminal, illegal_actions(step))
 
         lanes, (found, reward, terminal, illegal) = jax.lax.scan(act, carry.lanes, keys[: self.rollout])
         last = _seen(env, params, network, variables, lanes.state).value
         target = returns_to_go(reward, terminal, found.value, last, discount=self.discount, trace=self.trace)
         rows = _Row(found.observation, found.mask, found.weights, target)
-        rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rows)
 
         def loss(variables: Any, row: _Row) -> tuple[Array, Mapping[str, Array]]:
             logits, value = network.apply(variables, row.observation, row.mask)
@@ -311,18 +267,14 @@ class GumbelMuZero(Learner):
             figures = {"divergence": jnp.mean(cross - own), "entropy": jnp.mean(own), "value_error": error}
             return cross.mean() + self.value_weight * error, figures
 
-        rate = self.learning_rate * (1 - carry.done / carry.updates)
         variables, moments, figures = fit(
-            loss, variables, carry.moments, rows, keys=keys[self.rollout :], minibatches=self.minibatches, rate=rate
+            loss,
+            variables,
+            carry.moments,
+            rows,
+            keys=keys[self.rollout :],
+            minibatches=self.minibatches,
+            rate=self.rate(carry),
         )
-        figures = {
-            "reward": reward.mean(),
-            "ended": terminal.mean(dtype=jnp.float32),
-            "illegal": illegal.sum().astype(jnp.float32),
-            **figures,
-        }
+        figures = {**rollout_figures(reward, terminal, illegal), **figures}
         return Carry(variables, moments, lanes, carry.key, carry.done + 1, carry.updates), figures
-
-    def variables(self, carry: Carry) -> Any:
-        """The network's."""
-        return carry.variables

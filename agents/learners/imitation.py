@@ -23,10 +23,10 @@ from ...envs.core.collections import Collection
 from ...envs.core.drawn import DrawnEnv, instance_of
 from ...envs.core.functional import FunctionalEnv
 from ...envs.core.problem import Problem
-from ...envs.core.stepping import Lane, reset_lanes, step_lanes
-from .base import Learner, judged, masked
+from ...envs.core.stepping import Lane, step_lanes
+from .base import judged, masked
 from .fitting import OPTIMISER, compressed, expanded, fit, returns_to_go
-from .networks import AUTO, RANGES, Configuration, Network, network_of
+from .gradient_learner import RolloutLearner, illegal_actions, rollout_figures
 
 __all__ = ["BEST", "OPTIMUM", "Demonstrations", "Imitation", "expert_design"]
 
@@ -91,7 +91,7 @@ def expert_design(problem: Problem, expert: str) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Imitation(Learner):
+class Imitation(RolloutLearner):
     """Every lane plays the expert of its instance; cross-entropy of its actions, squared error of its returns.
 
     Attributes:
@@ -99,40 +99,11 @@ class Imitation(Learner):
     """
 
     expert: str = BEST
-    lanes: int = 256  # B
-    rollout: int = 32  # T, steps of each lane between updates
-    epochs: int = 2
-    minibatches: int = 8
-    learning_rate: float = 2e-3
-    discount: float = 1.0
     trace: float = 1.0  # lambda of the value's targets
-    value_weight: float = 0.5  # of the value's loss
-    architecture: str = AUTO
-    units: int = 64
-    layers: int = 2
-    heads: int = 4
 
     name = "imitation"
     summary = "behaviour cloning of the best heuristic, or another expert (flax, Optax)"
-    libraries = ("flax", "optax")
-    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "epochs": (1, 2, 4),
-        "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3),
-        "units": (32, 64, 128),
-    }
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "expert": (1, 100),
-        "lanes": (1, 65_536),
-        "rollout": (1, 100_000),
-        "epochs": (1, 1000),
-        "minibatches": (1, 10_000),
-        "learning_rate": (1e-8, 10),
-        "discount": (0, 1),
-        "trace": (0, 1),
-        "value_weight": (0, 100),
-        "architecture": (1, 100),
-        **RANGES,
-    }
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {**RolloutLearner.ranges, "expert": (1, 100)}
 
     def environment(self, collection: Collection) -> tuple[DrawnEnv, Demonstrations]:
         """The collection's training part, each instance beside its expert's design.
@@ -145,47 +116,21 @@ class Imitation(Learner):
         own = jax.eval_shape(lambda: env.inner.design(*_first(env.inner, instance_of(params, 0))))
         return env, Demonstrations(params, _filled(designs, 0 if own is None else own.shape[0]))
 
-    def steps_per_update(self, env: FunctionalEnv[Any, Any]) -> int:
-        """B * T."""
-        del env
-        return self.lanes * self.rollout
-
-    def network(self, env: FunctionalEnv[Any, Any]) -> Network:
-        """See `networks.py`."""
-        return network_of(env, Configuration(self.architecture, self.units, self.layers, self.heads))
-
     def begin(self, env: FunctionalEnv[Any, Any], params: Demonstrations, key: Array, updates: int) -> Carry:
-        """Every lane at the start of an episode, and a network that knows nothing.
+        """As `first`.
 
         Raises:
-            DsegymError: there are no demonstrations, more minibatches than steps, or as `network`.
+            DsegymError: there are no demonstrations, or as `first`.
         """
         if not isinstance(params, Demonstrations) or not isinstance(env, DrawnEnv):
             raise DsegymError(f"{self.name} plays with what its `environment` makes of a collection.")
-        if self.minibatches > self.lanes * self.rollout:
-            raise DsegymError(
-                f"{self.name}'s minibatches = {self.minibatches} exceed the {self.lanes * self.rollout} steps of an "
-                "update."
-            )
-        first, start, rest = jax.random.split(key, 3)
-        keys = jax.random.key_data(jax.random.split(start, self.lanes))
-        lanes, observation, mask = reset_lanes(env, keys, params.params)
-        variables = self.network(env).init(first, observation)
-        return Carry(
-            variables,
-            OPTIMISER.init(variables),
-            lanes,
-            observation,
-            mask,
-            jax.random.key_data(rest),
-            jnp.int32(0),
-            jnp.int32(updates),
-        )
+        variables, lanes, observation, mask, rest = self.first(env, params.params, key)
+        moments = OPTIMISER.init(variables)
+        return Carry(variables, moments, lanes, observation, mask, rest, jnp.int32(0), jnp.int32(updates))
 
     def update(self, env: DrawnEnv, params: Demonstrations, carry: Carry) -> tuple[Carry, Mapping[str, Array]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """A rollout of T steps of the experts, then the epochs over it, in minibatches."""
         network: Any = self.network(env)  # flax types what `apply` returns too widely
-        key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(carry.key)), carry.done)
         designs = jnp.asarray(params.designs)
 
         def step(at: tuple[Lane, Array, Array | None], _: None) -> tuple[Any, Any]:
@@ -193,8 +138,7 @@ class Imitation(Learner):
             experts = designs[lanes.state.instance]
             action = jax.vmap(lambda design, state: env.decide(design, state, params.params))(experts, lanes.state)
             lanes, found = step_lanes(env, lanes, action, params.params)
-            illegal = found.final_info.get("illegal_actions", jnp.zeros(self.lanes, jnp.int32))
-            row = (observation, mask, action, found.reward, found.terminal, jnp.where(found.terminal, illegal, 0))
+            row = (observation, mask, action, found.reward, found.terminal, illegal_actions(found))
             return (lanes, found.observation, found.action_mask), row
 
         start = (carry.lanes, carry.observation, carry.mask)
@@ -206,7 +150,6 @@ class Imitation(Learner):
             reward, terminal, expanded(value), expanded(last), discount=self.discount, trace=self.trace
         )
         rows = _Row(observations, masks, actions, target)
-        rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rows)
 
         def loss(variables: Any, row: _Row) -> tuple[Array, Mapping[str, Array]]:
             logits, value = network.apply(variables, row.observation, row.mask)
@@ -217,22 +160,12 @@ class Imitation(Learner):
             figures = {"accuracy": accuracy, "cross_entropy": -log_probability.mean(), "value_error": error}
             return self.value_weight * error - log_probability.mean(), figures
 
-        rate = self.learning_rate * (1 - carry.done / carry.updates)
-        keys = jax.random.split(key, self.epochs)
+        keys = jax.random.split(self.update_key(carry), self.epochs)
         variables, moments, figures = fit(
-            loss, carry.variables, carry.moments, rows, keys=keys, minibatches=self.minibatches, rate=rate
+            loss, carry.variables, carry.moments, rows, keys=keys, minibatches=self.minibatches, rate=self.rate(carry)
         )
-        figures = {
-            "reward": reward.mean(),
-            "ended": terminal.mean(dtype=jnp.float32),
-            "illegal": illegal.sum().astype(jnp.float32),
-            **figures,
-        }
+        figures = {**rollout_figures(reward, terminal, illegal), **figures}
         return Carry(variables, moments, lanes, observation, mask, carry.key, carry.done + 1, carry.updates), figures
-
-    def variables(self, carry: Carry) -> Any:
-        """The network's."""
-        return carry.variables
 
 
 def _first(env: FunctionalEnv[Any, Any], params: Any) -> tuple[Any, Any]:

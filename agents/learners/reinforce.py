@@ -11,12 +11,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from ...costmodels.arrays import Array
 from ...envs.core.functional import FunctionalEnv
-from .base import Act, Learner, greedy, judged, sampled
-from .networks import AUTO, RANGES, Configuration, Network, network_of
+from ...envs.core.stepping import chosen
+from .base import Act, greedy, judged, sampled
+from .fitting import OPTIMISER, descended
+from .gradient_learner import GradientLearner
 
 __all__ = ["Reinforce"]
 
@@ -42,64 +43,31 @@ class _Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reinforce(Learner):
+class Reinforce(GradientLearner):
     """REINFORCE whose baseline is the return of the greedy policy from the same start, luck included; Adam, its rate
     falling to 0. It learns no value.
     """
 
-    lanes: int = 256  # B
-    learning_rate: float = 2e-3
     entropy: float = 0.003
-    architecture: str = AUTO
-    units: int = 64
-    layers: int = 2
-    heads: int = 4
 
     name = "reinforce"
     summary = "REINFORCE with the greedy policy's return as baseline, ReMax (flax, Optax)"
-    libraries = ("flax", "optax")
-    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "lanes": (64, 256, 1024),
-        "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3),
-        "entropy": (0.0, 0.003, 0.01),
-        "units": (32, 64, 128),
-    }
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "lanes": (1, 65_536),
-        "learning_rate": (1e-8, 10),
-        "entropy": (0, 100),
-        "architecture": (1, 100),
-        **RANGES,
-    }
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {**GradientLearner.ranges, "entropy": (0, 100)}
 
     def steps_per_update(self, env: FunctionalEnv[Any, Any]) -> int:
         """2 * B * T: the sampled episodes' and the greedy ones'."""
         return 2 * self.lanes * env.horizon
 
-    def network(self, env: FunctionalEnv[Any, Any]) -> Network:
-        """See `networks.py`."""
-        return network_of(env, Configuration(self.architecture, self.units, self.layers, self.heads))
-
-    @property
-    def _optimiser(self) -> optax.GradientTransformation:
-        return optax.chain(optax.clip_by_global_norm(0.5), optax.scale_by_adam(eps=1e-5))
-
     def begin(self, env: FunctionalEnv[Any, Any], params: Any, key: Array, updates: int) -> Carry:
         """A network that knows nothing."""
         first, start, rest = jax.random.split(key, 3)
         variables = self.network(env).init(first, env.reset(start, params)[0])
-        return Carry(
-            variables,
-            self._optimiser.init(variables),
-            jax.random.key_data(rest),
-            jnp.int32(0),
-            jnp.int32(updates),
-        )
+        moments = OPTIMISER.init(variables)
+        return Carry(variables, moments, jax.random.key_data(rest), jnp.int32(0), jnp.int32(updates))
 
     def update(self, env: FunctionalEnv[Any, Any], params: Any, carry: Carry) -> tuple[Carry, Mapping[str, Array]]:
         """B episodes, each sampled and greedy, and one step of gradient."""
         network: Any = self.network(env)  # flax types what `apply` returns too widely
-        key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(carry.key)), carry.done)
 
         def pair(key: Array) -> tuple[Any, _Row, Array]:
             start, draws = jax.random.split(key)
@@ -108,7 +76,7 @@ class Reinforce(Learner):
             _, rewards = _episode(env, greedy(network, carry.variables), first, params, draws, lambda row: row.reward)
             return last, rows, rewards.sum()
 
-        last, rows, baseline = jax.vmap(pair)(jax.random.split(key, self.lanes))  # [B, T, ...]
+        last, rows, baseline = jax.vmap(pair)(jax.random.split(self.update_key(carry), self.lanes))  # [B, T, ...]
         gain = rows.reward.sum(1) - baseline
         scaled = gain * jax.lax.rsqrt(jnp.mean(gain**2) + 1e-12)  # the entropy's weight is then alike for all families
 
@@ -121,9 +89,7 @@ class Reinforce(Learner):
             return -of_all - self.entropy * uncertain, uncertain
 
         (_, entropy), gradient = jax.value_and_grad(loss, has_aux=True)(carry.variables)
-        change, moments = self._optimiser.update(gradient, carry.moments, carry.variables)
-        rate = self.learning_rate * (1 - carry.done / carry.updates)
-        variables = optax.apply_updates(carry.variables, jax.tree.map(lambda leaf: -rate * leaf, change))
+        variables, moments = descended(gradient, carry.variables, carry.moments, self.rate(carry))
         illegal = jax.vmap(env.illegal)(last)
         figures = {
             "reward": rows.reward.sum() / rows.alive.sum(),
@@ -133,10 +99,6 @@ class Reinforce(Learner):
             "gain": gain.mean(),
         }
         return Carry(variables, moments, carry.key, carry.done + 1, carry.updates), figures
-
-    def variables(self, carry: Carry) -> Any:
-        """The network's."""
-        return carry.variables
 
 
 def _episode(
@@ -153,7 +115,6 @@ def _episode(
         action = act(observation, mask, key)
         moved = env.advance(state, action, params)
         reward = jnp.where(alive, env.reward(state, moved, params), 0.0)
-        after = jax.tree.map(lambda new, old: jnp.where(alive, new, old), moved, state)
-        return after, keep(_Row(observation, mask, action, reward, alive))
+        return chosen(alive, moved, state), keep(_Row(observation, mask, action, reward, alive))
 
     return jax.lax.scan(step, first, jax.random.split(key, env.horizon))
