@@ -57,7 +57,7 @@ __all__ = [
     "located",
     "may_be_file",
     "name_of",
-    "place_of",
+    "placed",
     "policy_suite_names",
     "read_suite_file",
     "seeds_of",
@@ -99,9 +99,8 @@ class Trial:
 
     def as_dict(self) -> dict[str, Any]:
         """The form in which manifests hold it; a user's file is named by its content."""
-        options = {key: place_of(value) if os.path.isabs(value) else value for key, value in self.options.items()}
         return {
-            "instance": {"scenario": self.scenario, "options": options},
+            "instance": {"scenario": self.scenario, "options": placed(self.options)},
             "agent": {"name": self.agent, "hyperparameters": dict(self.hyperparameters), "draw": self.draw},
             "seed": self.seed,
             "samples": self.samples,
@@ -141,6 +140,11 @@ def place_of(path: str) -> str:
     if not re.fullmatch(_SUFFIXES, suffixes):
         suffixes = ""
     return f"{FILES}/{file_hash(path)[:16]}{suffixes}"
+
+
+def placed(options: Mapping[str, str]) -> dict[str, str]:
+    """Options with the absolute paths of users' files replaced by the places where results keep them."""
+    return {key: place_of(value) if os.path.isabs(value) else value for key, value in options.items()}
 
 
 def located(options: Mapping[str, str], results: Path) -> dict[str, str]:

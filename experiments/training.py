@@ -28,6 +28,7 @@ from ..costmodels.files import strict_json
 from ..envs.core.collections import Collection
 from .door import write_by_rename
 from .policy_store import (
+    CARD,
     CURVE,
     arrays_from,
     bytes_of,
@@ -225,7 +226,7 @@ def _versions(agent: str) -> dict[str, str]:
 
 def _already_there(directory: Path, card: Card) -> Policy | None:
     """The policy in a directory, if it is of the same training; None where nothing is."""
-    if not (directory / "card.toml").is_file():
+    if not (directory / CARD).is_file():
         check_free(directory)
         return None
     policy = load_policy(directory)

@@ -1,8 +1,6 @@
 """Policies on disk: whole or not there, read without running code, and refused in one sentence."""
 
 import dataclasses
-import json
-import os
 import re
 
 import jax
@@ -193,6 +191,7 @@ def test_weights_that_are_no_numbers_are_refused(saved, policy, value, tmp_path)
         (r"^training_s = .*", "training_s = nan", "'training_s' is missing or of the wrong type"),
         (r"^scenario = .*", "scenario = 3", "'scenario' is missing or of the wrong type"),
         (r"^scenario = .*", "scenario = ", "not readable as TOML"),
+        (r"^\[sizes\]", "[sizes]\ntasks = 1_000_000_000_000", "'sizes.tasks' is missing or of the wrong type"),
         (r'^"network.json" = .*', '"network.json" = "../x"', "'files.network.json' is missing or of the wrong type"),
     ],
 )
@@ -238,8 +237,10 @@ def test_a_full_disk_leaves_nothing_behind(policy, tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
-def test_the_digest_of_an_instance_stands_on_the_card(policy):
-    (problem, *_) = COLLECTION.problems("train")
-    assert problem.digest in policy.card.trained_on
-    assert json.dumps(dict(policy.configuration))
-    assert os.sep not in policy.card.collection
+@pytest.mark.parametrize(("sizes", "wanted"), [({}, "of at most 0"), ({"buffers": 2**19}, "of at most 0")])
+def test_sizes_that_hold_no_instance_are_refused(policy, sizes, wanted):
+    mapping = Collection("programs", "dsegym/MemoryMapping-v0", "", list, list, lambda: [{"program": "mlp_tiny"}])
+    form = next(iter(mapping.problems("test")[0].forms))
+    card = dataclasses.replace(policy.card, scenario=mapping.scenario, form=form, sizes=sizes)
+    with pytest.raises(DsegymError, match=wanted):
+        evaluate(dataclasses.replace(policy, card=card), mapping, "test")
