@@ -205,7 +205,9 @@ def _nested(leaves: Mapping[str, np.ndarray]) -> dict[str, Any]:
         for folder in folders:
             place = place.setdefault(folder, {})
             if not isinstance(place, dict):
-                raise CorruptResultError(f"The weight {shortened(name)} lies in another weight.")
+                break
+        if not isinstance(place, dict) or last in place:
+            raise CorruptResultError(f"The weight {shortened(name)} lies in another weight, or another in it.")
         place[last] = leaf
     return tree
 

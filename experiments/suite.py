@@ -36,7 +36,7 @@ from typing import Any
 from ..agents.registry import check_libraries, check_needs, draw_hyperparameters, load_agent, make_agent
 from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError, shortened
 from ..costmodels.files import file_hash, is_regular
-from ..envs.core.scenarios import load_scenario, make_problem
+from ..envs.core.scenarios import Scenario, load_scenario, make_problem
 from .door import LONGEST
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "located",
     "may_be_file",
     "name_of",
+    "option_beside",
     "placed",
     "policy_suite_names",
     "read_suite_file",
@@ -428,10 +429,15 @@ def instances_of(table: Mapping[str, Any], folder: Path) -> list[tuple[str, dict
     if any(not values for values in options.values()):
         raise ValueError("an option is an empty list; give at least one value.")
     for key, values in options.items():
-        listed = scenario.options[key].values() if key in scenario.options else ()
-        options[key] = [value if value in listed else beside(value, folder) for value in values]
+        options[key] = [option_beside(scenario, key, value, folder) for value in values]
     choices = (dict(zip(options, values, strict=True)) for values in itertools.product(*options.values()))
     return [(name, scenario.resolve(choice)) for choice in choices]
+
+
+def option_beside(scenario: Scenario, option: str, value: object, folder: Path) -> object:
+    """An option's value as it stands in a suite: a listed one as it is, a path from the suite's folder."""
+    listed = scenario.options[option].values() if option in scenario.options else ()
+    return value if value in listed else beside(value, folder)
 
 
 def beside(value: object, folder: Path) -> object:

@@ -11,9 +11,7 @@ import numpy as np
 import polars
 import pytest
 
-from dsegym.agents.learners.registry import make_learner
-from dsegym.agents.policies.card import Card, features_of
-from dsegym.agents.policies.players import Policy, named_function
+from dsegym.agents.policies.players import named_function
 from dsegym.envs.core.collections import Collection, load_collection
 from dsegym.envs.core.own_bounds import kept_beside
 from dsegym.experiments.evaluations import MANIFEST, POLICY, ROWS, changed, evaluate_into, read_evaluations
@@ -34,27 +32,10 @@ budget = [5, 50]
 
 
 @pytest.fixture(scope="module")
-def policy():
+def policy(untrained):
     """One that is not trained."""
     collection = Collection("mine", CASCADE, "", lambda: [{"budget": 2}, {"budget": 8}], list, list)
-    env, _ = collection.environment("train")
-    network = make_learner("ppo", {"units": 8}).network(env)
-    variables = network.init(jax.random.key(0), np.zeros(env.observation_space.shape, np.float32))
-    card = Card(
-        scenario=CASCADE,
-        form="decisions",
-        collection="mine",
-        sizes={},
-        trained_on=collection.digests("train"),
-        learner="ppo",
-        hyperparameters={"units": 8},
-        seed=3,
-        steps=1000,
-        training_s=1.5,
-        features=features_of(env),
-        action_space=str(env.action_space),
-    )
-    return Policy(card, dataclasses.asdict(network.configuration), jax.tree.map(np.asarray, variables))
+    return untrained(collection)
 
 
 @pytest.fixture(scope="module")

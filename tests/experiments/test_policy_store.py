@@ -7,10 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from dsegym.agents.learners.registry import make_learner
-from dsegym.agents.policies.card import Card, features_of
 from dsegym.agents.policies.evaluation import evaluate
-from dsegym.agents.policies.players import Policy
 from dsegym.costmodels.errors import CorruptResultError, DsegymError
 from dsegym.envs.core.collections import Collection
 from dsegym.experiments.policy_store import (
@@ -31,28 +28,10 @@ COLLECTION = Collection(
 
 
 @pytest.fixture(scope="module")
-def policy():
+def policy(untrained):
     """One that is not trained."""
-    env, _ = COLLECTION.environment("train")
-    network = make_learner("ppo", {"units": 8}).network(env)
-    observation = np.zeros(env.observation_space.shape, np.float32)
-    variables = jax.tree.map(np.asarray, network.init(jax.random.key(0), observation))
-    card = Card(
-        scenario=CASCADE,
-        form="decisions",
-        collection="mine",
-        sizes={},
-        trained_on=COLLECTION.digests("train"),
-        learner="ppo",
-        hyperparameters={"units": 8, "learning_rate": 1e-3, "architecture": 'a "quoted"\\\n\x7f text é'},
-        seed=3,
-        steps=1000,
-        training_s=1.5,
-        features=features_of(env),
-        action_space=str(env.action_space),
-        versions={"jax": "0.10.2"},
-    )
-    return Policy(card, dataclasses.asdict(network.configuration), variables)
+    hyperparameters = {"units": 8, "learning_rate": 1e-3, "architecture": 'a "quoted"\\\n\x7f text é'}
+    return untrained(COLLECTION, hyperparameters=hyperparameters, versions={"jax": "0.10.2"})
 
 
 @pytest.fixture
@@ -166,6 +145,16 @@ def test_weights_that_do_not_fit_the_card_are_named(saved):
             load_policy(saved)
         for each, content in before.items():
             (saved / each).write_bytes(content)
+
+
+def test_a_weight_that_lies_in_another_is_refused(saved):
+    name, leaf = first_weight(saved)
+    signature = f"{leaf.dtype}{list(leaf.shape)}"
+    folder = name.rpartition("/")[0]
+    rewrite(saved, **{folder: leaf})
+    (saved / CARD).write_text((saved / CARD).read_text() + f'"{folder}" = "{signature}"\n')
+    with pytest.raises(CorruptResultError, match="lies in another weight"):
+        load_policy(saved)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
