@@ -26,7 +26,11 @@ from ..costmodels.files import strict_json
 from ..envs.core.scenarios import installed_scenarios
 
 __all__ = [
+    "COUNT",
+    "DIGEST",
     "LONGEST",
+    "NOT_NEGATIVE",
+    "SIZE",
     "Each",
     "Shape",
     "Word",
@@ -69,6 +73,12 @@ def finite(value: object) -> bool:
     if type(value) is int:
         return abs(value) <= 2**53
     return type(value) is float and math.isfinite(value)
+
+
+DIGEST = Word("[0-9a-f]{64}", "64 hexadecimal digits")
+COUNT: Shape = lambda value: type(value) is int and 0 <= value < 2**63  # noqa: E731
+SIZE: Shape = lambda value: type(value) is int and 0 <= value < 2**20  # noqa: E731 - of what arrays are padded to
+NOT_NEGATIVE: Shape = lambda value: finite(value) and value >= 0  # noqa: E731
 
 
 def check_allowed(name: str, allow: Collection[str]) -> None:

@@ -17,7 +17,7 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,21 +25,45 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..agents.policies.evaluation import Evaluated, RuleOutcome, evaluate, evaluate_rules
-from ..agents.policies.players import Function, Policy, named_function
+from ..agents.policies.players import Function, Policy
 from ..costmodels.errors import CorruptResultError, shortened
-from ..costmodels.files import MOST_HASHED_BYTES
 from ..envs.core import collections
+from ..envs.core.evaluation import obstacle_between
 from ..envs.core.problem import Problem
 from ..envs.core.scenarios import file_options, load_scenario
-from .door import LONGEST, Each, Shape, Word, check_allowed, check_folder, check_shape, finite, read_file, read_json
-from .policy_store import CURVE, curve_from, load_policy, policy_digest, save_policy
+from .door import (
+    COUNT,
+    DIGEST,
+    NOT_NEGATIVE,
+    SIZE,
+    Each,
+    Shape,
+    Word,
+    check_folder,
+    check_shape,
+    finite,
+    read_file,
+    read_json,
+)
+from .policy_store import CURVE, curve_from, policy_digest, save_policy
 from .store import EVALUATIONS, appearing, hashed_id, json_text, keep_files, read_table, source_of, versions
-from .suite import is_kept, located, may_be_file, place_of
+from .suite import placed
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["Result", "changed", "evaluate_into", "evaluation_directories", "read_evaluations", "verify_evaluation"]
+__all__ = [
+    "POLICY",
+    "Result",
+    "changed",
+    "evaluate_into",
+    "evaluation_directories",
+    "instance_of",
+    "player_of",
+    "read_evaluation",
+    "read_evaluations",
+    "rows_of",
+]
 
 FORMAT = 1
 MANIFEST, ROWS, POLICY = "evaluation.json", "rows.parquet", "policy"
@@ -47,23 +71,20 @@ _CURVE = f"{POLICY}/{CURVE}"
 _MOST_BYTES = {MANIFEST: 2**26, ROWS: 2**30}
 _MOST_ROWS = 10**8
 _ID = Word("[0-9a-f]{16}", "16 hexadecimal digits")
-_DIGEST = Word("[0-9a-f]{64}", "64 hexadecimal digits")
-_COUNT: Shape = lambda value: type(value) is int and 0 <= value < 2**63  # noqa: E731
-_NOT_NEGATIVE: Shape = lambda value: finite(value) and value >= 0  # noqa: E731
 _LABELS = Each(dict, str)
 _TRAINING: Shape = {
     "collection": str,
     "hyperparameters": Each(dict, (str, bool, finite)),
-    "seed": _COUNT,
-    "steps": _COUNT,
-    "training_s": _NOT_NEGATIVE,
-    "energy_j": (_NOT_NEGATIVE, None),
-    "starts_from?": _DIGEST,
+    "seed": COUNT,
+    "steps": COUNT,
+    "training_s": NOT_NEGATIVE,
+    "energy_j": (NOT_NEGATIVE, None),
+    "starts_from?": DIGEST,
 }
 _INSTANCE: Shape = {
     "name": str,
     "options": _LABELS,
-    "digest": _DIGEST,
+    "digest": DIGEST,
     "objective": {"name": str, "unit": str},
     "reference": {"name": str, "value": finite, "source": str},
     "bound": {"kind": str, "value": finite, "source": str},
@@ -73,20 +94,20 @@ _INSTANCE: Shape = {
 _MANIFEST: Mapping[str, Shape] = {
     "format": int,
     "evaluation_id": _ID,
-    "policy": {"name": str, "digest": (_DIGEST, None), "source": (str, None), "training": (_TRAINING, None)},
+    "policy": {"name": str, "digest": (DIGEST, None), "source": (str, None), "training": (_TRAINING, None)},
     "collection": str,
     "changed?": _LABELS,
     "scenario": str,
     "form": str,
     "split": lambda value: value in collections.SPLITS,
-    "sizes": Each(dict, _COUNT),
+    "sizes": Each(dict, SIZE),
     "held_out": bool,
     "mode": str,
-    "samples": _COUNT,
-    "seed": _COUNT,
+    "samples": COUNT,
+    "seed": COUNT,
     "instances": Each(list, _INSTANCE),
     "versions": _LABELS,
-    "seconds": {"policy": _NOT_NEGATIVE, "rules": _NOT_NEGATIVE},
+    "seconds": {"policy": NOT_NEGATIVE, "rules": NOT_NEGATIVE},
     "files": _LABELS,
 }
 _COLUMNS = {
@@ -99,9 +120,6 @@ _COLUMNS = {
     "searched": "Float64",
     "design": "List(Int32)",
 }
-# Baselines that stop after seconds, so that what they find depends on the machine: their designs are replayed, and not
-# asked for again.
-_TIMED = {("dsegym/MemoryAllocation-v0", "cp_sat")}
 
 
 @dataclass(frozen=True)
@@ -160,7 +178,7 @@ def evaluate_into(
     Args:
         results: the results directory, a suite's or a new one; one evaluation more stands there afterwards.
         policy, collection, split, mode, samples, seed, trained_on: as of `evaluate`.
-        options: that `changed` has changed in the collection.
+        options: that `changed` has changed in the collection, as canonical texts, users' files by absolute paths.
         curve: of the policy's training, as of `Result`.
         rules: what `evaluate_rules` returned for these instances, if it was called already.
 
@@ -180,9 +198,9 @@ def evaluate_into(
     keep_files(results, files)
     manifest = {
         "format": FORMAT,
-        "policy": _player(policy),
+        "policy": player_of(policy),
         "collection": collection.name,
-        **({"changed": dict(options)} if options else {}),
+        **({"changed": placed(options)} if options else {}),
         "scenario": collection.scenario,
         "form": found.form,
         "split": split,
@@ -192,14 +210,14 @@ def evaluate_into(
         "samples": samples,
         "seed": seed,
         "instances": [
-            _instance(problem, own, name, bool(seen))
+            instance_of(problem, own, name, bool(seen))
             for problem, own, name, seen in zip(found.problems, own_options, names, found.trained_on, strict=True)
         ],
         "versions": dict(versions()),
     }
     identifier = hashed_id(manifest, {}, {})
     manifest |= {"evaluation_id": identifier, "seconds": seconds}
-    rows = _rows(policy.name, found, rules)
+    rows = rows_of(policy.name, found, rules)
     target = folder / identifier
     with appearing(target, _is_whole) as partial:
         table = io.BytesIO()
@@ -210,7 +228,7 @@ def evaluate_into(
         kept = [name for name in (ROWS, _CURVE) if (partial / name).exists()]
         digests = {name: hashlib.sha256((partial / name).read_bytes()).hexdigest() for name in kept}
         (partial / MANIFEST).write_text(json_text({**manifest, "files": digests}), encoding="utf-8")
-    return _read(target)
+    return read_evaluation(target)
 
 
 def _kept_options(problems: Sequence[Problem]) -> tuple[list[dict[str, str]], list[str], list[tuple[str, Path]]]:
@@ -220,14 +238,14 @@ def _kept_options(problems: Sequence[Problem]) -> tuple[list[dict[str, str]], li
     options, names, files = [], [], []
     for problem in problems:
         found, hashes = file_options(problem.instance)
-        places = {name: place_of(found[name]) for name in hashes}
-        options.append({**found, **places})
+        options.append(placed(found))
         names.append(", ".join(f"{key}={Path(v).name if key in hashes else v}" for key, v in found.items()))
-        files += [(place, Path(found[name])) for name, place in places.items()]
+        files += [(options[-1][name], Path(found[name])) for name in hashes]
     return options, names, files
 
 
-def _player(policy: Policy | Function) -> dict[str, Any]:
+def player_of(policy: Policy | Function) -> dict[str, Any]:
+    """What a manifest says of who plays."""
     if isinstance(policy, Function):
         source = source_of(policy.name.partition(":")[0])
         return {"name": policy.name, "digest": None, "source": source, "training": None}
@@ -239,7 +257,8 @@ def _player(policy: Policy | Function) -> dict[str, Any]:
     return {"name": policy.name, "digest": policy_digest(policy), "source": None, "training": training}
 
 
-def _instance(problem: Problem, options: Mapping[str, str], name: str, seen: bool) -> dict[str, Any]:
+def instance_of(problem: Problem, options: Mapping[str, str], name: str, seen: bool) -> dict[str, Any]:
+    """What a manifest says of an instance: its kept options, its name, whether the policy was trained on it."""
     reference, bound, objective = problem.reference, problem.bound, problem.objective
     return {
         "name": name,
@@ -253,7 +272,8 @@ def _instance(problem: Problem, options: Mapping[str, str], name: str, seen: boo
     }
 
 
-def _rows(name: str, found: Evaluated, rules: Mapping[str, RuleOutcome]) -> polars.DataFrame:
+def rows_of(name: str, found: Evaluated, rules: Mapping[str, RuleOutcome]) -> polars.DataFrame:
+    """The table of what a policy of this name and rules came to, of `_COLUMNS`."""
     import polars
 
     rows: list[tuple[Any, ...]] = []
@@ -295,18 +315,18 @@ def read_evaluations(results: Path) -> list[Result]:
     Raises:
         CorruptResultError: one is damaged; names it.
     """
-    return [_read(directory) for directory in evaluation_directories(results)]
+    return [read_evaluation(directory) for directory in evaluation_directories(results)]
 
 
 def _is_whole(directory: Path) -> bool:
     try:
-        _read(directory)
+        read_evaluation(directory)
     except CorruptResultError:
         return False
     return True
 
 
-def _read(directory: Path) -> Result:
+def read_evaluation(directory: Path) -> Result:
     """An evaluation, whole.
 
     Raises:
@@ -345,7 +365,15 @@ def _check_rows(path: Path, rows: polars.DataFrame, manifest: Mapping[str, Any])
     for column in ("entrant", "rule", "instance", "sample", "objective", "feasible"):
         if rows[column].null_count():
             raise CorruptResultError(f"{path}: '{column}' is missing in some rows.")
+    for each in manifest["instances"]:
+        obstacle = obstacle_between(each["reference"]["value"], each["bound"]["value"])
+        if obstacle and not each["obstacle"]:
+            raise CorruptResultError(
+                f"{path.with_name(MANIFEST)}: nothing can be scored on {shortened(each['name'])}: {obstacle}."
+            )
     own = rows.filter(~rows["rule"])
+    if own.height != instances * samples:  # before a list of them is made, which could be endless
+        raise CorruptResultError(f"{path}: {own.height} rows of {samples} samples on {instances} instances.")
     expected = [(name, place, sample) for place in range(instances) for sample in range(samples)]
     if own.select("entrant", "instance", "sample").rows() != expected:
         raise CorruptResultError(f"{path}: its rows are not those of {samples} samples on {instances} instances.")
@@ -353,153 +381,9 @@ def _check_rows(path: Path, rows: polars.DataFrame, manifest: Mapping[str, Any])
     places = rules.select("entrant", "instance").rows()
     if len(set(places)) < len(places) or rules.filter(~rules["instance"].is_between(0, instances - 1)).height:
         raise CorruptResultError(f"{path}: a rule stands twice on an instance, or on one that there is not.")
-    if rules["design"].null_count():
+    if rules["design"].null_count() or rules["design"].explode().null_count():
         raise CorruptResultError(f"{path}: a rule has no design.")
     if not np.isfinite(rows["objective"].to_numpy()).all():
         raise CorruptResultError(f"{path}: an objective is no number.")
     if own["searched"].null_count() not in (0, own.height):
         raise CorruptResultError(f"{path}: 'searched' is missing in some rows.")
-
-
-# Verifying -------------------------------------------------------------------------------------------------------
-
-
-def verify_evaluation(directory: Path, allow: Collection[str] = (), tolerance: float = 1e-6) -> None:
-    """Plays an evaluation again from its weights and seed, and compares.
-
-    On the machine and with the versions that it names, every bit must be the same; else values must agree to
-    `tolerance`, relative.
-
-    Args:
-        directory: of the evaluation.
-        allow: packages beside this one that may be imported, where it names them.
-        tolerance: relative.
-
-    Raises:
-        DsegymError: what does not hold, in one sentence.
-    """
-    result = _read(directory)
-    manifest = result.manifest
-    named = {key: value for key, value in manifest.items() if key not in ("evaluation_id", "seconds", "files")}
-    if not directory.name == manifest["evaluation_id"] == hashed_id(named, {}, {}):
-        raise CorruptResultError(f"{directory}: the id does not follow from the evaluation (edited).")
-    check_allowed(manifest["scenario"], allow)
-    policy = _player_of(directory, manifest, allow)
-    instances = manifest["instances"]
-    options = [_options_of(directory, manifest["scenario"], instance) for instance in instances]
-    collection = collections.Collection(
-        manifest["collection"],
-        manifest["scenario"],
-        "",
-        list,
-        list,
-        lambda: options,
-        manifest["form"],
-        manifest["sizes"],
-    )
-    kept = {"mode": manifest["mode"], "samples": manifest["samples"], "seed": manifest["seed"]}
-    found = evaluate(policy, collection, "test", trained_on=True, **kept)
-    for claimed, problem, seen in zip(instances, found.problems, found.trained_on, strict=True):
-        _check_instance(directory, claimed, problem, bool(seen), tolerance)
-    if manifest["held_out"] != any(problem.held_out_params is not None for problem in found.problems):
-        raise CorruptResultError(f"{directory}: whether values are on held-out cases is said wrongly.")
-    _check_part(directory, manifest)
-    rules = evaluate_rules(found.problems, without=[name for place, name in _TIMED if place == manifest["scenario"]])
-    same = manifest["versions"] == dict(versions())
-    _check_replayed(
-        directory, result.rows, _rows(policy.name, found, rules), found.problems, 0.0 if same else tolerance
-    )
-
-
-def _player_of(directory: Path, manifest: Mapping[str, Any], allow: Collection[str]) -> Policy | Function:
-    claimed = manifest["policy"]
-    if claimed["digest"] is None:
-        check_allowed(claimed["name"], allow)
-        player = named_function(claimed["name"])
-    else:
-        check_folder(directory / POLICY, directory)
-        player = load_policy(directory / POLICY)
-    if _player(player) != claimed:
-        raise CorruptResultError(f"{directory}: the policy is not the one that the evaluation names.")
-    return player
-
-
-def _options_of(directory: Path, scenario: str, instance: Mapping[str, Any]) -> dict[str, str]:
-    """An instance's options, with the users' files that the results keep."""
-    results, declared = directory.parent.parent, load_scenario(scenario).options
-    for key, value in instance["options"].items():
-        if is_kept(value):
-            digest = hashlib.sha256(read_file(results / value, results, MOST_HASHED_BYTES)).hexdigest()
-            if value.partition("/")[2][:16] != digest[:16]:
-                raise CorruptResultError(f"{results / value}: its contents are not those of the evaluation.")
-        elif key in declared and not declared[key].is_name(value) and may_be_file(value):
-            raise CorruptResultError(
-                f"{directory}: '{shortened(value)}' is a file that the results do not keep: it is not read."
-            )
-    return located(instance["options"], results)
-
-
-def _check_instance(
-    directory: Path, claimed: Mapping[str, Any], problem: Problem, seen: bool, tolerance: float
-) -> None:
-    name = claimed["name"]
-    own = _instance(problem, claimed["options"], name, seen)
-    for role in ("reference", "bound"):
-        given, value = claimed[role]["value"], own[role]["value"]
-        if not np.isclose(given, value, rtol=tolerance, atol=0.0):
-            raise CorruptResultError(f"{directory}: the {role} of {name} is {given}, this version's {value}.")
-        own[role] |= {"value": given}
-    for key, value in own.items():
-        if claimed[key] != value:
-            says, is_ = shortened(claimed[key], LONGEST), shortened(value, LONGEST)
-            raise CorruptResultError(f"{directory}: the {key} of {name} is said to be {says}; it is {is_}.")
-
-
-def _check_part(directory: Path, manifest: Mapping[str, Any]) -> None:
-    """An evaluation on a shipped collection is one on all instances of the part."""
-    name = manifest["collection"]
-    if name in collections.collection_names():
-        whole = changed(collections.load_collection(name), manifest.get("changed", {}))
-        shipped = whole.digests(manifest["split"])
-        if list(shipped) != [instance["digest"] for instance in manifest["instances"]]:
-            raise CorruptResultError(
-                f"{directory}: its instances are not those of {manifest['split']} in the shipped collection '{name}'"
-                f"{' with the options that are said to be changed' * ('changed' in manifest)}."
-            )
-
-
-def _check_replayed(
-    directory: Path, claimed: polars.DataFrame, own: polars.DataFrame, problems: Sequence[Problem], tolerance: float
-) -> None:
-    replayed = {row[:4]: row[4:] for row in own.rows()}
-    timed = _timed(problems[0].scenario)
-    for row in claimed.rows():
-        key, (objective, feasible, searched, design) = row[:4], row[4:]
-        if row[1] and row[0] in timed:
-            cost = problems[row[2]].evaluate_held_out(np.array(design, np.int32))
-            replayed[key] = float(cost.objective[0]), bool(cost.feasible[0]), None, design
-        if key not in replayed:
-            raise CorruptResultError(f"{directory}: {row[0]} has a row on instance {row[2]} that it cannot have.")
-        again = replayed.pop(key)
-        agree = _close(objective, again[0], tolerance) and _close(searched, again[2], tolerance)
-        if not agree or feasible != again[1] or (design != again[3] and tolerance == 0.0):
-            raise CorruptResultError(
-                f"{directory}: {row[0]} claims {objective:.9g} on {problems[row[2]].name} (sample {row[3]}); played "
-                f"again it comes to {again[0]:.9g}{_other_versions(tolerance)}."
-            )
-    if replayed:
-        raise CorruptResultError(f"{directory}: rows are missing, of {next(iter(replayed))[0]} say.")
-
-
-def _timed(scenario: str) -> set[str]:
-    return {rule for family, rule in _TIMED if family == scenario}
-
-
-def _other_versions(tolerance: float) -> str:
-    return "" if tolerance == 0.0 else "; other versions or another machine may be why: evaluation.json names them"
-
-
-def _close(claimed: float | None, own: float | None, tolerance: float) -> bool:
-    if claimed is None or own is None:
-        return claimed is own
-    return claimed == own or bool(np.isclose(claimed, own, rtol=tolerance, atol=0.0))

@@ -21,12 +21,13 @@ from ..agents.policies.evaluation import RuleOutcome, evaluate_rules
 from ..agents.policies.players import Policy
 from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..envs.core.collections import Collection
-from .door import Each, check_folder, check_shape, read_json, write_by_rename
+from .door import Each, Word, check_folder, check_shape, read_json, write_by_rename
 from .evaluations import evaluate_into, read_evaluations
 from .formats import canonical
 from .policy_store import CARD, curve_of, load_policy, policy_digest
 from .policy_suite import DeclaredEvaluation, DeclaredTraining, PolicySuite
-from .store import json_text, versions
+from .store import EVALUATIONS, json_text, versions
+from .suite import placed
 from .training import train_policy
 
 __all__ = ["NOTE", "PolicyRun", "policy_there", "read_policy_note", "run_policies"]
@@ -34,7 +35,8 @@ __all__ = ["NOTE", "PolicyRun", "policy_there", "read_policy_note", "run_policie
 FORMAT = 1
 NOTE, POLICIES = "policies.json", "policies"
 _MOST_BYTES = 2**24
-_SHAPE = {"format": int, "name": str, "description": str, "trainings": Each(list, str)}
+_DIRECTORY = Word("[A-Za-z0-9_.-]+-seed[0-9]+-[0-9a-f]{8}", "the name of a training's directory")
+_SHAPE = {"format": int, "name": str, "description": str, "trainings": Each(list, _DIRECTORY)}
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]  # what is done, how much of it, of how much, figures
 
@@ -197,7 +199,7 @@ def _expected_key(policy: Policy, evaluation: DeclaredEvaluation) -> tuple[Any, 
             "samples": evaluation.samples,
             "seed": 0,
             "policy": {"digest": policy_digest(policy)},
-            "changed": dict(evaluation.changed),
+            "changed": placed(evaluation.changed),
             "versions": dict(versions()),
         }
     )
@@ -235,7 +237,7 @@ def _write_note(results: Path, suite: PolicySuite, trainings: list[str]) -> None
             f"'{suite.name}'."
         )
     results.mkdir(parents=True, exist_ok=True)
-    for folder in (POLICIES, "evaluations"):
+    for folder in (POLICIES, EVALUATIONS):
         check_folder(results / folder, results)
     note = {"format": FORMAT, "name": suite.name, "description": suite.description, "trainings": trainings}
     write_by_rename(results / NOTE, json_text(note).encode())

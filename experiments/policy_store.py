@@ -28,7 +28,20 @@ import numpy as np
 from ..agents.policies.card import Card
 from ..agents.policies.players import Policy
 from ..costmodels.errors import CorruptResultError, DsegymError, shortened
-from .door import LONGEST, Each, Shape, Word, check_shape, finite, read_file, read_json
+from .door import (
+    COUNT,
+    DIGEST,
+    LONGEST,
+    NOT_NEGATIVE,
+    SIZE,
+    Each,
+    Shape,
+    Word,
+    check_shape,
+    finite,
+    read_file,
+    read_json,
+)
 
 __all__ = [
     "CARD",
@@ -51,27 +64,24 @@ __all__ = [
 FORMAT = 1
 CARD, NETWORK, WEIGHTS, CURVE = "card.toml", "network.json", "weights.safetensors", "curve.csv"
 _MOST_BYTES = {CARD: 2**24, NETWORK: 2**20, WEIGHTS: 2**31, CURVE: 2**26}
-_DIGEST = Word("[0-9a-f]{64}", "64 hexadecimal digits")
-_COUNT: Shape = lambda value: type(value) is int and 0 <= value < 2**63  # noqa: E731
-_NOT_NEGATIVE: Shape = lambda value: finite(value) and value >= 0  # noqa: E731
 _CARD: Mapping[str, Shape] = {
     "format": int,
     "scenario": str,
     "form": str,
     "collection": str,
     "learner": str,
-    "seed": _COUNT,
-    "steps": _COUNT,
-    "training_s": _NOT_NEGATIVE,
-    "energy_j?": _NOT_NEGATIVE,
-    "starts_from?": _DIGEST,
+    "seed": COUNT,
+    "steps": COUNT,
+    "training_s": NOT_NEGATIVE,
+    "energy_j?": NOT_NEGATIVE,
+    "starts_from?": DIGEST,
     "action_space": str,
-    "trained_on": Each(list, _DIGEST),
-    "sizes": Each(dict, _COUNT),
+    "trained_on": Each(list, DIGEST),
+    "sizes": Each(dict, SIZE),
     "hyperparameters": Each(dict, (str, bool, finite)),
-    "features": Each(list, {"name": str, "shape": Each(list, _COUNT)}),
+    "features": Each(list, {"name": str, "shape": Each(list, COUNT)}),
     "versions": Each(dict, str),
-    "files": {NETWORK: _DIGEST, WEIGHTS: _DIGEST},
+    "files": {NETWORK: DIGEST, WEIGHTS: DIGEST},
     "weights": Each(dict, Word(r"[a-z]+[0-9]*\[[0-9, ]*\]", "a dtype and a shape")),
 }
 
@@ -195,7 +205,9 @@ def _nested(leaves: Mapping[str, np.ndarray]) -> dict[str, Any]:
         for folder in folders:
             place = place.setdefault(folder, {})
             if not isinstance(place, dict):
-                raise CorruptResultError(f"The weight {shortened(name)} lies in another weight.")
+                break
+        if not isinstance(place, dict) or last in place:
+            raise CorruptResultError(f"The weight {shortened(name)} lies in another weight, or another in it.")
         place[last] = leaf
     return tree
 

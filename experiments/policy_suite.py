@@ -27,7 +27,6 @@ A relative path is taken from the folder of the suite's file.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -36,7 +35,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..agents.learners.registry import load_learner
 from ..agents.policies.evaluation import MOST_SAMPLES
 from ..agents.policies.players import MODES
 from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError
@@ -49,13 +47,14 @@ from .suite import (
     check_keys,
     check_once,
     name_of,
+    option_beside,
     read_suite_file,
     seeds_of,
     tables_of,
     text_of,
     whole_number,
 )
-from .training import Training, training_of
+from .training import MOST_STEPS, Training, kinds_of, training_of
 
 __all__ = [
     "DeclaredEvaluation",
@@ -64,7 +63,6 @@ __all__ = [
     "load_policy_suite",
 ]
 
-_MOST_STEPS = 2**53
 _MOST = 10_000  # trainings, and evaluations
 _NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 
@@ -149,7 +147,7 @@ def _parse(content: Mapping[str, Any], folder: Path) -> PolicySuite:
     evaluations = tuple(
         each
         for table in tables_of("evaluations", content["evaluations"])
-        for each in _evaluations(table, collection_of, every)
+        for each in _evaluations(table, collection_of, every, folder)
     )
     check_once("evaluation", map(_words, evaluations))
     if max(len(every), len(evaluations)) > _MOST:
@@ -175,11 +173,11 @@ def _trainings(
     collection, hyperparameters = collection_of(table["collection"]), table.get("hyperparameters", {})
     if not isinstance(hyperparameters, dict):
         raise ValueError(f"hyperparameters of {name} must be a table.")
-    kinds = {field.name: field.type for field in dataclasses.fields(load_learner(learner))}  # pyright: ignore[reportArgumentType]
+    kinds = kinds_of(learner)
     for key, value in hyperparameters.items():
-        if isinstance(value, str) and kinds.get(key, "str") != "str":
+        if isinstance(value, str) and kinds.get(key, str) is not str:
             raise ValueError(f"{learner}'s {key} = {value!r} is a text.")
-    steps = whole_number(f"steps of {name}", table["steps"], 1, _MOST_STEPS)
+    steps = whole_number(f"steps of {name}", table["steps"], 1, MOST_STEPS)
     if not collection.options("train"):
         raise ValueError(f"the collection '{collection.name}' has no train part.")
     own = seeds_of(table["seeds"]) if "seeds" in table else seeds
@@ -210,7 +208,7 @@ def _check_network(name: str, training: Training) -> None:
 
 
 def _evaluations(
-    table: Mapping[str, Any], collection_of: Any, trainings: Sequence[DeclaredTraining]
+    table: Mapping[str, Any], collection_of: Any, trainings: Sequence[DeclaredTraining], folder: Path
 ) -> list[DeclaredEvaluation]:
     """The one of an [[evaluations]] table, or one for each value of its sweep."""
     check_keys("evaluation", table, ("collection",), ("split", "mode", "samples", "trained_on", "sweep", "only"))
@@ -245,18 +243,19 @@ def _evaluations(
         return [DeclaredEvaluation(collection, {}, **how)]
     return [
         DeclaredEvaluation(changed(collection, options), options, **how)
-        for options in _sweep(table["sweep"], collection, split)
+        for options in _sweep(table["sweep"], collection, split, folder)
     ]
 
 
-def _sweep(sweep: object, collection: Collection, split: str) -> list[dict[str, str]]:
+def _sweep(sweep: object, collection: Collection, split: str, folder: Path) -> list[dict[str, str]]:
     """The options of each point, one option at a time, as canonical texts."""
     if not isinstance(sweep, dict) or not sweep or not all(isinstance(each, list) and each for each in sweep.values()):
         raise ValueError("sweep must be a table of options, each with a list of values.")
     scenario, first = load_scenario(collection.scenario), collection.options(split)[0]
     found = []
     for option, values in sweep.items():
-        texts = [scenario.resolve({**first, option: value})[option] for value in values]
+        given = [option_beside(scenario, option, value, folder) for value in values]
+        texts = [scenario.resolve({**first, option: value})[option] for value in given]
         check_once(f"value of {option}", texts)
         found += [{option: text} for text in texts]
     return found

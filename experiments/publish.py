@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..costmodels.errors import CorruptResultError, DsegymError
 from ..costmodels.files import file_hash
 from .door import check_folder, write_by_rename
-from .evaluations import read_evaluations
+from .evaluations import evaluation_directories, read_evaluations
 from .policy_runner import policy_there, read_policy_note
 from .store import TrialResult, holds_suite, kept_files, read_suite, read_trial, strays, trial_directory
 from .suite import located
@@ -70,7 +70,7 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
     except CorruptResultError as error:
         remedy = "`dsegym verify` names every damaged trial, and running the suite again replaces them"
         raise CorruptResultError(f"{error} ({remedy}.)") from None
-    if not trials and not read_evaluations(results):
+    if not trials and not evaluation_directories(results):
         raise DsegymError(f"'{results}' holds no finished trial yet.")
     leaderboard = board_of(results, suite, trials)
     folder = results / "leaderboard" if output is None else Path(output)

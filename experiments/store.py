@@ -42,13 +42,13 @@ import numpy as np
 
 from ..agents.registry import load_agent
 from ..costmodels.errors import CorruptResultError, DsegymError, shortened
-from ..costmodels.files import file_hash
+from ..costmodels.files import MOST_HASHED_BYTES, file_hash
 from ..envs.core.own_bounds import kept_beside
-from ..envs.core.scenarios import scenario_module
+from ..envs.core.scenarios import load_scenario, scenario_module
 from .agent_process import PINNED
 from .door import LONGEST, Each, Shape, Word, check_folder, check_shape, finite, read_file, read_json, write_by_rename
 from .scoring.statistics import incumbents
-from .suite import FILES, Suite, Trial
+from .suite import FILES, Suite, Trial, is_kept, located, may_be_file
 
 if TYPE_CHECKING:
     import polars
@@ -59,6 +59,7 @@ __all__ = [
     "STATUSES",
     "TrialResult",
     "appearing",
+    "checked_options",
     "clean",
     "declared_trials",
     "hashed_id",
@@ -544,6 +545,33 @@ def keep_files(results: Path, files: Iterable[tuple[str, Path]]) -> dict[str, st
                 write_by_rename(kept_beside(target), kept_beside(path).read_bytes())
             write_by_rename(target, path.read_bytes())
     return names
+
+
+def checked_options(directory: Path, scenario: str, options: Mapping[str, str]) -> dict[str, str]:
+    """Options as a trial or an evaluation has them, with users' files where the results keep them.
+
+    Args:
+        directory: of the trial or the evaluation.
+        scenario: a registered one, whose package may be imported.
+        options: the texts.
+
+    Raises:
+        CorruptResultError: a copy, or the bounds kept beside it, is missing, outside, no regular file or not what its
+            name says; or an option is a file of which the results hold no copy.
+    """
+    results, declared = directory.parent.parent, load_scenario(scenario).options
+    for key, value in options.items():
+        if is_kept(value):
+            digest = hashlib.sha256(read_file(results / value, results, MOST_HASHED_BYTES)).hexdigest()
+            if value.partition("/")[2][:16] != digest[:16]:
+                raise CorruptResultError(f"{results / value}: its contents are not those that the trial was run on.")
+            if os.path.lexists(kept_beside(results / value)):
+                read_file(kept_beside(results / value), results, MOST_HASHED_BYTES)  # a regular one, in the directory
+        elif key in declared and not declared[key].is_name(value) and may_be_file(value):
+            raise CorruptResultError(
+                f"{directory}: {key} = '{shortened(value)}' is a file that the results do not keep: it is not read."
+            )
+    return located(options, results)
 
 
 def kept_files(note: Mapping[str, Any]) -> Mapping[str, str]:

@@ -36,7 +36,7 @@ from typing import Any
 from ..agents.registry import check_libraries, check_needs, draw_hyperparameters, load_agent, make_agent
 from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError, shortened
 from ..costmodels.files import file_hash, is_regular
-from ..envs.core.scenarios import load_scenario, make_problem
+from ..envs.core.scenarios import Scenario, load_scenario, make_problem
 from .door import LONGEST
 
 __all__ = [
@@ -57,7 +57,8 @@ __all__ = [
     "located",
     "may_be_file",
     "name_of",
-    "place_of",
+    "option_beside",
+    "placed",
     "policy_suite_names",
     "read_suite_file",
     "seeds_of",
@@ -99,9 +100,8 @@ class Trial:
 
     def as_dict(self) -> dict[str, Any]:
         """The form in which manifests hold it; a user's file is named by its content."""
-        options = {key: place_of(value) if os.path.isabs(value) else value for key, value in self.options.items()}
         return {
-            "instance": {"scenario": self.scenario, "options": options},
+            "instance": {"scenario": self.scenario, "options": placed(self.options)},
             "agent": {"name": self.agent, "hyperparameters": dict(self.hyperparameters), "draw": self.draw},
             "seed": self.seed,
             "samples": self.samples,
@@ -141,6 +141,11 @@ def place_of(path: str) -> str:
     if not re.fullmatch(_SUFFIXES, suffixes):
         suffixes = ""
     return f"{FILES}/{file_hash(path)[:16]}{suffixes}"
+
+
+def placed(options: Mapping[str, str]) -> dict[str, str]:
+    """Options with the absolute paths of users' files replaced by the places where results keep them."""
+    return {key: place_of(value) if os.path.isabs(value) else value for key, value in options.items()}
 
 
 def located(options: Mapping[str, str], results: Path) -> dict[str, str]:
@@ -424,10 +429,15 @@ def instances_of(table: Mapping[str, Any], folder: Path) -> list[tuple[str, dict
     if any(not values for values in options.values()):
         raise ValueError("an option is an empty list; give at least one value.")
     for key, values in options.items():
-        listed = scenario.options[key].values() if key in scenario.options else ()
-        options[key] = [value if value in listed else beside(value, folder) for value in values]
+        options[key] = [option_beside(scenario, key, value, folder) for value in values]
     choices = (dict(zip(options, values, strict=True)) for values in itertools.product(*options.values()))
     return [(name, scenario.resolve(choice)) for choice in choices]
+
+
+def option_beside(scenario: Scenario, option: str, value: object, folder: Path) -> object:
+    """An option's value as it stands in a suite: a listed one as it is, a path from the suite's folder."""
+    listed = scenario.options[option].values() if option in scenario.options else ()
+    return value if value in listed else beside(value, folder)
 
 
 def beside(value: object, folder: Path) -> object:

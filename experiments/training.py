@@ -28,6 +28,7 @@ from ..costmodels.files import strict_json
 from ..envs.core.collections import Collection
 from .door import write_by_rename
 from .policy_store import (
+    CARD,
     CURVE,
     arrays_from,
     bytes_of,
@@ -43,11 +44,11 @@ from .store import versions
 if TYPE_CHECKING:
     from ..agents.learners.trainer import Carry, Chunk
 
-__all__ = ["Training", "hyperparameters_of", "train_policy", "training_of"]
+__all__ = ["MOST_STEPS", "Training", "hyperparameters_of", "kinds_of", "train_policy", "training_of"]
 
 CHECKPOINT = "checkpoint.safetensors"
 SAVE_EVERY_S = 5.0
-_MOST_STEPS = 2**53
+MOST_STEPS = 2**53
 
 Progress = Callable[[int, int, Mapping[str, float]], None]  # steps so far, of how many, the last figures by name
 
@@ -99,13 +100,18 @@ def training_of(
             f"The collection '{collection.name}' is of {collection.scenario}, not of {shortened(scenario)}; `dsegym "
             "list` shows the collections of each."
         )
-    if not 1 <= steps <= _MOST_STEPS:
-        raise DsegymError(f"steps = {steps} is not a whole number from 1 to {_MOST_STEPS}.")
+    if not 1 <= steps <= MOST_STEPS:
+        raise DsegymError(f"steps = {steps} is not a whole number from 1 to {MOST_STEPS}.")
     if not 0 <= seed < 2**31:
         raise DsegymError(f"seed = {seed} is not a whole number from 0 to {2**31 - 1}.")
     check_libraries(agent)
     learner = make_learner(agent, hyperparameters_of(agent, hyperparameters))
     return Training(agent, learner, collection, steps, seed, starts_from)
+
+
+def kinds_of(agent: str) -> dict[str, type]:
+    """{hyperparameter of a learner: its type, its default's}."""
+    return {field.name: type(field.default) for field in dataclasses.fields(load_learner(agent))}  # pyright: ignore[reportArgumentType]
 
 
 def hyperparameters_of(agent: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,8 +120,7 @@ def hyperparameters_of(agent: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DsegymError: a text that is none of its type. What does not exist is left to `make_learner`.
     """
-    kinds = {field.name: type(field.default) for field in dataclasses.fields(load_learner(agent))}  # pyright: ignore[reportArgumentType]
-    found = {}
+    kinds, found = kinds_of(agent), {}
     for name, text in given.items():
         kind = kinds.get(name, str)
         if not isinstance(text, str):
@@ -225,7 +230,7 @@ def _versions(agent: str) -> dict[str, str]:
 
 def _already_there(directory: Path, card: Card) -> Policy | None:
     """The policy in a directory, if it is of the same training; None where nothing is."""
-    if not (directory / "card.toml").is_file():
+    if not (directory / CARD).is_file():
         check_free(directory)
         return None
     policy = load_policy(directory)

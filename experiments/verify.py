@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -15,16 +14,16 @@ import numpy as np
 from ..agents.registry import BUILT_IN as BUILT_IN_AGENTS
 from ..agents.registry import agent_names, draw_hyperparameters, make_agent
 from ..costmodels.errors import CorruptResultError, DsegymError, shortened
-from ..costmodels.files import MOST_HASHED_BYTES
-from ..envs.core.own_bounds import kept_beside
-from ..envs.core.scenarios import BUILT_IN, load_scenario, make_problem
+from ..costmodels.files import file_hash
+from ..envs.core.scenarios import BUILT_IN, make_problem
 from .door import LONGEST, check_allowed, read_file
-from .evaluations import evaluation_directories, verify_evaluation
+from .evaluations import evaluation_directories
 from .publish import NO_SUITE, board_of
 from .store import (
     SUITE,
     TRACE,
     TrialResult,
+    checked_options,
     declared_trials,
     hashed_id,
     holds_suite,
@@ -32,7 +31,8 @@ from .store import (
     read_trial,
     trial_directory,
 )
-from .suite import Trial, is_kept, load_suite, located, may_be_file, suite_names
+from .suite import Trial, is_kept, load_suite, suite_names
+from .verify_evaluations import verify_evaluation
 
 if TYPE_CHECKING:
     from ..envs.core.problem import Problem
@@ -204,20 +204,11 @@ def _check(
 def _problem(directory: Path, trial: Trial, manifest: Mapping[str, Any], allow: Collection[str]) -> Problem:
     """The trial's instance, from the copies of users' files that the results keep."""
     check_allowed(trial.scenario, allow)
-    options = load_scenario(trial.scenario).options
-    results = directory.parent.parent
+    options = checked_options(directory, trial.scenario, trial.options)
     for key, value in trial.options.items():
-        if is_kept(value):
-            digest = hashlib.sha256(read_file(results / value, results, MOST_HASHED_BYTES)).hexdigest()
-            if value.partition("/")[2][:16] != digest[:16] or manifest["identity"]["files"].get(key) != digest:
-                raise CorruptResultError(f"{results / value}: its contents are not those that the trial was run on.")
-            if os.path.lexists(kept_beside(results / value)):
-                read_file(kept_beside(results / value), results, MOST_HASHED_BYTES)  # a regular one, in the directory
-        elif key in options and not options[key].is_name(value) and may_be_file(value):
-            raise CorruptResultError(
-                f"{directory}: {key} = '{shortened(value)}' is a file that the results do not keep: it is not read."
-            )
-    return make_problem(trial.scenario, **located(trial.options, results))
+        if is_kept(value) and manifest["identity"]["files"].get(key) != file_hash(options[key]):
+            raise CorruptResultError(f"{options[key]}: its contents are not those that the trial was run on.")
+    return make_problem(trial.scenario, **options)
 
 
 def _check_label(directory: Path, what: str, claimed: str, own: str) -> None:

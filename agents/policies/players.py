@@ -1,6 +1,6 @@
 """Who can play: a trained policy, a pure JAX function, or anybody's function of NumPy arrays.
 
-A player' `acting` is a value that programs are compiled for, and its `variables` are what they are given.
+A player's `acting` is a value that programs are compiled for, and its `variables` are what they are given.
 """
 
 from __future__ import annotations

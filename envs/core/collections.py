@@ -167,12 +167,16 @@ class Collection:
         env = problem.functional_env(self.form)
         params = env.scored_params(problem) if scored else problem.env_params(self.form)
         for name, count in env.sizes(params).items():
-            if count > self.common_sizes[name]:
+            most = self.common_sizes.get(name, 0)
+            if count > most:
                 raise DsegymError(
                     f"{problem.name} has {count} {name}; the collection '{self.name}' holds instances of at most "
-                    f"{self.common_sizes[name]}."
+                    f"{most}."
                 )
-        return env.padded(params, self.common_sizes)
+        try:
+            return env.padded(params, self.common_sizes)
+        except MemoryError as error:
+            raise DsegymError(f"{problem.name} padded to {dict(self.common_sizes)}: {error}.") from None
 
     def environment(self, split: str) -> tuple[DrawnEnv, Any]:
         """An environment whose every episode is of an instance drawn from a part, and its params.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +11,7 @@ import typer
 
 from ...costmodels.errors import DsegymError, visible
 from .failures import Stop
-from .tables import say, steps_bar, terminal
+from .tables import progress_bar, say, steps_bar, terminal
 
 __all__ = ["run"]
 
@@ -53,7 +55,7 @@ def run(
     for instance, reason in loaded.left_out:
         say(terminal(error=True), f"warning: left out, as no result on it could be scored: {instance}: {reason}.")
     try:
-        with _progress_bar(loaded) as update:
+        with _trials_bar(loaded) as update:
             summary = run_suite(
                 loaded, output, workers=workers, retry_failed=retry_failed, memory_gib=memory_gib, progress=update
             )
@@ -94,37 +96,16 @@ def _run_policies(path: Path, output: Path) -> None:
         raise typer.Exit(1)
 
 
-def _progress_bar(suite: Any) -> Any:
-    import contextlib
+@contextlib.contextmanager
+def _trials_bar(suite: Any) -> Iterator[Callable[[Any], None]]:
+    """A bar of a suite's trials on standard error; what it yields is told the summary so far."""
+    with progress_bar() as progress:
+        task = progress.add_task(suite.name, total=len(suite.trials))
 
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+        def update(summary: Any) -> None:
+            trouble = sum(count for status, count in summary.statuses.items() if status != "finished")
+            label = f"{suite.name} ({trouble} failed)" if trouble else suite.name
+            done = summary.resumed + sum(summary.statuses.values())
+            progress.update(task, completed=done, description=label, refresh=True)
 
-    @contextlib.contextmanager
-    def bar():
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=terminal(error=True)) as progress:
-            task = progress.add_task(suite.name, total=len(suite.trials))
-
-            def update(summary: Any) -> None:
-                trouble = sum(count for status, count in summary.statuses.items() if status != "finished")
-                label = f"{suite.name} ({trouble} failed)" if trouble else suite.name
-                done = summary.resumed + sum(summary.statuses.values())
-                progress.update(task, completed=done, description=label, refresh=True)
-
-            yield update
-
-    return bar()
+        yield update

@@ -12,7 +12,7 @@ from typing import Any
 from ...costmodels.errors import visible
 from ..formats import format_exact, format_number, name_and_unit
 
-__all__ = ["LONG", "looseness", "obstacles", "say", "steps_bar", "table", "terminal"]
+__all__ = ["LONG", "looseness", "obstacles", "progress_bar", "say", "steps_bar", "table", "terminal"]
 
 LONG = 24  # parameters of a design space that are shown one by one
 PIPED = 160  # columns where nobody says how many there are
@@ -38,9 +38,8 @@ def say(console: Any, text: str, style: str | None = None) -> None:
     console.print(wrapped("\n".join(map(visible, text.split("\n"))), console.width), style=style)
 
 
-@contextlib.contextmanager
-def steps_bar(name: str) -> Iterator[Callable[..., None]]:
-    """A bar of trainings on standard error; what it yields is told steps, their total, figures and, at will, a name."""
+def progress_bar(unit: str = "") -> Any:
+    """A bar on standard error: name, how much of how much in this unit, the time so far and that left."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -50,16 +49,16 @@ def steps_bar(name: str) -> Iterator[Callable[..., None]]:
         TimeRemainingColumn,
     )
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("steps"),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=terminal(error=True)) as progress:
+    words = (TextColumn(unit),) if unit else ()
+    left = TextColumn("left:"), TimeRemainingColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), *words
+    return Progress(*columns, TimeElapsedColumn(), *left, console=terminal(error=True))
+
+
+@contextlib.contextmanager
+def steps_bar(name: str) -> Iterator[Callable[..., None]]:
+    """A bar of trainings on standard error; what it yields is told steps, their total, figures and, at will, a name."""
+    with progress_bar("steps") as progress:
         task, shown = progress.add_task(name, total=None), name
 
         def update(steps: int, total: int, figures: Mapping[str, float], name: str = name) -> None:

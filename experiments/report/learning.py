@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -84,26 +85,27 @@ def learning_page(results: Iterable[Played], suite: str = "") -> str:
 def _made(suite: str) -> str:
     """How the page came to be, and how to make it again."""
     file = f"`experiments/policy_suites/{suite}.toml`" if suite in policy_suite_names() else "its file"
-    run = f"dsegym run {suite} --output results/{suite}   # trains and evaluates, for hours perhaps; resumes\n"
+    place = f"results/{suite}" if suite else "RESULTS"
+    named, folder = (shlex.quote(cell_text(text)) for text in (suite, place))  # a command that may be pasted
+    run = f"dsegym run {named} --output {folder}   # trains and evaluates, for hours perhaps; resumes\n"
     first = (
         f"The first command runs the suite `{suite}`: {file} declares every training, its budget and its seeds."
         if suite
         else "The evaluations were made one by one, with `dsegym train` and `dsegym evaluate`; each policy's card says "
         "by what training. The suite `learning` declares such trainings and evaluations in one file, for `dsegym run`."
     )
-    place = f"results/{suite}" if suite else "RESULTS"
     rest = (
         f"{first} `dsegym learning` writes this page, and `docs/learning/results.json`: what counts of every "
         "evaluation; from that file alone `dsegym learning docs/learning/results.json` prints this page again, as a "
-        f"test checks. `dsegym verify {place}` plays every evaluation again, bit for bit on the same machine."
+        f"test checks. `dsegym verify {folder}` plays every evaluation again, bit for bit on the same machine."
     )
-    commands = f"{run if suite else ''}dsegym learning {place} --output docs"
+    commands = f"{run if suite else ''}dsegym learning {folder} --output docs"
     return f"```bash\n{commands}\n```\n\n{_lines(rest)}"
 
 
 def _lines(text: str) -> str:
-    """A paragraph in lines of the page's width."""
-    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+    """A paragraph in lines of the page's width; what others named in it is no markup."""
+    return textwrap.fill(cell_text(text), 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _summary(found: Sequence[Contest]) -> list[str]:

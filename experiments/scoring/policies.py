@@ -155,6 +155,8 @@ def _trained(collection: str, option: str) -> tuple[str, ...]:
         return ()
     shipped = load_collection(collection)
     declared = load_scenario(shipped.scenario)
+    if option not in declared.options:
+        return ()
     found = {declared.resolve(each)[option] for each in shipped.options("train")}
     return tuple(sorted(found, key=_in_order))
 

@@ -1,11 +1,17 @@
 """Fixtures of the experiments' tests: a tiny suite, its results, and the command line called in this process."""
 
+import dataclasses
 import shutil
 import sys
 from typing import NamedTuple
 
+import jax
+import numpy as np
 import pytest
 
+from dsegym.agents.learners.registry import make_learner
+from dsegym.agents.policies.card import Card, features_of
+from dsegym.agents.policies.players import Policy
 from dsegym.experiments import cli
 from dsegym.experiments.store import write_suite
 from dsegym.experiments.suite import load_suite
@@ -38,6 +44,35 @@ class Outcome(NamedTuple):
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(scope="session")
+def untrained():
+    """Makes policies that were not trained."""
+
+    def make(collection, **card):
+        """A policy for a collection, that was not trained, with these fields of its card."""
+        env, _ = collection.environment("train")
+        network = make_learner("ppo", {"units": 8}).network(env)
+        variables = network.init(jax.random.key(0), np.zeros(env.observation_space.shape, np.float32))
+        known = {
+            "scenario": collection.scenario,
+            "form": "decisions",
+            "collection": collection.name,
+            "sizes": {},
+            "trained_on": collection.digests("train"),
+            "learner": "ppo",
+            "hyperparameters": {"units": 8},
+            "seed": 3,
+            "steps": 1000,
+            "training_s": 1.5,
+            "features": features_of(env),
+            "action_space": str(env.action_space),
+        }
+        configuration = dataclasses.asdict(network.configuration)
+        return Policy(Card(**{**known, **card}), configuration, jax.tree.map(np.asarray, variables))
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,10 @@ import numpy as np
 import polars
 import pytest
 
-from dsegym.agents.learners.registry import make_learner
-from dsegym.agents.policies.card import Card, features_of
-from dsegym.agents.policies.players import Policy
+from dsegym.agents.policies.players import named_function
 from dsegym.envs.core.collections import Collection, load_collection
-from dsegym.experiments.evaluations import MANIFEST, POLICY, ROWS, evaluate_into, read_evaluations
+from dsegym.envs.core.own_bounds import kept_beside
+from dsegym.experiments.evaluations import MANIFEST, POLICY, ROWS, changed, evaluate_into, read_evaluations
 from dsegym.experiments.policy_store import save_policy
 from dsegym.experiments.publish import publish
 from dsegym.experiments.store import hashed_id
@@ -33,27 +32,10 @@ budget = [5, 50]
 
 
 @pytest.fixture(scope="module")
-def policy():
+def policy(untrained):
     """One that is not trained."""
     collection = Collection("mine", CASCADE, "", lambda: [{"budget": 2}, {"budget": 8}], list, list)
-    env, _ = collection.environment("train")
-    network = make_learner("ppo", {"units": 8}).network(env)
-    variables = network.init(jax.random.key(0), np.zeros(env.observation_space.shape, np.float32))
-    card = Card(
-        scenario=CASCADE,
-        form="decisions",
-        collection="mine",
-        sizes={},
-        trained_on=collection.digests("train"),
-        learner="ppo",
-        hyperparameters={"units": 8},
-        seed=3,
-        steps=1000,
-        training_s=1.5,
-        features=features_of(env),
-        action_space=str(env.action_space),
-    )
-    return Policy(card, dataclasses.asdict(network.configuration), jax.tree.map(np.asarray, variables))
+    return untrained(collection)
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +155,16 @@ EDITS = {
     "a shipped collection's name": ({"change": put("collection", value="cascade-budgets")}, "not those of test in the"),
     "an unknown part": ({"change": put("split", value="tests")}, "'split' is missing or of the wrong type"),
     "another scenario": ({"change": put("scenario", value="dsegym/SleepTime-v0")}, "The policy plays"),
+    "samples without end": ({"change": put("samples", value=2**62)}, "2 rows of 4611686018427387904 samples"),
+    "sizes beyond all memory": ({"change": put("sizes", value={"tasks": 2**62})}, "'sizes.tasks' is missing or of the"),
+    "no room between reference and bound": (
+        {"change": put("instances", 0, "reference", "value", value=0.0)},
+        "nothing can be scored on budget=5",
+    ),
+    "a file as what is changed": (
+        {"change": lambda manifest: manifest.update(collection="cascade-budgets", changed={"budget": "/etc/passwd"})},
+        "do not keep",
+    ),
     "a file as an option": ({"change": put("instances", 0, "options", "budget", value="/etc/passwd")}, "do not keep"),
 }
 
@@ -192,6 +184,36 @@ def test_an_id_that_does_not_follow_is_rejected(results, directory):
     manifest["seed"] = 5
     (directory / MANIFEST).write_text(json.dumps(manifest))
     assert "the id does not follow from the evaluation" in rejections(results)[0]
+
+
+@pytest.fixture
+def with_file(tmp_path):
+    """Results of an evaluation whose every instance was changed to a user's file, which is gone."""
+    network = tmp_path / "net.csv"
+    network.write_text("name,m,k,n\nfirst,8,8,8\nsecond,16,8,8\n", encoding="utf-8")
+    options = {"workload": str(network)}
+    plain = Collection("mine", "dsegym/AcceleratorSizing-v0", "", list, list, lambda: [{}], form="sequential")
+    (tmp_path / "zeros.py").write_text("def act(observation, mask):\n    return 0\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        player = named_function("zeros:act")
+        evaluate_into(tmp_path / "results", player, changed(plain, options), "test", options=options)
+        network.unlink()
+        yield tmp_path / "results"
+
+
+def test_a_file_that_every_instance_was_changed_to_is_kept_with_the_results(with_file):
+    (result,) = read_evaluations(with_file)
+    assert result.manifest["changed"]["workload"] == result.manifest["instances"][0]["options"]["workload"]
+    assert (with_file / result.manifest["changed"]["workload"]).is_file()
+    assert rejections(with_file) == []
+
+
+def test_bounds_beside_a_kept_file_that_lie_elsewhere_are_not_read(with_file, tmp_path):
+    (result,) = read_evaluations(with_file)
+    (tmp_path / "secret").write_text("mine")
+    kept_beside(with_file / result.manifest["changed"]["workload"]).symlink_to(tmp_path / "secret")
+    assert "it leads out of the results directory" in rejections(with_file)[0]
 
 
 def test_other_weights_are_rejected(results, directory, policy):
@@ -216,8 +238,6 @@ def test_evaluations_elsewhere_are_not_read(results, tmp_path):
 
 
 def test_a_function_is_run_by_verification_only_where_it_is_allowed(tmp_path, monkeypatch):
-    from dsegym.agents.policies.players import named_function
-
     (tmp_path / "firsts.py").write_text("def act(observation, mask):\n    return int(mask.argmax())\n")
     monkeypatch.syspath_prepend(tmp_path)
     collection = Collection("mine", CASCADE, "", list, list, lambda: [{"budget": 5}])

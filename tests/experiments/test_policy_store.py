@@ -1,18 +1,13 @@
 """Policies on disk: whole or not there, read without running code, and refused in one sentence."""
 
 import dataclasses
-import json
-import os
 import re
 
 import jax
 import numpy as np
 import pytest
 
-from dsegym.agents.learners.registry import make_learner
-from dsegym.agents.policies.card import Card, features_of
 from dsegym.agents.policies.evaluation import evaluate
-from dsegym.agents.policies.players import Policy
 from dsegym.costmodels.errors import CorruptResultError, DsegymError
 from dsegym.envs.core.collections import Collection
 from dsegym.experiments.policy_store import (
@@ -33,28 +28,10 @@ COLLECTION = Collection(
 
 
 @pytest.fixture(scope="module")
-def policy():
+def policy(untrained):
     """One that is not trained."""
-    env, _ = COLLECTION.environment("train")
-    network = make_learner("ppo", {"units": 8}).network(env)
-    observation = np.zeros(env.observation_space.shape, np.float32)
-    variables = jax.tree.map(np.asarray, network.init(jax.random.key(0), observation))
-    card = Card(
-        scenario=CASCADE,
-        form="decisions",
-        collection="mine",
-        sizes={},
-        trained_on=COLLECTION.digests("train"),
-        learner="ppo",
-        hyperparameters={"units": 8, "learning_rate": 1e-3, "architecture": 'a "quoted"\\\n\x7f text é'},
-        seed=3,
-        steps=1000,
-        training_s=1.5,
-        features=features_of(env),
-        action_space=str(env.action_space),
-        versions={"jax": "0.10.2"},
-    )
-    return Policy(card, dataclasses.asdict(network.configuration), variables)
+    hyperparameters = {"units": 8, "learning_rate": 1e-3, "architecture": 'a "quoted"\\\n\x7f text é'}
+    return untrained(COLLECTION, hyperparameters=hyperparameters, versions={"jax": "0.10.2"})
 
 
 @pytest.fixture
@@ -170,6 +147,16 @@ def test_weights_that_do_not_fit_the_card_are_named(saved):
             (saved / each).write_bytes(content)
 
 
+def test_a_weight_that_lies_in_another_is_refused(saved):
+    name, leaf = first_weight(saved)
+    signature = f"{leaf.dtype}{list(leaf.shape)}"
+    folder = name.rpartition("/")[0]
+    rewrite(saved, **{folder: leaf})
+    (saved / CARD).write_text((saved / CARD).read_text() + f'"{folder}" = "{signature}"\n')
+    with pytest.raises(CorruptResultError, match="lies in another weight"):
+        load_policy(saved)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_no_numbers_are_refused(saved, policy, value, tmp_path):
     name, leaf = first_weight(saved)
@@ -193,6 +180,7 @@ def test_weights_that_are_no_numbers_are_refused(saved, policy, value, tmp_path)
         (r"^training_s = .*", "training_s = nan", "'training_s' is missing or of the wrong type"),
         (r"^scenario = .*", "scenario = 3", "'scenario' is missing or of the wrong type"),
         (r"^scenario = .*", "scenario = ", "not readable as TOML"),
+        (r"^\[sizes\]", "[sizes]\ntasks = 1_000_000_000_000", "'sizes.tasks' is missing or of the wrong type"),
         (r'^"network.json" = .*', '"network.json" = "../x"', "'files.network.json' is missing or of the wrong type"),
     ],
 )
@@ -238,8 +226,10 @@ def test_a_full_disk_leaves_nothing_behind(policy, tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
-def test_the_digest_of_an_instance_stands_on_the_card(policy):
-    (problem, *_) = COLLECTION.problems("train")
-    assert problem.digest in policy.card.trained_on
-    assert json.dumps(dict(policy.configuration))
-    assert os.sep not in policy.card.collection
+@pytest.mark.parametrize(("sizes", "wanted"), [({}, "of at most 0"), ({"buffers": 2**19}, "of at most 0")])
+def test_sizes_that_hold_no_instance_are_refused(policy, sizes, wanted):
+    mapping = Collection("programs", "dsegym/MemoryMapping-v0", "", list, list, lambda: [{"program": "mlp_tiny"}])
+    form = next(iter(mapping.problems("test")[0].forms))
+    card = dataclasses.replace(policy.card, scenario=mapping.scenario, form=form, sizes=sizes)
+    with pytest.raises(DsegymError, match=wanted):
+        evaluate(dataclasses.replace(policy, card=card), mapping, "test")

@@ -64,6 +64,17 @@ def test_a_path_is_taken_from_the_folder_of_the_suite(tmp_path):
     assert {each.training.collection.name for each in loaded(tmp_path, text).trainings} == {"own"}
 
 
+def test_a_file_of_a_sweep_is_taken_from_the_folder_of_the_suite(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "net.csv").write_text("name,m,k,n\nfirst,8,8,8\n")
+    monkeypatch.chdir(tmp_path)
+    text = SOUND.replace("cascade-budgets", "accelerator-networks").replace(
+        "budget = [1, 500]", "workload = ['net.csv']"
+    )
+    suite = loaded(tmp_path / "mine", text)
+    assert suite.evaluations[1].changed == {"workload": str(tmp_path / "mine" / "net.csv")}
+
+
 WRONG = {
     "an unknown learner": (('"ppo"', '"popo"'), "Unknown learner 'popo'"),
     "an unknown collection": (('"cascade-budgets"', '"cascades"'), "Unknown collection"),

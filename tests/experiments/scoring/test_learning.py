@@ -150,6 +150,20 @@ def test_the_page_says_what_the_numbers_say():
     assert all(len(line) <= 120 or line.startswith("|") for line in page.splitlines())
 
 
+def test_what_others_named_is_neither_markup_nor_a_command():
+    page = learning_page([played([4.0, 4.0], collection="<b>mine\x1b[31m")], "mine; rm x")
+    assert "<b>" not in page
+    assert "\x1b" not in page
+    assert "dsegym run 'mine; rm x' --output 'results/mine; rm x'" in page
+
+
+def test_a_sweep_of_what_is_no_option_has_no_training_range():
+    for option in ("noise", "nonsense"):
+        results = [played([4.0], changed={option: value}, collection="soc-stream-rates") for value in ("0", "1")]
+        (found,) = sensitivities(table_of(group) for group in grouped(results))
+        assert bool(found.trained) == (option == "noise")
+
+
 def test_trained_instances_are_warned_of():
     page = learning_page([played([4.0, 4.0], trained_on=True)])
     assert "Beware: a policy was trained on 2 of these instances" in " ".join(page.split())
