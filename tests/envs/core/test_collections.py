@@ -1,5 +1,7 @@
 """Collections: parts that share no instance, one environment for all, and cases that policies are scored on."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,6 +45,21 @@ def test_unknown_parts_and_empty_ones_are_refused():
         cascades(train=[2]).problems("validation")
     with pytest.raises(DsegymError, match="Instance 1 of train in the collection 'test': "):
         cascades(train=[2, -1]).problems("train")
+
+
+def test_sizes_that_instances_do_not_have_or_go_beyond_are_refused():
+    trees = dataclasses.replace(load_collection("tree-steps"), sizes={"widht": 32})
+    with pytest.raises(DsegymError, match=r"has sizes of width; the collection 'tree-steps' pads widht"):
+        trees.padded("validation")
+    with pytest.raises(DsegymError, match=r"has 12 width; the collection 'tree-steps' holds instances of at most 8"):
+        dataclasses.replace(trees, sizes={"width": 8}).padded("validation")
+
+
+def test_instances_of_different_games_cannot_share_a_program():
+    rows = [{"tree": "steps", "width": 4}, {"tree": "game24", "width": 4}]
+    mixed = Collection("mixed", "dsegym/TreeSearch-v0", "", lambda: rows, lambda: (), lambda: ())
+    with pytest.raises(DsegymError, match="'mixed' holds instances that cannot share a program: "):
+        mixed.padded("train")
 
 
 def test_a_lane_of_a_collection_plays_the_instance_that_it_drew():
