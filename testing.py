@@ -31,6 +31,7 @@ from .agents.referee import Referee, Samples
 from .agents.registry import load_agent
 from .costmodels.errors import BudgetExhausted, DsegymError, TimeLimitReached
 from .envs.core.evaluation import BOUNDS, Yardstick
+from .envs.core.functional import FunctionalEnv
 from .envs.core.problem import Problem
 from .envs.core.scenarios import Scenario, load_scenario, make_functional, make_problem
 from .envs.core.spaces import DesignSpace
@@ -44,6 +45,7 @@ __all__ = [
     "SCENARIO_CLAUSES",
     "BrokenContract",
     "check_agent",
+    "check_padding",
     "check_scenario",
 ]
 
@@ -52,6 +54,7 @@ LANES, ALONE = 6, 3  # played side by side, and those of them that are held agai
 STEPS = 40  # played in a row: several episodes where they are short; of the functional door, at most
 SEED = 2026
 BUDGET, OFFERED_BUDGET = 40, 120  # samples of a search, and of one with other hyperparameters than the defaults
+PADDED_STEPS = 150  # of an episode that is played in a larger shape, at most
 TOLERANCE = 1e-6  # relative, between an episode's float32 objective and the replayed design's
 
 
@@ -406,6 +409,110 @@ def the_functional_door_takes_the_same_steps(problem: Problem, form: str) -> Non
         _require(same, "after an episode's end, the door's state is not that of `reset`")
 
 
+Axes = tuple[int, ...]
+
+
+def a_larger_shape_changes_nothing(
+    problem: Problem,
+    form: str,
+    sizes: Mapping[str, int] | None = None,
+    axes: tuple[Axes, Axes] | None = None,
+    *,
+    exact: bool = False,
+) -> None:
+    """Where the form has sizes, an episode in the shape of a larger instance, as `padded` makes it, is seen, ends and
+    costs as the instance's own; what the instance lacks is 0 in observations and masked.
+    """
+    env, params = problem.functional_env(form), problem.env_params(form)
+    own = env.sizes(params)
+    if not own:
+        return
+    sizes = {name: count + 1 for name, count in own.items()} if sizes is None else sizes
+    larger, padded = env.padded(params, sizes)
+    (state, seen), (other, shown) = _begun(env, params), _begun(larger, padded)
+    generator, agree = np.random.default_rng(SEED), np.array_equal if exact else _close
+    for step in range(min(env.horizon, PADDED_STEPS) + 1):
+        legal = _compare_views(seen, shown, axes, f"step {step}")
+        _require(agree(seen.reward, shown.reward), f"step {step}: the reward is {shown.reward}, not {seen.reward}")
+        if seen.over:
+            break
+        if legal is None:
+            action = _legal_action(generator, env.action_space, {})
+            actions = action, np.zeros(larger.action_space.shape or (), np.int32)
+            actions[1][tuple(map(slice, action.shape))] = action
+        else:
+            place = generator.integers(len(legal[0]))
+            actions = legal[0][place], legal[1][place]
+        state, seen = _advanced(env, state, actions[0], params)
+        other, shown = _advanced(larger, other, actions[1], padded)
+    for name, values in seen.final_info.items():
+        found = np.asarray(shown.final_info[name])
+        found = found[: len(values)] if name == "design" else found
+        _require(np.array_equal(found, values, equal_nan=True), f"the episode's {name} is {found}, not {values}")
+
+
+class _View(NamedTuple):
+    """What there is to know of a state."""
+
+    features: Mapping[str, Any]  # float32 each, in the feature's shape
+    action_mask: Any
+    reward: Any  # of the transition that led to it
+    over: Any
+    final_info: Mapping[str, Any]
+
+
+def _view(env: FunctionalEnv[Any, Any], before: Any, state: Any, params: Any) -> _View:
+    observed = env.observe(state, params)
+    return _View(
+        {feature.name: jnp.reshape(observed[feature.name], feature.shape) for feature in env.features},
+        env.action_mask(state, params),
+        env.reward(before, state, params),
+        env.over(state, params),
+        env.final_info(state, params),
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _begun(env: FunctionalEnv[Any, Any], params: Any) -> tuple[Any, _View]:
+    state = env.start(jax.random.key(SEED), params)
+    return state, _view(env, state, state, params)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _advanced(env: FunctionalEnv[Any, Any], state: Any, action: Any, params: Any) -> tuple[Any, _View]:
+    moved = env.advance(state, action, params)
+    return moved, _view(env, state, moved, params)
+
+
+def _compare_views(
+    seen: _View, shown: _View, axes: tuple[Axes, Axes] | None, where: str
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The legal actions of a state, alone and in a larger shape, in their order; None where there are no masks."""
+    seen, shown = (jax.tree.map(np.asarray, view) for view in (seen, shown))
+    _require(seen.over == shown.over, f"{where}: the episode ends at another time")
+    masks, legal = (seen.action_mask, shown.action_mask), None
+    if seen.action_mask is not None:
+        legal = np.flatnonzero(masks[0]), np.flatnonzero(masks[1])
+        tables = masks if axes is None else tuple(mask.reshape(each) for mask, each in zip(masks, axes, strict=True))
+        same = len(legal[0]) == len(legal[1]) if axes is None else _is_continued(*tables)
+        _require(same or seen.over, f"{where}: other actions are legal")
+    for name, values in seen.features.items():
+        found = shown.features[name]
+        same = _is_continued(values, found)
+        if not same and legal is not None and (values.shape, found.shape) == (masks[0].shape, masks[1].shape):
+            # Of each action, whose numbers may be others.
+            same = np.array_equal(values[masks[0]], found[masks[1]]) and not found[~masks[1]].any()
+        _require(same, f"{where}: the feature {name} differs")
+    return legal
+
+
+def _is_continued(values: np.ndarray, longer: np.ndarray) -> bool:
+    """Whether a larger array begins with the values, and has nothing beyond them."""
+    own, beyond = tuple(map(slice, values.shape)), longer.copy()
+    beyond[own] = 0
+    return np.array_equal(longer[own], values) and not beyond.any()
+
+
 SCENARIO_CLAUSES: Sequence[Callable[[Scenario], None]] = (it_describes_itself_and_its_instances,)
 INSTANCE_CLAUSES: Sequence[Callable[[Problem], None]] = (
     options_survive_json,
@@ -424,6 +531,7 @@ FORM_CLAUSES: Sequence[Callable[[Problem, str], None]] = (
     a_mask_names_the_legal_actions,
     it_renders,
     the_functional_door_takes_the_same_steps,
+    a_larger_shape_changes_nothing,
 )
 
 
@@ -457,6 +565,32 @@ def check_scenario(
         for form in problem.forms if forms is None else forms:
             for clause in FORM_CLAUSES:
                 _hold(clause, f"{where}, form {form}", problem, form)
+
+
+def check_padding(
+    problem: Problem,
+    form: str | None = None,
+    sizes: Mapping[str, int] | None = None,
+    *,
+    axes: tuple[Axes, Axes] | None = None,
+    exact: bool = True,
+) -> None:
+    """Holds an instance to `FunctionalEnv.padded`: plays an episode as it is and in a larger shape.
+
+    Args:
+        problem: the instance.
+        form: one of its forms; the first when left out.
+        sizes: of the larger shape, as `FunctionalEnv.sizes` names them; one more of each when left out.
+        axes: of the table of actions, alone and in the larger shape, as ((tasks, elements), (30, 4)), so that masks
+            are compared place by place; when left out, legal actions are compared in their order.
+        exact: whether rewards are the same bits, as all else must be; otherwise they may differ by rounding.
+
+    Raises:
+        BrokenContract: says the instance, the form and what differs at which step.
+    """
+    form = next(iter(problem.forms)) if form is None else form
+    where = f"{problem.scenario} ({problem.name}), form {form}"
+    _hold(functools.partial(a_larger_shape_changes_nothing, exact=exact), where, problem, form, sizes, axes)
 
 
 def _hold(clause: Callable[..., None], where: str, *arguments: Any) -> None:

@@ -111,11 +111,11 @@ def layered(count: int, seed: int) -> AllocationInstance:
 def requests(count: int, seed: int) -> AllocationInstance:
     """The caches of `count` requests to a language model, each reserved from arrival until the last token.
 
-    Requests arrive at random, about twelve at a time in the system; a prompt has about 400 tokens and an answer about
-    200 (both log-normal), a token takes a time step and 16 KiB.
+    Requests arrive at random, about twelve at a time in the system. Tokens are log-normal (0.8 the deviation of the
+    logarithm), of prompts with the median 400, of answers 200; an answer's token takes a time step, every token 16 KiB.
     """
     generator = np.random.default_rng([3, count, seed])
-    prompts, answers = (np.rint(np.exp(generator.normal(np.log(mean), 0.8, count))) + 1 for mean in (400, 200))
+    prompts, answers = (np.rint(np.exp(generator.normal(np.log(median), 0.8, count))) + 1 for median in (400, 200))
     arrivals = np.cumsum(np.rint(generator.exponential(answers.mean() / 12, count)))
     buffers = np.stack([arrivals, arrivals + answers, 16 * (prompts + answers)], 1).astype(int)
     instance = AllocationInstance(

@@ -149,7 +149,8 @@ class Collection:
 
         Raises:
             UnknownNameError: there is no such part.
-            DsegymError: an instance cannot be made, is larger than `sizes`, or is of another form than the first.
+            DsegymError: an instance cannot be made, is larger than `sizes` or has others, or cannot share a program
+                with the first.
         """
         problems = self.problems(split)
         made = [self._padded_one(problem.as_searched if searched else problem, scored) for problem in problems]
@@ -166,12 +167,17 @@ class Collection:
     def _padded_one(self, problem: Problem, scored: bool) -> tuple[FunctionalEnv[Any, Any], Any]:
         env = problem.functional_env(self.form)
         params = env.scored_params(problem) if scored else problem.env_params(self.form)
-        for name, count in env.sizes(params).items():
-            most = self.common_sizes.get(name, 0)
-            if count > most:
+        sizes = env.sizes(params)
+        if sizes.keys() != self.common_sizes.keys():
+            raise DsegymError(
+                f"{problem.name} has sizes of {', '.join(sizes) or 'nothing'}; the collection '{self.name}' pads "
+                f"{', '.join(self.common_sizes) or 'nothing'}."
+            )
+        for name, count in sizes.items():
+            if count > self.common_sizes[name]:
                 raise DsegymError(
                     f"{problem.name} has {count} {name}; the collection '{self.name}' holds instances of at most "
-                    f"{most}."
+                    f"{self.common_sizes[name]}."
                 )
         try:
             return env.padded(params, self.common_sizes)
@@ -213,14 +219,12 @@ class Collection:
                 seen[digest] = split, problem
 
 
-def _leaves(tree: Any) -> list[Any]:
+def _shapes(tree: Any) -> tuple[Any, list[tuple[tuple[int, ...], np.dtype[Any]]]]:
+    """Equal for trees that can be stacked."""
     import jax
 
-    return jax.tree.leaves(tree)
-
-
-def _shapes(tree: Any) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
-    return [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in _leaves(tree)]
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in leaves]
 
 
 def _stacked(trees: Sequence[Any]) -> Any:

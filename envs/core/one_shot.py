@@ -224,7 +224,7 @@ class ContextualEnv(SequentialEnv):
 
     def context(self, problem: Problem) -> Mapping[str, Any]:
         """{feature: values}, as of `context_features`; on the host, once for an instance."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} writes no `context`.")
 
     def params_of(self, problem: Problem) -> OneShotParams:
         """As of the sequential form, and the context."""

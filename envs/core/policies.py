@@ -64,16 +64,13 @@ Params = TypeVar("Params", bound=_Seeded)
 
 
 class PolicyEnv(FunctionalEnv[State, Params]):
-    """An environment whose designs are policies. Subclasses also write `decide` and `drawing`.
+    """An environment whose designs are policies. Subclasses also write `decide`, the action that the policy of a design
+    takes, and `drawing`.
 
     `params` has a field `seeds`, uint32[E]: the episodes of the cost.
     """
 
     replayable: ClassVar[bool] = False  # what an episode did is no policy
-
-    def decide(self, design: Array, state: State, params: Params) -> Array:
-        """The action that the policy of a design, int32[n], takes."""
-        raise NotImplementedError
 
     def metrics(self, state: State, params: Params) -> Any:
         """The family's named tuple of scalars, of a finished episode; costs are means over episodes. The game's."""

@@ -275,7 +275,7 @@ class FunctionalVectorEnv(WithHorizon, _FunctionalLanes):
 
 class CollectionVectorEnv(_FunctionalLanes):
     """Many lanes whose every episode is of an instance drawn from a part of a collection, see `_FunctionalLanes`: for
-    learners that step environments. Info of every step holds which one it is, too: `instance`, int32.
+    learners that step environments. Info of every step holds which one it is, too: `instance`, int32. No pictures.
 
     Args:
         collection: of a name, or the user's own.
@@ -284,8 +284,10 @@ class CollectionVectorEnv(_FunctionalLanes):
         autoreset_mode, max_episode_steps: as of `FunctionalVectorEnv`.
 
     Raises:
-        DsegymError: no whole number of lanes from 1 to `MOST_LANES`; or as `Collection.environment`.
+        DsegymError: no whole number of lanes, or of steps, from 1 to `MOST_LANES`; or as `Collection.environment`.
     """
+
+    metadata = {**_FunctionalLanes.metadata, "render_modes": []}  # noqa: RUF012
 
     def __init__(
         self,
@@ -296,7 +298,7 @@ class CollectionVectorEnv(_FunctionalLanes):
         autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
         max_episode_steps: int | None = None,
     ):
-        _check_count("num_envs", num_envs)
+        _check_counts(num_envs, max_episode_steps)
         env, self._params = collection.environment(split)
         notes = dict.fromkeys(note for problem in collection.problems(split) for note in problem.notes)
         super().__init__(env, num_envs, tuple(notes), autoreset_mode, max_episode_steps, None)
@@ -354,10 +356,13 @@ def _copied(tree: Any) -> Any:
     return jax.tree.map(np.array, tree)
 
 
-def _check_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= MOST_LANES:
-        given = shortened(repr(value))
-        raise DsegymError(f"{name} = {given} is not allowed; allowed: a whole number from 1 to {MOST_LANES:,}.")
+def _check_counts(num_envs: object, max_episode_steps: object) -> None:
+    for name, value in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
+        if name == "max_episode_steps" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= MOST_LANES:
+            given = shortened(repr(value))
+            raise DsegymError(f"{name} = {given} is not allowed; allowed: a whole number from 1 to {MOST_LANES:,}.")
 
 
 def make_vector_env(
@@ -383,9 +388,7 @@ def make_vector_env(
         DsegymError: no whole number of lanes, or of steps, from 1 to `MOST_LANES`; or as `dsegym.make_problem`.
         UnknownNameError: no autoreset mode.
     """
-    _check_count("num_envs", num_envs)
-    if max_episode_steps is not None:
-        _check_count("max_episode_steps", max_episode_steps)
+    _check_counts(num_envs, max_episode_steps)
     modes = {mode.value: mode for mode in AutoresetMode}
     if not isinstance(autoreset_mode, AutoresetMode):
         if not isinstance(autoreset_mode, str) or autoreset_mode not in modes:

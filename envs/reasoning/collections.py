@@ -61,51 +61,60 @@ BATCH_DATA_SETS = Collection(
         *_grid(data=("game24_chain_of_thought", "game24_direct"), samples=(4, 16), hint=(1,)),
     ],
 )
-SOLVE_VERIFY_BUDGETS = Collection(
-    name="solve-verify-budgets",
-    scenario="dsegym/SolveVerify-v0",
-    summary="programs with recorded tests at several budgets and prices; test: other problems, budgets, prices",
-    train=lambda: _grid(budget=(4, 8, 16, 32), verify_cost=(0.25, 0.5, 1, 2), price=(0, 0.1)),
-    validation=lambda: _grid(budget=(6, 24), verify_cost=(0.7,), price=(0.05,)),
-    test=lambda: [
-        *_grid(budget=(12, 24, 48), verify_cost=(0.35, 1.5), price=(0, 0.05)),
-        *_grid(budget=(16,), verify_cost=(0.15, 4), price=(0, 0.2)),
-    ],
+
+
+def _solve_verify(name: str, summary: str, fixed: Mapping[str, Sequence[object]]) -> Collection:
+    """Budgets, costs of a verdict and prices, with fixed options beside them."""
+    return Collection(
+        name=name,
+        scenario="dsegym/SolveVerify-v0",
+        summary=summary,
+        train=lambda: _grid(**fixed, budget=(4, 8, 16, 32), verify_cost=(0.25, 0.5, 1, 2), price=(0, 0.1)),
+        validation=lambda: _grid(**fixed, budget=(6, 24), verify_cost=(0.7,), price=(0.05,)),
+        test=lambda: [
+            *_grid(**fixed, budget=(12, 24, 48), verify_cost=(0.35, 1.5), price=(0, 0.05)),
+            *_grid(**fixed, budget=(16,), verify_cost=(0.15, 4), price=(0, 0.2)),
+        ],
+    )
+
+
+SOLVE_VERIFY_BUDGETS = _solve_verify(
+    "solve-verify-budgets",
+    "programs with recorded tests at several budgets and prices; test: other problems, budgets, prices",
+    {},
 )
-SOLVE_VERIFY_SYNTHETIC = Collection(
-    name="solve-verify-synthetic",
-    scenario="dsegym/SolveVerify-v0",
-    summary="a synthetic solver and verifier at several budgets and prices; test: between and beyond them",
-    train=lambda: _grid(data=("genrm",), budget=(4, 8, 16, 32), verify_cost=(0.25, 0.5, 1, 2), price=(0, 0.1)),
-    validation=lambda: _grid(data=("genrm",), budget=(6, 24), verify_cost=(0.7,), price=(0.05,)),
-    test=lambda: [
-        *_grid(data=("genrm",), budget=(12, 24, 48), verify_cost=(0.35, 1.5), price=(0, 0.05)),
-        *_grid(data=("genrm",), budget=(16,), verify_cost=(0.15, 4), price=(0, 0.2)),
-    ],
+SOLVE_VERIFY_SYNTHETIC = _solve_verify(
+    "solve-verify-synthetic",
+    "a synthetic solver and verifier at several budgets and prices; test: between and beyond them",
+    {"data": ("genrm",)},
 )
-TREE_STEPS = Collection(
-    name="tree-steps",
-    scenario="dsegym/TreeSearch-v0",
-    summary="synthetic reasoning steps at several widths and prices of the cache; test: between and beyond them",
-    train=lambda: _grid(tree=("steps",), width=(4, 8, 16), price=(0, 0.05, 0.1, 0.2)),
-    validation=lambda: _grid(tree=("steps",), width=(6, 12), price=(0.15,)),
-    test=lambda: [
-        *_grid(tree=("steps",), width=(5, 10, 14), price=(0.02, 0.15)),
-        *_grid(tree=("steps",), width=(2, 32), price=(0.1,)),
-        *_grid(tree=("steps",), width=(10,), price=(0.5,)),
-    ],
+
+
+def _tree_search(name: str, summary: str, tree: str) -> Collection:
+    """Widths and prices of the cache, of one kind of trees."""
+    return Collection(
+        name=name,
+        scenario="dsegym/TreeSearch-v0",
+        summary=summary,
+        train=lambda: _grid(tree=(tree,), width=(4, 8, 16), price=(0, 0.05, 0.1, 0.2)),
+        validation=lambda: _grid(tree=(tree,), width=(6, 12), price=(0.15,)),
+        test=lambda: [
+            *_grid(tree=(tree,), width=(5, 10, 14), price=(0.02, 0.15)),
+            *_grid(tree=(tree,), width=(2, 32), price=(0.1,)),
+            *_grid(tree=(tree,), width=(10,), price=(0.5,)),
+        ],
+    )
+
+
+TREE_STEPS = _tree_search(
+    "tree-steps",
+    "synthetic reasoning steps at several widths and prices of the cache; test: between and beyond them",
+    "steps",
 )
-TREE_GAME24 = Collection(
-    name="tree-game24",
-    scenario="dsegym/TreeSearch-v0",
-    summary="the Game of 24 at several widths and prices of the cache; test: other hands, between and beyond them",
-    train=lambda: _grid(tree=("game24",), width=(4, 8, 16), price=(0, 0.05, 0.1, 0.2)),
-    validation=lambda: _grid(tree=("game24",), width=(6, 12), price=(0.15,)),
-    test=lambda: [
-        *_grid(tree=("game24",), width=(5, 10, 14), price=(0.02, 0.15)),
-        *_grid(tree=("game24",), width=(2, 32), price=(0.1,)),
-        *_grid(tree=("game24",), width=(10,), price=(0.5,)),
-    ],
+TREE_GAME24 = _tree_search(
+    "tree-game24",
+    "the Game of 24 at several widths and prices of the cache; test: other hands, between and beyond them",
+    "game24",
 )
 SLEEP_CONTEXTS = Collection(
     name="sleep-contexts",

@@ -1,8 +1,8 @@
 """The zoo: programs made by architecture and seed, `zoo/ARCHITECTURE/SEED`, as many as a policy needs to learn from.
 
 An architecture draws its depth, widths, batch, resolution or length from a seed and is traced with them, always the
-same. Programs have a few dozen to `MOST_ACCESSES` accesses. Networks are ours, in the manner of published ones, in
-bfloat16; a platform's element width scales them (`Program.with_element_bits`).
+same. Sizes are chosen so that programs have at most `MOST_ACCESSES` accesses. Networks are ours, in the manner of
+published ones, in bfloat16; a platform's element width scales them (`Program.with_element_bits`).
 """
 
 from __future__ import annotations

@@ -66,3 +66,5 @@ def test_what_is_no_part_and_no_number_of_lanes_is_refused():
         CollectionVectorEnv(COLLECTION, "tests", 2)
     with pytest.raises(DsegymError, match="num_envs = 0 is not allowed; allowed: a whole number from 1"):
         CollectionVectorEnv(COLLECTION, "test", 0)
+    with pytest.raises(DsegymError, match="max_episode_steps = 0 is not allowed"):
+        CollectionVectorEnv(COLLECTION, "test", 1, max_episode_steps=0)
