@@ -115,6 +115,7 @@ def test_a_histogram_that_says_nothing_is_refused_with_the_line(text, said, writ
         ({"model": "Qwen3-8B"}, DsegymError, "arena was measured with model = Llama-2-7B"),
         ({"workload": "chats"}, UnknownNameError, "Unknown workload 'chats'"),
         ({"workload": "azure_conv", "rate": 1e6}, DsegymError, "GPUs; at most 10,000 are counted"),
+        ({"workload": "azure_conv", "gpus": "L4=1000", "rate": 1000}, DsegymError, r"may cost [\d,]+ \$/h; at most"),
         ({"workload": "azure_conv", "model": "DeepSeek-V3"}, DsegymError, r"fits on none .*: 1 x .* lacks [\d,.]+ GB"),
         ({"workload": "azure_conv", "tpot": 1}, DsegymError, "No GPU serves"),
         ({"workload": "azure_conv", "precision": "fp8"}, DsegymError, "A10G has no fp8 arithmetic"),
