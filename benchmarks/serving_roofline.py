@@ -25,7 +25,6 @@ DEVICES = {
     "h100_sxm": "H100-SXM-80GB",
     "h200_sxm": "H200-SXM-141GB",
     "b200_sxm": "B200-SXM",
-    "b300_sxm": "B200-SXM",
     "gb200": "GB200",
 }
 MODELS = {"Llama-3.1-70B": "Llama-3-70B", "Qwen3-32B": "Qwen3-32B", "DeepSeek-R1": "DeepSeek-V3"}
@@ -52,9 +51,8 @@ def replica_of_row(row: dict) -> Replica:
     engine = "vllm" if row["backend"] == "vllm" else "trtllm"
     model = get_architecture(name)
     replica = replica_of(model, device, precision, gpus, engine)
-    copies = cache_copies(model, row["tp_size"]) / cache_copies(
-        model, gpus
-    )  # groups of attention hold their own requests
+    # Groups of attention hold their own requests.
+    copies = cache_copies(model, row["tp_size"]) / cache_copies(model, gpus)
     return replica._replace(kv_bytes_per_token=replica.kv_bytes_per_token * copies)
 
 

@@ -4,7 +4,7 @@ LLMServe/DistServe (Zhong et al., OSDI 2024; Apache-2.0). Its profiles are linea
 `tables/distserve_profiles.csv`; its capacities follow from its worker's arithmetic:
 
     prefill = (a + b sum(l) + c sum(l^2)) / pp                 l: lengths of the prompts of a batch, ms; the simulator
-                                                               adds `STAGE_MS` pp in one of its versions (f06659f)
+                                                               adds 1 ms a stage in one of its versions (f06659f)
     decode  = (a + b sum(context) + c batch) / pp              another a, b, c from a batch of `threshold` on
     blocks of 16 tokens = floor((U - W) / (block's bytes on a GPU))
     W = 2 bytes x ((V + P) h + 12 L h^2 / (tp pp) + 5 L h / pp)
@@ -29,7 +29,6 @@ from ..transformers.architectures import get_architecture
 __all__ = [
     "BLOCK_TOKENS",
     "ENGINES",
-    "STAGE_MS",
     "USABLE_BYTES",
     "Profile",
     "capacity_tokens",
@@ -45,7 +44,6 @@ BLOCK_TOKENS = 16
 USABLE_BYTES = 79_891_180_000  # of an A100-80GB
 _BYTES = 2  # of a number
 ENGINES = ("distserve", "vllm")
-STAGE_MS = 1.0  # a pipeline stage, that the simulator adds to a prefill
 
 
 class Profile(NamedTuple):

@@ -24,7 +24,14 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from ..arrays import Array
-from ..transformers.architectures import Architecture, attention_flop, cache_copies, linear_flop, read_parameters
+from ..transformers.architectures import (
+    Architecture,
+    attention_flop,
+    cache_copies,
+    kv_bytes_per_token,
+    linear_flop,
+    read_parameters,
+)
 from ..transformers.devices import Device, Precision, peak_flops, usable_bytes
 from ..transformers.memory import weight_bytes
 
@@ -102,7 +109,7 @@ def replica_of(model: Architecture, device: Device, precision: Precision, gpus: 
         model=model,
         gpus=gpus,
         weight_bytes=precision.weight_bytes,
-        kv_bytes_per_token=model.layers * model.kv_numbers * precision.kv_bytes * cache_copies(model, gpus),
+        kv_bytes_per_token=kv_bytes_per_token(model, precision.kv_bytes) * cache_copies(model, gpus),
         peak_flops=peak_flops(device, precision),
         bandwidth_bytes_s=device.bandwidth_bytes_s,
         link_bytes_s=device.scale_up_bytes_s,

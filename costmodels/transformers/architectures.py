@@ -1,4 +1,4 @@
-"""What a transformer is made of: parameters, arithmetic and cache of a token, from its published sizes.
+"""What a transformer is made of: parameters, arithmetic and cache of a token, from its sizes.
 
 Four kinds, in one record of plain numbers: multi-head attention, grouped queries, multi-head latent attention
 (DeepSeek), and mixtures of experts. h hidden size, H query heads, K key-value heads, D head dimension.
@@ -34,6 +34,7 @@ __all__ = [
     "architectures",
     "attention_flop",
     "cache_copies",
+    "checked_against",
     "distinct_experts",
     "get_architecture",
     "kv_bytes_per_token",
@@ -86,6 +87,12 @@ def get_architecture(name: str) -> Architecture:
     return architectures()[name]
 
 
+def checked_against(name: str) -> str:
+    """The public file that states the same sizes (`SOURCES.md`), or `recalled`."""
+    rows = package_rows("transformers/tables/architectures.csv")
+    return next(row["checked"] for row in rows if row["model"] == name)
+
+
 def architecture_of(sizes: Mapping[str, str | int]) -> Architecture:
     """The record of a row of `tables/architectures.csv`; empty sizes are 0."""
     size = {name: int(value or 0) for name, value in sizes.items() if name not in _NO_SIZES}
@@ -116,7 +123,7 @@ def architecture_of(sizes: Mapping[str, str | int]) -> Architecture:
     )
 
 
-_NO_SIZES = ("model", "stated_billion", "active_billion")
+_NO_SIZES = ("model", "stated_billion", "active_billion", "checked")
 
 
 def _layer_parameters(model: Architecture, experts: Number) -> Number:
@@ -190,6 +197,7 @@ def architecture_rows() -> list[dict[str, object]]:
             "parameters (10^9)": round(float(parameters(each)) * 1e-9, 2),
             "of which a token multiplies (10^9)": round(float(active_parameters(each)) * 1e-9, 2),
             "cache, bf16 (KiB a token)": float(kv_bytes_per_token(each, 2)) / 1024,
+            "sizes checked against": checked_against(name),
         }
         for name, each in architectures().items()
     ]

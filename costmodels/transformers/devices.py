@@ -44,6 +44,7 @@ class Device:
     scale_out_bytes_s: float | None  # one direction, to other nodes
     tdp_w: float | None
     usd_per_h: float | None
+    source: str  # of the figures, and what was checked
 
     @property
     def intensity(self) -> float:
@@ -91,6 +92,7 @@ def devices() -> Mapping[str, Device]:
             scale_out_bytes_s=_scaled(row["scale_out_gb_s"], 1e9),
             tdp_w=_scaled(row["tdp_w"], 1.0),
             usd_per_h=_scaled(row["usd_per_h"], 1.0),
+            source=row["source"],
         )
     return found
 
@@ -154,6 +156,7 @@ def device_rows() -> list[dict[str, object]]:
             "bandwidth (GB/s)": each.bandwidth_bytes_s * 1e-9,
             "scale-up (GB/s)": each.scale_up_bytes_s * 1e-9,
             "price ($/h)": "" if each.usd_per_h is None else each.usd_per_h,
+            "source": each.source,
         }
         for each in devices().values()
     ]

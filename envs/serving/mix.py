@@ -37,6 +37,7 @@ from ...costmodels.serving.mix.placement import (
 )
 from ...costmodels.transformers.architectures import architecture_rows, architectures
 from ...costmodels.transformers.devices import PRECISIONS, device_rows, get_device
+from ...costmodels.transformers.provenance import unchecked_notes
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.one_shot import one_shot_problem
 from ..core.options import Options, choice, custom, file_or_name, number, whole, whole_or_own
@@ -55,7 +56,7 @@ RATES = (1, 2, 4, 8, 16, 32)  # requests/s, that are drawn
 
 OBJECTIVE = Objective("cost", "$/h", "price of all GPUs that the mix takes")
 IMPLIED = (
-    "Loads of the published workloads are implied by the paper's results, each rate's by itself: they predict nothing.",
+    "Loads of the published workloads are implied by the paper's results, each rate's by itself: no evidence for them.",
     "Prices are those of the paper, of 2024, unless you give your own.",
 )
 MODELLED = (
@@ -214,7 +215,8 @@ def build(options: ServingMixOptions) -> Problem:
     placement = _placement(options)
     space = _space(placement)
     published = options.workload in requests.PUBLISHED
-    notes = IMPLIED if published else MODELLED
+    gpus = (name for name, _ in options.gpus)
+    notes = IMPLIED if published else (*MODELLED, *unchecked_notes(options.model, gpus))
     makers = {**RULES, **{f"only_{gpu}": functools.partial(_single, gpu) for gpu in singles(placement)}}
 
     def baseline(name: str) -> tuple[int, ...]:

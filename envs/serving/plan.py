@@ -33,6 +33,7 @@ from ...costmodels.serving.plan.phases import BATCHES, ENGINES, STAGES, Engine, 
 from ...costmodels.transformers.architectures import architectures, get_architecture
 from ...costmodels.transformers.devices import PRECISIONS, devices, get_device, get_precision
 from ...costmodels.transformers.memory import require_fit
+from ...costmodels.transformers.provenance import unchecked_notes
 from ..core.evaluation import Evaluation, Objective
 from ..core.one_shot import one_shot_problem
 from ..core.options import Options, choice, file_or_name, number, whole
@@ -139,6 +140,7 @@ def build(options: ServingPlanOptions) -> Problem:
             f"within the targets; the best serves {most:.3g}."
         )
     first = fitting[0]
+    notes = (*NOTES, *unchecked_notes(options.model, [options.gpu]))
     return one_shot_problem(
         options=options,
         space=space,
@@ -150,9 +152,9 @@ def build(options: ServingPlanOptions) -> Problem:
             space.decode(designs[first]),
             f"the rule {first}, the first of {', '.join(RULES)} within all limits",
         ),
-        breakdown=functools.partial(_break_down, space, params),
+        breakdown=functools.partial(_break_down, space, params, notes),
         baselines={name: functools.partial(design_of, name) for name in designs},
-        notes=NOTES,
+        notes=notes,
     )
 
 
@@ -170,7 +172,7 @@ def _missed(phases: Phases, engine: Engine, options: ServingPlanOptions) -> str:
     return f"No plan of {what} fits: an instance takes {min(engine.degrees)} GPUs at least, and a phase needs one each."
 
 
-def _break_down(space: DesignSpace, params: Cluster, values: Mapping[str, object]) -> Breakdown:
+def _break_down(space: DesignSpace, params: Cluster, notes: tuple[str, ...], values: Mapping[str, object]) -> Breakdown:
     design = jnp.asarray(space.encode(values))
     metrics, missed = evaluate(_plan(design), params)
     totals = {name: float(value) for name, value in metrics._asdict().items()} | {"missed": float(missed)}
@@ -186,7 +188,7 @@ def _break_down(space: DesignSpace, params: Cluster, values: Mapping[str, object
         for phase in ("prefill", "decode")
         if not (together and phase == "prefill")
     ]
-    return Breakdown(totals, rows, NOTES)
+    return Breakdown(totals, rows, notes)
 
 
 CORE: Sequence[Mapping[str, object]] = (  # large and small models, both traces, DistServe's engine, mixtures of experts

@@ -31,7 +31,7 @@ def matrices(row):
     return found
 
 
-STATED = ("stated_billion", "active_billion")
+STATED = ("stated_billion", "active_billion", "checked")
 
 
 def parameters(row):

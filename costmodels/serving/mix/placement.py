@@ -15,7 +15,9 @@ from .model import GPU, USD, Mix
 
 __all__ = ["RULES", "Placement", "best_single", "integer_programme", "placement_of", "relaxed_usd_h"]
 
-MOST_GPUS = 10_000  # that all slices together may need, wherever they go: sums stay within int32
+# That all slices together may need, wherever they go: sums stay within int32.
+MOST_GPUS = 10_000
+MOST_USD_H = 200_000
 
 
 @dataclass(frozen=True)
@@ -64,20 +66,24 @@ def placement_of(
     """A problem of float64[K, G], loads of whole classes in GPUs.
 
     Raises:
-        DsegymError: it takes more GPUs than are counted.
+        DsegymError: it takes more GPUs, or costs more, than is counted.
     """
     served = np.isfinite(loads)
     largest = float(np.where(served, loads, 0.0).max(1).sum())
     if largest > MOST_GPUS:
         raise DsegymError(f"The requests may take {largest:,.0f} GPUs; at most {MOST_GPUS:,} are counted.")
     whole = np.where(served, np.ceil(np.round(np.where(served, loads, 0.0) / slices * GPU, 6)), -1).astype(np.int64)
+    prices = np.array([round(prices_usd_h[gpu] * USD) for gpu in gpus], np.int64)
+    dearest = (float((np.maximum(whole, 0) * prices).max(1).sum()) * slices / GPU + float(prices.sum())) / USD
+    if dearest > MOST_USD_H:
+        raise DsegymError(f"The GPUs may cost {dearest:,.0f} $/h; at most {MOST_USD_H:,} are counted.")
     return Placement(
         gpus=gpus,
         classes=tuple(classes),
         slices=slices,
         able=tuple(tuple(np.flatnonzero(row).tolist()) for row in served),
         loads=np.where(served, np.maximum(whole, 1), -1),
-        prices=np.array([round(prices_usd_h[gpu] * USD) for gpu in gpus], np.int64),
+        prices=prices,
     )
 
 

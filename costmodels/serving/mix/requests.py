@@ -2,9 +2,10 @@
 
 Mélange's profiles were never published, only what its solver chose. `tables/melange_loads.csv` holds loads of three
 synthetic classes of requests, found by search, with which the integer programme chooses what the paper states: they are
-implied by the results and predict nothing. No loads that are proportional to the rate give all of them (twice the mix
-for 8 PubMed requests a second serves 16, and costs less than what is stated there), so each stated rate has loads of
-its own. Other workloads are histograms, whose loads follow from the roofline (`serving/roofline.py`).
+implied by the results, and that these come out again is no evidence. No loads that are proportional to the rate give
+all of them (twice the mix for 8 PubMed requests a second serves 16, and costs less than what is stated there), so each
+stated rate has loads of its own; half of those of twice the rate give a bill 5 % off on average, 16 % at worst. Other
+workloads are histograms, whose loads follow from the roofline (`serving/roofline.py`).
 
 K classes, G types of GPU. Float64 on the host.
 """

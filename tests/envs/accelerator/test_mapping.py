@@ -1,12 +1,17 @@
 """AcceleratorMapping-v0: its contract, yardsticks, options, and what agents get of it."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
 
 import dsegym
+from dsegym.costmodels.accelerator.sizing import AREA_BUDGETS_MM2
+from dsegym.costmodels.accelerator.workloads import workload_names
 from dsegym.costmodels.errors import DsegymError
 from dsegym.envs.accelerator import mapping
+from dsegym.envs.accelerator.mapping import SCENARIO
 from dsegym.testing import check_scenario
 
 MAPPING = "dsegym/AcceleratorMapping-v0"
@@ -70,6 +75,17 @@ def test_a_design_that_the_machine_cannot_hold_is_costed_as_what_it_becomes(smal
     assert problem.evaluate(tight).feasible.all()
     shown = problem.breakdown(problem.space.decode(tight))
     assert [row["mapping"] for row in shown.rows] != [row["mapping"] for row in problem.breakdown(values).rows]
+
+
+@pytest.mark.slow
+def test_core_instances_are_those_with_more_room_than_a_percent_between_reference_and_bound():
+    core = {
+        tuple(each[name] for name in ("workload", "objective", "area_budget")) for each in SCENARIO.core_instances()
+    }
+    for workload, objective, budget in itertools.product(workload_names(), ("latency", "edp"), AREA_BUDGETS_MM2):
+        problem = dsegym.make_problem(MAPPING, workload=workload, objective=objective, area_budget=budget)
+        room = problem.reference.value / problem.bound.value - 1
+        assert ((workload, objective, budget) in core) == (room > 0.01), (workload, objective, budget, room)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,15 @@ def test_a_users_histogram_becomes_an_instance(write):
     assert any("roofline" in note for note in problem.notes)
 
 
+def test_figures_that_were_not_checked_are_named_in_the_notes():
+    def notes(**options):
+        return " ".join(make(workload="azure_conv", **options).notes)
+
+    assert "sizes of Yi-34B are recalled" in notes(model="Yi-34B", gpus="H100-SXM-80GB", tensor_parallelism=2)
+    assert "figures of A10G, A40 were not checked" in notes(gpus="A10G,L4,A40=1")
+    assert "checked" not in notes(gpus="L4,H100-SXM-80GB")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -115,6 +124,7 @@ def test_a_histogram_that_says_nothing_is_refused_with_the_line(text, said, writ
         ({"model": "Qwen3-8B"}, DsegymError, "arena was measured with model = Llama-2-7B"),
         ({"workload": "chats"}, UnknownNameError, "Unknown workload 'chats'"),
         ({"workload": "azure_conv", "rate": 1e6}, DsegymError, "GPUs; at most 10,000 are counted"),
+        ({"workload": "azure_conv", "gpus": "H100-SXM-80GB=1000", "rate": 3000}, DsegymError, "at most 200,000 are"),
         ({"workload": "azure_conv", "model": "DeepSeek-V3"}, DsegymError, r"fits on none .*: 1 x .* lacks [\d,.]+ GB"),
         ({"workload": "azure_conv", "tpot": 1}, DsegymError, "No GPU serves"),
         ({"workload": "azure_conv", "precision": "fp8"}, DsegymError, "A10G has no fp8 arithmetic"),
