@@ -111,7 +111,8 @@ class RolloutLearner(GradientLearner):
 
 def illegal_actions(step: Step) -> Array:
     """int32[B]: those of the episodes that a step of the lanes ended; 0 elsewhere, and where none are counted."""
-    return jnp.where(step.terminal, step.final_info.get("illegal_actions", jnp.zeros(step.terminal.shape, jnp.int32)), 0)
+    counted = step.final_info.get("illegal_actions", jnp.zeros(step.terminal.shape, jnp.int32))
+    return jnp.where(step.terminal, counted, 0)
 
 
 def rollout_figures(reward: Array, terminal: Array, illegal: Array) -> dict[str, Array]:
