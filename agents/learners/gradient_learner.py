@@ -62,7 +62,7 @@ class GradientLearner(Learner):
 
 @dataclass(frozen=True)
 class RolloutLearner(GradientLearner):
-    """A learner whose lanes go on from update to update, T steps in each, which epochs in minibatches then learn from."""
+    """A learner whose lanes go on from update to update, T steps in each, learnt from in epochs of minibatches."""
 
     rollout: int = 32  # T, steps of each lane between updates
     epochs: int = 2
