@@ -130,18 +130,21 @@ class ProximalPolicyOptimisation(RolloutLearner):
         return after, {**rollout_figures(batch.reward, batch.terminal, batch.illegal), **figures}
 
     def _scaled(self, scale: Scale, batch: _Batch) -> tuple[Scale, Array]:
-        """The moments with a rollout's returns so far, and 1 over their deviation."""
+        """The moments with a rollout's returns so far, and 1 over their deviation as it was after each step, float32
+        [T, 1]: as `VecNormalize` of stable-baselines3 does it. One deviation for a whole rollout learns worse where
+        an update is a large part of the training (`benchmarks/learners.py`).
+        """
 
-        def step(returns: Array, row: _Batch) -> tuple[Array, Array]:
-            returns = self.discount * returns + row.reward
-            return jnp.where(row.terminal, 0.0, returns), returns
+        def step(scale: Scale, row: _Batch) -> tuple[Scale, Array]:
+            returns = self.discount * scale.returns + row.reward
+            count, mean = jnp.float32(returns.size), returns.mean()
+            total, apart = scale.seen + count, mean - scale.mean
+            squares = scale.squares + jnp.sum((returns - mean) ** 2) + apart**2 * scale.seen * count / total
+            after = Scale(total, scale.mean + apart * count / total, squares, jnp.where(row.terminal, 0.0, returns))
+            return after, jax.lax.rsqrt(squares / total + 1e-8)
 
-        last, new = jax.lax.scan(step, scale.returns, batch)
-        count, mean, squares = jnp.float32(new.size), new.mean(), jnp.sum((new - new.mean()) ** 2)
-        total, apart = scale.seen + count, mean - scale.mean
-        squares = scale.squares + squares + apart**2 * scale.seen * count / total
-        after = Scale(total, scale.mean + apart * count / total, squares, last)
-        return after, jax.lax.rsqrt(squares / total + 1e-8)
+        scale, per_reward = jax.lax.scan(step, scale, batch)
+        return scale, per_reward[:, None]
 
     def _advantages(self, batch: _Batch, last: Array) -> Array:
         """float32[T, B]: generalised advantage estimates; `last`, float32[B], is the value of what comes next."""

@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import gymnasium
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import dsegym
-from dsegym.agents.learners.ppo import ProximalPolicyOptimisation
+from dsegym.agents.learners.ppo import ProximalPolicyOptimisation, Scale, _Batch
 from dsegym.agents.policies.evaluation import evaluate
 from dsegym.agents.policies.players import Function
 from dsegym.envs.core.collections import load_collection
@@ -71,3 +72,29 @@ def test_the_benchmark_of_learners_runs():
     assert found.returncode == 0, found.stderr[-3000:]
     for line in ("JAX PPO over MaskablePPO, 95 % interval", "JAX PPO, 1024 lanes", "Memory at the end over the middle"):
         assert line in found.stdout
+
+
+def test_our_rewards_are_scaled_step_by_step_as_those_of_vec_normalize():
+    from stable_baselines3.common.running_mean_std import RunningMeanStd
+
+    lanes = 8
+    generator = np.random.default_rng(7)
+    rewards = generator.normal(-3, 2, (5, 16, lanes)).astype(np.float32)  # [updates, T, B]
+    ends = generator.random((5, 16, lanes)) < 0.2
+    learner = ProximalPolicyOptimisation(lanes=lanes, rollout=16, discount=0.97)
+    theirs = RunningMeanStd(shape=())
+    returns, ours = np.zeros(lanes), Scale(jnp.float32(0), jnp.float32(0), jnp.float32(0), jnp.zeros(lanes))
+    for reward, end in zip(rewards, ends, strict=True):
+        expected = []
+        for row, over in zip(reward, end, strict=True):
+            returns = returns * 0.97 + row
+            theirs.update(returns)
+            expected.append(1 / np.sqrt(theirs.var + 1e-8))
+            returns[over] = 0
+        fields = dict.fromkeys(_Batch._fields, jnp.zeros(())) | {
+            "reward": jnp.array(reward),
+            "terminal": jnp.array(end),
+        }
+        rows = _Batch(**{name: jnp.broadcast_to(leaf, (16, lanes)) for name, leaf in fields.items()})
+        ours, found = learner._scaled(ours, rows)
+        np.testing.assert_allclose(found[:, 0], expected, rtol=1e-3)  # theirs begins with a variance of 1, of 1e-4 rows
