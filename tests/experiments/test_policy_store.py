@@ -226,7 +226,7 @@ def test_a_full_disk_leaves_nothing_behind(policy, tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("sizes", "wanted"), [({}, "of at most 0"), ({"buffers": 2**19}, "of at most 0")])
+@pytest.mark.parametrize(("sizes", "wanted"), [({}, "pads nothing"), ({"buffers": 2**19}, "pads buffers")])
 def test_sizes_that_hold_no_instance_are_refused(policy, sizes, wanted):
     mapping = Collection("programs", "dsegym/MemoryMapping-v0", "", list, list, lambda: [{"program": "mlp_tiny"}])
     form = next(iter(mapping.problems("test")[0].forms))
