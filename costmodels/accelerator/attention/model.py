@@ -1,4 +1,4 @@
-"""What a layer's attention costs on a FuseMax-like accelerator, as a cascade of products and reductions is mapped to it.
+"""What a layer's attention costs on a FuseMax-like accelerator, by cascade: how its products and reductions are fused.
 
 An array of `edge` x `edge` processing elements (2D) beside a row of `edge` (1D), one buffer, one DRAM. Attention is a
 head's scores QK, their softmax over the keys, and its product with the values. Cascades, by passes over the keys:
@@ -43,6 +43,8 @@ __all__ = [
     "Hardware",
     "Mapping",
     "Metrics",
+    "Scalar",
+    "area_mm2",
     "constants",
     "evaluate",
     "evaluate_cascades",
@@ -51,6 +53,8 @@ __all__ = [
     "require_fit",
     "words_needed",
 ]
+
+Scalar = Array | float  # of a workload or a machine
 
 CASCADES = ("unfused", "flat", "one_pass", "fusemax_pe", "fusemax")
 _FUSEMAX = np.array([0, 0, 0, 1, 1])  # 1 for cascades on FuseMax's elements
@@ -61,26 +65,26 @@ _SPILLED_ROWS = 1024  # of queries in a block, where the artifact's mapper spill
 class Attention(NamedTuple):
     """One layer's attention."""
 
-    batch: Array  # sequences
+    batch: Scalar  # sequences
     heads: Array
-    length: Array  # queries, and keys
-    head_width: Array  # words of a query and of a key: E
-    value_width: Array  # words of a value and of an output: F
+    length: Scalar  # queries, and keys
+    head_width: Scalar  # words of a query and of a key: E
+    value_width: Scalar  # words of a value and of an output: F
 
 
 class Hardware(NamedTuple):
     """The machine."""
 
-    edge: Array  # processing elements a side of the 2D array, and in the 1D array
-    buffer_kib: Array  # KiB
-    bandwidth_gib_s: Array  # GiB/s, of DRAM
+    edge: Scalar  # processing elements a side of the 2D array, and in the 1D array
+    buffer_kib: Scalar  # KiB
+    bandwidth_gib_s: Scalar  # GiB/s, of DRAM
 
 
 class Mapping(NamedTuple):
     """How attention runs on it."""
 
-    cascade: Array  # int32, index into CASCADES
-    block: Array  # queries that stay while keys pass, in multiples of the edge; `unfused` has none
+    cascade: Scalar  # int32, index into CASCADES
+    block: Scalar  # queries that stay while keys pass, in multiples of the edge; `unfused` has none
 
 
 class Metrics(NamedTuple):
@@ -178,7 +182,7 @@ def _energy_pj(hardware: Hardware, words: Any, padded: Any, attention: Attention
     return scores + jnp.stack([none, none, theirs, ours, ours]) + buffered + words * c["dram_pj"]
 
 
-def _area_mm2(hardware: Hardware) -> Any:
+def area_mm2(hardware: Hardware) -> Any:
     """float[K]: array, lanes, buffer, and DRAM's interface."""
     c = constants()
     kinds = ("flat", "fusemax")
@@ -235,7 +239,7 @@ def evaluate_cascades(
     return Metrics(
         latency_s=latency,
         energy_j=head_count * _energy_pj(hardware, words, padded, attention) * 1e-12,
-        area_mm2=_area_mm2(hardware),
+        area_mm2=area_mm2(hardware),
         traffic_bytes=head_count * words * c["word_bytes"],
         utilisation=tiles * useful / c["clock_hz"] / latency,
         buffer_share=needed / buffer_words,
@@ -253,7 +257,7 @@ def require_fit(hardware: Hardware, mapping: Mapping, attention: Attention) -> N
 
     Raises:
         UnknownNameError: there is no such cascade.
-        InvalidDesignError: a size is not positive, a tiling does not multiply to the length, or the buffer is over-full.
+        InvalidDesignError: a size is not positive, blocks do not divide the length, or the buffer is over-full.
     """
     for name, value in (*hardware._asdict().items(), *attention._asdict().items(), ("block", mapping.block)):
         if not value > 0:
