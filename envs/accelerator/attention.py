@@ -159,9 +159,10 @@ def relaxed(weights: Sequence[Any], params: Params) -> jax.Array:
     sizes = [
         jnp.exp(jnp.dot(w, jnp.log(v))) for w, v in zip(weights, params.values, strict=True) if w is not weights[3]
     ]
-    hardware, tiles = model.Hardware(*sizes[:3]), sizes[3:]
-    form = model.evaluate_cascades if isinstance(params.layer, model.Attention) else recurrent.evaluate_kernels
-    metrics = form(hardware, *tiles, params.layer, round_up=lambda quotient: quotient)
+    form: Callable[..., model.Metrics] = recurrent.evaluate_kernels
+    if isinstance(params.layer, model.Attention):
+        form = model.evaluate_cascades
+    metrics = form(model.Hardware(*sizes[:3]), *sizes[3:], params.layer, round_up=lambda quotient: quotient)
     over = jnp.maximum(jnp.log(metrics.area_mm2 / params.area_budget_mm2), 0.0)
     over += jnp.maximum(jnp.log(metrics.buffer_share + 1e-9), 0.0)
     return jnp.dot(weights[3], jnp.log(_value(metrics, params.objective)) + _RELAXED_PENALTY * over)

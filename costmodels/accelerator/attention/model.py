@@ -66,7 +66,7 @@ class Attention(NamedTuple):
     """One layer's attention."""
 
     batch: Scalar  # sequences
-    heads: Array
+    heads: Scalar
     length: Scalar  # queries, and keys
     head_width: Scalar  # words of a query and of a key: E
     value_width: Scalar  # words of a value and of an output: F
@@ -83,7 +83,7 @@ class Hardware(NamedTuple):
 class Mapping(NamedTuple):
     """How attention runs on it."""
 
-    cascade: Scalar  # int32, index into CASCADES
+    cascade: Array | int  # int32, index into CASCADES
     block: Scalar  # queries that stay while keys pass, in multiples of the edge; `unfused` has none
 
 
@@ -96,6 +96,10 @@ class Metrics(NamedTuple):
     traffic_bytes: Array  # B, to and from DRAM
     utilisation: Array  # share of the 2D array's cycles that do work
     buffer_share: Array  # of the buffer that the mapping needs; above 1 it does not run
+
+    def at(self, place: Array | int) -> Metrics:
+        """One of several cascades' costs, leaves float[K], or kernels'."""
+        return Metrics(*(leaf[place] for leaf in self))  # type: ignore[index]
 
 
 @functools.cache
@@ -232,9 +236,11 @@ def evaluate_cascades(
         (2 * scores, 4 * edge),
         (padded * f * (1 + again) + scores, f),
     )
-    one_by_one = [jnp.maximum(head_count * w / words_per_s, tiles * n / c["clock_hz"]) for w, n in phases]
+    scored, normalised, weighted = (
+        jnp.maximum(head_count * w / words_per_s, tiles * n / c["clock_hz"]) for w, n in phases
+    )
     fused_s = jnp.maximum(compute_s, head_count * words / words_per_s)
-    latency = jnp.concatenate([sum(one_by_one)[None], fused_s[1:]])
+    latency = jnp.concatenate([(scored + normalised + weighted)[None], fused_s[1:]])
     needed = words_needed(hardware, _rows_in_block(hardware, block, padded) / edge, attention)
     return Metrics(
         latency_s=latency,
@@ -249,7 +255,7 @@ def evaluate_cascades(
 def evaluate(hardware: Hardware, mapping: Mapping, attention: Attention) -> Metrics:
     """Costs of one mapping, scalars float32."""
     metrics = evaluate_cascades(hardware, mapping.block, attention)
-    return Metrics(*(leaf[mapping.cascade] for leaf in metrics))
+    return metrics.at(mapping.cascade)
 
 
 def require_fit(hardware: Hardware, mapping: Mapping, attention: Attention) -> None:
@@ -289,15 +295,14 @@ def largest_block(hardware: Hardware, cascade: str, attention: Attention) -> int
     """
     if cascade not in CASCADES:
         raise UnknownNameError("cascade", cascade, CASCADES)
-    place = CASCADES.index(cascade)
+    place, length, edge = CASCADES.index(cascade), int(attention.length), int(hardware.edge)
     require_fit(hardware, Mapping(place, 1), attention)
-    words = hardware.buffer_kib * KIB // int(constants()["word_bytes"])
-    passes = attention.length // hardware.edge
+    words = int(hardware.buffer_kib) * KIB // int(constants()["word_bytes"])
+    passes, width = length // edge, int(attention.head_width + attention.value_width)
     if cascade == "flat":
-        if attention.length * max(attention.head_width, attention.value_width) >= words:
-            return math.gcd(max(_SPILLED_ROWS // hardware.edge, 1), passes)
-        a_pass = hardware.edge * (attention.head_width + attention.value_width + attention.length)
-        most = words // a_pass
+        if length * max(attention.head_width, attention.value_width) >= words:
+            return math.gcd(max(_SPILLED_ROWS // edge, 1), passes)
+        most = (words - edge * width) // (edge * (width + length))
     else:
         tile, one = (float(words_needed(hardware, block, attention)[place]) for block in (0, 1))
         most = passes if one == tile else int((words - tile) // (one - tile))

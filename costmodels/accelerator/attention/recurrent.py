@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from ...arrays import Array
 from ...errors import InvalidDesignError
 from .model import GIB, KIB, Hardware, Metrics, Scalar, area_mm2, constants
 
@@ -51,15 +52,15 @@ class Recurrent(NamedTuple):
     """One recurrent layer."""
 
     batch: Scalar  # sequences
-    heads: Array
-    steps: Array
+    heads: Scalar
+    steps: Scalar
     width: Scalar  # units of a head
 
 
 class Tiling(NamedTuple):
     """How it runs."""
 
-    kernel: Scalar  # int32, index into KERNELS
+    kernel: Array | int  # int32, index into KERNELS
     batch_tile: Scalar  # sequences, a divisor of the batch
     gate_tile: Scalar  # columns, a divisor of 4 width
 
@@ -130,8 +131,7 @@ def evaluate_kernels(
 
 def evaluate(hardware: Hardware, tiling: Tiling, layer: Recurrent) -> Metrics:
     """Costs of one tiling, scalars float32."""
-    metrics = evaluate_kernels(hardware, tiling.batch_tile, tiling.gate_tile, layer)
-    return Metrics(*(leaf[tiling.kernel] for leaf in metrics))
+    return evaluate_kernels(hardware, tiling.batch_tile, tiling.gate_tile, layer).at(tiling.kernel)
 
 
 def require_tiles(hardware: Hardware, tiling: Tiling, layer: Recurrent) -> None:

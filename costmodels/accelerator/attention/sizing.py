@@ -162,11 +162,11 @@ def traffic_bound_bytes(attention: Attention, buffer_kib: int) -> float:
     constant. The constant is that of these mappings: a cascade with running sums keeps w words a query, FLAT a row of n
     scores or spills 4 words a score, and all keys and values pass each block of queries that fits.
     """
-    width, length = attention.head_width + attention.value_width, float(attention.length)
+    width, length = float(attention.head_width + attention.value_width), float(attention.length)
     words = buffer_kib * 1024 / constants()["word_bytes"]
     again = min(length * length * width * min(length, width) / words, 4 * length * length)
     a_head = max(2 * length * width, length * width + again)
-    return attention.batch * attention.heads * a_head * constants()["word_bytes"]
+    return float(attention.batch * attention.heads) * float(a_head) * constants()["word_bytes"]
 
 
 def rule_rows() -> list[dict[str, object]]:
