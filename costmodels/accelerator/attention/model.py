@@ -25,7 +25,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -54,7 +54,7 @@ __all__ = [
     "words_needed",
 ]
 
-Scalar = Array | float  # of a workload or a machine
+Scalar: TypeAlias = "Array | float"  # of a workload or a machine
 
 CASCADES = ("unfused", "flat", "one_pass", "fusemax_pe", "fusemax")
 _FUSEMAX = np.array([0, 0, 0, 1, 1])  # 1 for cascades on FuseMax's elements
