@@ -14,6 +14,7 @@ BENCHMARKS = (
     "rollouts",
     "cost_model",
     "mapping_tier",
+    "attention_tier",
     "memory",
     "allocation",
     "soc",

@@ -39,6 +39,11 @@ INSTANCES = {
         {"workload": "alexnet", "objective": "latency", "area_budget": "large", "dram_width": 32},
     ],
     "dsegym/AcceleratorSizing-v0": [{"workload": "alexnet"}, {"workload": "alexnet", "objective": "target"}],
+    "dsegym/AttentionAccelerator-v0": [
+        {},
+        {"model": "XLM", "length": 1000, "objective": "traffic", "area_budget": "small"},
+        {"model": "lstm_64x12", "objective": "edp"},
+    ],
     "dsegym/BatchBestOfN-v0": [
         {"questions": 8, "samples": 2},
         {"questions": 8, "samples": 2, "data": "humaneval", "cost": "tokens", "rounds": 2},

@@ -151,6 +151,11 @@ def recurrent_cost(design: Array, params: Params) -> Evaluation:
     return _evaluation(recurrent.evaluate(model.Hardware(*machine), tiling, params.layer), params)
 
 
+def _at_least_one(quotient: Any) -> jax.Array:
+    """A number of tiles, whole or not."""
+    return jnp.maximum(quotient, 1.0)
+
+
 def relaxed(weights: Sequence[Any], params: Params) -> jax.Array:
     """log(objective) of weights over each parameter's values, with a penalty for what does not fit.
 
@@ -162,7 +167,7 @@ def relaxed(weights: Sequence[Any], params: Params) -> jax.Array:
     form: Callable[..., model.Metrics] = recurrent.evaluate_kernels
     if isinstance(params.layer, model.Attention):
         form = model.evaluate_cascades
-    metrics = form(model.Hardware(*sizes[:3]), *sizes[3:], params.layer, round_up=lambda quotient: quotient)
+    metrics = form(model.Hardware(*sizes[:3]), *sizes[3:], params.layer, round_up=_at_least_one)
     over = jnp.maximum(jnp.log(metrics.area_mm2 / params.area_budget_mm2), 0.0)
     over += jnp.maximum(jnp.log(metrics.buffer_share + 1e-9), 0.0)
     return jnp.dot(weights[3], jnp.log(_value(metrics, params.objective)) + _RELAXED_PENALTY * over)
