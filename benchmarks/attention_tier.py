@@ -1,4 +1,4 @@
-"""Designs a second of the attention tier: the closed form alone, exact and with gradients, and as problems cost them."""
+"""Designs a second of the attention tier: the closed form alone, exact and with gradients, and as a problem."""
 
 from __future__ import annotations
 
