@@ -55,6 +55,7 @@ __all__ = ["SCENARIO", "AttentionOptions"]
 
 INFEASIBLE_FACTOR = 1e6  # above the largest feasible objective over the reference's
 _RELAXED_PENALTY = 10.0  # of the log excess of area and buffer: steeper than any gain from more of them
+_MOST_DESIGNS = 2**21  # that are enumerated, in a second: above a recurrent layer's with the most divisors
 _LENGTHS = {"1K": 2**10, "4K": 2**12, "16K": 2**14, "64K": 2**16, "256K": 2**18, "1M": 2**20}
 _MACHINE = tuple(
     Parameter(name, sizing.MACHINE[name], unit, summary=summary)
@@ -261,7 +262,7 @@ def build(options: AttentionOptions) -> Problem:
     """An instance.
 
     Raises:
-        InvalidOptionError: the area budget holds no reference, or a recurrent layer has too many tilings.
+        InvalidOptionError: the area budget holds no reference.
     """
     least, budget = sizing.least_area_mm2(), options.area_budget
     if budget < least:
@@ -281,7 +282,7 @@ def build(options: AttentionOptions) -> Problem:
     reference, *others = rules
     value = _cost(kind.cost, space.encode(rules[reference]), params).unpenalised
     params = params._replace(reference_value=np.asarray(value, np.float32))
-    bound: YardstickRule = enumerated(space)
+    bound: YardstickRule = enumerated(space, _MOST_DESIGNS)
     if options.objective == "traffic":
         bound = functools.partial(_traffic_bound, kind, options)
     return one_shot_problem(

@@ -69,13 +69,17 @@ def costed(name: str, design: Callable[[Problem], Sequence[int]], source: str) -
     return rule
 
 
-def enumerated(space: DesignSpace) -> YardstickRule:
+def enumerated(space: DesignSpace, most: int = ENUMERABLE) -> YardstickRule:
     """The rule of an optimum over all designs, on the held-out cases if any.
 
+    Args:
+        space: of the problem.
+        most: designs; a family whose costs are a few products may allow more of them.
+
     Raises:
-        DsegymError: the space has more than `ENUMERABLE` designs.
+        DsegymError: the space has more than `most` designs.
     """
-    if space.size > ENUMERABLE:
+    if space.size > most:
         raise DsegymError(f"{space.size} designs are too many to enumerate; give a bound.")
 
     def rule(problem: Problem) -> Yardstick:

@@ -65,15 +65,19 @@ class Tiling(NamedTuple):
     gate_tile: Scalar  # columns, a divisor of 4 width
 
 
+def _divisors(number: int) -> tuple[int, ...]:
+    return tuple(each for each in range(1, number + 1) if number % each == 0)
+
+
 def batch_tiles(batch: int) -> tuple[int, ...]:
     """The legal ones, ascending."""
-    return tuple(each for each in range(1, batch + 1) if batch % each == 0)
+    return _divisors(batch)
 
 
 def gate_tiles(width: int) -> tuple[int, ...]:
-    """The legal ones, ascending: divisors of 4 width that are multiples of 16, or all its columns if there are none."""
-    columns = GATES * width
-    return tuple(each for each in range(GRANULE, columns + 1, GRANULE) if columns % each == 0) or (columns,)
+    """The legal ones, ascending: divisors of 4 width that are multiples of 16, or all divisors if none is."""
+    divisors = _divisors(GATES * width)
+    return tuple(each for each in divisors if each % GRANULE == 0) or divisors
 
 
 def least_words(layer: Recurrent) -> Any:

@@ -237,7 +237,7 @@ def test_a_recurrent_tiling_that_does_not_divide_or_fit_is_refused_in_a_sentence
 def test_legal_tiles_divide_what_they_tile():
     assert recurrent.batch_tiles(12) == (1, 2, 3, 4, 6, 12)
     assert recurrent.gate_tiles(24) == (16, 32, 48, 96)
-    assert recurrent.gate_tiles(3) == (12,)  # no sixteen columns to tile
+    assert recurrent.gate_tiles(3) == (1, 2, 3, 4, 6, 12)  # not in sixteens
     for width in range(1, 200):
         assert all(4 * width % each == 0 for each in recurrent.gate_tiles(width))
 

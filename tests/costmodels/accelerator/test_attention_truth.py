@@ -82,3 +82,17 @@ def test_energy_does_not_reproduce_the_artifact_s_ratio_and_the_page_says_how_fa
         for size in LENGTHS.values()
     ]
     assert np.mean(ratios) == pytest.approx(0.996, abs=0.003)
+
+
+def test_xlm_s_wider_heads_cost_what_is_known_of_them_to_four_digits():
+    """Milliseconds: unfused, FLAT, FuseMax; the 2D array's utilisation of FuseMax, in percent."""
+    known = {
+        "1K": (30.35, 17.85, 5.194, 88.9),
+        "4K": (455.6, 285.6, 76.41, 96.7),
+        "16K": (7169, 4569, 1196, 98.9),
+        "64K": (1.142e5, 73_106, 19_026, 99.4),
+    }
+    for length, (*truth, utilisation) in known.items():
+        found = [costs("XLM", LENGTHS[length], cascade) for cascade in ("unfused", "flat", "fusemax")]
+        np.testing.assert_allclose([float(each.latency_s) * 1e3 for each in found], truth, rtol=6e-4)
+        assert round(float(found[-1].utilisation) * 100, 1) == utilisation

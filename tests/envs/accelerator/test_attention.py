@@ -36,6 +36,29 @@ def test_the_reference_lies_above_the_bound_and_no_design_below(model, objective
         assert problem.evaluate(design()).feasible.all()
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("1x1x1", "4096x1024x1024", "3x5x1021x7", "lstm:1x1x1", "lstm:4096x1024x1021"),
+        pytest.param("lstm:2520x3x1008", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize(("length", "area_budget"), [(16, 20), ("1M", 5000)])
+def test_the_least_and_the_largest_layers_have_finite_costs_and_a_feasible_reference(model, length, area_budget):
+    for objective in ("edp", "traffic"):
+        options = {"model": model, "length": length, "area_budget": area_budget, "objective": objective}
+        problem = dsegym.make_problem(ATTENTION, **options)
+        assert problem.space.size <= attention._MOST_DESIGNS
+        result = problem.evaluate(problem.space.sample(np.random.default_rng(0), 2000))
+        assert np.isfinite(result.objective).all()
+        assert result.objective.min() > 0
+        assert problem.evaluate(problem.reference.design).feasible.all()
+        assert problem.reference.value >= problem.bound.value * (1 - 1e-6)
+        if result.feasible.any():
+            assert result.objective[result.feasible].min() >= problem.bound.value * (1 - 1e-6)
+            assert result.objective[result.feasible].max() < result.objective[~result.feasible].min(initial=np.inf)
+
+
 def test_every_instance_of_the_core_has_room_between_reference_and_bound():
     core = attention.SCENARIO.core()
     assert len(core) > 100
