@@ -9,6 +9,7 @@ RESULTS/evaluations/                    what policies are worth, see `evaluation
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
 import os
 import re
@@ -76,6 +77,7 @@ def run_policies(
     _write_note(results, suite, list(names.values()))
     places = {each: results / POLICIES / name for each, name in names.items()}
     there: set[DeclaredTraining] = set()
+    compiled: Collection | None = None
     for each, place in places.items():
         if each.starts_from is not None and each.starts_from not in there:
             continue  # its own failure was told of
@@ -83,6 +85,9 @@ def run_policies(
             run.kept += 1
             there.add(each)
             continue
+        if compiled is not each.training.collection:
+            _let_programs_go()
+            compiled = each.training.collection
         try:
             _train(each, place, places, progress)
         except DsegymError as error:
@@ -107,6 +112,14 @@ def run_policies(
             run.evaluated += 1
     progress("evaluations", len(turns), len(turns), {})
     return run
+
+
+def _let_programs_go() -> None:
+    """Those compiled for the collection before: all of a long suite's would fill the memory (300 MB a training)."""
+    import jax
+
+    jax.clear_caches()
+    gc.collect()
 
 
 def _label(each: DeclaredTraining) -> str:
@@ -154,6 +167,7 @@ class _Stage:
         """A collection in a policy's shape, and its rules; made once for policies that follow one another."""
         key = evaluation.collection, evaluation.split, dict(policy.card.sizes), policy.card.form
         if self.key != key or self.collection is None or self.rules is None:
+            _let_programs_go()
             self.collection = replace(evaluation.collection, sizes=policy.card.sizes, form=policy.card.form)
             self.rules = evaluate_rules(self.collection.problems(evaluation.split))
             self.key = key
