@@ -11,7 +11,7 @@ Q questions of a batch.
 Reward: the growth of the expected share of questions that are answered right; an episode's rewards sum to its accuracy,
 which is 1 - the objective. An action that is not legal (no attempt left, or not affordable) counts as the legal
 question with the fewest attempts; `info["illegal_actions"]` counts those.
-Observation: float32[6 Q + 3] in [-1, 1], `BatchBestOfN.features`.
+Observation: float32[6 Q + 7] in [-1, 1], `BatchBestOfN.features`.
 Termination: when no further attempt is affordable or left, or (with a perfect verifier) every question is solved.
 
     >>> import gymnasium, dsegym
@@ -207,6 +207,10 @@ class BatchBestOfN(PolicyEnv[State, Params]):
             Feature("spent", (), -1.0, 1.0, "share of the budget"),
             Feature("solved", (), -1.0, 1.0, "share of questions with an accepted sample"),
             Feature("hidden", (), -1.0, 1.0, "share of results that are not visible yet"),
+            Feature("samples", (), -1.0, 1.0, "n / (n + 4) of the budget's n samples a question"),
+            Feature("accepts_right", (), -1.0, 1.0, "the verifier's stated rate for right samples"),
+            Feature("accepts_wrong", (), -1.0, 1.0, "the verifier's stated rate for wrong samples"),
+            Feature("hint_noise", (), -1.0, 1.0, "n / (n + 1) of the deviation n of hints; 1 without hints"),
         )
 
     def reward(self, state: State, next_state: State, params: Params) -> Array:
@@ -233,6 +237,10 @@ class BatchBestOfN(PolicyEnv[State, Params]):
             "spent": state.spent / game.budget_of(self.rules, params),
             "solved": jnp.mean(state.seen > 0),
             "hidden": hidden,
+            "samples": params.samples / (params.samples + 4),
+            "accepts_right": params.rates[0],
+            "accepts_wrong": params.rates[1],
+            "hint_noise": params.sigma / (params.sigma + 1) if self.rules.hinted else jnp.float32(1),
         }
         return {name: jnp.clip(value, -1.0, 1.0) for name, value in values.items()}
 

@@ -14,7 +14,7 @@ than what is left is cut off: it is wrong, and the budget is spent. An action th
 `info["illegal_actions"]` counts those.
 Objective: failure, the share of questions whose last answer is wrong or missing.
 Reward: 1 / Q for each question that is left with a right answer, when it is left; the return is 1 - the objective.
-Observation: float32[21], `ReasoningCascade.features`.
+Observation: float32[22], `ReasoningCascade.features`.
 Termination: when all questions are left.
 
 A design is the policy's parameters: the models of the first, second and third step, the quantiles of length above which
@@ -53,6 +53,7 @@ __all__ = ["SCENARIO", "SPACE", "ReasoningCascade", "ReasoningCascadeOptions"]
 EPISODES = 64  # batches that a design is costed on
 BATCH_SIZES = (1, 32)
 BUDGETS = (2, 5, 10, 20, 50, 100)  # TFLOP a question, that are drawn
+_TYPICAL_TFLOP = 16  # budget that is seen as 1/2
 
 OBJECTIVE = Objective("failure", "fraction", "1 - accuracy: questions of a batch whose last answer is wrong or missing")
 NOTES = (
@@ -101,6 +102,7 @@ class ReasoningCascade(PolicyEnv[State, Params]):
         Feature("spent", meaning="share of the budget"),
         Feature("left", meaning=f"questions left, this one included, over {QUESTIONS}"),
         Feature("rest", meaning="budget left for each question left, over twice the mean one, clipped"),
+        Feature("budget", meaning=f"b / (b + {_TYPICAL_TFLOP}) of b TFLOP a question"),
     )
 
     def reward(self, state: State, next_state: State, params: Params) -> Array:
@@ -118,6 +120,7 @@ class ReasoningCascade(PolicyEnv[State, Params]):
             "spent": jnp.clip(state.spent / budget, 0.0, 1.0),
             "left": left / QUESTIONS,
             "rest": jnp.clip(rest, 0.0, 1.0),
+            "budget": params.budget_tera / (params.budget_tera + _TYPICAL_TFLOP),
         }
 
     def decide(self, design: Array, state: State, params: Params) -> Array:

@@ -22,7 +22,7 @@ scores are taken on 256 others; environments draw their own.
 Every action is legal; more than what is left counts as all that is left.
 Objective: failure, 1 - the accuracy expected, averaged over a context's queries and then over contexts.
 Reward: the growth of the mean accuracy of the queries answered so far, 0 for sleep; the return is 1 - objective.
-Observation: float32[8], `SleepTime.features`.
+Observation: float32[11], `SleepTime.features`.
 Termination: after a context's last query.
 
     >>> import gymnasium, dsegym
@@ -61,6 +61,7 @@ BUDGETS = (1000, 2000, 4000, 8000, 16000, 32000)  # tokens, that are drawn
 EPISODES = 256  # contexts that a design is costed on
 _HINT, _WORTH = model.HIGHEST_HINT, model.WORTH_TOKENS / model.SCALE_TOKENS
 _HIGHEST_SHARE = 10.0  # the observation is clipped here
+_TYPICAL_BUDGET, _TYPICAL_PRICE, _TYPICAL_NOISE = 64_000, 10, 0.25  # are seen as 1/2
 
 NOTES = (
     "Everything is synthetic: the accuracy curve, its constants, predictabilities, difficulties and hints are ours.",
@@ -140,6 +141,9 @@ class SleepTime(PolicyEnv[State, Params]):
         Feature("difficulty_hint", (), -_HINT, _HINT, "of the query that waits, in doublings; 0 where none waits"),
         Feature("even_share", high=_HIGHEST_SHARE, meaning="test-time tokens of an even share over 1,000, clipped"),
         Feature("sleep_worth", (), 0.0, _WORTH, "the hint times the test-time tokens that sleep replaces, over 1,000"),
+        Feature("budget", meaning=f"b / (b + {_TYPICAL_BUDGET:,}) of b offline tokens of the context"),
+        Feature("price", meaning=f"p / (p + {_TYPICAL_PRICE}) of p offline tokens of a test-time token"),
+        Feature("hint_noise", meaning=f"n / (n + {_TYPICAL_NOISE}) of the deviation n of hints over their range"),
     )
 
     @property
@@ -165,6 +169,9 @@ class SleepTime(PolicyEnv[State, Params]):
             "difficulty_hint": jnp.where(waits, model.difficulty_hint(state.seed, state.answered, params.noise), 0.0),
             "even_share": jnp.minimum(share, _HIGHEST_SHARE),
             "sleep_worth": state.hint * model.worth(state.sleep_tokens) / model.SCALE_TOKENS,
+            "budget": params.budget_tokens / (params.budget_tokens + _TYPICAL_BUDGET),
+            "price": params.price / (params.price + _TYPICAL_PRICE),
+            "hint_noise": params.noise / (params.noise + _TYPICAL_NOISE),
         }
 
     def decide(self, design: Array, state: State, params: Params) -> Array:

@@ -12,7 +12,7 @@ generated tests). K groups at most.
 Reward: when it answers, the share of the answer's sampled members that are right (a group may hold right and wrong
 programs), less `price` times the spent share of the budget; the return is 1 - the objective. An action that is not
 legal counts as answering with the largest group; `info["illegal_actions"]` counts those.
-Observation: float32[24], `SolveVerify.features`.
+Observation: float32[27], `SolveVerify.features`.
 Termination: with the answer.
 
     >>> import gymnasium, dsegym
@@ -52,6 +52,7 @@ BATCH_SIZES = (1, 32)
 RECORDED, SYNTHETIC = "humaneval", "genrm"
 OWN_VERIFY_COST = {RECORDED: 0.25, SYNTHETIC: 2}
 BUDGETS = (4, 8, 16, 32, 64)  # that are drawn
+_TYPICAL_BUDGET = 16  # is seen as 1/2
 MOST_BUDGET = 100  # samples that are recorded of each problem
 
 OBJECTIVE = Objective("failure", "fraction", "1 - accuracy of the answers, plus price x spent share of the budget")
@@ -141,6 +142,9 @@ class SolveVerify(PolicyEnv[State, Params]):
         Feature("samples", meaning="n / (n + 8) of the number of samples"),
         Feature("entropy", meaning="of the groups' shares, over log K"),
         Feature("can_sample", meaning="1 where the budget pays for a sample"),
+        Feature("budget", meaning=f"b / (b + {_TYPICAL_BUDGET}) of b samples"),
+        Feature("verify_cost", meaning="c / (c + 1) of c samples"),
+        Feature("price", meaning="of the whole budget, in accuracy"),
     )
 
     def start(self, key: Array, params: Params) -> State:
@@ -168,6 +172,9 @@ class SolveVerify(PolicyEnv[State, Params]):
             "samples": state.samples / (state.samples + 8),
             "entropy": jnp.clip(-bits / math.log(len(state.votes)), 0.0, 1.0),
             "can_sample": sample,
+            "budget": params.budget / (params.budget + _TYPICAL_BUDGET),
+            "verify_cost": params.verify_cost / (params.verify_cost + 1),
+            "price": params.price,
         }
 
     def decide(self, design: Array, state: State, params: Params) -> Array:

@@ -26,7 +26,7 @@ least a tenth of an even share (or one token), and as much is kept for each that
 Objective: failure, 1 - utility: the mean uncertainty (`sum`), 1 - the mean (`clamped`) or the product (`all`) of s_j.
 Reward: the growth of the utility: (1 - U_j) / N, s_j / N, or that of the product so far, which starts from 0. The
 return is 1 - objective.
-Observation: float32[16], `SubQuestionBudget.features`.
+Observation: float32[17], `SubQuestionBudget.features`.
 Termination: after the last sub-question.
 
     >>> import gymnasium, dsegym
@@ -67,6 +67,7 @@ EPISODES = 256  # plans that a design is costed on
 PARTS = 20  # of what is left, that a decision chooses from
 BATCH_SIZES = (1, 128)  # as many designs cost a few milliseconds
 _MOST_RESIDUAL, _MOST_EVEN = 2.0, 10.0  # observations are clipped here
+_TYPICAL_NOISE = 0.25  # is seen as 1/2
 
 NOTES = (
     "Plans are synthetic but for levels, sub-questions by level and mean credits, which were measured on public ones.",
@@ -187,6 +188,7 @@ class SubQuestionBudget(PolicyEnv[State, Params]):
         Feature("residual", high=_MOST_RESIDUAL, meaning="U, or 1 - s, of the last sub-question, clipped; 0 at first"),
         Feature("surprise", (), -MOST_SURPRISE, MOST_SURPRISE, "its ln(residual / estimate), clipped"),
         Feature("credits", (MOST,), meaning="of all"),
+        Feature("credit_noise", meaning=f"n / (n + {_TYPICAL_NOISE}) of the deviation n of the logarithm of credits"),
     )
 
     @property
@@ -223,6 +225,7 @@ class SubQuestionBudget(PolicyEnv[State, Params]):
             "residual": jnp.minimum(state.residual, _MOST_RESIDUAL),
             "surprise": state.surprise,
             "credits": plan.credits,
+            "credit_noise": params.world.credit_noise / (params.world.credit_noise + _TYPICAL_NOISE),
         }
 
     def decide(self, design: Array, state: State, params: Params) -> Array:

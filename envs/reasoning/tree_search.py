@@ -12,7 +12,7 @@ Kept leaves share `width` continuations by weight (REBASE's rule); recorded tree
 Reward: at the last depth 1 for a right answer; at each depth minus `price` times the share of the cache that the kept
 leaves' paths take, of what as many separate chains would; the return is 1 - the objective. If nothing is kept, the
 best-valued leaf is; recorded trees keep the first 5 slots that are wanted; `info["illegal_actions"]` counts such steps.
-Observation: float32[5 K + 2], `TreeSearch.features`.
+Observation: float32[5 K + 4], `TreeSearch.features`.
 Termination: at the last depth.
 
     >>> import gymnasium, dsegym
@@ -49,6 +49,7 @@ __all__ = ["HEURISTICS", "SCENARIO", "TreeSearch", "TreeSearchOptions"]
 EPISODES = 256  # searches that a design is costed on
 BATCH_SIZES = (1, 32)
 WIDTHS = {"game24": (4, 8, 16, 32), "game24_log": (1, 2, 3, 4, 5), "steps": (2, 4, 8, 16)}  # that are drawn
+_TYPICAL_WIDTH = 8  # is seen as 1/2
 OWN_WIDTH = {tree: widths[-1] for tree, widths in WIDTHS.items()}
 
 OBJECTIVE = Objective("failure", "fraction", "1 - success + price x share of the cache that separate chains would take")
@@ -140,6 +141,8 @@ class TreeSearch(PolicyEnv[State, Params]):
             Feature("cluster", slots, meaning=f"siblings of one cluster mean the same; over {trees.CLUSTERS}"),
             Feature("depth", meaning="of the leaves, from 1, over D + 1"),
             Feature("cache", meaning="nodes so far, summed over depths, over those of separate chains to the end"),
+            Feature("width", meaning=f"w / (w + {_TYPICAL_WIDTH}) of w continuations at each depth"),
+            Feature("price", meaning="of the cache of separate chains, in success"),
         )
 
     def reward(self, state: State, next_state: State, params: Params) -> Array:
@@ -163,6 +166,8 @@ class TreeSearch(PolicyEnv[State, Params]):
             **{name: jnp.where(nodes.there, values, 0.0) for name, values in of_leaves.items()},
             "depth": state.depth / (self.rules.depth + 1),
             "cache": state.cache / game.most_cache(self.rules, params),
+            "width": params.width / (params.width + _TYPICAL_WIDTH),
+            "price": params.price,
         }
 
     def decide(self, design: Array, state: State, params: Params) -> Array:

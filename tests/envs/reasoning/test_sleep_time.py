@@ -191,13 +191,14 @@ def test_observations_show_the_hints_and_the_budget_and_not_what_is_hidden(probl
     observation, info = env.reset(seed=4)
     state, budget, mean = env.state, float(problem.params.budget_tokens), float(problem.params.mean_queries)
     assert info == {}
-    even = budget / mean / 10 / 1000
-    np.testing.assert_allclose(observation, [float(state.hint), 0, 0, 1, 0, 0, even, 0], rtol=1e-5)
+    even, told = budget / mean / 10 / 1000, [budget / (budget + 64_000), 10 / 20, 0.1 / 0.35]
+    np.testing.assert_allclose(observation, [float(state.hint), 0, 0, 1, 0, 0, even, 0, *told], rtol=1e-5)
     observation = env.step(8)[0]
     slept, seed = 0.4 * budget, int(state.seed)
     hint = oracle.difficulty_hint(seed, 0, 0.1)
     worth = float(state.hint) * oracle.worth(slept) / 1000
-    np.testing.assert_allclose(observation, [float(state.hint), 1, 0, 0.6, 0.4, hint, 0.6 * even, worth], rtol=1e-4)
+    shown = [float(state.hint), 1, 0, 0.6, 0.4, hint, 0.6 * even, worth, *told]
+    np.testing.assert_allclose(observation, shown, rtol=1e-4)
     # Nothing moves but the budget and the hint if the hidden values were others.
     functional = problem.functional_env("decisions")
     other = env.state._replace(predictability=np.float32(0.123), accuracy=np.float32(0.5))

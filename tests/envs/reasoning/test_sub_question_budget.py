@@ -212,6 +212,7 @@ def test_decisions_are_twentieths_of_what_is_left_as_the_oracle_plays_them(utili
                 expected.surprises[j],
                 *plan.credits,
                 *[0] * (7 - n),
+                0.3 / 0.55,  # the noise of credits
             ]
             np.testing.assert_allclose(observation, shown, rtol=1e-3, atol=1e-4)
         assert info["objective"] == pytest.approx(1 - expected.utility, abs=1e-4)
