@@ -30,12 +30,14 @@ __all__ = [
     "decimal_of",
     "fail",
     "file_hash",
+    "is_onnx_file",
     "is_path",
     "is_regular",
     "is_whole",
     "number",
     "parse_json",
     "plain_number",
+    "read_bytes",
     "read_text",
     "shortened",
     "shown",
@@ -95,14 +97,11 @@ def is_path(text: str) -> bool:
     return os.sep in text or _SUFFIX.fullmatch(text) is not None or os.path.isfile(text)
 
 
-def read_text(path: str | Path, *, most_bytes: int = MOST_BYTES) -> str:
-    r"""The text of a regular file of UTF-8, without a byte order mark; its lines end in \n, however they were ended.
-
-    Readers split it at \n alone: `str.splitlines` takes letters such as U+2028, which texts hold, for ends of lines.
+def read_bytes(path: str | Path, *, most_bytes: int = MOST_BYTES) -> bytes:
+    """The content of a regular file.
 
     Raises:
-        InvalidWorkloadError: there is no such file, it is a folder, pipe or device, it is too large, or it holds no
-            text; says what it looks like.
+        InvalidWorkloadError: there is no such file, it is a folder, pipe or device, or it is too large.
     """
     try:
         status = os.stat(path)
@@ -120,11 +119,39 @@ def read_text(path: str | Path, *, most_bytes: int = MOST_BYTES) -> str:
         fail(path, "a path cannot hold the character NUL")
     if len(content) > most_bytes:
         fail(path, f"the file has more than {most_bytes:,} bytes")
+    return content
+
+
+def is_onnx_file(path: str | Path) -> bool:
+    """Whether a path is a file that begins as an ONNX model does."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            return _is_onnx(file.read(2))
+    except (OSError, ValueError):
+        return False
+
+
+def _is_onnx(content: bytes) -> bool:
+    """Whether a file begins as an ONNX model does: with the version of its format, a small number."""
+    return content[:1] == b"\x08" and content[1:2] < b"\x20"
+
+
+def read_text(path: str | Path, *, most_bytes: int = MOST_BYTES) -> str:
+    r"""The text of a regular file of UTF-8, without a byte order mark; its lines end in \n, however they were ended.
+
+    Readers split it at \n alone: `str.splitlines` takes letters such as U+2028, which texts hold, for ends of lines.
+
+    Raises:
+        InvalidWorkloadError: as of `read_bytes`, or it holds no text; says what it looks like.
+    """
+    content = read_bytes(path, most_bytes=most_bytes)
     for start, what in _SIGNATURES:
         if content.startswith(start):
             fail(path, f"this looks like {what}")
-    if content[:1] == b"\x08" and content[1:2] < b"\x20":
-        fail(path, "this looks like an ONNX model; write its layers as a table (docs/files.md)")
+    if _is_onnx(content):
+        fail(path, "this looks like an ONNX model; `dsegym workload` writes its layers as a table (docs/files.md)")
     try:
         text = content.decode("utf-8-sig")  # spreadsheets begin files with a byte order mark
     except UnicodeDecodeError as error:

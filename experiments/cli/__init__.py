@@ -1,5 +1,5 @@
-"""The command line: `dsegym list | info | cost | bound | run | leaderboard | verify | trace | train | evaluate`, and
-`dsegym learning`.
+"""The command line: `dsegym list | info | cost | bound | run | leaderboard | verify | trace | workload | train`, and
+`dsegym evaluate | learning`.
 
 Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -12,7 +12,7 @@ import sys
 import typer
 
 from ...costmodels.errors import visible
-from . import board, bound, cost, learn, pay, run, show, trace
+from . import board, bound, cost, learn, pay, run, show, trace, workload
 from .failures import failure_of
 
 __all__ = ["main"]
@@ -33,6 +33,7 @@ for _name, _command in (
     ("run", run.run),
     ("leaderboard", board.leaderboard),
     ("trace", trace.trace),
+    ("workload", workload.workload),
     ("train", learn.train_command),
     ("evaluate", learn.evaluate_command),
     ("verify", board.verify_command),

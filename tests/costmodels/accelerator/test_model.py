@@ -119,7 +119,7 @@ def test_merged_rows_have_the_totals_of_the_rows_in_order(oracle, run_network, w
     designs = random_designs(oracle, 5, 16)
     table = workloads.get_workload(workload)
     merged, in_order = (run_network(designs, layers, "gemmini") for layers in (table.distinct, table.in_order))
-    assert len(table.distinct.m) <= len(table.in_order.m) + workloads.VECTOR
+    assert len(table.distinct.m) <= len(table.in_order.m) + workloads.tables.VECTOR
     for name in EXACT:
         np.testing.assert_array_equal(getattr(merged, name), getattr(in_order, name))
 

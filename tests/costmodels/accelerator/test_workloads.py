@@ -7,8 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dsegym.costmodels.accelerator import workloads
-from dsegym.costmodels.accelerator.workloads import get_workload, load_workload, workload_names
+from dsegym.costmodels.accelerator.workloads import get_workload, load_workload, tables, workload_names
 from dsegym.costmodels.errors import InvalidWorkloadError, UnknownNameError
 from dsegym.costmodels.tables import package_path
 
@@ -83,7 +82,7 @@ def test_a_users_file_is_found_by_its_path_and_named_as_asked(table):
 def test_equal_products_are_merged_and_the_table_is_filled_up(table):
     workload = load_workload(table(GEMM, "a,gemm,4,5,6,2,3", "b,attention,4,5,6,,10", "c,gemm,5,4,6,,"))
     assert np.stack(workload.distinct, axis=1)[:3].tolist() == [[4, 5, 6, 24, 16], [5, 4, 6, 30, 1], [1, 1, 1, 1, 0]]
-    assert len(workload.distinct.m) == workloads.VECTOR
+    assert len(workload.distinct.m) == tables.VECTOR
     assert workload.distinct.occurrences.sum() == 17
     assert workload.in_order.occurrences.tolist() == [6, 10, 1]
 
@@ -234,8 +233,8 @@ def test_a_convolution_reads_exactly_the_pixels_that_its_windows_cover(
     assume(touched)
     windows = [len(oracle.positions(axis, tap, stride, padding)) for axis, tap in zip(size, kernel, strict=True)]
     groups = channels if depthwise else 1
-    row = dict(zip(workloads._CONV, (channels, channels, *size, *kernel), strict=True))
-    layer = workloads._parse_layer(
+    row = dict(zip(tables._CONV, (channels, channels, *size, *kernel), strict=True))
+    layer = tables.parse_layer(
         {"layer": "one", "kind": "conv"}
         | {
             name: str(value)
@@ -269,11 +268,11 @@ def test_each_axis_has_its_own_stride_padding_and_dilation(size, kernel, stride,
         read.append(len(pixels & set(range(size[axis]))))
     assume(all(read))
     row = {"layer": "one", "kind": "conv"} | {
-        name: str(value) for name, value in zip(workloads._CONV, (2, 5, *size, *kernel), strict=True)
+        name: str(value) for name, value in zip(tables._CONV, (2, 5, *size, *kernel), strict=True)
     }
     for name, pair in (("stride", stride), ("dilation", dilation), ("padding", padding)):
         row |= {f"{name}_height": str(pair[0]), f"{name}_width": str(pair[1])}
-    layer = workloads._parse_layer(row)
+    layer = tables.parse_layer(row)
     assert (layer.m, layer.n, layer.k) == (windows[0] * windows[1], 5, 2 * kernel[0] * kernel[1])
     assert layer.ifmap_words == 2 * read[0] * read[1]
 

@@ -1,8 +1,8 @@
-"""Workloads of the accelerator family: networks as tables of convolution and matrix-product layers.
+"""Workloads as tables of convolution and matrix-product layers.
 
 A workload is a CSV file, one layer (or one group of identical layers) a row; the shipped ones lie in
-`workload_tables/`, and `load_workload` reads a user's own file of the same form, or a topology of SCALE-Sim. Lines that
-start with `#` are comments.
+`../workload_tables/`, and `load_workload` reads a user's own file of the same form, or a topology of SCALE-Sim. Lines
+that start with `#` are comments.
 
 | column | applies to | meaning | default |
 |---|---|---|---|
@@ -11,7 +11,7 @@ start with `#` are comments.
 | in_channels, out_channels | conv | channels over all groups | required |
 | in_height, in_width | conv | input size in pixels, without padding | required |
 | kernel_height, kernel_width | conv | filter size in pixels | required |
-| stride, padding, dilation | conv | of both axes, or `HxW` as in `0x3`; padding also `same`, `valid` | 1, 0, 1 |
+| stride, padding, dilation | conv | of both axes, or `HxW` as in `0x3` | 1, 0, 1 |
 | stride_height, stride_width, ... | conv | the same of one axis; likewise of padding and dilation | |
 | groups | conv | depthwise layers have groups = in_channels | 1 |
 | m, n, k | gemm, attention | an (m x k) by (k x n) product | required |
@@ -20,7 +20,8 @@ start with `#` are comments.
 
 A convolution becomes a matrix product by im2col (one per group): M output pixels, N filters, K weights a filter.
 Outputs are rounded down, as frameworks do; `same` gives ceil(input / stride) outputs, the odd pixel of padding at the
-end. One padding for both axes of a filter that is 1 wide or high is refused: it would pad an axis that needs none.
+end; `0+1` pads 0 before and 1 after, `valid` not at all. One padding for both axes of a filter that is 1 wide or high
+is refused: it would pad an axis that needs none.
 
 A topology of SCALE-Sim has its columns (IFMAP Height, ..., Strides; or M, N, K) and its conventions: sizes hold their
 padding, outputs are rounded up, and a layer with DP in its name is depthwise.
@@ -30,6 +31,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,20 +40,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import wide
-from ..arrays import Array
-from ..errors import InvalidWorkloadError, UnknownNameError
-from ..files import is_path, read_text, shortened, shown, whole_number
-from ..formats import MOST_LAYERS, format_of, normalised
-from ..tables import UserTable, package_path, read_user_table
+from ... import wide
+from ...arrays import Array
+from ...errors import InvalidWorkloadError, UnknownNameError
+from ...files import is_path, read_text, shortened, shown, whole_number
+from ...formats import MOST_LAYERS, format_of, normalised
+from ...tables import UserTable, package_path, read_user_table
 
 __all__ = [
+    "COLUMNS",
     "Layer",
     "LayerArrays",
     "Loops",
     "Workload",
+    "checked",
     "get_workload",
     "load_workload",
+    "parse_layer",
     "workload_names",
     "workload_rows",
 ]
@@ -67,12 +72,12 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {"conv": _CONV, "gemm": _GEMM, "atten
 _DEFAULTS = {"groups": 1, "batch": 1, "repeat": 1}
 _WINDOW = {"stride": 1, "padding": 0, "dilation": 1}  # defaults of what each axis of a convolution has
 _AXES = ("height", "width")
-_COLUMNS = (
+COLUMNS = (
     *("layer", "kind", "batch", *_CONV),
     *(name for column in _WINDOW for name in (column, *(f"{column}_{axis}" for axis in _AXES))),
     *("groups", *_GEMM, "repeat"),
 )
-_NOT_GEMM = tuple(column for column in _COLUMNS if column in _CONV or column.partition("_")[0] in _WINDOW)
+_NOT_GEMM = tuple(column for column in COLUMNS if column in _CONV or column.partition("_")[0] in _WINDOW)
 _NOT_OF: Mapping[str, Sequence[str]] = {"conv": _GEMM, "gemm": _NOT_GEMM, "attention": _NOT_GEMM}
 _TABLES = "accelerator/workload_tables"
 
@@ -225,11 +230,11 @@ def _axis(row: Mapping[str, int], axis: str, *, round_up: bool) -> _Axis:
     size, kernel = row[f"in_{axis}"], row[f"kernel_{axis}"]
     stride, padding, dilation = (row[f"{column}_{axis}"] for column in _WINDOW)
     reach = (kernel - 1) * dilation + 1
-    before = after = padding
+    before, after = padding, row.get(f"padding_after_{axis}", padding)
     if padding == _SAME:
         total = max((-(-size // stride) - 1) * stride + reach - size, 0)
         before, after = total // 2, total - total // 2
-    if max(size, kernel, before) > MAX_OPERAND or kernel > MAX_DIMENSION:
+    if max(size, kernel, before, after) > MAX_OPERAND or kernel > MAX_DIMENSION:
         raise ValueError(f"the {axis} of the kernel is {kernel}; at most {MAX_DIMENSION} are allowed")
     if size + before + after < reach:
         raise ValueError(f"the kernel ({reach}) is larger than the padded input ({size + before + after})")
@@ -237,6 +242,7 @@ def _axis(row: Mapping[str, int], axis: str, *, round_up: bool) -> _Axis:
 
 
 _SAME = -1  # padding of which the outputs are input / stride, rounded up
+_BEFORE_AND_AFTER = re.compile(r"([0-9]+)\+([0-9]+)")  # pixels of padding
 
 
 def _conv(row: Mapping[str, int], *, round_up: bool = False) -> dict[str, Any]:
@@ -294,7 +300,10 @@ def _number(row: Mapping[str, str], column: str, default: int | None) -> int:
 
 
 def _window(row: Mapping[str, str], kernel: Mapping[str, int]) -> dict[str, int]:
-    """{column_axis: value} of stride, padding and dilation; `kernel` has kernel_height and kernel_width."""
+    """{column_axis: value} of stride, padding and dilation; `kernel` has kernel_height and kernel_width.
+
+    A padding that differs at the two ends of an axis has its second end as padding_after_AXIS.
+    """
     found: dict[str, int] = {}
     for column, default in _WINDOW.items():
         least, both = min(default, 1), row.get(column, "")
@@ -307,11 +316,17 @@ def _window(row: Mapping[str, str], kernel: Mapping[str, int]) -> dict[str, int]
         for axis, text in zip(_AXES, texts, strict=True):
             if column == "padding" and text.lower() in ("same", "valid"):
                 found[f"padding_{axis}"] = _SAME if text.lower() == "same" else 0
+            elif column == "padding" and (ends := _BEFORE_AND_AFTER.fullmatch(text)):
+                before, after = (whole_number(end, column, 0, MAX_OPERAND) for end in ends.groups())
+                found |= {f"padding_{axis}": before, f"padding_after_{axis}": after}
             else:
                 found[f"{column}_{axis}"] = whole_number(text, column, least, MAX_OPERAND) if text else default
         if column == "padding" and both and texts[0] == texts[1] and "x" not in both.lower():
             for axis in _AXES:
-                if found[f"padding_{axis}"] > 0 and kernel[f"kernel_{axis}"] == 1:
+                if (
+                    max(found[f"padding_{axis}"], found.get(f"padding_after_{axis}", 0)) > 0
+                    and kernel[f"kernel_{axis}"] == 1
+                ):
                     raise ValueError(
                         f"padding = {both} also pads the {axis}, of which the kernel is 1, with zeros alone; give "
                         "padding_height and padding_width, or a padding such as 0x3"
@@ -319,11 +334,16 @@ def _window(row: Mapping[str, str], kernel: Mapping[str, int]) -> dict[str, int]
     return found
 
 
-def _parse_layer(row: Mapping[str, str]) -> Layer:
-    kind = row["kind"]
+def parse_layer(row: Mapping[str, str]) -> Layer:
+    """A row of our own table as a layer.
+
+    Raises:
+        ValueError: the row is wrong; says what is allowed.
+    """
+    kind = row.get("kind", "")
     if kind not in _REQUIRED:
         raise ValueError(f"kind = '{shortened(kind)}' is not one of {', '.join(_REQUIRED)}")
-    name = row["layer"]
+    name = row.get("layer", "")
     if not name:
         raise ValueError("the row has no layer name")
     numbers = {column: _number(row, column, None) for column in _REQUIRED[kind]}
@@ -403,7 +423,7 @@ def _worst_traffic(layer: Layer) -> int:
 
 def _own_columns(names: Sequence[str]) -> list[str | None]:
     return [
-        normalised(name).replace(" ", "_") if normalised(name).replace(" ", "_") in _COLUMNS else name for name in names
+        normalised(name).replace(" ", "_") if normalised(name).replace(" ", "_") in COLUMNS else name for name in names
     ]
 
 
@@ -426,7 +446,7 @@ class _Dialect(NamedTuple):
 
 _STRIDES = ("stride", "stride_height", "stride_width")
 _DIALECTS: Mapping[str, _Dialect] = {
-    "a table of layers": _Dialect(_COLUMNS, _own_columns, _needs("layer", "kind"), _parse_layer),
+    "a table of layers": _Dialect(COLUMNS, _own_columns, _needs("layer", "kind"), parse_layer),
     "a SCALE-Sim topology of convolutions": _Dialect(
         ("layer", *_CONV, *_STRIDES, "batch", "sparsity"), _topology_columns, _needs("layer", *_CONV), _parse_topology
     ),
@@ -463,14 +483,22 @@ def load_workload(path: str | Path, name: str | None = None) -> Workload:
     )
     layers = tuple((table if kind == _OWN else _with_whole_rows(table)).parse(dialect.parse).values())
     source = table.comments if kind == _OWN else f"{kind}. {table.comments}".strip()
-    workload = Workload(name or path.stem, layers, source)
+    return checked(Workload(name or path.stem, layers, source), shown(path))
+
+
+def checked(workload: Workload, where: str) -> Workload:
+    """The workload, if the model's integers hold what it takes in all.
+
+    Raises:
+        InvalidWorkloadError: they do not; begins with `where`.
+    """
     if workload.macs > MAX_WORK:
-        raise InvalidWorkloadError(f"'{shown(path)}': {workload.macs} multiply-accumulates in all, above {MAX_WORK}.")
+        raise InvalidWorkloadError(f"'{where}': {workload.macs} multiply-accumulates in all, above {MAX_WORK}.")
     if (traffic := sum(map(_worst_traffic, workload.layers))) > wide.LIMIT:
-        raise InvalidWorkloadError(f"'{shown(path)}': up to {traffic} words of DRAM traffic, above {wide.LIMIT}.")
-    products = sum(layer.count for layer in layers)
+        raise InvalidWorkloadError(f"'{where}': up to {traffic} words of DRAM traffic, above {wide.LIMIT}.")
+    products = sum(layer.count for layer in workload.layers)
     if products > MAX_OPERAND:
-        raise InvalidWorkloadError(f"'{shown(path)}': {products} matrix products in all, above {MAX_OPERAND}.")
+        raise InvalidWorkloadError(f"'{where}': {products} matrix products in all, above {MAX_OPERAND}.")
     return workload
 
 
