@@ -225,6 +225,8 @@ def convolution(
         raise ValueError(
             f"a convolution of {len(size)} axes with a kernel of {len(kernel)}; one to three are supported"
         )
+    if min(*size, *kernel, *stride, *dilation, groups) < 1:
+        raise ValueError("a size, stride, dilation or number of groups is below 1")
     if min(map(min, padding)) < 0:
         raise ValueError("a negative padding cuts the input")
     axes = list(zip(size, kernel, stride, padding, dilation, strict=True))
@@ -252,7 +254,7 @@ def _padding(padding: Sequence[tuple[int, int]], kernel: Sequence[int]) -> int |
 
 def transposed_convolution(*, images: int, channels: int, filters: int, size: Shape, kernel: Shape, groups: int) -> Row:
     """The row of a transposed convolution: each input pixel by each tap of each filter; see the module's table."""
-    if channels % groups or filters % groups:
+    if groups < 1 or channels % groups or filters % groups:
         raise ValueError(f"groups = {groups} must divide {channels} channels and {filters} filters")
     return product(
         m=images * math.prod(size), n=filters // groups * math.prod(kernel), k=channels // groups, batch=groups

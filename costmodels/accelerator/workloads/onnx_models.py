@@ -60,14 +60,23 @@ class _Node:
         return self.inputs[index] in self._constants
 
     def numbers(self, name: str, default: Sequence[int]) -> list[int]:
-        return list(self.attributes.get(name, default))
+        value = self.attributes.get(name, default)
+        if not isinstance(value, list | tuple) or len(value) != len(default):
+            raise ValueError(f"{name} are not {len(default)} whole numbers")
+        return [_whole(name, each) for each in value]
 
     def number(self, name: str, default: int) -> int:
-        return int(self.attributes.get(name, default))
+        return _whole(name, self.attributes.get(name, default))
 
     def word(self, name: str, default: str) -> str:
         value = self.attributes.get(name, default)
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _whole(name: str, value: Any) -> int:
+    if not isinstance(value, int):
+        raise ValueError(f"{name} is no whole number")
+    return value
 
 
 def _conv(node: _Node, x: int = 0, w: int = 1) -> dict[str, Row]:
@@ -204,6 +213,9 @@ def from_onnx(path: str | Path, dimensions: Mapping[str, int] | None = None) -> 
             fail(path, f"its functions cannot be inlined: {shortened(str(error))}")
     weights, external = _without_weights(model)
     constants = _constants(model, weights)
+    imported = {each.domain for each in model.opset_import}
+    for domain in sorted({node.domain for node in model.graph.node} - imported - {"", "ai.onnx"}):
+        model.opset_import.append(onnx.helper.make_opsetid(domain, 1))  # without, shapes would not be inferred
     _bind(path, model, constants, dimensions or {})
     try:
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)

@@ -27,6 +27,7 @@ from .imported import (
     Row,
     Shape,
     attention,
+    contraction,
     convolution,
     einsum,
     free_operators,
@@ -38,7 +39,10 @@ from .imported import (
 __all__ = ["LIBRARIES", "from_named_model", "from_torch"]
 
 _FREE = free_operators("torch")
-_REASONS: Mapping[str, str] = dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), RECURRENT)
+_REASONS: Mapping[str, str] = {
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), RECURRENT),
+    "_grouped_mm": "how many rows each group has is decided by data",
+}
 LIBRARIES = ("torchvision", "transformers")
 
 
@@ -144,6 +148,17 @@ def _einsum(call: _Call) -> dict[str, Row]:
     return {"": einsum(call.get("equation"), shapes, left_is_weights=weights[0], right_is_weights=weights[1])}
 
 
+def _tensordot(call: _Call) -> dict[str, Row]:
+    left, right = call.shape("self"), call.shape("other")
+    of_left = [f"left {axis}" for axis in range(len(left))]
+    of_right = [f"right {axis}" for axis in range(len(right))]
+    for one, other in zip(call.get("dims_self"), call.get("dims_other"), strict=True):
+        of_right[other] = of_left[one]
+    sizes = dict(zip((*of_left, *of_right), (*left, *right), strict=True))
+    result = set(of_left) ^ set(of_right)
+    return {"": contraction(sizes, of_left, of_right, result, call.is_weights("self"), call.is_weights("other"))}
+
+
 def _attention(call: _Call) -> dict[str, Row]:
     return attention(call.shape("query"), call.shape("key"), call.shape("value"))
 
@@ -161,7 +176,10 @@ _PRODUCTS: Mapping[str, Callable[[_Call], dict[str, Row]]] = {
     "addmv": _product_of("mat", "vec"),
     "addbmm": _product_of("batch1", "batch2"),
     "baddbmm": _product_of("batch1", "batch2"),
+    "_int_mm": _product_of("self", "mat2"),
+    "_scaled_mm": _product_of("self", "mat2"),
     "einsum": _einsum,
+    "tensordot": _tensordot,
     "scaled_dot_product_attention": _attention,
     "_scaled_dot_product_flash_attention": _attention,
     "_scaled_dot_product_flash_attention_for_cpu": _attention,
@@ -268,14 +286,20 @@ def _read_call(reading: Reading, node: Any, weights: Mapping[Any, str | None]) -
             reading.add(f"{layer}.{part}" if part else layer, title, row)
     elif space == "aten" and plain in _FREE:
         reading.skip(_FREE[plain], title)
-    elif torch.Tag.pointwise in node.target.tags:
-        reading.skip("elementwise", title)
-    elif node.target.is_view:
-        reading.skip("reshape", title)
+    elif kind := _kind_of(torch, getattr(getattr(torch.ops, space), plain, None), node.target):
+        reading.skip(kind, title)
     elif not any(hasattr(each.meta.get("val"), "shape") for each in node.all_input_nodes):
         reading.skip("constant", title)  # of numbers alone
     else:
         reading.cannot(layer, title, _REASONS.get(plain, UNKNOWN))
+
+
+def _kind_of(torch: Any, packet: Any, target: Any) -> str:
+    """What torch says of an operator, in any of its overloads: that it is pointwise, or a view; empty for others."""
+    overloads = [target, *(getattr(packet, name) for name in (packet.overloads() if packet else ()))]
+    if any(torch.Tag.pointwise in each.tags for each in overloads):
+        return "elementwise"
+    return "reshape" if target.is_view else ""
 
 
 def _read_nested(reading: Reading, module: Any, node: Any, weights: Mapping[Any, str | None]) -> None:
