@@ -63,7 +63,7 @@ def _parsed(path: str | Path) -> Any:
         import yaml
     except ImportError:
         raise DsegymError("Reading YAML needs PyYAML: pip install 'dsegym[workloads]'.") from None
-    text = read_text(path, most_bytes=MOST_BYTES)
+    text = _with_includes(path, read_text(path, most_bytes=MOST_BYTES))
     try:
         if twice := _named_twice(yaml.compose(text, Loader=yaml.SafeLoader)):
             fail(path, f"the member '{shortened(twice)}' is given twice")
@@ -74,6 +74,24 @@ def _parsed(path: str | Path) -> Any:
         fail(path, f"{where}it is no YAML that can be read: {getattr(error, 'problem', None) or 'damaged'}")
     except (RecursionError, ValueError):
         fail(path, "it is no YAML that can be read: nested too deeply, or a value that is none")
+
+
+_INCLUDE = re.compile(r"^[ \t]*\{\{[ \t]*include_text\((['\"])([^'\"\n]+)\1\)[ \t]*\}\}[ \t]*$", re.MULTILINE)
+
+
+def _with_includes(path: str | Path, text: str) -> str:
+    """The text with the YAML files beside it that Timeloop's front end would put in; no other template is run."""
+
+    def included(match: re.Match[str]) -> str:
+        other = Path(path).parent / match[2]
+        if Path(match[2]).is_absolute() or other.suffix.lower() not in (".yaml", ".yml"):
+            fail(path, f"'{shortened(match[2])}' is not the relative path of a YAML file")
+        return read_text(other, most_bytes=MOST_BYTES)
+
+    text = _INCLUDE.sub(included, text)
+    if rest := re.search(r"\{\{.*|\{%.*", text):
+        fail(path, f"the template '{shortened(rest[0])}' is not run; of those, include_text of another file is read")
+    return text
 
 
 def _named_twice(root: Any) -> str:
@@ -110,7 +128,9 @@ _CNN_LAYER = {  # the shape that Timeloop knows by this name, and takes where a 
     ],
 }
 _WEIGHTS = re.compile(r"w|weights?|filters?|kernels?", re.IGNORECASE)
-_UNREAD = ("version", "name", "notes", "shape", "instance", "commonDataTypes")
+_UNREAD = ("version", "name", "notes", "shape", "instance", "densities")
+_INPUT = ("H", "W", "Hpad", "Wpad")  # of the input, beside a problem that is known by its output: Timeloop passes over
+_MERGE = "<<<"  # of Timeloop's front end: members of a mapping into those beside it, member by member
 
 
 def _timeloop(path: str | Path, problem: Any) -> ImportedNetwork:
@@ -128,29 +148,30 @@ def _timeloop(path: str | Path, problem: Any) -> ImportedNetwork:
 
 
 def _problem(problem: Any) -> tuple[_Nest, str]:
-    if not isinstance(problem, dict):
-        raise ValueError("the member 'problem' holds no members")
+    problem = _merged(_mapping(problem, "problem"))
     shape = problem.get("shape", "cnn-layer")
     if isinstance(shape, str):
         if shape not in ("cnn-layer", "cnn_layer"):
             raise ValueError(f"the shape '{shortened(shape)}' is a file of Timeloop's; write it out")
         shape = _CNN_LAYER
-    shape = {_plain(key): value for key, value in _mapping(shape, "shape").items()}
+    shape = {_plain(key): value for key, value in _merged(_mapping(shape, "shape")).items()}
     spaces = [
         {_plain(key): value for key, value in _mapping(each, "data_spaces").items()}
         for each in _sequence(shape.get("data_spaces"), "data_spaces")
     ]
-    instance = _mapping(problem.get("instance", problem), "instance")
+    instance = _merged(_mapping(problem.get("instance", problem), "instance"))
     dimensions = [str(each) for each in _sequence(shape.get("dimensions"), "dimensions")]
     coefficients = {
         str(each.get("name")): each.get("default", 1)
         for each in (_mapping(each, "coefficients") for each in shape.get("coefficients") or [])
     }
-    if unknown := [key for key in instance if key not in (*dimensions, *coefficients, *_UNREAD)]:
+    if unknown := [key for key in instance if key not in (*dimensions, *coefficients, *_UNREAD, *_INPUT)]:
         raise ValueError(
             f"'{shortened(str(unknown[0]))}' is neither a dimension ({', '.join(dimensions)}) nor a coefficient "
-            f"({', '.join(coefficients) or 'there are none'}); dense products without padding are read"
+            f"({', '.join(coefficients) or 'there are none'})"
         )
+    if sparse := [name for name, each in (instance.get("densities") or {}).items() if not _is_dense(each)]:
+        raise ValueError(f"{shortened(str(sparse[0]))} is sparse; dense tensors are modelled")
     if missing := [name for name in dimensions if name not in instance]:
         raise ValueError(f"the instance gives no {missing[0]}")
     bounds = {name: _bound(name, instance[name]) for name in dimensions}
@@ -162,6 +183,21 @@ def _problem(problem: Any) -> tuple[_Nest, str]:
     left, right, result = (_projection(each, bounds, coefficients) for each in (*operands, results[0]))
     named = [bool(_WEIGHTS.fullmatch(str(each.get("name", "")))) for each in operands]
     return _Nest(bounds, left, right, result, named[0], named[1]), str(shape.get("name", "problem"))
+
+
+def _is_dense(density: Any) -> bool:
+    return (density.get("density") if isinstance(density, dict) else density) == 1
+
+
+def _merged(members: Mapping[Any, Any], depth: int = 3) -> dict[Any, Any]:
+    """Members with what `<<<` brings, where they do not say it themselves; mappings member by member."""
+    found: dict[Any, Any] = {}
+    bases = members.get(_MERGE, [])
+    for base in [*(bases if isinstance(bases, list) else [bases]), {k: v for k, v in members.items() if k != _MERGE}]:
+        for key, value in _mapping(base, _MERGE).items():
+            both = isinstance(value, dict) and isinstance(found.get(key), dict) and depth > 0
+            found[key] = _merged({_MERGE: [found[key], value]}, depth - 1) if both else value
+    return found
 
 
 def _plain(key: object) -> str:
