@@ -44,9 +44,9 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	@$(BASE) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(BASE) is not Python 3.11 or newer; give one as PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(BASE) -m venv $(VENV)
-	@echo "Installing into $(VENV)."; extras=agents,dev; \
+	@echo "Installing into $(VENV)."; extras=agents,dev,workloads; \
 	if [ -n "$(PYTHON)" ] && [ "$$(uname)" = Linux ] && ! $(PIP) "$$(grep ^torch== constraints.txt)+cpu" 2>/dev/null; then \
-		echo "No CPU build of torch for $(BASE): PPO stays out, and tests that need it skip."; extras=solvers,dev; \
+		echo "No CPU build of torch for $(BASE): PPO stays out, and tests that need it skip."; extras=solvers,dev,workloads; \
 	fi; \
 	$(PIP) --editable ".[$$extras]"
 	@touch $(STAMP)

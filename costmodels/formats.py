@@ -508,6 +508,7 @@ _FOREIGN: Sequence[tuple[str, Callable[[str], bool]]] = (
     ("a Pegasus DAX workflow (XML)", lambda text: "<adag" in text[:4096].lower()),
     ("XML", lambda text: text.lstrip().startswith("<")),
     ("a Timeloop problem (YAML)", lambda text: re.search(r"^(problem|architecture|mapping):", text, re.M) is not None),
+    ("a workload of ZigZag (YAML)", lambda text: "loop_dims:" in text and "equation:" in text),
     ("a MAESTRO network", lambda text: re.search(r"^\s*Network\s+\S+\s*\{", text, re.MULTILINE) is not None),
     ("GML", lambda text: re.match(r"\s*graph\s*\[", text) is not None),
     ("JSON", lambda text: text.lstrip()[:1] in ("{", "[")),
@@ -555,6 +556,8 @@ def _refuse(path: str | Path, text: str, reader: str) -> NoReturn:
         looks = f"this looks like {other.name}, which is for the option {where.option} of {where.scenario}"
     else:
         looks = f"this looks like {foreign}" if foreign else "it is in no format that is known here"
+        if reader == "workload" and foreign.endswith("(YAML)"):
+            looks += ", which `dsegym workload` writes as a table"
     fail(path, f"{looks}; as {option.option} of {option.scenario}, dsegym reads {taken} (docs/files.md)")
 
 

@@ -190,10 +190,11 @@ def _show(console: Any, network: ImportedNetwork | Workload) -> None:
         {**row, "MACs": format_exact(row["MACs"]), "weights": format_exact(row["weights"])}
         for row in _layer_rows(network)
     ]
-    console.print(table(f"{network.name}: {network.source}", rows))
+    console.print(table(": ".join(filter(None, (network.name, network.source))), rows))
     layers = sum(each.repeat for each in network.layers)
     macs, weights = (sum(getattr(each, name) * each.repeat for each in network.layers) for name in ("macs", "weights"))
-    say(console, f"{layers} layers: {format_exact(macs)} multiply-accumulates, {format_exact(weights)} weights.")
+    total = f"{format_exact(macs)} multiply-accumulates, {format_exact(weights)} weights"
+    say(console, f"{format_exact(layers)} layer{'' if layers == 1 else 's'}: {total}.")
     if isinstance(network, Workload):
         return
     kinds: dict[str, list[str]] = {}

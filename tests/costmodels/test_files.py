@@ -135,6 +135,7 @@ def test_json_that_breaks_off_is_told_by_the_members_before_the_break(written, n
         ("layer".encode("utf-16"), "UTF-16 text"),
         (b"<?xml version='1.0'?><graphml></graphml>", "GraphML"),
         (b"problem:\n  shape: {}\n", "a Timeloop problem"),
+        (b"- id: 0\n  equation: O[b]+=W[b]*I[b]\n  loop_dims: [B]\n", "a workload of ZigZag"),
         (b"Network alexnet {\n Layer CONV1 {}\n}\n", "a MAESTRO network"),
     ],
 )

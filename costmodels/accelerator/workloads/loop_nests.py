@@ -166,9 +166,11 @@ def _problem(problem: Any) -> tuple[_Nest, str]:
         for each in (_mapping(each, "coefficients") for each in shape.get("coefficients") or [])
     }
     if unknown := [key for key in instance if key not in (*dimensions, *coefficients, *_UNREAD, *_INPUT)]:
+        known = {name.lower(): name for name in (*dimensions, *coefficients)}
+        nearest = known.get(str(unknown[0]).lower())
         raise ValueError(
             f"'{shortened(str(unknown[0]))}' is neither a dimension ({', '.join(dimensions)}) nor a coefficient "
-            f"({', '.join(coefficients) or 'there are none'})"
+            f"({', '.join(coefficients) or 'there are none'})" + (f"; is {nearest} meant?" if nearest else "")
         )
     if sparse := [name for name, each in (instance.get("densities") or {}).items() if not _is_dense(each)]:
         raise ValueError(f"{shortened(str(sparse[0]))} is sparse; dense tensors are modelled")

@@ -173,6 +173,7 @@ def test_sparse_tensors_are_refused_and_dense_ones_are_read(read):
         ("  K: 64\n", "  K: true\n", "K = True is no whole number"),
         ("  K: 64\n", "  K: 64\n  K: 32\n", "the member 'K' is given twice"),
         ("  K: 64\n", "  K: 64\n  Padding: 1\n", "'Padding' is neither a dimension"),
+        ("Hstride", "HStride", "is Hstride meant?"),
         ("cnn-layer", "my-layer", "the shape 'my-layer' is a file of Timeloop's"),
         ("  K: 64\n", "  K: 99999999999\n", "no whole number from 1 to 2147483647"),
         ("  K: 64\n", "  K: 64000000\n", "n = 64000000 is above 8388608"),

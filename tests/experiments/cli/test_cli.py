@@ -14,7 +14,10 @@ from dsegym.costmodels.reasoning.outcomes import load_outcomes
 from dsegym.experiments import cli
 
 SIZING = "dsegym/AcceleratorSizing-v0"
-COMMANDS = ("list", "info", "cost", "bound", "run", "leaderboard", "verify", "trace", "train", "evaluate", "learning")
+COMMANDS = (
+    *("list", "info", "cost", "bound", "run", "leaderboard", "verify", "trace", "workload"),
+    *("train", "evaluate", "learning"),
+)
 ALEXNET = (SIZING, "--workload", "alexnet")
 WORKLOAD = "layer,kind,m,n,k\nx[bold],gemm,64,32,16\n"
 
