@@ -12,7 +12,21 @@ import dsegym
 ROOT = Path(dsegym.__file__).resolve().parent
 LAYERS = ("costmodels", "envs", "agents", "experiments")  # each may import those before it
 FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
-HEAVY = ("jax", "torch", "stable_baselines3", "optuna", "pymoo", "optax", "polars", "plotly", "scipy", "PIL", "ortools")
+HEAVY = (
+    "jax",
+    "torch",
+    "stable_baselines3",
+    "onnx",
+    "transformers",
+    "optuna",
+    "pymoo",
+    "optax",
+    "polars",
+    "plotly",
+    "scipy",
+    "PIL",
+    "ortools",
+)
 
 
 def imported_modules(path):

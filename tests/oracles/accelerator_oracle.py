@@ -1,7 +1,7 @@
 """The systolic-array model in plain Python: exact integers, float64 energies, one layer and one design at a time.
 
-Written from the tables in the docstrings of `costmodels/accelerator/model.py` and `workloads.py`, from the header of
-`technology.csv` and from SCALE-Sim's fold formulas; it shares no code with the library, CSV reading included.
+Written from the tables in the docstrings of `costmodels/accelerator/model.py` and `workloads/tables.py`, from the
+header of `technology.csv` and from SCALE-Sim's fold formulas; it shares no code with the library, CSV reading included.
 """
 
 import csv

@@ -26,13 +26,13 @@ from .imported import (
     matmul,
     transposed_convolution,
 )
+from .onnx_shapes import LARGE, inferred_shapes
 
 __all__ = ["from_onnx"]
 
 _FREE = free_operators("onnx")
 _REASONS: Mapping[str, str] = dict.fromkeys(("LSTM", "GRU", "RNN"), RECURRENT)
 _CONTROL = ("If", "Loop", "Scan", "SequenceMap")
-_LARGE = 1024  # elements: no tensor that decides a shape has more
 
 
 class _Node:
@@ -218,12 +218,10 @@ def from_onnx(path: str | Path, dimensions: Mapping[str, int] | None = None) -> 
         model.opset_import.append(onnx.helper.make_opsetid(domain, 1))  # without, shapes would not be inferred
     _bind(path, model, constants, dimensions or {})
     try:
-        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        shapes = inferred_shapes(model)
     except Exception as error:  # of several kinds; what is wrong with the file is in the text
         fail(path, f"its shapes contradict each other: {shortened(' '.join(str(error).split()))}")
     graph = model.graph
-    shapes = {each.name: _static(each) for each in (*graph.input, *graph.value_info, *graph.output)}
-    shapes |= {each.name: tuple(each.dims) for each in graph.initializer}
     producer = " ".join(f"{model.producer_name} {model.producer_version}".split()) or "an unnamed producer"
     reading = Reading(Path(path).stem, f"Layers of the ONNX model {Path(path).name}, of {producer}.")
     for index, node in enumerate(graph.node):
@@ -259,7 +257,7 @@ def _without_weights(model: Any) -> tuple[set[str], bool]:
             size *= extent
         outside = tensor.data_location == TensorProto.EXTERNAL
         external |= outside
-        if size <= _LARGE and not outside:
+        if size <= LARGE and not outside:
             kept.append(tensor)
         elif tensor.name not in inputs:
             model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
@@ -304,22 +302,11 @@ def _bind(path: str | Path, model: Any, constants: set[str], dimensions: Mapping
                 )
     if left := [name for name in dimensions if name not in seen]:
         fail(path, f"no input has a dynamic dimension '{shortened(left[0])}'")
-    # What was inferred for other sizes is inferred again; shapes of operators that are not ONNX's own stay.
-    known = [each for each in model.graph.value_info if _static(each) is not None]
-    del model.graph.value_info[:]
-    if not dimensions:
-        model.graph.value_info.extend(known)
+    if dimensions:  # what was inferred without them is inferred again
+        del model.graph.value_info[:]
     for value in model.graph.output:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
-
-
-def _static(value: Any) -> Shape | None:
-    kind = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
-        return None
-    extents = [each.dim_value if each.HasField("dim_value") else -1 for each in kind.shape.dim]
-    return tuple(extents) if min(extents, default=1) >= 0 else None
 
 
 def _read(reading: Reading, node: Any, index: int, shapes: Mapping[str, Shape | None], constants: set[str]) -> None:

@@ -41,7 +41,7 @@ __all__ = ["LIBRARIES", "from_named_model", "from_torch"]
 _FREE = free_operators("torch")
 _REASONS: Mapping[str, str] = {
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), RECURRENT),
-    "_grouped_mm": "how many rows each group has is decided by data",
+    **dict.fromkeys(("_grouped_mm", "grouped_mm_fallback"), "how many rows each expert gets is decided by data"),
 }
 LIBRARIES = ("torchvision", "transformers")
 
@@ -253,6 +253,22 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Without downloads from Hugging Face's hub, which some constructors would begin."""
+    try:
+        constants: Any = importlib.import_module("huggingface_hub.constants")
+    except ImportError:
+        yield
+        return
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
 def _read_graph(reading: Reading, module: Any, weights: dict[Any, str | None]) -> None:
     """Takes the calls of a graph; `weights` are its nodes that do not depend on the inputs, and their names."""
     for node in module.graph.nodes:
@@ -359,11 +375,12 @@ def from_named_model(
     if library == "torchvision" and (settings or config):
         raise InvalidWorkloadError("torchvision's models have no configuration; only those of transformers have.")
     try:
-        with _quiet(), torch.device("meta"):
+        with _quiet(), _offline():
             if library == "torchvision":
                 module, examples = _of_torchvision(torch, name, inputs)
             else:
-                module, examples = _of_transformers(torch, name, inputs, settings or {}, config)
+                with torch.device("meta"):
+                    module, examples = _of_transformers(torch, name, inputs, settings or {}, config)
     except DsegymError:
         raise
     except Exception as error:  # of many kinds: the library's own
@@ -379,11 +396,15 @@ def _of_torchvision(torch: Any, name: str, inputs: Sequence[Sequence[int]]) -> t
     models = _import("torchvision.models", "torchvision")
     if name not in models.list_models():
         raise UnknownNameError("model of torchvision", name, models.list_models())
-    without = {"weights": None}
+    without: dict[str, Any] = {"weights": None}
     if "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters:
         without["weights_backbone"] = None  # which would be downloaded
-    module = models.get_model(name, **without)
-    return module, ([torch.empty(tuple(shape)) for shape in inputs or [(1, 3, 224, 224)]],)
+    try:
+        with torch.device("meta"):
+            module = models.get_model(name, **without)
+    except NotImplementedError:  # a constructor that computes with tensors
+        module = models.get_model(name, **without).to("meta")
+    return module, ([torch.empty(tuple(shape), device="meta") for shape in inputs or [(1, 3, 224, 224)]],)
 
 
 def _of_transformers(
@@ -421,7 +442,8 @@ def _of_transformers(
     elif keyword == "pixel_values" and isinstance(getattr(settled, "image_size", None), int):
         shapes = [(1, getattr(settled, "num_channels", 3), settled.image_size, settled.image_size)]
     else:
-        raise InvalidWorkloadError(f"{name} takes {keyword}, whose shape must be given, as in --input 1x80x3000.")
+        example = "1x3x224x224" if keyword == "pixel_values" else "1x80x3000"
+        raise InvalidWorkloadError(f"{name} takes {keyword}, whose shape must be given, as in --input {example}.")
     examples: dict[str, Any] = {keyword: torch.empty(shapes[0], dtype=torch.long if "ids" in keyword else None)}
     if getattr(settled, "is_encoder_decoder", False) and keyword != "pixel_values":
         examples["decoder_input_ids"] = torch.empty(shapes[-1] if len(shapes[-1]) == 2 else (1, 128), dtype=torch.long)

@@ -252,6 +252,45 @@ def test_shapes_that_are_computed_from_shapes_are_known(read):
     assert sizes(read(model_of(nodes, {"x": (2, 3, 4)}, weights))) == [("gemm", 2, 3, 12, 1)]
 
 
+def test_shapes_that_arithmetic_on_shapes_decides_are_known(read):
+    """Heads: the width over 4, by operators that ONNX's own inference does not follow."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "last"], ["width"]),
+        helper.make_node("Div", ["width", "heads"], ["each"]),
+        helper.make_node("Cast", ["each"], ["real"], to=FLOAT),
+        helper.make_node("Floor", ["real"], ["floor"]),
+        helper.make_node("Cast", ["floor"], ["whole"], to=INT64),
+        helper.make_node("Concat", ["rest", "heads", "whole"], ["shape"], axis=0),
+        helper.make_node("Reshape", ["x", "shape"], ["split"]),
+        helper.make_node("Transpose", ["split"], ["q"], perm=[1, 0, 2]),
+        helper.make_node("Transpose", ["split"], ["k"], perm=[1, 2, 0]),
+        helper.make_node("MatMul", ["q", "k"], ["y"]),
+    ]
+    weights = {name: np.array([value], np.int64) for name, value in {"last": 1, "heads": 4, "rest": -1}.items()}
+    model = model_of(nodes, {"x": ("tokens", 24)}, weights)
+    assert sizes(read(model, dimensions={"tokens": 9})) == [("attention", 9, 9, 6, 4)]
+
+
+def test_a_model_whose_exporter_froze_a_dimension_is_refused(read):
+    nodes = [helper.make_node("Reshape", ["x", "s"], ["r"], name="view"), helper.make_node("MatMul", ["r", "w"], ["y"])]
+    model = model_of(nodes, {"x": ("batch", 7)}, {"s": np.array([5, 7], np.int64), "w": (7, 3)})
+    assert sizes(read(model, dimensions={"batch": 5})) == [("gemm", 5, 3, 7, 1)]
+    with pytest.raises(InvalidWorkloadError, match=r"contradict each other: 'view' reshapes \[6, 7\] to \[5, 7\]"):
+        read(model, dimensions={"batch": 6})
+
+
+def test_a_shape_that_would_be_huge_is_not_computed(read):
+    nodes = [
+        helper.make_node("ConstantOfShape", ["s"], ["c"]),
+        helper.make_node("Range", ["a", "b", "a1"], ["e"]),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    weights = {"s": np.array([2**40, 2**20], np.int64), "w": (7, 3)}
+    weights |= {"a": np.array(0, np.int64), "b": np.array(2**60, np.int64), "a1": np.array(1, np.int64)}
+    assert sizes(read(model_of(nodes, {"x": (5, 7)}, weights))) == [("gemm", 5, 3, 7, 1)]
+
+
 def test_functions_of_the_model_are_read_as_their_bodies(read):
     body = helper.make_function(
         "mine", "Twice", ["a", "b"], ["c"], [helper.make_node("MatMul", ["a", "b"], ["c"])],
