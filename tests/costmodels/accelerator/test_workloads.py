@@ -303,3 +303,17 @@ def test_a_layers_name_of_two_lines_is_one_layer(tmp_path):
     path.write_text(",Layer,M,N,K\nx,a,1,2,3\n", encoding="utf-8")
     with pytest.raises(InvalidWorkloadError, match="the first column has no name"):
         load_workload(path)
+
+
+@pytest.mark.parametrize(("padding", "outputs"), [("0+1", 4 * 4), ("0+1x2+0", 4 * 4), ("1x0+3", 4 * 5), ("0+0", 3 * 3)])
+def test_a_padding_may_differ_at_the_two_ends_of_an_axis(table, padding, outputs):
+    row = {**GOOD_CONV, "in_height": 8, "in_width": 8, "kernel_height": 3, "kernel_width": 3, "stride": 2}
+    (layer,) = load_workload(table(",".join(row), ",".join(map(str, {**row, "padding": padding}.values())))).layers
+    assert layer.m == outputs
+    assert layer.ifmap_words <= layer.k // 9 * 64
+
+
+@pytest.mark.parametrize("padding", ["0+", "+", "-1+1", "1+1+1", "1.5+1", "same+1"])
+def test_a_padding_of_two_ends_that_is_none_is_refused(table, padding):
+    row = {**GOOD_CONV, "padding": padding}
+    assert "padding" in message_of(table(",".join(row), ",".join(map(str, row.values()))))
