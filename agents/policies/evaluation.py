@@ -273,13 +273,17 @@ def _play(policy: Policy | PureFunction | Function, padded: Padded, mode: str, s
         numbers = np.arange(samples, dtype=np.int32)
         found = _played(padded.params, variables, key, numbers, env=padded.env, acting=acting, batches=batches)
     found = jax.tree.map(np.asarray, found)
-    for what, flags in (
-        ("no action is legal in a state that comes before the end", found.stuck),
-        (f"{policy.name} took an action that is not legal", found.illegal),
+    for what, flags, hint in (
+        ("no action is legal in a state that comes before the end", found.stuck, ""),
+        (
+            f"{policy.name} took an action that is not legal",
+            found.illegal,
+            "; the mask that it is given says which are",
+        ),
     ):
         if flags.any():
             name = padded.problems[int(flags.any(axis=1).argmax())].name
-            raise DsegymError(f"{shortened(name, 200)}: {what}, on {flags.any(axis=1).sum()} instances in all.")
+            raise DsegymError(f"{shortened(name, 200)}: {what}, on {flags.any(axis=1).sum()} instances in all{hint}.")
     return found
 
 

@@ -25,7 +25,9 @@ SeedOption = Annotated[int, typer.Option("--seed", help="What everything is draw
 def train_command(
     scenario: ScenarioArgument,
     collection: CollectionOption,
-    steps: Annotated[int, typer.Option("--steps", help="Of the environment, all lanes together.")],
+    steps: Annotated[
+        int, typer.Option("--steps", help="Of the environment, all lanes together; rounded up to whole updates.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The policy's directory; a training that was cut short resumes.")],
     agent: Annotated[str, typer.Option("--agent", help="A learner; see `dsegym list`.")] = "ppo",
     seed: SeedOption = 0,
@@ -52,6 +54,13 @@ def train_command(
     chosen = find_collection(collection)
     settings = pairs_of(setting or (), "a hyperparameter")
     training = training_of(scenario, agent, chosen, steps, seed, settings, starts_from)
+    if chosen.sizes is None and chosen.options("train") and chosen.options("test"):  # whose parts training makes anyway
+        shared = len(set(chosen.digests("train")) & set(chosen.digests("test")))
+        if shared:
+            say(
+                f"Beware: {shared} of the training instances stand in the test part too; their scores "
+                "are no zero-shot scores."
+            )
     try:
         with _writer(tensorboard) as writer, steps_bar(f"{agent} on {chosen.name}") as update:
             policy = train_policy(training, out, progress=update, writer=writer)
@@ -60,7 +69,8 @@ def train_command(
         raise Stop(message, 130) from None
     card = policy.card
     instances = f"{len(card.trained_on)} instances of {card.collection}"
-    spent = f"{card.steps:,} steps in {card.training_s:.0f} s"
+    rounded = "" if starts_from or card.steps == steps else f" ({steps:,} rounded up to whole updates)"
+    spent = f"{card.steps:,} steps{rounded} in {card.training_s:.0f} s"
     terminal().print(visible(f"{card.learner}: {spent}, on {instances}. Policy: {out}"))
 
 

@@ -48,10 +48,12 @@ def progress_bar(unit: str = "") -> Any:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
     words = (TextColumn(unit),) if unit else ()
     left = TextColumn("left:"), TimeRemainingColumn()
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), *words
+    count = MofNCompleteColumn(table_column=Column(no_wrap=True))  # the bar gives way at 80 columns, not the count
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), count, *words
     return Progress(*columns, TimeElapsedColumn(), *left, console=terminal(error=True))
 
 
