@@ -58,11 +58,12 @@ def train_command(
         shared = len(set(chosen.digests("train")) & set(chosen.digests("test")))
         if shared:
             say(
+                terminal(error=True),
                 f"Beware: {shared} of the training instances stand in the test part too; their scores "
-                "are no zero-shot scores."
+                "are no zero-shot scores.",
             )
     try:
-        with _writer(tensorboard) as writer, steps_bar(f"{agent} on {chosen.name}") as update:
+        with _writer(tensorboard) as writer, steps_bar(agent) as update:
             policy = train_policy(training, out, progress=update, writer=writer)
     except KeyboardInterrupt:
         message = f"Interrupted. The last checkpoint is in '{out}.training'; run the same command again to go on."

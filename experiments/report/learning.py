@@ -60,10 +60,10 @@ instances and the seeds of training. *Better than the best rule* is the mean sha
 that of the best single rule; that rule is chosen on these very instances, which favours it. *Gap closed* is (score −
 rule's score) / (1 − rule's score): 1 at the bound, 0 at the rule, negative where the rule is better. Intervals are 95 %
 bootstrap intervals for which instances and seeds are both drawn anew. *The best rule on each instance* is an oracle: it
-knows which rule to take. A bound that no design reaches makes every gap look larger than it is. *Better* is a
-mean of shares, *gap closed* compares interquartile means: their signs may differ, and neither is sure where its
-interval holds 0. *Truth* says what the values rest on, the policy's and the rules' alike. Seconds of
-training were measured on machines that did other things beside."""
+knows which rule to take. A bound that no design reaches makes every gap look larger than it is. *Better* is a mean
+of shares, *gap closed* compares interquartile means: their signs may differ, and neither is sure where its interval
+holds 0. *Truth* says what the values rest on, the policy's and the rules' alike. Seconds of training were measured on
+machines that did other things beside."""
 
 
 def learning_page(results: Iterable[Played], suite: str = "") -> str:
