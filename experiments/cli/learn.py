@@ -59,7 +59,7 @@ def train_command(
         if shared:
             say(
                 terminal(error=True),
-                f"Beware: {shared} of the training instances stand in the test part too; their scores "
+                f"warning: {shared} of the training instances stand in the test part too; their scores "
                 "are no zero-shot scores.",
             )
     try:
