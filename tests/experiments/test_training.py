@@ -123,6 +123,13 @@ def test_two_processes_do_not_train_in_one_place(tmp_path):
     train_policy(training(steps=1), tmp_path / "policy")
 
 
+def test_an_update_of_too_many_steps_is_refused(tmp_path):
+    many = training(hyperparameters={"lanes": "65536", "rollout": "100000"})
+    with pytest.raises(DsegymError, match="make 6,553,600,000 steps of one update, 2,147,483,647 at most"):
+        train_policy(many, tmp_path / "policy")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_parts_that_share_an_instance_are_refused(tmp_path):
     collection = Collection("mine", CASCADE, "", lambda: [{"budget": 5}], list, lambda: [{"budget": "5.0"}])
     with pytest.raises(DsegymError, match="holds one instance twice, in train"):
