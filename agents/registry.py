@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
+from ..costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError, reason_of
 from .base import NEEDS, Agent
 
 if TYPE_CHECKING:
@@ -145,8 +145,8 @@ def load_class(what: str, name: str, location: str, names: Collection[str], base
         raise UnknownNameError(what, name, names)
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:  # a relative or an empty name, say
-        raise DsegymError(f"Cannot load the {what} '{name}' from '{location}': {error}.") from None
+    except (Exception, SystemExit) as error:  # a relative or an empty name, or whatever the code there raises
+        raise DsegymError(f"Cannot load the {what} '{name}' from '{location}': {reason_of(error)}.") from error
     if not (isinstance(found, type) and issubclass(found, base)):
         raise DsegymError(f"'{location}' is not a subclass of dsegym.{base.__name__}.")
     return found

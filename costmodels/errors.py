@@ -18,6 +18,7 @@ __all__ = [
     "TimeLimitReached",
     "UnknownNameError",
     "UnknownOptionError",
+    "reason_of",
     "shortened",
     "visible",
 ]
@@ -35,6 +36,11 @@ def shortened(value: object, most: int = _LONGEST) -> str:
     """What a user gave, as an error shows it: the beginning of a long text, on one line."""
     text = visible(str(value)[: most + 1])
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def reason_of(error: BaseException) -> str:
+    """What somebody else's code raised, as an error shows it."""
+    return f"{type(error).__name__}: {shortened(error, 200)}".rstrip(": ")
 
 
 class DsegymError(Exception):

@@ -22,8 +22,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..costmodels.errors import DsegymError, UnknownNameError
+from ..costmodels.errors import DsegymError, UnknownNameError, shortened
 from ..envs.core.collections import SPLITS, Collection, collection_names, load_collection
+from .door import LONGEST
 from .suite import instances_of, read_suite_file
 
 __all__ = ["find_collection"]
@@ -60,13 +61,32 @@ def _collection(content: Mapping[str, Any], folder: Path) -> Collection:
             raise ValueError(f"{key} is no text of one line.")
         if not value and key in ("name", "scenario"):
             raise ValueError(f"it needs '{key}'.")
+    if len(content["name"]) > LONGEST:
+        raise ValueError(f"its name has {len(content['name'])} letters, {LONGEST} at most.")
+    if content["name"] in collection_names():
+        raise ValueError(f"'{content['name']}' is the name of a shipped collection; give it another.")
     scenario = content["scenario"]
     parts = {split: _options(scenario, split, content.get(split, []), folder) for split in SPLITS}
+    _check_once(parts)
     if not any(parts.values()):
         raise ValueError(f"it has no instance: give [[{']], [['.join(SPLITS)}]] tables.")
     train, validation, test = (lambda found=parts[split]: found for split in SPLITS)
     summary, form = content.get("description", ""), content.get("form") or None
     return Collection(content["name"], scenario, summary, train, validation, test, form)
+
+
+def _check_once(parts: Mapping[str, Sequence[Mapping[str, str]]]) -> None:
+    """Refuses an instance that is named twice, in one part or in two."""
+    seen: dict[tuple[tuple[str, str], ...], str] = {}
+    for split, options in parts.items():
+        for each in options:
+            key = tuple(sorted(each.items()))
+            if key in seen:
+                named = ", ".join(f"{name}={value}" for name, value in each.items())
+                raise ValueError(
+                    f"the instance {shortened(named, LONGEST)} stands in {seen[key]} and again in {split}."
+                )
+            seen[key] = split
 
 
 def _options(scenario: str, split: str, tables: object, folder: Path) -> Sequence[Mapping[str, str]]:

@@ -26,7 +26,7 @@ import numpy as np
 
 from ..agents.policies.evaluation import Evaluated, RuleOutcome, evaluate, evaluate_rules
 from ..agents.policies.players import Function, Policy
-from ..costmodels.errors import CorruptResultError, shortened
+from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..envs.core import collections
 from ..envs.core.evaluation import obstacle_between
 from ..envs.core.problem import Problem
@@ -70,6 +70,7 @@ MANIFEST, ROWS, POLICY = "evaluation.json", "rows.parquet", "policy"
 _CURVE = f"{POLICY}/{CURVE}"
 _MOST_BYTES = {MANIFEST: 2**26, ROWS: 2**30}
 _MOST_ROWS = 10**8
+_SMALLEST, _LARGEST = 1e-60, 1e60  # numbers whose ratios, and means of these, float64 holds
 _ID = Word("[0-9a-f]{16}", "16 hexadecimal digits")
 _LABELS = Each(dict, str)
 _TRAINING: Shape = {
@@ -183,15 +184,16 @@ def evaluate_into(
         rules: what `evaluate_rules` returned for these instances, if it was called already.
 
     Raises:
-        DsegymError: as `evaluate`.
+        DsegymError: as `evaluate`; or what came of it cannot be scored: a value is not finite, say.
         OSError: the disk is full, say; nothing is left behind.
     """
+    folder = results / EVALUATIONS
+    _check_place(folder)
     start = time.perf_counter()
     found = evaluate(policy, collection, split, mode=mode, samples=samples, seed=seed, trained_on=trained_on)
     played = time.perf_counter()
     rules = evaluate_rules(found.problems) if rules is None else rules
     seconds = {"policy": played - start, "rules": time.perf_counter() - played}
-    folder = results / EVALUATIONS
     folder.mkdir(parents=True, exist_ok=True)
     check_folder(folder, results)
     own_options, names, files = _kept_options(found.problems)
@@ -228,7 +230,15 @@ def evaluate_into(
         kept = [name for name in (ROWS, _CURVE) if (partial / name).exists()]
         digests = {name: hashlib.sha256((partial / name).read_bytes()).hexdigest() for name in kept}
         (partial / MANIFEST).write_text(json_text({**manifest, "files": digests}), encoding="utf-8")
+        read_evaluation(partial)  # refuses what nobody could read, before it stands among others
     return read_evaluation(target)
+
+
+def _check_place(folder: Path) -> None:
+    """Refuses a folder that cannot be made, before hours are spent on what shall lie in it."""
+    place = next(each for each in (folder, *folder.parents) if os.path.lexists(each) or each == each.parent)
+    if not place.is_dir():
+        raise DsegymError(f"'{place}' is no directory; results lie in one.")
 
 
 def _kept_options(problems: Sequence[Problem]) -> tuple[list[dict[str, str]], list[str], list[tuple[str, Path]]]:
@@ -371,6 +381,12 @@ def _check_rows(path: Path, rows: polars.DataFrame, manifest: Mapping[str, Any])
             raise CorruptResultError(
                 f"{path.with_name(MANIFEST)}: nothing can be scored on {shortened(each['name'])}: {obstacle}."
             )
+        reference = each["reference"]["value"]
+        if not each["obstacle"] and not _SMALLEST <= reference <= _LARGEST:
+            raise CorruptResultError(
+                f"{path.with_name(MANIFEST)}: nothing can be scored on {shortened(each['name'])} against a reference "
+                f"of {reference:.9g}."
+            )
     own = rows.filter(~rows["rule"])
     if own.height != instances * samples:  # before a list of them is made, which could be endless
         raise CorruptResultError(f"{path}: {own.height} rows of {samples} samples on {instances} instances.")
@@ -383,7 +399,7 @@ def _check_rows(path: Path, rows: polars.DataFrame, manifest: Mapping[str, Any])
         raise CorruptResultError(f"{path}: a rule stands twice on an instance, or on one that there is not.")
     if rules["design"].null_count() or rules["design"].explode().null_count():
         raise CorruptResultError(f"{path}: a rule has no design.")
-    if not np.isfinite(rows["objective"].to_numpy()).all():
-        raise CorruptResultError(f"{path}: an objective is no number.")
+    if not (np.abs(rows["objective"].to_numpy()) <= _LARGEST).all():
+        raise CorruptResultError(f"{path}: an objective is no number from {-_LARGEST:g} to {_LARGEST:g}.")
     if own["searched"].null_count() not in (0, own.height):
         raise CorruptResultError(f"{path}: 'searched' is missing in some rows.")

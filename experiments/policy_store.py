@@ -51,6 +51,7 @@ __all__ = [
     "arrays_from",
     "bytes_of",
     "check_free",
+    "check_named",
     "curve_from",
     "curve_of",
     "curve_text",
@@ -127,10 +128,21 @@ def check_free(directory: Path) -> None:
     """Refuses a place where something is already, but for an empty folder.
 
     Raises:
-        DsegymError: names it.
+        DsegymError: names it; or as `check_named`.
     """
+    check_named(directory)
     if os.path.lexists(directory) and not (directory.is_dir() and not any(directory.iterdir())):
         raise DsegymError(f"'{directory}' is there already; a policy is written where nothing is.")
+
+
+def check_named(directory: Path) -> None:
+    """Refuses a path that ends in no name, like `.`: nothing could be renamed to it, or stand beside it.
+
+    Raises:
+        DsegymError: names it.
+    """
+    if directory.name in ("", ".."):
+        raise DsegymError(f"'{directory}' does not end in a name: give the policy's directory one of its own.")
 
 
 def load_policy(directory: str | Path) -> Policy:

@@ -4,15 +4,19 @@ on with the same bits when it is asked for again.
     DIRECTORY                                      the policy, when it is done; see `policy_store.py`
     DIRECTORY.training/checkpoint.safetensors      until then: all that training goes on from, and the curve so far
     DIRECTORY.training/curve.csv                   the curve alone, for a person
+    DIRECTORY.training/lock                        held by the process that trains
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +29,7 @@ from ..agents.policies.card import Card, features_of
 from ..agents.policies.players import Policy
 from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..costmodels.files import strict_json
-from ..envs.core.collections import Collection
+from ..envs.core.collections import Collection, collection_names
 from .door import write_by_rename
 from .policy_store import (
     CARD,
@@ -33,6 +37,7 @@ from .policy_store import (
     arrays_from,
     bytes_of,
     check_free,
+    check_named,
     curve_text,
     load_policy,
     metadata_of,
@@ -46,7 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_STEPS", "Training", "hyperparameters_of", "kinds_of", "train_policy", "training_of"]
 
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, LOCK = "checkpoint.safetensors", "lock"
 SAVE_EVERY_S = 5.0
 MOST_STEPS = 2**53
 
@@ -152,14 +157,17 @@ def train_policy(
         writer: of TensorBoard, an object with `add_scalar(name, value, step)` and `flush()`.
 
     Raises:
-        DsegymError: the directory holds something else, or an unfinished training of other settings or versions; the
-            weights are no longer finite.
+        DsegymError: the directory holds something else, an unfinished training of other settings or versions, or one
+            that another process is at; parts of the collection share an instance; the weights are no longer finite.
         OSError: the disk is full, say; the last checkpoint stays.
     """
     from ..agents.learners.trainer import carry_shapes, train, updates_of
 
     directory = Path(directory)
+    check_named(directory)
     folder = directory.with_name(f"{directory.name}.training")
+    if training.collection.name not in collection_names():  # tests have checked those of the package
+        training.collection.check()
     env, params = training.learner.environment(training.collection)
     form = training.collection.form or next(iter(training.collection.problems("train")[0].forms))
     before = None if training.starts_from is None else load_policy(training.starts_from)
@@ -187,38 +195,59 @@ def train_policy(
         shutil.rmtree(folder, ignore_errors=True)
         return done
     network = training.learner.network(env)
-    saved = _Saved(folder, json.dumps(dataclasses.asdict(card), sort_keys=True))
-    carry = saved.read(carry_shapes(training.learner, env, params, steps=training.steps))
     folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        if (done := _already_there(directory, card)) is not None:  # another process has just finished it
+            return done
+        saved = _Saved(folder, json.dumps(dataclasses.asdict(card), sort_keys=True))
+        carry = saved.read(carry_shapes(training.learner, env, params, steps=training.steps))
 
-    def on_chunk(chunk: Chunk) -> None:
-        saved.add(chunk)
-        figures = {name: float(values[-1]) for name, values in chunk.curve.items() if len(values)}
-        if writer is not None:
-            for name, value in figures.items():
-                writer.add_scalar(name, value, chunk.steps)
-            writer.flush()
-        progress(chunk.steps, chunk.total, figures)
-        if time.perf_counter() - saved.written >= SAVE_EVERY_S:
-            saved.write(chunk.carry)
+        def on_chunk(chunk: Chunk) -> None:
+            saved.add(chunk)
+            figures = {name: float(values[-1]) for name, values in chunk.curve.items() if len(values)}
+            if writer is not None:
+                for name, value in figures.items():
+                    writer.add_scalar(name, value, chunk.steps)
+                writer.flush()
+            progress(chunk.steps, chunk.total, figures)
+            if time.perf_counter() - saved.written >= SAVE_EVERY_S:
+                saved.write(chunk.carry)
 
-    trained = train(
-        training.learner,
-        env,
-        params,
-        steps=training.steps,
-        seed=training.seed,
-        on_chunk=on_chunk,
-        carry=carry,
-        variables=None if before is None else before.variables,
-    )
-    import jax
+        trained = train(
+            training.learner,
+            env,
+            params,
+            steps=training.steps,
+            seed=training.seed,
+            on_chunk=on_chunk,
+            carry=carry,
+            variables=None if before is None else before.variables,
+        )
+        import jax
 
-    card = dataclasses.replace(card, training_s=saved.seconds() + (0.0 if before is None else before.card.training_s))
-    policy = Policy(card, dataclasses.asdict(network.configuration), jax.tree.map(np.asarray, trained.variables))
-    save_policy(policy, directory, curve=saved.curve)
-    shutil.rmtree(folder, ignore_errors=True)
-    return policy
+        card = dataclasses.replace(
+            card, training_s=saved.seconds() + (0.0 if before is None else before.card.training_s)
+        )
+        policy = Policy(card, dataclasses.asdict(network.configuration), jax.tree.map(np.asarray, trained.variables))
+        save_policy(policy, directory, curve=saved.curve)
+        shutil.rmtree(folder, ignore_errors=True)
+        return policy
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other trainings out of a folder; a lock goes with its process, however that ends.
+
+    Raises:
+        DsegymError: another process trains there.
+    """
+    with open(folder / LOCK, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"Another process trains in '{folder}': wait for it, or choose another directory."
+            raise DsegymError(message) from None
+        yield
 
 
 def _versions(agent: str) -> dict[str, str]:
@@ -278,8 +307,10 @@ class _Saved:
         metadata = metadata_of(path, self.folder)
         try:
             held, now = (strict_json(text) for text in (metadata["request"], self.request))
-            self.before = float(metadata["seconds"])
-        except (KeyError, ValueError):
+            self.before, names = float(metadata["seconds"]), strict_json(metadata["curve"])
+            if not isinstance(held, dict) or not 0 <= self.before < math.inf:
+                raise ValueError("no request, or no seconds")
+        except (KeyError, TypeError, ValueError):
             raise CorruptResultError(f"{path}: it is no checkpoint of a training; remove it to begin anew.") from None
         if held != now:
             raise DsegymError(
@@ -292,9 +323,12 @@ class _Saved:
         for leaf, array in zip(leaves, found, strict=True):
             if array is None or (array.shape, array.dtype) != (leaf.shape, leaf.dtype):
                 raise CorruptResultError(f"{path}: it lacks a part of the training; remove it to begin anew.")
-        curves = {name.removeprefix("curve/"): array for name, array in arrays.items() if name.startswith("curve/")}
-        self.curve = {name: curves[name].tolist() for name in json.loads(metadata.get("curve", "[]"))}
-        self.steps = int(self.curve["steps"][-1])
+        try:
+            self.curve = {name: arrays[f"curve/{name}"].tolist() for name in names}
+            self.steps = int(self.curve["steps"][-1])
+            curve_text(self.curve)
+        except (IndexError, KeyError, TypeError, ValueError):
+            raise CorruptResultError(f"{path}: it lacks the curve of the training; remove it to begin anew.") from None
         return jax.tree.unflatten(structure, found)
 
     def add(self, chunk: Chunk) -> None:

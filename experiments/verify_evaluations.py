@@ -67,6 +67,8 @@ def verify_evaluation(directory: Path, allow: Collection[str] = (), tolerance: f
         _check_instance(directory, claimed, problem, bool(seen), tolerance)
     if manifest["held_out"] != any(problem.held_out_params is not None for problem in found.problems):
         raise CorruptResultError(f"{directory}: whether values are on held-out cases is said wrongly.")
+    if manifest["sizes"] != found.sizes:
+        raise CorruptResultError(f"{directory}: what the instances were padded to is said wrongly.")
     _check_part(directory, manifest)
     rules = evaluate_rules(found.problems, without=_TIMED.get(manifest["scenario"], ()))
     same = manifest["versions"] == dict(versions())

@@ -59,8 +59,17 @@ class Trained(NamedTuple):
 
 
 def updates_of(learner: Learner, env: FunctionalEnv[Any, Any], steps: int) -> int:
-    """Updates in a training of so many steps of the environment, rounded up."""
-    return max(1, -(-steps // learner.steps_per_update(env)))
+    """Updates in a training of so many steps of the environment, rounded up.
+
+    Raises:
+        DsegymError: an update has more steps than int32 counts.
+    """
+    per_update = learner.steps_per_update(env)
+    if per_update >= 2**31:
+        raise DsegymError(
+            f"{learner.name}'s hyperparameters make {per_update:,} steps of one update, {2**31 - 1:,} at most."
+        )
+    return max(1, -(-steps // per_update))
 
 
 def carry_shapes(learner: Learner, env: FunctionalEnv[Any, Any], params: Any, *, steps: int) -> Carry:

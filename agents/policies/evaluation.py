@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...costmodels.arrays import Array
-from ...costmodels.errors import DsegymError, UnknownNameError, shortened
+from ...costmodels.errors import DsegymError, UnknownNameError, reason_of, shortened
 from ...costmodels.luck import episode_key
 from ...envs.core.collections import Collection, Padded
 from ...envs.core.functional import FunctionalEnv, play_cases
@@ -129,7 +129,7 @@ def evaluate(
     Raises:
         UnknownNameError: there is no such part or mode.
         DsegymError: the policy is of another scenario, form or shape; an instance was trained on; no action was legal;
-            an action was not legal; the instances cannot be made.
+            an action was not legal; the instances cannot be made; the number of samples or the seed is out of range.
     """
     if mode not in MODES:
         raise UnknownNameError("mode", mode, MODES)
@@ -138,6 +138,8 @@ def evaluate(
     if samples > 1 and (mode == "greedy" or isinstance(policy, Function)):
         what = "A greedy policy" if mode == "greedy" else "A function of NumPy arrays"
         raise DsegymError(f"{what} plays alike every time: {samples} samples of it are one; sampled ones may differ.")
+    if not 0 <= seed < 2**31:
+        raise DsegymError(f"seed = {seed} is not a whole number from 0 to {2**31 - 1}.")
     card = policy.card if isinstance(policy, Policy) else None
     if card is not None:
         card.check_form(collection.scenario, collection.form or card.form)
@@ -382,8 +384,8 @@ def _asked(function: Function, seen: Any, shape: tuple[int, ...]) -> NDArray[np.
         else:
             each = (jax.tree.map(lambda leaf, lane=lane: leaf[lane], seen) for lane in range(count))
             given = np.stack([np.asarray(function.act(*one)) for one in each])
-    except Exception as error:  # whatever a third party's code raises
-        raise DsegymError(f"{function.name} failed: {type(error).__name__}: {shortened(error, 200)}.") from error
+    except (Exception, SystemExit) as error:  # whatever a third party's code raises
+        raise DsegymError(f"{function.name} failed: {reason_of(error)}.") from error
     if given.shape != (count, *shape) or not np.issubdtype(given.dtype, np.integer):
         raise DsegymError(
             f"{function.name} returned {given.dtype}{list(given.shape)} where integers {[count, *shape]} are actions."

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...costmodels.errors import DsegymError
+from ...costmodels.errors import DsegymError, reason_of
 from ..learners.base import Act, greedy, sampled
 from .card import Card
 
@@ -126,8 +126,8 @@ def named_function(location: str) -> Function:
         act = importlib.import_module(module)
         for part in attribute.split("."):
             act = getattr(act, part)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise DsegymError(f"Cannot load the policy '{location}': {error}.") from None
+    except (Exception, SystemExit) as error:  # whatever a third party's code raises
+        raise DsegymError(f"Cannot load the policy '{location}': {reason_of(error)}.") from error
     if not callable(act):
         raise DsegymError(f"'{location}' cannot be called: a policy is a function act(observation, mask) -> action.")
     return Function(location, act)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gymnasium.envs import registration
 from gymnasium.error import Error as GymnasiumError
 
-from ...costmodels.errors import DsegymError, UnknownNameError, shortened
+from ...costmodels.errors import DsegymError, UnknownNameError, reason_of, shortened
 from ...costmodels.files import file_hash
 from .forks import refuse_after_fork
 from .options import Option, Options, options_of, parse, texts
@@ -192,8 +192,10 @@ def load_scenario(scenario_id: str) -> Scenario:
     if package:
         try:
             importlib.import_module(package)
-        except (ImportError, TypeError, ValueError) as error:
-            raise DsegymError(f"Cannot import '{package}' for the scenario '{scenario_id}': {error}.") from None
+        except (Exception, SystemExit) as error:  # whatever a third party's code raises
+            raise DsegymError(
+                f"Cannot import '{package}' for the scenario '{scenario_id}': {reason_of(error)}."
+            ) from error
     if name not in _LOCATIONS:
         raise UnknownNameError("scenario", name, scenario_ids())
     module, _, attribute = _LOCATIONS[name].partition(":")

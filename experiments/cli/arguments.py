@@ -41,12 +41,12 @@ def pairs_of(items: Sequence[str], what: str) -> dict[str, str]:
     """Items of the form name=value as a dict; `what` names one of them in the error."""
     pairs = {}
     for item in items:
-        name, equals, value = item.partition("=")
+        name, equals, value = (part.strip() for part in item.partition("="))
         if not equals or not name or not value:
             raise DsegymError(f"'{item}' is not {what} of the form name=value.")
         if name in pairs:
             raise DsegymError(f"{name} is given twice.")
-        pairs[name.strip()] = value.strip()
+        pairs[name] = value
     return pairs
 
 

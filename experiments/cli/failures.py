@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from ...costmodels.errors import DsegymError
+from ...costmodels.errors import DsegymError, shortened
 
 __all__ = ["Stop", "failure_of"]
+
+
+_NO_MEMORY = "The memory does not suffice for what was asked. What was finished is kept"
 
 
 class Stop(Exception):
@@ -29,6 +32,10 @@ def failure_of(error: BaseException) -> Stop:
             return Stop("Interrupted.", 130)
         case ImportError():
             return Stop(f"{error}. The agents' libraries come with: pip install 'dsegym[agents]'.", 1)
+        case MemoryError():
+            return Stop(f"{_NO_MEMORY}.", 1)
+        case RuntimeError() if "RESOURCE_EXHAUSTED" in str(error):  # JAX's, on the host or an accelerator
+            return Stop(f"{_NO_MEMORY}: {shortened(str(error).partition('RESOURCE_EXHAUSTED:')[2].strip(), 200)}", 1)
         case ValueError() if "for environment 'JAX_" in str(error):
             return Stop(f"JAX does not start: {error}.", 1)
         case AssertionError() | RuntimeError() if _no_device():

@@ -12,8 +12,10 @@ import polars
 import pytest
 
 from dsegym.agents.policies.players import named_function
+from dsegym.costmodels.errors import DsegymError
 from dsegym.envs.core.collections import Collection, load_collection
 from dsegym.envs.core.own_bounds import kept_beside
+from dsegym.experiments import evaluations
 from dsegym.experiments.evaluations import MANIFEST, POLICY, ROWS, changed, evaluate_into, read_evaluations
 from dsegym.experiments.policy_store import save_policy
 from dsegym.experiments.publish import publish
@@ -161,6 +163,12 @@ EDITS = {
         {"change": put("instances", 0, "reference", "value", value=0.0)},
         "nothing can be scored on budget=5",
     ),
+    "sizes that nothing was padded to": ({"change": put("sizes", value={"tasks": 3})}, "padded to is said wrongly"),
+    "a value beyond all scores": ({"rows": nudge("objective", lambda value: 1e308, False)}, "is no number from -1e"),
+    "a reference beyond all scores": (
+        {"change": put("instances", 0, "reference", "value", value=1e308)},
+        "nothing can be scored on budget=5",
+    ),
     "a file as what is changed": (
         {"change": lambda manifest: manifest.update(collection="cascade-budgets", changed={"budget": "/etc/passwd"})},
         "do not keep",
@@ -254,6 +262,19 @@ def test_a_function_is_run_by_verification_only_where_it_is_allowed(tmp_path, mo
     assert "not the one that the evaluation names" in rejections(tmp_path / "results", allow=["firsts"])[0]
 
 
+def test_what_nobody_could_score_never_stands_among_others(results, policy, monkeypatch):
+    before, own = sorted((results / "evaluations").iterdir()), evaluations.rows_of
+
+    def endless(*given):
+        return own(*given).with_columns(polars.lit(np.inf).alias("objective"))
+
+    monkeypatch.setattr(evaluations, "rows_of", endless)
+    collection = Collection("mine", CASCADE, "", list, list, lambda: [{"budget": 6}])
+    with pytest.raises(DsegymError, match="an objective is no number"):
+        evaluate_into(results, policy, collection, "test")
+    assert sorted((results / "evaluations").iterdir()) == before
+
+
 def test_the_leaderboard_of_policies_alone_is_written_and_verified(results):
     published = publish(results)
     zero_shot, adapted = published.leaderboard.policies
@@ -311,6 +332,9 @@ def test_evaluate_prints_the_table_and_verify_plays_it_again(mine, dsegym_comman
     [
         (["--split", "tests"], "Unknown split 'tests'"),
         (["--mode", "best"], "Unknown mode 'best'"),
+        (["--seed", "-1"], "seed = -1 is not a whole number from 0"),
+        (["--seed", str(2**70)], "is not a whole number from 0"),
+        (["--output", __file__], "is no directory"),
         (["--split", "train"], "was trained on 2 of the 2 instances of train"),
         (["--collection", "none.toml"], "Cannot read the collection 'none.toml': No such file"),
         (["--collection", "memory"], "Unknown collection 'memory'"),

@@ -12,7 +12,7 @@ import pytest
 from dsegym.costmodels.errors import CorruptResultError, DsegymError
 from dsegym.envs.core.collections import Collection, load_collection
 from dsegym.experiments import training as trainings
-from dsegym.experiments.policy_store import CARD, CURVE, WEIGHTS, load_policy
+from dsegym.experiments.policy_store import CARD, CURVE, WEIGHTS, arrays_from, bytes_of, load_policy, metadata_of
 from dsegym.experiments.training import CHECKPOINT, hyperparameters_of, train_policy, training_of
 
 CASCADE = "dsegym/ReasoningCascade-v0"
@@ -100,6 +100,56 @@ def test_a_directory_that_holds_something_else_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(DsegymError, match="is there already"):
         train_policy(training(), tmp_path)
+
+
+@pytest.mark.parametrize("path", [".", "/", "", "..", "policies/.."])
+def test_a_directory_without_a_name_of_its_own_is_refused(path):
+    with pytest.raises(DsegymError, match="does not end in a name"):
+        train_policy(training(), path)
+
+
+def test_two_processes_do_not_train_in_one_place(tmp_path):
+    folder = tmp_path / "policy.training"
+    folder.mkdir()
+    other = "import fcntl, sys; f = open(sys.argv[1], 'ab'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", other, folder / trainings.LOCK], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        with pytest.raises(DsegymError, match="Another process trains in"):
+            train_policy(training(), tmp_path / "policy")
+        process.kill()
+        process.wait()
+    train_policy(training(steps=1), tmp_path / "policy")
+
+
+def test_an_update_of_too_many_steps_is_refused(tmp_path):
+    many = training(hyperparameters={"lanes": "65536", "rollout": "100000"})
+    with pytest.raises(DsegymError, match="make 6,553,600,000 steps of one update, 2,147,483,647 at most"):
+        train_policy(many, tmp_path / "policy")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_that_share_an_instance_are_refused(tmp_path):
+    collection = Collection("mine", CASCADE, "", lambda: [{"budget": 5}], list, lambda: [{"budget": "5.0"}])
+    with pytest.raises(DsegymError, match="holds one instance twice, in train"):
+        train_policy(training(collection=collection), tmp_path / "policy")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("request", "[]"), ("request", "3"), ("seconds", "nan"), ("seconds", "x"), ("curve", "3"), ("curve", '["no"]')],
+)
+def test_a_checkpoint_that_says_something_else_is_told(tmp_path, monkeypatch, name, value):
+    monkeypatch.setattr(trainings, "SAVE_EVERY_S", 0.0)
+    with pytest.raises(Killed):
+        train_policy(training(), tmp_path / "policy", progress=killed_after(2))
+    path = tmp_path / "policy.training" / CHECKPOINT
+    said = metadata_of(path, tmp_path) | {name: value}
+    path.write_bytes(bytes_of(arrays_from(path, tmp_path), said))
+    with pytest.raises(CorruptResultError, match="remove it to begin anew"):
+        train_policy(training(), tmp_path / "policy")
 
 
 def test_a_damaged_checkpoint_is_told(tmp_path, monkeypatch):

@@ -1,16 +1,21 @@
 """Policies on instances not seen before: the values that problems give, for every kind of player."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import dsegym
+from dsegym.agents.learners.registry import load_learner
 from dsegym.agents.policies.evaluation import evaluate, evaluate_rules, kind_of
 from dsegym.agents.policies.players import Function, PureFunction, named_function
+from dsegym.agents.registry import load_agent
 from dsegym.costmodels.errors import DsegymError, UnknownNameError
 from dsegym.envs.core.collections import Collection
 from dsegym.envs.core.functional import FunctionalEnv
+from dsegym.envs.core.scenarios import load_scenario
 
 CASCADE, SHOP = "dsegym/ReasoningCascade-v0", "toy/Shop-v0"
 
@@ -165,6 +170,33 @@ def test_a_function_is_named_by_its_module():
     for wrong in ("math", "math:no_such", "no_such_module:act", ":act", "math:pi", ".relative:x"):
         with pytest.raises(DsegymError, match=r"policy '|cannot be called"):
             named_function(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("def act(:", "SyntaxError"),
+        ("import sys\nsys.exit(0)", "SystemExit: 0"),
+        ("def __getattr__(name):\n    raise RuntimeError(name)", "RuntimeError: act"),
+    ],
+)
+def test_a_module_that_fails_in_any_way_is_one_sentence(tmp_path, monkeypatch, text, wanted):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "failing_module.py").write_text(text)
+    loaders = (named_function, load_learner, load_agent) if wanted != "RuntimeError: act" else (named_function,)
+    for load in loaders:
+        monkeypatch.delitem(sys.modules, "failing_module", raising=False)
+        with pytest.raises(DsegymError, match=f"Cannot load the .*{wanted}"):
+            load("failing_module:act")
+    if len(loaders) > 1:
+        with pytest.raises(DsegymError, match=f"Cannot import 'failing_module'.*{wanted}"):
+            load_scenario("failing_module:mine/Scenario-v0")
+
+
+def test_a_function_that_ends_the_process_is_told():
+    with pytest.raises(DsegymError, match="leaver failed: SystemExit: 0"):
+        evaluate(Function("leaver", lambda observation, mask: sys.exit(0)), CASCADES, "test")
 
 
 def test_an_unknown_split_names_the_splits():

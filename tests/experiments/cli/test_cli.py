@@ -275,6 +275,7 @@ WRONG = {
     ("cost", SIZING, "--option", "colour=red"): r"Unknown option 'colour'; there are: workload, objective",
     ("cost", SIZING, "--option", "objective"): r"'objective' is not an option of the form name=value",
     ("cost", SIZING, "-o", "objective=edp", "-o", "objective=edp"): r"objective is given twice",
+    ("cost", SIZING, "-o", "objective=edp", "-o", " objective=edp"): r"objective is given twice",
     ("cost", *ALEXNET, "--design", "row=8"): r"Unknown parameter 'row'.*Did you mean 'rows'",
     ("cost", *ALEXNET, "--design", "rows=5"): r"rows = '5' is not in the design space; allowed: 4, 8",
     ("cost", *ALEXNET, "--design", "dataflow=xs"): r"dataflow = 'xs' is not in the design space; allowed: ws, os, is",
