@@ -11,19 +11,35 @@ not fit, is late or is never done is infeasible: `PENALTY` times 1 plus the sum 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..arrays import Array
 from ..transformers.architectures import Architecture, parameters
 from .failures import checkpoint_s, goodput
 from .memory import memory_bytes
 from .models import model_flop
+from .search import PARAMETERS, Values
 from .step import Machine, Number, Plan, Task, step_times
 
-__all__ = ["BUSY_SHARE", "PENALTY", "Choice", "Instance", "Metrics", "broken", "evaluate"]
+__all__ = [
+    "BUSY_SHARE",
+    "PENALTY",
+    "Choice",
+    "Instance",
+    "Metrics",
+    "broken",
+    "choice_of",
+    "chosen_of",
+    "evaluate",
+    "objective",
+    "table_of",
+    "task_of",
+]
 
 PENALTY = 1e12  # of the objective's unit: above any feasible plan's
 BUSY_SHARE = 0.9  # of a node's full power: training is between 0.75 and POLCA's peak of 0.97
@@ -32,12 +48,12 @@ LEAST_GOODPUT = 1e-3
 
 
 class Choice(NamedTuple):
-    """A design: a plan, and what surrounds it. float32 scalars."""
+    """A design: a plan, and what surrounds it."""
 
     plan: Plan
-    batch: Array  # sequences of a step
-    interval_s: Array  # useful time between checkpoints
-    spares: Array  # nodes that stand ready
+    batch: Number  # sequences of a step
+    interval_s: Number  # useful time between checkpoints
+    spares: Number  # nodes that stand ready
 
 
 class Instance(NamedTuple):
@@ -57,7 +73,7 @@ class Instance(NamedTuple):
     failures_gpu_s: Number
     usd_gpu_h: Number
     watts_gpu: Number
-    deadline_days: Number
+    deadline_days: Number  # infinity: none
     weights: Array  # [3], of days, 10^3 dollars and MWh in the objective: one is 1
     values: Array  # [parameters, most values], of the design space; 0 beyond
 
@@ -76,7 +92,35 @@ class Metrics(NamedTuple):
     tokens_billion: Array
 
 
-def task_of(instance: Instance, batch: Array) -> Task:
+MOST_VALUES = 128  # of a parameter
+
+
+def table_of(values: Values) -> np.ndarray:
+    """float32[parameters, `MOST_VALUES`], as `Instance.values`."""
+    table = np.zeros((len(PARAMETERS), MOST_VALUES), np.float32)
+    for row, name in zip(table, PARAMETERS, strict=True):
+        row[: len(values[name])] = values[name]
+    return table
+
+
+def chosen_of(values: Mapping[str, Number]) -> Choice:
+    """The choice of numbers by the parameters' names."""
+    plan = Plan(context=1.0, **{name: values[name] for name in Plan._fields if name != "context"})
+    return Choice(plan, values["batch"], values["checkpoint"], values["spares"])
+
+
+def choice_of(design: Array, instance: Instance) -> Choice:
+    """The choice of a design, int32[parameters]: places among the instance's values."""
+    chosen = jnp.asarray(instance.values)[jnp.arange(len(PARAMETERS)), design]
+    return chosen_of(dict(zip(PARAMETERS, chosen, strict=True)))
+
+
+def objective(metrics: Metrics, instance: Instance) -> jax.Array:
+    """What is minimised, in its unit."""
+    return jnp.stack([metrics.days, metrics.kilo_usd, metrics.megawatt_h]) @ jnp.asarray(instance.weights)
+
+
+def task_of(instance: Instance, batch: Number) -> Task:
     """What one step trains."""
     numbers = instance.trainable, instance.gradient_bytes, instance.optimizer_bytes
     return Task(instance.model, instance.sequence_tokens, batch, *numbers)
@@ -138,12 +182,13 @@ def evaluate(choice: Choice, instance: Instance) -> tuple[Metrics, jax.Array]:
         model_flops_utilisation=jnp.asarray(flop / computing / machine.peak_flops / step_s),
         memory_gb=jnp.asarray(memory * 1e-9),
         goodput=jnp.maximum(useful, 0.0),
-        gpus=paid,
-        tokens_billion=tokens,
+        gpus=jnp.asarray(paid),
+        tokens_billion=jnp.asarray(tokens),
     )
     missed = (
         sum(broken(choice, instance).values())
         + jnp.maximum(memory - instance.usable_bytes, 0.0) / instance.usable_bytes
     )
-    missed = missed + jnp.maximum(days - instance.deadline_days, 0.0) / instance.deadline_days
+    late = jnp.maximum(days - instance.deadline_days, 0.0)  # 0 without a deadline, which is infinite
+    missed = missed + late / instance.deadline_days
     return metrics, missed + jnp.maximum(LEAST_GOODPUT - useful, 0.0)

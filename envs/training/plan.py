@@ -30,7 +30,6 @@ from ...costmodels.files import plain_number
 from ...costmodels.training.clusters import (
     ATTENTIONS,
     OVERLAPS,
-    Cluster,
     clusters,
     get_cluster,
     machine_of,
@@ -39,25 +38,33 @@ from ...costmodels.training.clusters import (
 from ...costmodels.training.failures import DETECT_S, RESTART_S
 from ...costmodels.training.memory import memory_bytes
 from ...costmodels.training.models import trained_model, trained_models
-from ...costmodels.training.plan import PENALTY, Choice, Instance, broken, evaluate, task_of
+from ...costmodels.training.optimum import CUT, Search
+from ...costmodels.training.plan import (
+    PENALTY,
+    Instance,
+    broken,
+    choice_of,
+    chosen_of,
+    evaluate,
+    objective,
+    table_of,
+    task_of,
+)
 from ...costmodels.training.scaling import critical_batch_tokens, lowest_loss, tokens_to
 from ...costmodels.training.search import (
     PARAMETERS,
     RECOMPUTE,
     RULES,
-    USUAL_INTERVAL_S,
     Limits,
     Values,
-    in_order,
-    listed,
     values_of,
 )
-from ...costmodels.training.step import Number, Plan, step_times
-from ...costmodels.transformers.architectures import Architecture, parameters
+from ...costmodels.training.step import step_times
+from ...costmodels.transformers.architectures import parameters
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.one_shot import one_shot_problem
 from ..core.options import Options, choice, number, whole
-from ..core.problem import Problem, evaluate_batch
+from ..core.problem import Problem
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Parameter
 
@@ -77,9 +84,6 @@ OPTIMIZERS: Mapping[str, tuple[float, float]] = {
     "one_moment": (2, 8),  # Muon's; COSMOS keeps little more
 }
 BATCHES = (0.25, 0.5, 1, 2, 4)  # of the option, where the batch is chosen
-MOST_VALUES = 128
-CHUNK = 4096  # designs that are costed together: a batch size of every problem
-FREE = 1e30  # a critical batch or a deadline that never binds
 
 
 @dataclass(frozen=True)
@@ -148,31 +152,24 @@ def _space(values: Values) -> DesignSpace:
     )
 
 
-def _choice(chosen: Mapping[str, Number]) -> Choice:
-    fields = {name: chosen[name] for name in Plan._fields if name != "context"}
-    return Choice(Plan(context=1.0, **fields), chosen["batch"], chosen["checkpoint"], chosen["spares"])
-
-
-def _decoded(design: Array, instance: Instance) -> Choice:
-    chosen = jnp.asarray(instance.values)[jnp.arange(len(PARAMETERS)), design]
-    return _choice(dict(zip(PARAMETERS, chosen, strict=True)))
-
-
 def cost(design: Array, params: Instance) -> Evaluation:
     """Days, dollars or energy of one design, int32[13]."""
-    metrics, missed = evaluate(_decoded(design, params), params)
+    metrics, missed = evaluate(choice_of(design, params), params)
     feasible = missed <= 0.0
-    value = jnp.stack([metrics.days, metrics.kilo_usd, metrics.megawatt_h]) @ jnp.asarray(params.weights)
+    value = objective(metrics, params)
     return Evaluation(metrics, jnp.where(feasible, value, PENALTY * (1 + missed)), feasible, missed, value)
 
 
-def _instance(options: TrainingPlanOptions, cluster: Cluster, model: Architecture, values: Values) -> Instance:
+def _search(options: TrainingPlanOptions) -> Search:
+    model, cluster = trained_model(options.model), get_cluster(options.cluster)
+    limits = Limits(int(model.layers), int(model.heads), int(model.experts), cluster.node, options.gpus)
+    batches = [options.batch]
+    if options.loss:
+        batches = [int(options.batch * each) for each in BATCHES if options.batch * each == int(options.batch * each)]
+    values = values_of(limits, batches, fails=options.gpu_mtbf > 0)
     gradient, optimizer = OPTIMIZERS[options.optimizer]
     tokens = tokens_to(options.loss, float(parameters(model))) * 1e-9 if options.loss else options.tokens
-    critical = critical_batch_tokens(options.loss) if options.loss else FREE
-    table = np.zeros((len(PARAMETERS), MOST_VALUES), np.float32)
-    for row, name in zip(table, PARAMETERS, strict=True):
-        row[: len(values[name])] = values[name]
+    critical = critical_batch_tokens(options.loss) if options.loss else np.inf
     machine = machine_of(
         cluster,
         precision=options.precision,
@@ -195,97 +192,11 @@ def _instance(options: TrainingPlanOptions, cluster: Cluster, model: Architectur
         failures_gpu_s=1 / (options.gpu_mtbf * 3600) if options.gpu_mtbf else 0.0,
         usd_gpu_h=cluster.usd_gpu_h or 0.0,
         watts_gpu=(cluster.server_w or 0.0) / cluster.node,
-        deadline_days=options.deadline or FREE,
+        deadline_days=options.deadline or np.inf,
         weights=np.array([name == options.objective for name in OBJECTIVES]),
-        values=table,
+        values=table_of(values),
     )
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), made)
-
-
-def _evaluate(designs: np.ndarray, params: Instance) -> Evaluation:
-    """Costs of designs, int32[M, 13], M above 0; NumPy leaves, [M]."""
-    starts = range(0, len(designs), CHUNK)
-    padded = np.zeros((len(starts) * CHUNK, designs.shape[1]), np.int32)
-    padded[: len(designs)] = designs
-    parts = [evaluate_batch(cost, padded[start : start + CHUNK], params) for start in starts]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(designs)], *parts)
-
-
-_TIME = np.array([1, 0, 0], np.float32)  # weights of the objective
-
-
-@dataclass(frozen=True)
-class _Search:
-    """All plans of an instance, costed once."""
-
-    params: Instance
-    values: Values
-    limits: Limits
-
-    @functools.cached_property
-    def best(self) -> np.ndarray:
-        """int32[K, 13]: the best designs, best first: of each way to cut (tensor, stages, replicas, batch) the best.
-
-        Failures depend on how many accelerators compute, and time grows with the step's: so it is enough to cross the
-        best plan of each cut with intervals and spares.
-        """
-        alone = {"checkpoint": self.values["checkpoint"][:1], "spares": (0,)}
-        designs = listed(self.values, self.limits, alone)
-        found = _evaluate(designs, self.params)
-        fits = found.metrics.memory_gb * np.float32(1e9) <= self.params.usable_bytes
-        if not fits.any():
-            return designs[:0]
-        designs, step_s = designs[fits], found.metrics.step_s[fits]
-        cut = designs[:, [PARAMETERS.index(name) for name in ("tensor", "pipeline", "data", "batch")]]
-        order = np.lexsort((step_s, *cut.T))
-        first = np.ones(len(order), bool)
-        first[1:] = (cut[order][1:] != cut[order][:-1]).any(axis=1)
-        chosen = designs[order][first]
-        crossed = _crossed(chosen, self.values)
-        found = _evaluate(crossed, self.params)
-        crossed, value = crossed[found.feasible], found.objective[found.feasible]
-        return crossed[np.argsort(value, kind="stable")]
-
-    @property
-    def soonest_days(self) -> float | None:
-        """Of the plans that fit, were there no deadline; None where failures leave none."""
-        free = _Search(self.params._replace(deadline_days=np.float32(FREE), weights=_TIME), self.values, self.limits)
-        return float(_evaluate(free.best[:1], free.params).metrics.days[0]) if len(free.best) else None
-
-    @property
-    def least_memory_gb(self) -> float:
-        """Of any plan that keeps the rules."""
-        alone = {"checkpoint": self.values["checkpoint"][:1], "spares": (0,)}
-        return float(_evaluate(listed(self.values, self.limits, alone), self.params).metrics.memory_gb.min())
-
-    def by_rule(self, name: str) -> tuple[int, ...] | None:
-        """The rule's design, None where none fits."""
-        rule = RULES[name]
-        designs = listed(self.values, self.limits, {**rule.only, "checkpoint": (USUAL_INTERVAL_S,)})
-        if not len(designs):
-            return None
-        designs = designs[in_order(rule, designs)]
-        feasible = _evaluate(designs, self.params).feasible
-        return tuple(designs[int(np.argmax(feasible))].tolist()) if feasible.any() else None
-
-
-def _crossed(designs: np.ndarray, values: Values) -> np.ndarray:
-    """Every design with every interval and number of spares."""
-    intervals, spares = len(values["checkpoint"]), len(values["spares"])
-    wide = np.repeat(designs, intervals * spares, axis=0)
-    wide[:, PARAMETERS.index("checkpoint")] = np.tile(np.arange(intervals), len(designs) * spares)
-    wide[:, PARAMETERS.index("spares")] = np.tile(np.repeat(np.arange(spares), intervals), len(designs))
-    return wide
-
-
-def _search(options: TrainingPlanOptions) -> _Search:
-    model, cluster = trained_model(options.model), get_cluster(options.cluster)
-    limits = Limits(int(model.layers), int(model.heads), int(model.experts), cluster.node, options.gpus)
-    batches = [options.batch]
-    if options.loss:
-        batches = [int(options.batch * each) for each in BATCHES if options.batch * each == int(options.batch * each)]
-    values = values_of(limits, batches, fails=options.gpu_mtbf > 0)
-    return _Search(_instance(options, cluster, model, values), values, limits)
+    return Search(jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), made), values, limits)
 
 
 def build(options: TrainingPlanOptions) -> Problem:
@@ -303,7 +214,7 @@ def build(options: TrainingPlanOptions) -> Problem:
         if not len(search.best):
             raise DsegymError(_why_nothing(search, options))
         # No rule fits: the plan of the fewest accelerators that does.
-        designs = {"fewest_gpus": _fewest(search)}
+        designs = {"fewest_gpus": search.fewest_gpus}
         source = "the plan of the fewest accelerators: none of the rules " + ", ".join(RULES) + " fits"
     first = next(iter(designs))
 
@@ -315,23 +226,18 @@ def build(options: TrainingPlanOptions) -> Problem:
         space=space,
         objective=OBJECTIVES[options.objective],
         cost=cost,
-        params=search.params,
+        params=search.instance,
         reference=(first, space.decode(designs[first]), source.format(first)),
         bound=functools.partial(_optimum, search),
-        breakdown=functools.partial(_break_down, search.params, _notes(options)),
+        breakdown=functools.partial(_break_down, search.instance, _notes(options)),
         baselines={name: functools.partial(design_of, name) for name in designs},
         notes=_notes(options),
     )
 
 
-def _optimum(search: _Search, problem: Problem) -> Yardstick:
+def _optimum(search: Search, problem: Problem) -> Yardstick:
     design = tuple(search.best[0].tolist())
     return Yardstick("optimum", float(problem.evaluate(design).objective[0]), "exhaustive enumeration", design)
-
-
-def _fewest(search: _Search) -> tuple[int, ...]:
-    used = _evaluate(search.best, search.params).metrics.gpus
-    return tuple(search.best[int(np.argmin(used))].tolist())
 
 
 def best_plans(problem: Problem, count: int = 3) -> list[dict[str, object]]:
@@ -339,19 +245,16 @@ def best_plans(problem: Problem, count: int = 3) -> list[dict[str, object]]:
     what it costs.
     """
     assert isinstance(problem.instance, TrainingPlanOptions)
-    search = _search(problem.instance)
-    cuts: dict[tuple[int, ...], np.ndarray] = {}
-    for design in search.best:
-        cuts.setdefault(tuple(design[[0, 1, 2, PARAMETERS.index("batch")]].tolist()), design)
-        if len(cuts) == count:
-            break
+    designs = _search(problem.instance).best
+    cuts = designs[:, [PARAMETERS.index(name) for name in CUT]]
+    _, first = np.unique(cuts, axis=0, return_index=True)
     return [
         {
             **problem.decode(design),
             problem.objective.name: float(result.objective[0]),
             **{name: float(value[0]) for name, value in result.metrics._asdict().items()},
         }
-        for design in cuts.values()
+        for design in designs[np.sort(first)[:count]]
         for result in [problem.evaluate(design)]
     ]
 
@@ -373,10 +276,10 @@ def _refuse(options: TrainingPlanOptions) -> None:
         raise DsegymError(f"No power of the cluster {options.cluster} is known; known: {', '.join(known)}.")
 
 
-def _why_nothing(search: _Search, options: TrainingPlanOptions) -> str:
+def _why_nothing(search: Search, options: TrainingPlanOptions) -> str:
     """In a sentence."""
     what = f"{options.model} on {options.gpus} x {options.cluster}"
-    usable = float(search.params.usable_bytes) * 1e-9
+    usable = float(search.instance.usable_bytes) * 1e-9
     least = search.least_memory_gb
     if least > usable:
         return (
@@ -413,7 +316,7 @@ def _break_down(params: Instance, notes: tuple[str, ...], values: Mapping[str, o
     Raises:
         DsegymError: a value is no number of its parameter's kind.
     """
-    chosen = _choice({name: jnp.float32(_number(name, values[name])) for name in PARAMETERS})
+    chosen = chosen_of({name: jnp.float32(_number(name, values[name])) for name in PARAMETERS})
     metrics, missed = evaluate(chosen, params)
     task = task_of(params, chosen.batch)
     times = step_times(task, chosen.plan, params.machine)
