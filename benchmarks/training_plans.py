@@ -191,6 +191,8 @@ BRIDGE_MODELS = {
     "DeepSeekV3": "DeepSeek-V3",
     "Qwen3_30B_a3B": "Qwen3-30B-A3B",
     "Qwen3_235B_a22B": "Qwen3-235B-A22B",
+    "GPT OSS 120B": "GPT-OSS-120B",
+    "Kimi_K2": "Kimi-K2",
 }
 # What B300 and GB300 have beside B200 and GB200: 10^12 operations a second, 10^9 bytes, 10^9 bytes/s; from memory.
 NEWER = {"B300": ("B200", 13500, 288, 8000, 90), "GB300": ("GB200", 15000, 288, 8000, 90)}

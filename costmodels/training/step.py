@@ -179,7 +179,10 @@ def step_times(task: Task, plan: Plan, machine: Machine) -> Times:
     kept = kept_bytes(task, plan, 0.0)
     memory = machine.traffic * kept / machine.bandwidth_bytes_s
     scores = machine.traffic * kept_bytes(task, plan, 1 - flash) / machine.bandwidth_bytes_s - memory
-    tensor_link = _group_bytes_s(machine, 1.0, t)
+    # A tensor group that leaves its node waits for one card at a time: Megatron-LM's figure of 32 GPUs at 25 TFLOP/s.
+    inside, pair = (t <= machine.node) * 1.0, (t <= 2) * 1.0
+    reached_in = pair * machine.pair_bytes_s + (1 - pair) * machine.scale_up_bytes_s
+    tensor_link = inside * reached_in + (1 - inside) * machine.scale_out_bytes_s
     tensor = 2 * 2 * _ring(t, 2 * tokens * h, tensor_link) * (1 - machine.tensor_hidden)
     # Keys and values of all pieces of a sequence are gathered.
     context = _ring(
