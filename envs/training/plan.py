@@ -83,6 +83,7 @@ OPTIMIZERS: Mapping[str, tuple[float, float]] = {
     "adam_8_bit": (2, 6),  # two moments of a byte
     "one_moment": (2, 8),  # Muon's; COSMOS keeps little more
 }
+BATCH_SIZES = (128, 1024, 4096)  # not 1: compilers contract float32 products of a single design otherwise than of many
 BATCHES = (0.25, 0.5, 1, 2, 4)  # of the option, where the batch is chosen
 
 
@@ -230,6 +231,7 @@ def build(options: TrainingPlanOptions) -> Problem:
         reference=(first, space.decode(designs[first]), source.format(first)),
         bound=functools.partial(_optimum, search),
         breakdown=functools.partial(_break_down, search.instance, _notes(options)),
+        batch_sizes=BATCH_SIZES,
         baselines={name: functools.partial(design_of, name) for name in designs},
         notes=_notes(options),
     )
