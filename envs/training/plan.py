@@ -68,7 +68,7 @@ from ..core.problem import Problem
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Parameter
 
-__all__ = ["SCENARIO", "TrainingPlanOptions", "best_plans"]
+__all__ = ["SCENARIO", "TrainingPlanOptions"]
 
 BEYOND = "to the tokens that training takes; above 1e12: does not fit, breaks a rule, or is never done"
 OBJECTIVES: Mapping[str, Objective] = {  # in the order of `Instance.weights`
@@ -232,6 +232,7 @@ def build(options: TrainingPlanOptions) -> Problem:
         bound=functools.partial(_optimum, search),
         breakdown=functools.partial(_break_down, search.instance, _notes(options)),
         batch_sizes=BATCH_SIZES,
+        ranked=functools.partial(_ranked, search),
         baselines={name: functools.partial(design_of, name) for name in designs},
         notes=_notes(options),
     )
@@ -242,23 +243,11 @@ def _optimum(search: Search, problem: Problem) -> Yardstick:
     return Yardstick("optimum", float(problem.evaluate(design).objective[0]), "exhaustive enumeration", design)
 
 
-def best_plans(problem: Problem, count: int = 3) -> list[dict[str, object]]:
-    """The best plans, best first, one for each way to cut (tensor, stages, replicas, batch); {parameter: value} and
-    what it costs.
-    """
-    assert isinstance(problem.instance, TrainingPlanOptions)
-    designs = _search(problem.instance).best
-    cuts = designs[:, [PARAMETERS.index(name) for name in CUT]]
+def _ranked(search: Search, count: int) -> np.ndarray:
+    """The best design of each of the best ways to cut, best first."""
+    cuts = search.best[:, [PARAMETERS.index(name) for name in CUT]]
     _, first = np.unique(cuts, axis=0, return_index=True)
-    return [
-        {
-            **problem.decode(design),
-            problem.objective.name: float(result.objective[0]),
-            **{name: float(value[0]) for name, value in result.metrics._asdict().items()},
-        }
-        for design in designs[np.sort(first)[:count]]
-        for result in [problem.evaluate(design)]
-    ]
+    return search.best[np.sort(first)[:count]]
 
 
 def _refuse(options: TrainingPlanOptions) -> None:
@@ -323,17 +312,19 @@ def _break_down(params: Instance, notes: tuple[str, ...], values: Mapping[str, o
     task = task_of(params, chosen.batch)
     times = step_times(task, chosen.plan, params.machine)
     kept = memory_bytes(task, chosen.plan, params.written)
-    totals: dict[str, float | str | None] = {name: float(value) for name, value in metrics._asdict().items()}
+    totals = {name: float(value) for name, value in metrics._asdict().items()}
     rules = [rule for rule, value in broken(chosen, params).items() if float(value)]
-    totals |= {"broken": "; ".join(rules) or None}
+    if float(metrics.memory_gb) * 1e9 > float(params.usable_bytes):
+        rules.append("it needs more memory than an accelerator has")
+    notes = (f"This plan cannot run: {'; '.join(rules)}.", *notes) if rules else notes
     totals |= {"usable_memory_gb": float(params.usable_bytes) * 1e-9, "missed": float(missed)}
     step_s, whole = float(metrics.step_s), float(kept.total())
     rows: list[dict[str, float | str | None]] = [
-        {"part": name, "of": "step", "seconds": float(value), "gigabytes": None, "share": float(value) / step_s}
+        {"part": name, "of": "step", "seconds": float(value), "gigabytes": "", "share": float(value) / step_s}
         for name, value in times._asdict().items()
     ]
     rows += [
-        {"part": name, "of": "memory", "seconds": None, "gigabytes": float(value) * 1e-9, "share": float(value) / whole}
+        {"part": name, "of": "memory", "seconds": "", "gigabytes": float(value) * 1e-9, "share": float(value) / whole}
         for name, value in kept._asdict().items()
     ]
     return Breakdown(totals, rows, notes)

@@ -6,7 +6,7 @@ import pytest
 import dsegym
 from dsegym.costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
 from dsegym.costmodels.training.plan import PENALTY
-from dsegym.envs.training.plan import best_plans
+from dsegym.experiments.cli import main
 
 ID = "dsegym/TrainingPlan-v0"
 SMALL = {"model": "GPT-7.5B", "gpus": 32, "batch": 128}
@@ -24,7 +24,7 @@ def test_the_optimum_is_a_plan_that_is_better_than_megatrons_rule():
     found = problem.breakdown(problem.decode(problem.bound.design))
     assert found.totals["days"] == pytest.approx(problem.bound.value, rel=1e-6)
     assert found.totals["memory_gb"] <= found.totals["usable_memory_gb"]
-    assert found.totals["broken"] is None
+    assert not any("cannot run" in note for note in found.notes)
     assert set(problem.baselines) == {"megatron", "sequence_parallel", "deepspeed", "zero3"}
 
 
@@ -97,11 +97,13 @@ def test_what_helps_never_makes_the_optimum_worse(better):
 
 def test_the_three_best_plans_are_told_and_the_first_is_the_optimum():
     problem = make(model="Llama-3-70B", cluster="H100", gpus=256, batch=1024, sequence_length=4096, tokens=1000)
-    plans = best_plans(problem, 3)
-    values = [plan["training_days"] for plan in plans]
-    assert values == sorted(values)
+    designs = problem.ranked(3)
+    values = problem.evaluate(designs).objective
+    assert list(values) == sorted(values)
     assert values[0] == problem.bound.value
-    assert len({(plan["tensor"], plan["pipeline"], plan["data"]) for plan in plans}) == 3
+    assert (
+        len({tuple(problem.decode(design)[name] for name in ("tensor", "pipeline", "data")) for design in designs}) == 3
+    )
 
 
 def test_where_no_rule_fits_the_plan_of_fewest_gpus_is_the_reference():
@@ -114,8 +116,8 @@ def test_a_plan_whose_degrees_do_not_divide_says_so():
     problem = make(**SMALL)
     values = {**problem.decode(problem.reference.design), "tensor": 3, "data": 5}
     found = problem.breakdown(values)
-    assert "tensor does not divide the attention heads" in found.totals["broken"]
-    assert "data x micro_batch does not divide the batch" in found.totals["broken"]
+    assert "tensor does not divide the attention heads" in found.notes[0]
+    assert "data x micro_batch does not divide the batch" in found.notes[0]
     assert found.totals["missed"] >= 2
     with pytest.raises(DsegymError, match="tensor = 0 is not allowed"):
         problem.breakdown({**values, "tensor": 0})
@@ -151,3 +153,29 @@ def test_core_instances_have_room_between_reference_and_optimum():
         problem = make(**options)
         assert not problem.obstacle
         assert problem.bound.value < 0.9 * problem.reference.value
+
+
+def test_the_best_three_plans_for_70_billion_on_256_gpus_are_printed(capsys, monkeypatch):
+    given = ["model=Llama-3-70B", "cluster=H100", "gpus=256", "batch=1024"]
+    monkeypatch.setattr("sys.argv", ["dsegym", "optimize", ID, *(w for each in given for w in ("-o", each))])
+    with pytest.raises(SystemExit) as end:
+        main()
+    printed = capsys.readouterr().out
+    assert end.value.code == 0
+    assert "reference megatron" in printed
+    assert all(word in printed for word in ("1.", "2.", "3.", "tensor", "pipeline", "micro_batch", "memory_gb"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([ID, "-o", "gpus=0"], "gpus = '0' is not allowed"),
+        (["dsegym/AcceleratorSizing-v0"], "designs, too many to cost each"),
+    ],
+)
+def test_what_cannot_be_optimized_is_refused_in_a_sentence(words, said, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["dsegym", "optimize", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
