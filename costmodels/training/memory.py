@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .step import FULL, NONE, WEIGHT_BYTES, Number, Plan, Task, kept_bytes, larger, stage_parameters
+from .step import FULL, NONE, WEIGHT_BYTES, Number, Plan, Task, kept_bytes, larger, stage_layers, stage_parameters
 
 __all__ = ["Bytes", "memory_bytes", "state_bytes"]
 
@@ -71,10 +71,11 @@ def memory_bytes(task: Task, plan: Plan, written: Number) -> Bytes:
     micro_batches = task.batch / (plan.data * plan.micro_batch)
     fewer = plan.pipeline + (micro_batches - plan.pipeline) * (micro_batches < plan.pipeline)
     chunked = (plan.interleave > 1) * 1.0
-    in_flight = model.layers * (1 + (plan.pipeline - 1) / (plan.pipeline * plan.interleave))
-    in_flight = chunked * in_flight + (1 - chunked) * fewer * model.layers / plan.pipeline
+    layers = stage_layers(model, plan)
+    in_flight = layers * (plan.pipeline + (plan.pipeline - 1) / plan.interleave)
+    in_flight = chunked * in_flight + (1 - chunked) * fewer * layers
     layer = full * boundary + (1 - full) * whole
-    gathered = (plan.zero >= 3) * 2 * WEIGHT_BYTES * (common + experts) / (model.layers / plan.pipeline)
+    gathered = (plan.zero >= 3) * 2 * WEIGHT_BYTES * (common + experts) / layers
     logits = alone * LOGIT_BYTES * tokens * model.output_parameters / model.hidden / plan.tensor
     return Bytes(
         *states,

@@ -14,11 +14,11 @@ import jax
 import numpy as np
 
 from .plan import Instance, Metrics, choice_of, evaluate, objective
-from .search import PARAMETERS, RULES, USUAL_INTERVAL_S, Limits, Values, in_order, listed
+from .search import PARAMETERS, PLAIN, RULES, Limits, Values, in_order, listed
 
 __all__ = ["CUT", "Search"]
 
-CUT = ("tensor", "pipeline", "data", "batch")
+CUT = ("tensor", "pipeline", "data", "context", "batch")
 CHUNK = 4096  # designs that are costed together
 
 
@@ -101,7 +101,7 @@ class Search:
     def by_rule(self, name: str) -> tuple[int, ...] | None:
         """The design of a rule of `search.RULES`; None where none is feasible."""
         rule = RULES[name]
-        designs = listed(self.values, self.limits, {**rule.only, "checkpoint": (USUAL_INTERVAL_S,), "spares": (0,)})
+        designs = listed(self.values, self.limits, {**rule.only, **PLAIN})
         if not len(designs):
             return None
         designs = designs[in_order(rule, designs)]

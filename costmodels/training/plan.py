@@ -3,10 +3,11 @@
     steps = tokens / (batch x sequence),   tokens = D (1 + batch / critical) to a loss, D where tokens are given
     time = steps x step / goodput,   cost = time x accelerators paid x price,   energy = time x nodes x power
 
-Which plans there are (`broken`): the tensor group within a node and dividing the heads, stages and chunks that divide
-the layers, replicas and micro-batches that divide the batch, micro-batches in whole rounds where chunks interleave,
-sequence parallelism with a tensor group, ZeRO-2 and 3 without stages, as DeepSpeed has them. What breaks a rule, does
-not fit, is late or is never done is infeasible: `PENALTY` times 1 plus the sum of what it misses, as shares.
+Which plans there are (`broken`): the tensor group within a node and dividing the heads, stages of equal chunks that
+leave room for 3 layers at most (where Megatron-LM puts embedding, loss and a head of more tokens), replicas and
+micro-batches that divide the batch, micro-batches in whole rounds where chunks interleave, sequence parallelism with a
+tensor group, ZeRO-2 and 3 without stages, as DeepSpeed has them. What breaks a rule, does not fit, is late or is never
+done is infeasible: `PENALTY` times 1 plus the sum of what it misses, as shares.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from ..transformers.architectures import Architecture, parameters
 from .failures import checkpoint_s, goodput
 from .memory import memory_bytes
 from .models import model_flop
-from .search import PARAMETERS, Values
-from .step import Machine, Number, Plan, Task, step_times
+from .search import PARAMETERS, SPARE_LAYERS, Values
+from .step import Machine, Number, Plan, Task, stage_layers, step_times
 
 __all__ = [
     "BUSY_SHARE",
@@ -105,7 +106,7 @@ def table_of(values: Values) -> np.ndarray:
 
 def chosen_of(values: Mapping[str, Number]) -> Choice:
     """The choice of numbers by the parameters' names."""
-    plan = Plan(context=1.0, **{name: values[name] for name in Plan._fields if name != "context"})
+    plan = Plan(**{name: values[name] for name in Plan._fields})
     return Choice(plan, values["batch"], values["checkpoint"], values["spares"])
 
 
@@ -132,15 +133,16 @@ def _leaves_rest(whole: Number, part: Number) -> jax.Array:
 
 def broken(choice: Choice, instance: Instance) -> dict[str, jax.Array]:
     """{rule, as a sentence about the plan that breaks it: how much it is broken, 0 where it is kept}."""
-    plan, model, chunks = choice.plan, instance.model, choice.plan.pipeline * choice.plan.interleave
+    plan, model = choice.plan, instance.model
     micro_batches = choice.batch / jnp.maximum(jnp.asarray(plan.data * plan.micro_batch), 1.0)
-    used = plan.tensor * plan.pipeline * plan.data + choice.spares * instance.machine.node
+    padding = stage_layers(model, plan) * plan.pipeline - model.layers
+    used = plan.tensor * plan.pipeline * plan.data * plan.context + choice.spares * instance.machine.node
     chunked, staged = jnp.asarray(plan.interleave > 1), jnp.asarray(plan.pipeline > 1)
     some = jnp.maximum(jnp.asarray(model.experts), 1.0)
     told = {
         "tensor does not divide the attention heads": _leaves_rest(model.heads, plan.tensor),
         "tensor is larger than a node": plan.tensor > instance.machine.node,
-        "pipeline x interleave does not divide the layers": _leaves_rest(model.layers, chunks),
+        "pipeline x interleave leaves room for more than 3 layers": jnp.asarray(padding) > SPARE_LAYERS,
         "data x micro_batch does not divide the batch": _leaves_rest(choice.batch, plan.data * plan.micro_batch),
         "interleave needs stages": chunked & ~staged,
         "interleave needs micro-batches in whole rounds of the stages": chunked
@@ -149,7 +151,10 @@ def broken(choice: Choice, instance: Instance) -> dict[str, jax.Array]:
         "sequence needs a tensor group": jnp.asarray(plan.sequence > 0) & (plan.tensor == 1),
         "zero 2 and 3 go without stages": jnp.asarray(plan.zero >= 2) & staged,
         "expert does not divide the experts": _leaves_rest(some, plan.expert),
-        "expert does not divide data x tensor": _leaves_rest(plan.data * plan.tensor, plan.expert),
+        "expert does not divide data x context x tensor": _leaves_rest(
+            plan.data * plan.context * plan.tensor, plan.expert
+        ),
+        "context does not divide the sequence": _leaves_rest(instance.sequence_tokens, plan.context),
         "it takes more GPUs than there are": jnp.maximum(used - instance.gpus, 0.0) / instance.gpus,
     }
     return {rule: jnp.asarray(value, jnp.float32) for rule, value in told.items()}
@@ -161,7 +166,7 @@ def evaluate(choice: Choice, instance: Instance) -> tuple[Metrics, jax.Array]:
     task = task_of(instance, choice.batch)
     step_s = step_times(task, plan, machine).total_s()
     memory = memory_bytes(task, plan, instance.written).total()
-    computing = plan.tensor * plan.pipeline * plan.data
+    computing = plan.tensor * plan.pipeline * plan.data * plan.context
     paid = computing + choice.spares * machine.node
     useful = goodput(
         failures_gpu_s=instance.failures_gpu_s,

@@ -20,6 +20,7 @@ PARAMETERS: tuple[str, ...] = (
     "tensor",
     "pipeline",
     "data",
+    "context",
     "expert",
     "micro_batch",
     "interleave",
@@ -39,6 +40,9 @@ EXPERTS = (1, 2, 4, 8, 16, 32, 64)
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 CHUNKS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
 MOST_STAGES = 64
+SPARE_LAYERS = 3  # that the last stages may lack
+CONTEXTS = (1, 2, 4, 8)
+LONG_TOKENS = 8192  # from here on a sequence may be cut
 OFFLOADS = (0.0, 0.5, 1.0)
 INTERVALS_S = (300, 600, 1200, 2400, 4800, 9600, 19200)
 USUAL_INTERVAL_S = 2400  # what is taken where nobody searches: assumed
@@ -54,10 +58,16 @@ class Limits:
     experts: int
     node: int
     gpus: int
+    sequence_tokens: int
 
 
 def _divisors(number: int, most: int) -> tuple[int, ...]:
     return tuple(each for each in range(1, min(number, most) + 1) if number % each == 0)
+
+
+def _stages(count: int, layers: int) -> bool:
+    """Whether so many stages are offered: those that divide the layers, and powers of two that nearly do."""
+    return layers % count == 0 or (count & (count - 1) == 0 and count <= layers and -layers % count <= SPARE_LAYERS)
 
 
 def values_of(limits: Limits, batches: Sequence[int], *, fails: bool) -> dict[str, tuple[float, ...]]:
@@ -65,11 +75,14 @@ def values_of(limits: Limits, batches: Sequence[int], *, fails: bool) -> dict[st
     largest = max(batches)
     return {
         "tensor": tuple(t for t in DEGREES if limits.heads % t == 0 and t <= min(limits.node, limits.gpus)),
-        "pipeline": _divisors(limits.layers, min(MOST_STAGES, limits.gpus)),
+        "pipeline": tuple(p for p in range(1, min(MOST_STAGES, limits.gpus) + 1) if _stages(p, limits.layers)),
         "data": _divisors(largest, limits.gpus),
+        "context": tuple(c for c in CONTEXTS if c <= limits.gpus and limits.sequence_tokens % c == 0)
+        if limits.sequence_tokens >= LONG_TOKENS
+        else (1,),
         "expert": tuple(e for e in EXPERTS if e <= limits.gpus and limits.experts % e == 0) if limits.experts else (1,),
         "micro_batch": MICRO_BATCHES,
-        "interleave": tuple(v for v in CHUNKS if limits.layers % v == 0),
+        "interleave": tuple(v for v in CHUNKS if v <= limits.layers and -limits.layers % v <= SPARE_LAYERS),
         "zero": (0, 1, 2, 3),
         "recompute": (0, SELECTIVE, FULL),
         "sequence": (0, 1),
@@ -82,14 +95,21 @@ def values_of(limits: Limits, batches: Sequence[int], *, fails: bool) -> dict[st
 
 # The rules, each after the parameter with which it can be told: {parameter: does it hold, of columns of values}.
 _Columns = Mapping[str, np.ndarray]
+
+
+def _computing(columns: _Columns) -> np.ndarray:
+    return columns["tensor"] * columns["pipeline"] * columns["data"] * columns["context"]
+
+
 _CHECKS: Mapping[str, Callable[[_Columns, Limits], np.ndarray]] = {
     "pipeline": lambda c, n: c["tensor"] * c["pipeline"] <= n.gpus,
     "data": lambda c, n: c["tensor"] * c["pipeline"] * c["data"] <= n.gpus,
+    "context": lambda c, n: _computing(c) <= n.gpus,
     "batch": lambda c, n: c["batch"] % c["data"] == 0,
-    "expert": lambda c, n: c["data"] * c["tensor"] % c["expert"] == 0,
+    "expert": lambda c, n: c["data"] * c["context"] * c["tensor"] % c["expert"] == 0,
     "micro_batch": lambda c, n: c["batch"] % (c["data"] * c["micro_batch"]) == 0,
     "interleave": lambda c, n: (
-        (n.layers % (c["pipeline"] * c["interleave"]) == 0)
+        (-n.layers % (c["pipeline"] * c["interleave"]) <= SPARE_LAYERS)
         & (
             (c["interleave"] == 1)
             | ((c["pipeline"] > 1) & (c["batch"] // (c["data"] * c["micro_batch"]) % c["pipeline"] == 0))
@@ -97,13 +117,14 @@ _CHECKS: Mapping[str, Callable[[_Columns, Limits], np.ndarray]] = {
     ),
     "zero": lambda c, n: (c["zero"] < 2) | (c["pipeline"] == 1),
     "sequence": lambda c, n: (c["sequence"] == 0) | (c["tensor"] > 1),
-    "spares": lambda c, n: c["tensor"] * c["pipeline"] * c["data"] + c["spares"] * n.node <= n.gpus,
+    "spares": lambda c, n: _computing(c) + c["spares"] * n.node <= n.gpus,
 }
 _ORDER = (
     "tensor",
     "pipeline",
     "data",
     "batch",
+    "context",
     "expert",
     "micro_batch",
     "interleave",
@@ -133,11 +154,15 @@ def listed(values: Values, limits: Limits, only: Values | None = None) -> np.nda
     return np.stack([places[name] for name in PARAMETERS], axis=1)
 
 
+# What no rule chooses.
+PLAIN: Values = {"context": (1,), "checkpoint": (USUAL_INTERVAL_S,), "spares": (0,)}
+
+
 @dataclass(frozen=True)
 class Rule:
     """A way to choose without a search: among plans that fit, the first by some order."""
 
-    only: Mapping[str, tuple[float, ...]]  # beside the usual interval between checkpoints
+    only: Mapping[str, tuple[float, ...]]  # beside `PLAIN`
     order: tuple[str, ...]  # parameters, most important first; `-name`: larger is better
     source: str
 

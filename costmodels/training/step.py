@@ -25,7 +25,19 @@ from typing import NamedTuple, TypeAlias
 from ..arrays import Array
 from ..transformers.architectures import Architecture
 
-__all__ = ["FULL", "NONE", "SELECTIVE", "Machine", "Plan", "Task", "Times", "kept_bytes", "layer_weights", "step_times"]
+__all__ = [
+    "FULL",
+    "NONE",
+    "SELECTIVE",
+    "Machine",
+    "Plan",
+    "Task",
+    "Times",
+    "kept_bytes",
+    "layer_weights",
+    "stage_layers",
+    "step_times",
+]
 
 Number: TypeAlias = "Array | float"
 
@@ -127,14 +139,21 @@ def kept_bytes(task: Task, plan: Plan, written: Number) -> Number:
 
 
 def stage_parameters(model: Architecture, plan: Plan) -> tuple[Number, Number]:
-    """Parameters of layers on an accelerator of a stage: those that all replicas hold, and routed experts'."""
+    """Of an accelerator's layers in the largest stage: those that all replicas hold, and routed experts'."""
+    stage = stage_layers(model, plan) / model.layers
     routed = model.layers - model.dense_layers
     common = model.layers * model.attention_parameters + model.dense_layers * model.ffn_parameters
     common = common + routed * (model.expert_parameters * model.shared_experts + model.hidden * model.experts)
     return (
-        common / (plan.tensor * plan.pipeline),
-        routed * model.expert_parameters * model.experts / (plan.expert * plan.pipeline),
+        common * stage / plan.tensor,
+        routed * model.expert_parameters * model.experts * stage / plan.expert,
     )
+
+
+def stage_layers(model: Architecture, plan: Plan) -> Number:
+    """Of the largest stage: its chunks are of one size, and the last stages may lack some layers."""
+    chunks = plan.pipeline * plan.interleave
+    return -(-model.layers // chunks) * plan.interleave
 
 
 def _group_bytes_s(machine: Machine, stride: Number, members: Number) -> Number:
@@ -184,11 +203,11 @@ def step_times(task: Task, plan: Plan, machine: Machine) -> Times:
     reached_in = pair * machine.pair_bytes_s + (1 - pair) * machine.scale_up_bytes_s
     tensor_link = inside * reached_in + (1 - inside) * machine.scale_out_bytes_s
     tensor = 2 * 2 * _ring(t, 2 * tokens * h, tensor_link) * (1 - machine.tensor_hidden)
-    # Keys and values of all pieces of a sequence are gathered.
+    # Keys and values of all pieces of a sequence are gathered in both passes, and their gradients scattered in one.
     context = _ring(
         plan.context, 2 * model.kv_numbers * plan.micro_batch * s / t, _group_bytes_s(machine, t, plan.context)
     )
-    tensor = tensor + context
+    tensor = tensor + 1.5 * context
     routed = (layers - model.dense_layers) / layers
     exchanged = 2 * model.active_experts * tokens * h / t
     experts = routed * 2 * _ring(plan.expert, exchanged, _group_bytes_s(machine, 1.0, plan.expert))
@@ -197,7 +216,7 @@ def step_times(task: Task, plan: Plan, machine: Machine) -> Times:
     anew = (plan.recompute == FULL) * forward + (plan.recompute == SELECTIVE) * (1 - flash) * (attend + scores)
     back = 1 + task.trainable  # the input's gradient, and the weights' where they learn
     grow = 2 + 0.5 * flash  # FlashAttention computes scores anew
-    per_stage = layers / plan.pipeline
+    per_stage = stage_layers(model, plan)
     passes = micro_batches * per_stage
     wait = plan.offload * kept / machine.offload_bytes_s
     wait = larger(wait - forward, 0.0) + larger(wait - 2 * forward, 0.0)

@@ -136,6 +136,7 @@ def _space(values: Values) -> DesignSpace:
         "tensor": ("GPUs", "that split every matrix: the tensor group"),
         "pipeline": ("stages", "that split the layers"),
         "data": ("replicas", "that split the batch"),
+        "context": ("pieces", "that split every sequence"),
         "expert": ("parts", "among which routed experts are split"),
         "micro_batch": ("sequences", "of a replica that run together"),
         "interleave": ("chunks", "of a stage; 1: plain 1F1B"),
@@ -154,7 +155,7 @@ def _space(values: Values) -> DesignSpace:
 
 
 def cost(design: Array, params: Instance) -> Evaluation:
-    """Days, dollars or energy of one design, int32[13]."""
+    """Days, dollars or energy of one design, int32[14]."""
     metrics, missed = evaluate(choice_of(design, params), params)
     feasible = missed <= 0.0
     value = objective(metrics, params)
@@ -163,7 +164,9 @@ def cost(design: Array, params: Instance) -> Evaluation:
 
 def _search(options: TrainingPlanOptions) -> Search:
     model, cluster = trained_model(options.model), get_cluster(options.cluster)
-    limits = Limits(int(model.layers), int(model.heads), int(model.experts), cluster.node, options.gpus)
+    limits = Limits(
+        int(model.layers), int(model.heads), int(model.experts), cluster.node, options.gpus, options.sequence_length
+    )
     batches = [options.batch]
     if options.loss:
         batches = [int(options.batch * each) for each in BATCHES if options.batch * each == int(options.batch * each)]
