@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from .step import Number
 
-__all__ = ["DETECT_S", "REPAIR_S", "RESTART_S", "checkpoint_s", "goodput", "young_daly_s"]
+__all__ = ["DETECT_S", "REPAIR_S", "RESTART_S", "checkpoint_s", "goodput"]
 
 DETECT_S = 600.0  # until a failure is noticed and its node found: assumed; C4 (arXiv 2406.04594) brings it to minutes
 RESTART_S = 600.0  # until the job runs again from its checkpoint: assumed
@@ -28,11 +28,6 @@ CHECKPOINT_BYTES = 14  # of a parameter: weights, and AdamW's 12
 def checkpoint_s(parameters: Number, gpus: Number) -> Number:
     """Seconds that writing a checkpoint takes, all accelerators at once."""
     return CHECKPOINT_BYTES * parameters / (gpus * WRITE_BYTES_S)
-
-
-def young_daly_s(write_s: float, failures_s: float) -> float:
-    """The interval of Young (1974) and Daly (2006): sqrt(2 C / lambda)."""
-    return (2 * write_s / failures_s) ** 0.5
 
 
 def goodput(*, failures_gpu_s: Number, gpus: Number, spares: Number, interval_s: Number, write_s: Number) -> jax.Array:

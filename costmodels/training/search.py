@@ -14,7 +14,19 @@ import numpy as np
 
 from .step import FULL, SELECTIVE
 
-__all__ = ["INTERVALS_S", "PARAMETERS", "RECOMPUTE", "RULES", "SPARES", "Limits", "Values", "listed", "values_of"]
+__all__ = [
+    "PARAMETERS",
+    "PLAIN",
+    "RECOMPUTE",
+    "RULES",
+    "SPARE_LAYERS",
+    "Limits",
+    "Rule",
+    "Values",
+    "in_order",
+    "listed",
+    "values_of",
+]
 
 PARAMETERS: tuple[str, ...] = (
     "tensor",
