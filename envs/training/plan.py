@@ -39,6 +39,7 @@ from ...costmodels.training.failures import DETECT_S, RESTART_S
 from ...costmodels.training.memory import memory_bytes
 from ...costmodels.training.models import trained_model, trained_models
 from ...costmodels.training.optimum import CUT, Search
+from ...costmodels.training.picture import draw
 from ...costmodels.training.plan import (
     PENALTY,
     Instance,
@@ -235,6 +236,7 @@ def build(options: TrainingPlanOptions) -> Problem:
         bound=functools.partial(_optimum, search),
         breakdown=functools.partial(_break_down, search.instance, _notes(options)),
         batch_sizes=BATCH_SIZES,
+        diagram=functools.partial(draw, search.instance),
         ranked=functools.partial(_ranked, search),
         baselines={name: functools.partial(design_of, name) for name in designs},
         notes=_notes(options),

@@ -48,6 +48,15 @@ def test_parts_of_time_and_memory_add_up():
     assert sum(row["share"] for row in found.rows) == pytest.approx(2, rel=1e-5)
 
 
+def test_a_plan_is_drawn_as_its_parts_of_time_and_memory():
+    problem = make(**SMALL)
+    picture = problem.picture(np.array(problem.reference.design, np.int32))
+    widths = {kind: sum(each.width for each in picture.rectangles if each.kind == kind) for kind in ("time", "memory")}
+    totals = problem.breakdown(problem.decode(problem.reference.design)).totals
+    assert widths["time"] == pytest.approx(1, rel=1e-5)
+    assert widths["memory"] == pytest.approx(totals["memory_gb"] / totals["usable_memory_gb"], rel=1e-5)
+
+
 def test_days_cost_and_energy_are_of_one_plan():
     problems = {name: make(**SMALL, objective=name) for name in ("time", "cost", "energy")}
     design = problems["time"].reference.design
