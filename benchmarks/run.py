@@ -19,6 +19,7 @@ BENCHMARKS = (
     "allocation",
     "soc",
     "reasoning",
+    "training",
 )
 # They take many minutes.
 ONLY_BY_NAME = ("clients", "learners", "load", "muzero", "policies", "soc_learning", "reasoning_learning")

@@ -130,6 +130,8 @@ class Problem:
         held_out_params: a pytree like `params`, of the held-out cases that scores are taken on; None where the search's
             own values are the scores. Of the same shapes and dtypes, it shares the compiled code.
         sweep: the option that results are drawn against. None where there is none.
+        ranked: `(count) -> designs int[K, n]`, K at most count, the best of the instance, best first, by costing all
+            that could be. None where the family cannot.
     """
 
     instance: Options
@@ -148,6 +150,7 @@ class Problem:
     notes: Sequence[str] = field(default=())
     held_out_params: Any = None
     sweep: Sweep | None = None
+    ranked: Callable[[int], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         check_door()

@@ -1,0 +1,1 @@
+"""Scenarios of training transformers over many accelerators."""

@@ -1,0 +1,190 @@
+"""dsegym/TrainingPlan-v0 as users meet it: options, yardsticks, breakdowns, what is refused."""
+
+import numpy as np
+import pytest
+
+import dsegym
+from dsegym.costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
+from dsegym.costmodels.training.plan import PENALTY
+from dsegym.experiments.cli import main
+
+ID = "dsegym/TrainingPlan-v0"
+SMALL = {"model": "GPT-7.5B", "gpus": 32, "batch": 128}
+
+
+def make(**options):
+    return dsegym.make_problem(ID, **options)
+
+
+def test_the_optimum_is_a_plan_that_is_better_than_megatrons_rule():
+    problem = make(model="GPT-22B", gpus=64, batch=512)
+    assert problem.reference.name == "megatron"
+    assert problem.bound.name == "optimum"
+    assert problem.bound.value < 0.8 * problem.reference.value
+    found = problem.breakdown(problem.decode(problem.bound.design))
+    assert found.totals["days"] == pytest.approx(problem.bound.value, rel=1e-6)
+    assert found.totals["memory_gb"] <= found.totals["usable_memory_gb"]
+    assert not any("cannot run" in note for note in found.notes)
+    assert set(problem.baselines) == {"megatron", "sequence_parallel", "deepspeed", "zero3"}
+
+
+def test_no_random_plan_is_better_than_the_optimum_and_infeasible_ones_cost_more_than_any():
+    problem = make(**SMALL)
+    result = problem.evaluate(problem.space.sample(np.random.default_rng(0), 20_000))
+    assert result.feasible.any()
+    assert not result.feasible.all()
+    assert result.objective[result.feasible].min() >= problem.bound.value
+    assert result.objective[~result.feasible].min() >= PENALTY > result.objective[result.feasible].max()
+    assert np.isfinite(result.objective).all()
+
+
+def test_parts_of_time_and_memory_add_up():
+    problem = make(**SMALL)
+    found = problem.breakdown(problem.decode(problem.reference.design))
+    step = sum(row["seconds"] for row in found.rows if row["of"] == "step")
+    memory = sum(row["gigabytes"] for row in found.rows if row["of"] == "memory")
+    assert step == pytest.approx(found.totals["step_s"], rel=1e-5)
+    assert memory == pytest.approx(found.totals["memory_gb"], rel=1e-5)
+    assert sum(row["share"] for row in found.rows) == pytest.approx(2, rel=1e-5)
+
+
+def test_a_plan_is_drawn_as_its_parts_of_time_and_memory():
+    problem = make(**SMALL)
+    picture = problem.picture(np.array(problem.reference.design, np.int32))
+    widths = {kind: sum(each.width for each in picture.rectangles if each.kind == kind) for kind in ("time", "memory")}
+    totals = problem.breakdown(problem.decode(problem.reference.design)).totals
+    assert widths["time"] == pytest.approx(1, rel=1e-5)
+    assert widths["memory"] == pytest.approx(totals["memory_gb"] / totals["usable_memory_gb"], rel=1e-5)
+
+
+def test_days_cost_and_energy_are_of_one_plan():
+    problems = {name: make(**SMALL, objective=name) for name in ("time", "cost", "energy")}
+    design = problems["time"].reference.design
+    values = {name: float(each.evaluate(design).objective[0]) for name, each in problems.items()}
+    assert values["cost"] == pytest.approx(values["time"] * 24 * 32 * 2.21e-3, rel=1e-5)
+    assert values["energy"] == pytest.approx(values["time"] * 24 * 32 * 0.9 * 6500 / 8 * 1e-6, rel=1e-5)
+    fewest = {name: each.breakdown(each.decode(each.bound.design)).totals["gpus"] for name, each in problems.items()}
+    assert fewest["cost"] <= fewest["time"]
+
+
+def test_a_deadline_takes_more_gpus_than_the_cheapest_plan():
+    free, hurried = make(**SMALL, objective="cost"), make(**SMALL, objective="cost", deadline=150)
+    used = [p.breakdown(p.decode(p.bound.design)).totals for p in (free, hurried)]
+    assert used[0]["days"] > 150 >= used[1]["days"]
+    assert used[0]["gpus"] < used[1]["gpus"]
+
+
+def test_a_loss_chooses_its_batch_and_large_ones_take_more_tokens():
+    problem = make(**{**SMALL, "batch": 256}, loss=2.3, objective="cost")
+    assert problem.space["batch"].values == (64, 128, 256, 512, 1024)
+    design = problem.decode(problem.bound.design)
+    tokens = [problem.breakdown({**design, "batch": batch}).totals["tokens_billion"] for batch in (64, 256, 1024)]
+    assert tokens == sorted(tokens)
+    assert tokens[2] > 1.2 * tokens[0]
+
+
+def test_where_accelerators_fail_checkpoints_and_spares_are_chosen():
+    never, often = make(**{**SMALL, "gpus": 72}), make(**{**SMALL, "gpus": 72}, gpu_mtbf=2000)
+    assert len(never.space["checkpoint"].values) == len(never.space["spares"].values) == 1
+    totals = often.breakdown(often.decode(often.bound.design)).totals
+    assert 0.5 < totals["goodput"] < 1
+    assert often.bound.value > never.bound.value
+    assert often.decode(often.bound.design)["spares"] > 0
+
+
+def test_congestion_slows_plans_and_halving_it_gains_no_more_than_c4s_15_percent():
+    half, whole = make(gpus=256, batch=512, congestion=0.25), make(gpus=256, batch=512, congestion=0.5)
+    gained = whole.evaluate(whole.reference.design).objective[0] / half.evaluate(half.reference.design).objective[0]
+    assert 1 < gained < 1.15
+
+
+@pytest.mark.parametrize("better", [{"overlap": "all"}, {"attention": "flash2"}, {"optimizer": "adam_8_bit"}])
+def test_what_helps_never_makes_the_optimum_worse(better):
+    plain = {**SMALL, "attention": "written", "overlap": "data"}
+    assert make(**{**plain, **better}).bound.value <= make(**plain).bound.value
+
+
+def test_the_three_best_plans_are_told_and_the_first_is_the_optimum():
+    problem = make(model="Llama-3-70B", cluster="H100", gpus=256, batch=1024, sequence_length=4096, tokens=1000)
+    designs = problem.ranked(3)
+    values = problem.evaluate(designs).objective
+    assert list(values) == sorted(values)
+    assert values[0] == problem.bound.value
+    assert (
+        len({tuple(problem.decode(design)[name] for name in ("tensor", "pipeline", "data")) for design in designs}) == 3
+    )
+
+
+def test_where_no_rule_fits_the_plan_of_fewest_gpus_is_the_reference():
+    problem = make(model="GPT-175B", gpus=24, batch=24, optimizer="adam_8_bit", tokens=1)
+    assert problem.reference.name in ("fewest_gpus", "megatron", "sequence_parallel", "deepspeed", "zero3")
+    assert not problem.obstacle or problem.reference.value >= problem.bound.value
+
+
+def test_a_plan_whose_degrees_do_not_divide_says_so():
+    problem = make(**SMALL)
+    values = {**problem.decode(problem.reference.design), "tensor": 3, "data": 5}
+    found = problem.breakdown(values)
+    assert "tensor does not divide the attention heads" in found.notes[0]
+    assert "data x micro_batch does not divide the batch" in found.notes[0]
+    assert found.totals["missed"] >= 2
+    with pytest.raises(DsegymError, match="tensor = 0 is not allowed"):
+        problem.breakdown({**values, "tensor": 0})
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"gpus": 0}, InvalidOptionError, "gpus = 0 is not allowed; allowed: any whole number from 1 to 65536"),
+        ({"cluster": "H10"}, UnknownNameError, "Unknown cluster 'H10'"),
+        ({"model": "GPT-5"}, UnknownNameError, "Unknown model 'GPT-5'"),
+        (
+            {"model": "GPT-1T", "gpus": 8},
+            DsegymError,
+            r"fits: the smallest needs [\d,.]+ GB of an accelerator, which has",
+        ),
+        ({"gpu_mtbf": 0.2}, DsegymError, r"Failures leave GPT-175B on 1024 x A100 no goodput: .* one fails each 1 s"),
+        ({"deadline": 1}, DsegymError, r"is done within 1 days: the fastest takes [\d.]+"),
+        ({"loss": 1.5}, DsegymError, r"brings GPT-175B to a loss of 1.5: above 1.7"),
+        ({"loss": 2.5, "trainable": 0.1}, DsegymError, "with trainable below 1 give tokens instead"),
+        ({"cluster": "Frontier", "objective": "cost"}, DsegymError, "No price of the cluster Frontier is known"),
+        ({"cluster": "GB200", "objective": "energy"}, DsegymError, "No power of the cluster GB200 is known"),
+        ({"precision": "fp8"}, DsegymError, "has no fp8 arithmetic"),
+    ],
+)
+def test_bad_input_is_one_sentence(options, error, said):
+    with pytest.raises(error, match=said):
+        make(**options)
+
+
+def test_core_instances_have_room_between_reference_and_optimum():
+    for options in dsegym.load_scenario(ID).core_instances():
+        problem = make(**options)
+        assert not problem.obstacle
+        assert problem.bound.value < 0.9 * problem.reference.value
+
+
+def test_the_best_three_plans_for_70_billion_on_256_gpus_are_printed(capsys, monkeypatch):
+    given = ["model=Llama-3-70B", "cluster=H100", "gpus=256", "batch=1024"]
+    monkeypatch.setattr("sys.argv", ["dsegym", "optimize", ID, *(w for each in given for w in ("-o", each))])
+    with pytest.raises(SystemExit) as end:
+        main()
+    printed = capsys.readouterr().out
+    assert end.value.code == 0
+    assert "reference megatron" in printed
+    assert all(word in printed for word in ("1.", "2.", "3.", "tensor", "pipeline", "micro_batch", "memory_gb"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([ID, "-o", "gpus=0"], "gpus = '0' is not allowed"),
+        (["dsegym/AcceleratorSizing-v0"], "designs, too many to cost each"),
+    ],
+)
+def test_what_cannot_be_optimized_is_refused_in_a_sentence(words, said, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["dsegym", "optimize", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
