@@ -155,6 +155,11 @@ class Referee:
         """
         return self._ask("baseline", name)
 
+    @property
+    def front(self) -> tuple[str, ...]:
+        """The metrics that the problem declares as costs, beside its objective; empty where it declares none."""
+        return self._ask("front")
+
     def evaluate(self, designs: object) -> Evaluation:
         """Costs a batch of designs, one sample each.
 

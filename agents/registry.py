@@ -57,6 +57,9 @@ BUILT_IN: Mapping[str, Entry] = {
     "genetic_algorithm": Entry(
         "dsegym.agents.genetic_algorithm:GeneticAlgorithm", "genetic algorithm on index vectors (pymoo GA)"
     ),
+    "nsga2": Entry(
+        "dsegym.agents.nsga2:NonDominatedSorting", "search for fronts of several costs at once (pymoo NSGA-II)"
+    ),
     "tpe": Entry(
         "dsegym.agents.tpe:TreeParzenEstimator",
         "Bayesian optimisation with tree-structured Parzen estimators (Optuna)",

@@ -53,6 +53,7 @@ class Scorekeeper:
             "evaluate",
             "evaluate_relaxed",
             "forms",
+            "front",
             "open_env",
             "open_rollout",
             "reset_env",
@@ -186,6 +187,11 @@ class Scorekeeper:
     def forms(self) -> tuple[str, ...]:
         """The environment forms whose episodes can be replayed. The first is the default."""
         return replayable_forms(self._problem)
+
+    @property
+    def front(self) -> tuple[str, ...]:
+        """As `Referee.front`."""
+        return self._problem.front
 
     @property
     def baselines(self) -> tuple[str, ...]:

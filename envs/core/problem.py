@@ -16,7 +16,7 @@ from ...costmodels.breakdown import Breakdown
 from ...costmodels.diagram import Diagram, index_bars
 from ...costmodels.errors import DsegymError, UnknownNameError
 from .door import check_door
-from .evaluation import Evaluation, Objective, Sweep, Yardstick, obstacle_between
+from .evaluation import Evaluation, Expert, Objective, Sweep, Yardstick, obstacle_between
 from .forks import refuse_after_fork
 from .options import Options, texts
 from .spaces import DesignSpace
@@ -130,6 +130,9 @@ class Problem:
         held_out_params: a pytree like `params`, of the held-out cases that scores are taken on; None where the search's
             own values are the scores. Of the same shapes and dtypes, it shares the compiled code.
         sweep: the option that results are drawn against. None where there is none.
+        front: metrics that are costs, positive and to be minimised, the first two drawn against each other. Empty where
+            one number says all.
+        experts: makes the machines that are drawn beside fronts, computed when asked.
     """
 
     instance: Options
@@ -148,6 +151,8 @@ class Problem:
     notes: Sequence[str] = field(default=())
     held_out_params: Any = None
     sweep: Sweep | None = None
+    front: tuple[str, ...] = ()
+    experts: Callable[[], Sequence[Expert]] = tuple
 
     def __post_init__(self) -> None:
         check_door()

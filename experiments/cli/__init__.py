@@ -1,5 +1,5 @@
-"""The command line: `dsegym list | info | cost | bound | run | leaderboard | verify | trace | workload | train`, and
-`dsegym evaluate | learning`.
+"""The command line: `dsegym list | info | cost | bound | pareto | run | leaderboard | verify | trace | workload | train`,
+and `dsegym evaluate | learning`.
 
 Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -12,7 +12,7 @@ import sys
 import typer
 
 from ...costmodels.errors import visible
-from . import board, bound, cost, learn, pay, run, show, trace, workload
+from . import board, bound, cost, learn, pareto, pay, run, show, trace, workload
 from .failures import failure_of
 
 __all__ = ["main"]
@@ -30,6 +30,7 @@ for _name, _command in (
     ("info", show.info),
     ("cost", cost.cost),
     ("bound", bound.bound),
+    ("pareto", pareto.pareto),
     ("run", run.run),
     ("leaderboard", board.leaderboard),
     ("trace", trace.trace),
