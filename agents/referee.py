@@ -160,6 +160,11 @@ class Referee:
         """The metrics that the problem declares as costs, beside its objective; empty where it declares none."""
         return self._ask("front")
 
+    @property
+    def parts(self) -> tuple[tuple[int, ...], ...]:
+        """The places of the parameters of each part that may be chosen by itself once those of no part are."""
+        return self._ask("parts")
+
     def evaluate(self, designs: object) -> Evaluation:
         """Costs a batch of designs, one sample each.
 

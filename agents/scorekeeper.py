@@ -56,6 +56,7 @@ class Scorekeeper:
             "front",
             "open_env",
             "open_rollout",
+            "parts",
             "reset_env",
             "rollout",
             "samples",
@@ -192,6 +193,11 @@ class Scorekeeper:
     def front(self) -> tuple[str, ...]:
         """As `Referee.front`."""
         return self._problem.front
+
+    @property
+    def parts(self) -> tuple[tuple[int, ...], ...]:
+        """As `Referee.parts`."""
+        return self._problem.parts
 
     @property
     def baselines(self) -> tuple[str, ...]:

@@ -117,7 +117,10 @@ def cost(design: Array, params: Params) -> Evaluation:
     excess = (metrics.area_mm2 - params.area_budget_mm2) / params.area_budget_mm2
     feasible, value = excess <= 0.0, _value(metrics, params.objective)
     penalty = params.reference_value * INFEASIBLE_FACTOR * (1.0 + excess)
-    return Evaluation(metrics, jnp.where(feasible, value, penalty), feasible, excess, value)
+    layers = network.evaluate_apart(mappings, params.network, hardware)
+    return Evaluation(
+        metrics, jnp.where(feasible, value, penalty), feasible, excess, value, _value(layers, params.objective)
+    )
 
 
 def relaxed(weights: Sequence[Any], params: Params) -> jax.Array:
@@ -172,6 +175,16 @@ def _bound(nests: network.Network, options: MappingOptions) -> Yardstick:
     unused = np.zeros(3, np.float32)
     value = min(float(OBJECTIVES[options.objective].value(each, unused)) for each in limits)
     return Yardstick("bound", value, "compulsory work and traffic on the best machine within the budget")
+
+
+def _parts(space: DesignSpace) -> tuple[tuple[int, ...], ...]:
+    """The places of each layer's parameters, whose mapping is independent of the others' once the machine is chosen."""
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(space.names):
+        layer, underscore, _ = name.partition("_")
+        if underscore:
+            found.setdefault(layer, []).append(place)
+    return tuple(map(tuple, found.values()))
 
 
 def _experts(nests: network.Network, dram_words_per_cycle: int) -> Sequence[Expert]:
@@ -232,6 +245,7 @@ def build(options: MappingOptions) -> Problem:
         batch_sizes=_BATCH_SIZES,
         notes=breakdown.NOTES,
         front=experts.FRONT,
+        parts=_parts(space),
         experts=functools.partial(_experts, nests, options.dram_width),
     )
 

@@ -40,6 +40,8 @@ class Evaluation(NamedTuple):
     violation: Any = None
     # float32, the objective as if there were no constraints; one that leaves it out has `objective`.
     unpenalised: Any = None
+    # float32[parts], what each of the problem's `parts` costs; None where it has none.
+    parts: Any = None
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,8 @@ class Problem:
         sweep: the option that results are drawn against. None where there is none.
         front: metrics that are costs, positive and to be minimised, the first two drawn against each other. Empty where
             one number says all.
+        parts: the places of the parameters of each part (a layer's mapping, say) that may be chosen by itself once the
+            parameters of no part are; what each costs stands in `Evaluation.parts`. Empty where all hang together.
         experts: makes the machines that are drawn beside fronts, computed when asked.
     """
 
@@ -152,6 +154,7 @@ class Problem:
     held_out_params: Any = None
     sweep: Sweep | None = None
     front: tuple[str, ...] = ()
+    parts: tuple[tuple[int, ...], ...] = ()
     experts: Callable[[], Sequence[Expert]] = tuple
 
     def __post_init__(self) -> None:
