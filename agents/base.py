@@ -56,6 +56,5 @@ def replayable_forms(problem: Problem) -> tuple[str, ...]:
 NEEDS: Mapping[str, Callable[[Problem], bool]] = {
     "relaxation": lambda problem: problem.relaxation is not None,
     "front": lambda problem: bool(problem.front),
-    "split into parts": lambda problem: bool(problem.parts),
     "replayable form": lambda problem: bool(replayable_forms(problem)),
 }

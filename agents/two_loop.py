@@ -2,7 +2,7 @@
 
 The protocol is that of the baselines of DOSA (ucb-bar/dosa, `dataset/dse/bo.py`). One sample is the shared parameters
 with one choice for every part. The best choice of each part is kept, and the design of the best choices is a sample.
-S samples, L parts.
+Where a problem declares no parts there is the outer loop only. S samples, L parts.
 """
 
 from __future__ import annotations
@@ -72,7 +72,6 @@ class TwoLoopRandom(Agent):
 
     name = "two_loop_random"
     summary = "random machines, for each the best of random mappings layer by layer"
-    needs = ("split into parts",)
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {"candidates": (100, 300, 1000)}
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"candidates": (1, 1_000_000)}
 
@@ -83,7 +82,8 @@ class TwoLoopRandom(Agent):
         while True:
             shared = referee.space.sample(generator, 1)[0, places]
             inner = _Inner(referee, shared, places, generator)
-            inner.cost(inner.draw(self.candidates))
+            if inner.parts:
+                inner.cost(inner.draw(self.candidates))
             inner.finish()
 
 
@@ -110,7 +110,6 @@ class TwoLoopBayesian(Agent):
 
     name = "two_loop_bayesian"
     summary = "Bayesian optimisation of machines, and inside of mappings layer by layer (Gaussian processes)"
-    needs = ("split into parts",)
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "shared_training": (20, 50, 100),
         "part_training": (30, 100),
@@ -154,6 +153,8 @@ class TwoLoopBayesian(Agent):
 
     def _inner(self, inner: _Inner, features: Sequence[np.ndarray]) -> float:
         """The objective of the best mapping found for one choice of the shared parameters."""
+        if not inner.parts:
+            return inner.finish()
         training = inner.draw(self.part_training)
         costs = inner.cost(training)
         training = training[: len(costs)]

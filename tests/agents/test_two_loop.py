@@ -5,9 +5,9 @@ import pytest
 
 import dsegym
 from dsegym.agents.referee import Referee
-from dsegym.agents.registry import check_needs, make_agent
+from dsegym.agents.registry import make_agent
 from dsegym.agents.two_loop import TwoLoopBayesian, _features
-from dsegym.costmodels.errors import BudgetExhausted, DsegymError
+from dsegym.costmodels.errors import BudgetExhausted
 
 MAPPING = "dsegym/AcceleratorMapping-v0"
 BAYESIAN = {"shared_training": 3, "shared_trials": 1, "part_training": 20, "part_candidates": 60, "part_trials": 4}
@@ -88,7 +88,11 @@ def test_features_are_numbers_where_values_are():
     assert _features(("K CRS", "CRS K"), False).tolist() == [[1, 0], [0, 1]]
 
 
-@pytest.mark.parametrize("name", ["two_loop_random", "two_loop_bayesian"])
-def test_a_problem_whose_parameters_hang_together_is_refused(name):
-    with pytest.raises(DsegymError, match="split into parts"):
-        check_needs(name, dsegym.make_problem("dsegym/AcceleratorSizing-v0"))
+def test_without_parts_the_bayesian_search_is_one_loop_and_beats_random_designs():
+    problem = dsegym.make_problem("dsegym/AcceleratorSizing-v0", workload="alexnet", objective="edp")
+    given = {"shared_training": 30, "shared_trials": 5, "logarithm": True}
+    least = [
+        np.mean([searched(problem, name, hyperparameters, 120, seed).objective.min() for seed in range(4)])
+        for name, hyperparameters in (("two_loop_bayesian", given), ("random_search", {}))
+    ]
+    assert least[0] < least[1]
