@@ -1,5 +1,5 @@
-"""The command line: `dsegym list | info | cost | bound | pareto | run | leaderboard | verify | trace | workload | train`,
-and `dsegym evaluate | learning`.
+"""The command line: `dsegym list | info | cost | bound | pareto | run | leaderboard | verify | trace | workload`, and
+`dsegym train | evaluate | learning`.
 
 Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
 """

@@ -109,6 +109,15 @@ def designs_of_first(problem):
     return searched(problem, "nsga2", problem.front, 100, 1)
 
 
+def test_the_search_of_fronts_finds_the_whole_front_of_a_space_that_can_be_enumerated():
+    problem = dsegym.make_problem("dsegym/AttentionAccelerator-v0", area_budget="small")
+    metrics = ("latency_s", "energy_j")
+    whole = front_of(problem, problem.space.enumerate(0, problem.space.size), metrics)
+    found = front_of(problem, searched(problem, "nsga2", metrics, 6000, 0), metrics)
+    np.testing.assert_array_equal(found.costs, whole.costs)
+    assert not any(np.all(whole.expert_costs(e) < each) for e in whole.experts for each in whole.costs)
+
+
 def test_the_search_of_fronts_minimises_the_costs_that_it_is_told():
     problem = dsegym.make_problem(SIZING, workload="alexnet", area_budget="medium")
     least = []
