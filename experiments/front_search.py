@@ -18,7 +18,7 @@ from .agent_process import search
 from .store import TrialResult, read_suite, read_trial, trial_directory
 from .suite import is_kept
 
-__all__ = ["designs_of", "same_costs", "searched", "stored"]
+__all__ = ["designs_of", "searched", "stored", "trials_of"]
 
 _OWN_METRICS = "nsga2"  # the agent that takes the costs asked for
 
@@ -44,18 +44,21 @@ def searched(problem: Problem, agent: str, metrics: Iterable[str], samples: int,
     return found
 
 
-def same_costs(problem: Problem, spec: Mapping[str, Any]) -> bool:
-    """Whether an instance, as a manifest has it, is the problem, whatever its objective."""
+def trials_of(problem: Problem, trials: Iterable[TrialResult]) -> list[TrialResult]:
+    """The trials on the problem, whatever their objective."""
     _, hashes = file_options(problem.instance)
-    if spec["scenario"] != problem.scenario or spec["options"].keys() != problem.options.keys():
-        return False
 
     def same(name: str, text: str) -> bool:
         if name in hashes:
             return is_kept(text) and Path(text).name.startswith(hashes[name][:16])
-        return text == problem.options[name]
+        return name == "objective" or text == problem.options[name]
 
-    return all(same(name, text) for name, text in spec["options"].items() if name != "objective")
+    def mine(spec: Mapping[str, Any]) -> bool:
+        options = spec["options"]
+        known = spec["scenario"] == problem.scenario and options.keys() == problem.options.keys()
+        return known and all(same(name, text) for name, text in options.items())
+
+    return [trial for trial in trials if mine(trial.manifest["trial"]["instance"])]
 
 
 def designs_of(problem: Problem, trials: Iterable[TrialResult]) -> np.ndarray:
@@ -72,7 +75,7 @@ def stored(problem: Problem, results: Path) -> np.ndarray:
     """
     found = [trial_directory(results, identifier) for identifier in read_suite(results)["trials"]]
     trials = [read_trial(directory) for directory in found if directory.is_dir()]
-    mine = [trial for trial in trials if same_costs(problem, trial.manifest["trial"]["instance"])]
+    mine = trials_of(problem, trials)
     if not mine:
         known = sorted({_words(trial.manifest["trial"]["instance"]) for trial in trials})
         there = "; ".join(known[:5]) or "none"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from ....envs.faces.raster import PALETTE
-from ...front_search import designs_of, same_costs
+from ...front_search import designs_of, trials_of
 from ...scoring.fronts import Front, front_of
 from ...scoring.records import Instance, Leaderboard
 from ...store import TrialResult
@@ -32,8 +32,7 @@ def section(leaderboard: Leaderboard, trials: Sequence[TrialResult], allow: Coll
     """
 
     def draw(problem: Problem, instance: Instance) -> tuple[str, go.Figure] | None:
-        mine = [trial for trial in trials if same_costs(problem, trial.manifest["trial"]["instance"])]
-        front = front_of(problem, designs_of(problem, mine), problem.front)
+        front = front_of(problem, designs_of(problem, trials_of(problem, trials)), problem.front)
         rest = ", ".join(f"{name}={text}" for name, text in instance.options.items() if name != "objective")
         share = f"hypervolume {front.hypervolume:.4f} of the box up to twice the reference's costs"
         return f"{instance.scenario} ({rest}): {share}", _figure(front)
