@@ -55,5 +55,6 @@ def replayable_forms(problem: Problem) -> tuple[str, ...]:
 # What an agent may need of a problem: whether the problem has it.
 NEEDS: Mapping[str, Callable[[Problem], bool]] = {
     "relaxation": lambda problem: problem.relaxation is not None,
+    "front": lambda problem: bool(problem.front),
     "replayable form": lambda problem: bool(replayable_forms(problem)),
 }

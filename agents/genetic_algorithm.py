@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from .base import Agent
+from .evolution import evolve
 from .referee import Referee
 
 __all__ = ["GeneticAlgorithm"]
@@ -47,49 +46,14 @@ class GeneticAlgorithm(Agent):
     def search(self, referee: Referee, seed: int) -> None:
         """Evolves until the budget is spent."""
         from pymoo.algorithms.soo.nonconvex.ga import GA
-        from pymoo.core.evaluator import Evaluator
-        from pymoo.core.problem import Problem
-        from pymoo.core.termination import NoTermination
-        from pymoo.operators.crossover.sbx import SBX
-        from pymoo.operators.mutation.pm import PM
-        from pymoo.operators.repair.rounding import RoundingRepair
-        from pymoo.operators.sampling.rnd import IntegerRandomSampling
-        from pymoo.problems.static import StaticProblem
 
-        class WithStart(IntegerRandomSampling):
-            """A random population whose first design is the baseline."""
-
-            def _do(self, *args: Any, **kwargs: Any) -> np.ndarray:
-                population = super()._do(*args, **kwargs)
-                population[0] = start
-                return population
-
-        space = referee.space
-        start = referee.baseline(self.start) if self.start else None
-        problem = Problem(n_var=len(space), n_obj=1, xl=np.zeros(len(space)), xu=space.cardinalities - 1, vtype=int)
-        for restart in range(referee.budget):
-            algorithm = GA(
-                pop_size=self.population_size,
-                sampling=IntegerRandomSampling() if start is None else WithStart(),
-                crossover=SBX(
-                    prob=0.9,
-                    eta=self.crossover_eta,  # pyright: ignore[reportArgumentType]: pymoo's hint is too narrow
-                    vtype=float,
-                    repair=RoundingRepair(),
-                ),
-                mutation=PM(
-                    eta=self.mutation_eta,  # pyright: ignore[reportArgumentType]
-                    vtype=float,
-                    repair=RoundingRepair(),
-                ),
-                eliminate_duplicates=True,
-            )
-            restart_seed = int(np.random.SeedSequence([seed, restart]).generate_state(1)[0])
-            algorithm.setup(problem, termination=NoTermination(), seed=restart_seed, verbose=False)
-            while algorithm.has_next():
-                offspring = algorithm.ask()
-                if offspring is None or len(offspring) == 0:
-                    break
-                objective = referee.evaluate(np.rint(offspring.get("X")).astype(np.int32)).objective
-                Evaluator().eval(StaticProblem(problem, F=objective[:, None]), offspring)
-                algorithm.tell(infills=offspring)
+        evolve(
+            referee,
+            seed,
+            GA,
+            lambda result: {"F": result.objective[:, None]},
+            population_size=self.population_size,
+            crossover_eta=self.crossover_eta,
+            mutation_eta=self.mutation_eta,
+            start=referee.baseline(self.start) if self.start else None,
+        )

@@ -155,6 +155,16 @@ class Referee:
         """
         return self._ask("baseline", name)
 
+    @property
+    def front(self) -> tuple[str, ...]:
+        """The metrics that the problem declares as costs, beside its objective; empty where it declares none."""
+        return self._ask("front")
+
+    @property
+    def parts(self) -> tuple[tuple[int, ...], ...]:
+        """The places of the parameters of each part that may be chosen by itself once those of no part are."""
+        return self._ask("parts")
+
     def evaluate(self, designs: object) -> Evaluation:
         """Costs a batch of designs, one sample each.
 

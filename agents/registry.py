@@ -57,9 +57,19 @@ BUILT_IN: Mapping[str, Entry] = {
     "genetic_algorithm": Entry(
         "dsegym.agents.genetic_algorithm:GeneticAlgorithm", "genetic algorithm on index vectors (pymoo GA)"
     ),
+    "nsga2": Entry(
+        "dsegym.agents.nsga2:NonDominatedSorting", "search for fronts of several costs at once (pymoo NSGA-II)"
+    ),
     "tpe": Entry(
         "dsegym.agents.tpe:TreeParzenEstimator",
         "Bayesian optimisation with tree-structured Parzen estimators (Optuna)",
+    ),
+    "two_loop_random": Entry(
+        "dsegym.agents.two_loop:TwoLoopRandom", "random machines, for each the best of random mappings layer by layer"
+    ),
+    "two_loop_bayesian": Entry(
+        "dsegym.agents.two_loop:TwoLoopBayesian",
+        "Bayesian optimisation of machines, and inside of mappings layer by layer (Gaussian processes)",
     ),
     "ppo": Entry("dsegym.agents.ppo:ProximalPolicyOptimisation", "proximal policy optimisation (stable-baselines3)"),
     "gradient_descent": Entry(

@@ -53,8 +53,10 @@ class Scorekeeper:
             "evaluate",
             "evaluate_relaxed",
             "forms",
+            "front",
             "open_env",
             "open_rollout",
+            "parts",
             "reset_env",
             "rollout",
             "samples",
@@ -186,6 +188,16 @@ class Scorekeeper:
     def forms(self) -> tuple[str, ...]:
         """The environment forms whose episodes can be replayed. The first is the default."""
         return replayable_forms(self._problem)
+
+    @property
+    def front(self) -> tuple[str, ...]:
+        """As `Referee.front`."""
+        return self._problem.front
+
+    @property
+    def parts(self) -> tuple[tuple[int, ...], ...]:
+        """As `Referee.parts`."""
+        return self._problem.parts
 
     @property
     def baselines(self) -> tuple[str, ...]:

@@ -22,7 +22,16 @@ BENCHMARKS = (
     "training",
 )
 # They take many minutes.
-ONLY_BY_NAME = ("clients", "learners", "load", "muzero", "policies", "soc_learning", "reasoning_learning")
+ONLY_BY_NAME = (
+    "clients",
+    "dosa_protocol",
+    "learners",
+    "load",
+    "muzero",
+    "policies",
+    "soc_learning",
+    "reasoning_learning",
+)
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ class Diagram:
         x_range, y_range: the axes' limits.
         rectangles: in drawing order.
         limit: a y value to draw as a line (a capacity), with its name; None for none.
-        y_ticks: (value, name) of the marks of a y axis of names; numbers where left out.
+        y_ticks, x_ticks: (value, name) of an axis's marks, of names or a logarithm, say; numbers where left out.
     """
 
     title: str
@@ -43,6 +43,7 @@ class Diagram:
     rectangles: Sequence[Rectangle]
     limit: tuple[float, str] | None = None
     y_ticks: Sequence[tuple[float, str]] = ()
+    x_ticks: Sequence[tuple[float, str]] = ()
 
 
 def row_ticks(names: Sequence[str]) -> tuple[tuple[float, str], ...]:

@@ -58,7 +58,7 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
     """
     from .report.page import write_html
     from .report.policies import policy_sections
-    from .report.sections import SECTIONS
+    from .report.sections import SECTIONS, fronts
     from .report.text import to_json, to_markdown
     from .scoring.leaderboard import build_timings
 
@@ -80,6 +80,7 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
     drawn = replace(leaderboard, instances=tuple(here))
     sections = policy_sections(leaderboard.policies, leaderboard.sensitivity)
     sections += [section for make in SECTIONS if (section := make(drawn, allow)) is not None]
+    sections += [section for section in [fronts.section(drawn, trials, allow)] if section is not None]
     about = {key: suite[key] for key in ("name", "description")}
     folder.mkdir(parents=True, exist_ok=True)
     timings = build_timings(trials)

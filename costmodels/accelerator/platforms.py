@@ -75,6 +75,16 @@ PLATFORMS: Mapping[str, tuple[str, float, Literal["shared", "separate"], Literal
         "compulsory",
         "the conventions under which SCALE-Sim's totals are an upper bound: three DRAM ports, each word fetched once",
     ),
+    **{
+        f"bitweight_{kind}": (f"bitweight_{kind}", 1e9, "shared", "tiled", f"gemmini with bit-weight elements ({name})")
+        for kind, name in {
+            "systolic": "systolic array",
+            "cube": "3D cube",
+            "tree": "multiplier-adder tree",
+            "matrix": "2D matrix",
+        }.items()
+    },
+    "ternary": ("ternary", 1e9, "shared", "tiled", "gemmini with adders for multipliers: weights of -1, 0 and 1"),
 }
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "INFEASIBLE_FACTOR",
     "MOST_AREA_MM2",
     "OBJECTIVES",
+    "TARGET_SHARES",
     "VALUES",
     "Goal",
     "Optimum",
@@ -71,7 +72,7 @@ _ROOM = 1 + 1e-6  # of a reference in its budget, so that no rounding of areas d
 
 # Shares of the reference's metrics that the target objective asks for, as in ArchGym's TimeloopGym: -30 % energy, -15 %
 # area, -20 % time.
-_TARGET_SHARES = {"energy_j": 0.70, "area_mm2": 0.85, "latency_s": 0.80}
+TARGET_SHARES = {"energy_j": 0.70, "area_mm2": 0.85, "latency_s": 0.80}
 _TARGET_SLOPE = 0.1
 
 # Above the largest feasible objective over the reference's: see `worst_over_reference` in optima.csv.
@@ -200,7 +201,7 @@ def params_of(layers: LayerArrays, *, objective: str, area_budget_mm2: float, pl
     hardware = model.Hardware(*(np.array([value], np.int32) for value in (*sizes, model.DATAFLOWS.index(dataflow))))
     metrics = jax.tree.map(lambda leaf: leaf[0], _metrics(hardware, layers, platform))
     targets = np.array(
-        [share * np.asarray(getattr(metrics, name)) for name, share in _TARGET_SHARES.items()], np.float32
+        [share * np.asarray(getattr(metrics, name)) for name, share in TARGET_SHARES.items()], np.float32
     )
     value = OBJECTIVES[objective].value(metrics, targets)
     return Params(

@@ -44,7 +44,7 @@ from ...costmodels.accelerator.attention.networks import (
 )
 from ...costmodels.arrays import Array
 from ...costmodels.errors import InvalidOptionError
-from ..core.evaluation import Evaluation, Objective, Yardstick
+from ..core.evaluation import Evaluation, Expert, Objective, Yardstick
 from ..core.one_shot import one_shot_problem
 from ..core.options import Options, choice, custom, number, whole
 from ..core.problem import Problem, YardstickRule, enumerated
@@ -53,6 +53,7 @@ from ..core.spaces import DesignSpace, Parameter
 
 __all__ = ["SCENARIO", "AttentionOptions"]
 
+_FRONT = ("latency_s", "energy_j", "area_mm2")
 INFEASIBLE_FACTOR = 1e6  # above the largest feasible objective over the reference's
 _RELAXED_PENALTY = 10.0  # of the log excess of area and buffer: steeper than any gain from more of them
 _MOST_DESIGNS = 2**21  # that are enumerated, in a second: above a recurrent layer's with the most divisors
@@ -297,7 +298,21 @@ def build(options: AttentionOptions) -> Problem:
         breakdown=functools.partial(_break_down, space, network.kind, params),
         relaxation=relaxed,
         notes=breakdown.NOTES[network.kind],
+        front=_FRONT,
+        experts=functools.partial(_experts, kind, space, {name: rules[name] for name in others}, params),
     )
+
+
+def _experts(
+    kind: _Kind, space: DesignSpace, rules: Mapping[str, Mapping[str, object]], params: Params
+) -> Sequence[Expert]:
+    """The rules, on the artifact's machine at the scale of the budget."""
+    found = []
+    for name, values in rules.items():
+        metrics = jax.device_get(_cost(kind.cost, space.encode(values), params).metrics)
+        costs = {metric: float(getattr(metrics, metric)) for metric in _FRONT}
+        found.append(Expert(name, costs, values, "derived: the machine of FuseMax's artifact, scaled to the budget"))
+    return found
 
 
 def _encoded(space: DesignSpace, values: Mapping[str, object]) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...costmodels.accelerator import experts
 from ...costmodels.accelerator.mapping import bounds, breakdown, encoding, heuristics, model, network
 from ...costmodels.accelerator.sizing import (
     AREA_BUDGETS_MM2,
@@ -46,7 +47,7 @@ from ...costmodels.arrays import Array
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.errors import InvalidOptionError
 from ...costmodels.files import is_path
-from ..core.evaluation import Evaluation, Objective, Yardstick
+from ..core.evaluation import Evaluation, Expert, Objective, Yardstick
 from ..core.one_shot import one_shot_problem
 from ..core.options import Options, choice, custom, file_or_name, whole
 from ..core.problem import Problem
@@ -116,7 +117,10 @@ def cost(design: Array, params: Params) -> Evaluation:
     excess = (metrics.area_mm2 - params.area_budget_mm2) / params.area_budget_mm2
     feasible, value = excess <= 0.0, _value(metrics, params.objective)
     penalty = params.reference_value * INFEASIBLE_FACTOR * (1.0 + excess)
-    return Evaluation(metrics, jnp.where(feasible, value, penalty), feasible, excess, value)
+    layers = network.evaluate_apart(mappings, params.network, hardware)
+    return Evaluation(
+        metrics, jnp.where(feasible, value, penalty), feasible, excess, value, _value(layers, params.objective)
+    )
 
 
 def relaxed(weights: Sequence[Any], params: Params) -> jax.Array:
@@ -173,6 +177,34 @@ def _bound(nests: network.Network, options: MappingOptions) -> Yardstick:
     return Yardstick("bound", value, "compulsory work and traffic on the best machine within the budget")
 
 
+def _parts(space: DesignSpace) -> tuple[tuple[int, ...], ...]:
+    """The places of each layer's parameters, whose mapping is independent of the others' once the machine is chosen."""
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(space.names):
+        layer, underscore, _ = name.partition("_")
+        if underscore:
+            found.setdefault(layer, []).append(place)
+    return tuple(map(tuple, found.values()))
+
+
+def _experts(nests: network.Network, dram_words_per_cycle: int) -> Sequence[Expert]:
+    """Square machines in their places, each layer mapped by a rule, on the instance's DRAM."""
+    found = []
+    for row in experts.expert_rows():
+        scratchpad = int(row["ifmap_buffer"]) + int(row["filter_buffer"])
+        sizes = (int(row["edge"]), scratchpad, int(row["ofmap_buffer"]))
+        hardware = model.Hardware(*(np.asarray(size, np.int32) for size in (*sizes, dram_words_per_cycle)))
+        mappings = heuristics.network_mappings(row["rule"], nests, hardware)
+        metrics = jax.device_get(_network_metrics(mappings, nests.arrays, hardware))
+        costs = {name: float(getattr(metrics, name)) for name in experts.FRONT}
+        values = dict(zip(encoding.hardware_values(), sizes, strict=True)) | {"mapping": row["rule"]}
+        found.append(Expert(row["expert"], costs, values, f"{row['status']}: {row['source']}"))
+    return found
+
+
+_network_metrics = jax.jit(network.evaluate_network)
+
+
 def build(options: MappingOptions) -> Problem:
     """An instance.
 
@@ -212,6 +244,9 @@ def build(options: MappingOptions) -> Problem:
         relaxation=relaxed,
         batch_sizes=_BATCH_SIZES,
         notes=breakdown.NOTES,
+        front=experts.FRONT,
+        parts=_parts(space),
+        experts=functools.partial(_experts, nests, options.dram_width),
     )
 
 
@@ -259,6 +294,7 @@ def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
         ("Heuristics", heuristics.rule_rows()),
         ("Workloads", workload_rows()),
         ("Constants", constants),
+        ("Experts' machines, drawn beside fronts", experts.expert_rows()),
     )
 
 

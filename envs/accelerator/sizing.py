@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...costmodels import tables
-from ...costmodels.accelerator import bounds, breakdown, model, relaxation
+from ...costmodels.accelerator import bounds, breakdown, experts, model, relaxation
 from ...costmodels.accelerator.platforms import PLATFORMS, Platform, get_platform, platform_rows, technology_rows
 from ...costmodels.accelerator.sizing import (
     AREA_BUDGETS_MM2,
@@ -62,7 +62,7 @@ from ...costmodels.arrays import Array
 from ...costmodels.errors import InvalidOptionError
 from ...costmodels.files import is_path
 from ..core import own_bounds
-from ..core.evaluation import Evaluation, Objective, Yardstick
+from ..core.evaluation import Evaluation, Expert, Objective, Yardstick
 from ..core.features import Feature
 from ..core.functional import FunctionalEnv
 from ..core.one_shot import (
@@ -250,6 +250,16 @@ class SizingContextual(_OfLayers, ContextualEnv):
         }
 
 
+def _experts(options: SizingOptions) -> Sequence[Expert]:
+    workload, platform = get_workload(options.workload), get_platform(options.platform)
+    found = []
+    for row in experts.expert_rows():
+        sizes = experts.sizes_of(row, workload, platform)
+        costs = experts.costs_of(sizes, workload, platform)
+        found.append(Expert(row["expert"], costs, sizes, f"{row['status']}: {row['source']}"))
+    return found
+
+
 def build(options: SizingOptions) -> Problem:
     """An instance.
 
@@ -278,6 +288,8 @@ def build(options: SizingOptions) -> Problem:
             "contextual": SizingContextual.of,
         },
         notes=breakdown.NOTES,
+        front=experts.FRONT,
+        experts=functools.partial(_experts, options),
     )
 
 
@@ -303,6 +315,7 @@ def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
         ("Workloads", workload_rows()),
         ("Platforms", platform_rows()),
         ("Technology constants", technology_rows()),
+        ("Experts' machines, drawn beside fronts", experts.expert_rows()),
     )
 
 

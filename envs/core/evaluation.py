@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["BOUNDS", "LEAST_ROOM", "Evaluation", "Objective", "Sweep", "Yardstick", "looseness_of", "obstacle_between"]
+__all__ = [
+    "BOUNDS",
+    "LEAST_ROOM",
+    "Evaluation",
+    "Expert",
+    "Objective",
+    "Sweep",
+    "Yardstick",
+    "looseness_of",
+    "obstacle_between",
+]
 
 # {name of a bound: what it is; empty where it is the optimum}.
 BOUNDS: Mapping[str, str] = {
@@ -30,6 +40,8 @@ class Evaluation(NamedTuple):
     violation: Any = None
     # float32, the objective as if there were no constraints; one that leaves it out has `objective`.
     unpenalised: Any = None
+    # float32[parts], what each of the problem's `parts` costs; None where it has none.
+    parts: Any = None
 
 
 @dataclass(frozen=True)
@@ -113,3 +125,20 @@ class Sweep:
     to_y: Callable[[float], float] = lambda failure: 1 - failure
     baselines: tuple[str, ...] = ()
     own: str = ""
+
+
+@dataclass(frozen=True)
+class Expert:
+    """A machine that somebody built, drawn beside fronts; it need not be a design of the space.
+
+    Attributes:
+        name: an identifier.
+        costs: {metric of the problem's `front`: value}.
+        values: {parameter: value}, as far as the machine has them.
+        source: where its sizes come from, and how sure they are.
+    """
+
+    name: str
+    costs: Mapping[str, float]
+    values: Mapping[str, object]
+    source: str

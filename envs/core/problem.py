@@ -16,7 +16,7 @@ from ...costmodels.breakdown import Breakdown
 from ...costmodels.diagram import Diagram, index_bars
 from ...costmodels.errors import DsegymError, UnknownNameError
 from .door import check_door
-from .evaluation import Evaluation, Objective, Sweep, Yardstick, obstacle_between
+from .evaluation import Evaluation, Expert, Objective, Sweep, Yardstick, obstacle_between
 from .forks import refuse_after_fork
 from .options import Options, texts
 from .spaces import DesignSpace
@@ -132,6 +132,11 @@ class Problem:
         sweep: the option that results are drawn against. None where there is none.
         ranked: `(count) -> designs int[K, n]`, K at most count, the best of the instance, best first, by costing all
             that could be. None where the family cannot.
+        front: metrics that are costs, positive and to be minimised, the first two drawn against each other. Empty where
+            one number says all.
+        parts: the places of the parameters of each part (a layer's mapping, say) that may be chosen by itself once the
+            parameters of no part are; what each costs stands in `Evaluation.parts`. Empty where all hang together.
+        experts: makes the machines that are drawn beside fronts, computed when asked.
     """
 
     instance: Options
@@ -151,6 +156,9 @@ class Problem:
     held_out_params: Any = None
     sweep: Sweep | None = None
     ranked: Callable[[int], np.ndarray] | None = None
+    front: tuple[str, ...] = ()
+    parts: tuple[tuple[int, ...], ...] = ()
+    experts: Callable[[], Sequence[Expert]] = tuple
 
     def __post_init__(self) -> None:
         check_door()

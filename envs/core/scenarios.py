@@ -51,6 +51,7 @@ BOUNDS_SUFFIX = ".bounds.csv"  # after a user's file's name: the bounds that are
 BUILT_IN: Mapping[str, str] = {
     "dsegym/AcceleratorMapping-v0": "dsegym.envs.accelerator.mapping:SCENARIO",
     "dsegym/AcceleratorSizing-v0": "dsegym.envs.accelerator.sizing:SCENARIO",
+    "dsegym/AcceleratorTemplate-v0": "dsegym.envs.accelerator.template:SCENARIO",
     "dsegym/AttentionAccelerator-v0": "dsegym.envs.accelerator.attention:SCENARIO",
     "dsegym/BatchBestOfN-v0": "dsegym.envs.reasoning.batch_best_of_n:SCENARIO",
     "dsegym/MemoryAllocation-v0": "dsegym.envs.memory.allocation:SCENARIO",

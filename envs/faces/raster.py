@@ -69,7 +69,8 @@ def draw(diagram: Diagram, width: int = WIDTH, height: int = HEIGHT) -> np.ndarr
     colours = {kind: _rgb(code) for kind, code in kind_colours(r.kind for r in diagram.rectangles).items()}
     top = _legend(pen, colours, _MARGIN + _TITLE_SIZE + 12, width)
 
-    x_ticks, y_ticks = _ticks(diagram.x_range, 8), list(diagram.y_ticks) or _ticks(diagram.y_range, 6)
+    x_ticks = list(diagram.x_ticks) or _ticks(diagram.x_range, 8)
+    y_ticks = list(diagram.y_ticks) or _ticks(diagram.y_range, 6)
     widest = max((pen.textlength(text, _font(_TICK_SIZE)) for _, text in y_ticks), default=0.0)
     left = _MARGIN + _LABEL_SIZE + 12 + math.ceil(widest) + _TICK
     bottom = height - _MARGIN - _LABEL_SIZE - 14 - _TICK_SIZE - _TICK
@@ -95,6 +96,7 @@ def _spelled(diagram: Diagram) -> Diagram:
         y_label=_plain(diagram.y_label),
         limit=diagram.limit and (diagram.limit[0], _plain(diagram.limit[1])),
         y_ticks=[(value, _plain(name)) for value, name in diagram.y_ticks],
+        x_ticks=[(value, _plain(name)) for value, name in diagram.x_ticks],
         rectangles=[replace(r, kind=_plain(r.kind), label=_plain(r.label)) for r in diagram.rectangles],
     )
 

@@ -1,5 +1,5 @@
-"""The command line: `dsegym list | info | cost | optimize | bound | run | leaderboard | verify | trace | workload`, and
-`dsegym train | evaluate | learning`.
+"""The command line: `dsegym list | info | cost | optimize | bound | pareto | run | leaderboard | verify | trace |
+workload`, and `dsegym train | evaluate | learning`.
 
 Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -12,7 +12,7 @@ import sys
 import typer
 
 from ...costmodels.errors import visible
-from . import board, bound, cost, learn, optimize, pay, run, show, trace, workload
+from . import board, bound, cost, learn, optimize, pareto, pay, run, show, trace, workload
 from .failures import failure_of
 
 __all__ = ["main"]
@@ -31,6 +31,7 @@ for _name, _command in (
     ("cost", cost.cost),
     ("optimize", optimize.optimize),
     ("bound", bound.bound),
+    ("pareto", pareto.pareto),
     ("run", run.run),
     ("leaderboard", board.leaderboard),
     ("trace", trace.trace),

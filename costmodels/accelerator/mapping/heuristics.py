@@ -44,6 +44,7 @@ __all__ = [
     "greedy_mapping",
     "heuristic_values",
     "least_area_mm2",
+    "network_mappings",
     "reference_hardware",
     "rule_rows",
 ]
@@ -120,6 +121,18 @@ def greedy_mapping(rule: Rule, shape: LayerShape, hardware: Hardware) -> Mapping
                 break
     temporal[DRAM] = left
     return mapping()
+
+
+def network_mappings(name: str, network: Network, hardware: Hardware) -> Mapping:
+    """The mappings, leaves [L, ...], of every layer by a rule, on a machine of any size.
+
+    Raises:
+        UnknownNameError: there is no such rule.
+    """
+    if name not in RULES:
+        raise UnknownNameError("heuristic", name, RULES)
+    mappings = [greedy_mapping(RULES[name], network.shape(layer), hardware) for layer in range(len(network.loops))]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *mappings)
 
 
 def heuristic_values(name: str, network: Network, hardware: Hardware) -> dict[str, int | str]:

@@ -1,0 +1,77 @@
+"""A search for fronts: several costs at once, by pymoo's NSGA-II on integer vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..costmodels.errors import UnknownNameError
+from .base import Agent
+from .evolution import evolve
+from .referee import Referee
+
+if TYPE_CHECKING:
+    from ..envs.core.evaluation import Evaluation
+
+__all__ = ["NonDominatedSorting"]
+
+
+@dataclass(frozen=True)
+class NonDominatedSorting(Agent):
+    """Non-dominated sorting and crowding distance (Deb et al., 2002, pymoo's NSGA2), constraints by their violation.
+
+    Attributes:
+        population_size, crossover_eta, mutation_eta: as in pymoo; the larger an eta, the smaller the steps.
+        start: the name of a baseline that joins every initial population; empty for random designs only.
+        metrics: of the problem's costs those that count, with commas between them; empty for all.
+    """
+
+    population_size: int = 100
+    crossover_eta: float = 3.0
+    mutation_eta: float = 3.0
+    start: str = ""
+    metrics: str = ""
+
+    name = "nsga2"
+    summary = "search for fronts of several costs at once (pymoo NSGA-II)"
+    libraries = ("pymoo",)
+    needs = ("front",)
+    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "population_size": (50, 100, 200),
+        "crossover_eta": (3.0, 10.0, 20.0),
+        "mutation_eta": (3.0, 10.0, 20.0),
+    }
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "population_size": (2, 100_000),
+        "crossover_eta": (0, 1000),
+        "mutation_eta": (0, 1000),
+    }
+
+    def search(self, referee: Referee, seed: int) -> None:
+        """Evolves until the budget is spent."""
+        from pymoo.algorithms.moo.nsga2 import NSGA2
+
+        names = tuple(name.strip() for name in self.metrics.split(",") if name.strip()) or referee.front
+        for name in names:
+            if name not in referee.front:
+                raise UnknownNameError("cost", name, referee.front)
+
+        def costs(result: Evaluation) -> Mapping[str, np.ndarray]:
+            columns = [np.asarray(getattr(result.metrics, name), np.float64) for name in names]
+            return {"F": np.stack(columns, axis=1), "G": np.asarray(result.violation)[:, None]}
+
+        evolve(
+            referee,
+            seed,
+            NSGA2,
+            costs,
+            objectives=len(names),
+            constrained=True,
+            population_size=self.population_size,
+            crossover_eta=self.crossover_eta,
+            mutation_eta=self.mutation_eta,
+            start=referee.baseline(self.start) if self.start else None,
+        )

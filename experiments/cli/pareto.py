@@ -1,0 +1,133 @@
+"""`dsegym pareto`: the designs that no other beats in several costs at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...costmodels.errors import DsegymError, visible
+from ..door import write_by_rename
+from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
+from .tables import say, table, terminal
+
+__all__ = ["pareto"]
+
+_SUFFIXES = (".png", ".json", ".csv")
+_MOST_ROWS = 20  # of the front, in the terminal
+
+
+def pareto(
+    scenario: ScenarioArgument,
+    metrics: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Costs, the first two drawn; all that there are when left out.")
+    ] = "",
+    option: OptionsOption = None,
+    workload: WorkloadOption = None,
+    samples: Annotated[int, typer.Option(min=1, max=10_000_000, help="Of the search.")] = 4000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the search.")] = 0,
+    agent: Annotated[str, typer.Option(help="Who searches; nsga2 minimises all costs at once.")] = "nsga2",
+    results: Annotated[
+        Path | None, typer.Option(help="Take the designs of a run's trials in place of a search.", show_default=False)
+    ] = None,
+    point: Annotated[
+        str, typer.Option(metavar="VALUE,...", help="Of the hypervolume; twice the reference's costs when left out.")
+    ] = "",
+    output: Annotated[
+        list[Path] | None, typer.Option(help="A file to write, .png, .json or .csv; may be given several times.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the front of several costs, its hypervolume, and machines that experts built beside it.
+
+    Example: `dsegym pareto dsegym/AcceleratorSizing-v0 --workload resnet18 --metrics latency,energy --output front.png`
+    """
+    from ...envs.core.scenarios import make_problem
+    from ..front_search import searched, stored
+    from ..report.fronts import expert_rows, front_csv, front_diagram, front_rows, letters, to_json
+    from ..scoring.fronts import costs_named, front_of
+
+    for path in output or ():
+        if path.suffix not in _SUFFIXES:
+            raise DsegymError(f"'{path}' is no name of a front's file; allowed: names that end in {_listed()}.")
+        if not path.parent.is_dir():
+            raise DsegymError(f"'{path}' cannot be written: there is no folder '{path.parent}'.")
+    problem = make_problem(scenario, **options_of(option, workload))
+    names = costs_named(problem, [name.strip() for name in metrics.split(",") if name.strip()])
+    corner = _numbers(point, names) if point else None
+    if results is None:
+        designs = searched(problem, agent, names, samples, seed)
+        origin = f"{len(designs)} samples of {agent}, seed {seed}"
+    else:
+        designs = stored(problem, results)
+        origin = f"{len(designs)} samples of the trials in {results}"
+    front = front_of(problem, designs, names, corner)
+    about = f"{problem.scenario}: {problem.name}"
+    content = {"origin": origin, **to_json(front, problem)}
+    for path in output or ():
+        write_by_rename(
+            path, _file(path.suffix, about, front_diagram(front, about), content, front_csv(front, problem))
+        )
+    if as_json:
+        print(json.dumps(content, indent=1, allow_nan=False))
+        return
+    console = terminal()
+    say(console, about, "bold")
+    say(console, f"{origin}: {front.considered} different feasible designs, {len(front.designs)} of them on the front.")
+    if len(front.designs):
+        title = "Front" if len(front.designs) <= _MOST_ROWS else f"{_MOST_ROWS} of the front's {len(front.designs)}"
+        console.print(table(title, front_rows(front, problem, _MOST_ROWS)))
+    if rows := expert_rows(front):
+        console.print(table("Beside it", rows))
+    for line in letters(front):
+        console.print(visible(line))
+    corner_text = ", ".join(f"{name} = {value:.4g}" for name, value in zip(front.metrics, front.point, strict=True))
+    say(console, f"Hypervolume: {front.hypervolume:.4f} of the box from 0 to {corner_text}.", "bold")
+    for note in problem.notes:
+        say(console, f"Note: {note}")
+    for path in output or ():
+        say(console, f"Wrote {path}.")
+
+
+def _listed() -> str:
+    return f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
+
+
+def _numbers(text: str, names: tuple[str, ...]) -> list[float]:
+    """The point that a user gives.
+
+    Raises:
+        DsegymError: it is none.
+    """
+    from ...costmodels.files import plain_number
+
+    try:
+        found = [float(plain_number(part.strip())) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) != len(names) or not all(value > 0 for value in found):
+        raise DsegymError(
+            f"'{text}' is no point of the hypervolume: give {len(names)} numbers above 0, {', '.join(names)}."
+        )
+    return found
+
+
+def _file(suffix: str, about: str, diagram: Any, content: Any, rows: str) -> bytes:
+    """What a file holds."""
+    if suffix == ".csv":
+        return rows.encode()
+    if suffix == ".json":
+        return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+    import io
+
+    from PIL import Image
+
+    from ...envs.faces.raster import draw
+
+    if diagram is None:
+        raise DsegymError(f"{about}: no design is feasible, and there is nothing to draw.")
+    picture = io.BytesIO()
+    Image.fromarray(draw(diagram)).save(picture, "PNG")
+    return picture.getvalue()

@@ -1,0 +1,146 @@
+"""The row-stationary preset: against the Eyeriss chip's measurements, and against one element walked step by step."""
+
+from math import ceil
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dsegym.costmodels.accelerator.row_stationary import (
+    PassMapping,
+    alexnet_mappings,
+    best_mapping,
+    constants,
+    evaluate,
+)
+from dsegym.costmodels.accelerator.workloads import Layer, Loops, get_workload
+from dsegym.costmodels.errors import InvalidDesignError
+
+BATCH = 4
+# Chen et al., JSSC 2017, AlexNet, 4 images: processing ms, active elements, MB of buffer accesses, MB of DRAM accesses.
+CHIP = {
+    "conv1": (16.5, 154, 18.5, 5.0),
+    "conv2": (39.2, 135, 77.6, 4.0),
+    "conv3": (21.8, 156, 50.2, 3.0),
+    "conv4": (16.0, 156, 37.4, 2.1),
+    "conv5": (10.0, 156, 24.9, 1.3),
+}
+LAYERS = {layer.name: layer for layer in get_workload("alexnet").layers}
+
+
+def chips(name):
+    return evaluate(LAYERS[name], alexnet_mappings()[name], BATCH)
+
+
+@pytest.mark.parametrize("name", CHIP)
+def test_processing_takes_as_long_as_on_the_chip_within_15_percent(name):
+    assert 1e3 * chips(name).latency_s == pytest.approx(CHIP[name][0], rel=0.15)
+
+
+def test_processing_of_all_convolutions_takes_as_long_as_on_the_chip_within_5_percent():
+    total = sum(1e3 * chips(name).latency_s for name in CHIP)
+    assert total == pytest.approx(103.5, rel=0.05)
+
+
+@pytest.mark.parametrize("name", CHIP)
+def test_the_elements_at_work_are_those_of_the_chip(name):
+    assert chips(name).active_elements == CHIP[name][1]
+
+
+@pytest.mark.parametrize("name", CHIP)
+def test_the_buffer_is_accessed_as_often_as_on_the_chip_to_the_digits_printed(name):
+    assert 1e-6 * constants()["word_bytes"] * chips(name).buffer_words == pytest.approx(CHIP[name][2], abs=0.06)
+
+
+def test_dram_is_accessed_more_often_than_by_the_chip_which_compresses():
+    found = {name: 1e-6 * constants()["word_bytes"] * chips(name).dram_words for name in CHIP}
+    assert sum(found.values()) == pytest.approx(15.4, rel=0.2)
+    assert all(value == pytest.approx(CHIP[name][3], rel=0.5) for name, value in found.items())
+
+
+@pytest.mark.parametrize("name", CHIP)
+def test_registers_take_most_of_the_energy_on_the_chip_of_a_convolution(name):
+    costs = chips(name)
+    others = costs.mac_energy, costs.network_energy, costs.buffer_energy
+    assert costs.register_energy > sum(others)
+    assert costs.mac_energy == costs.macs
+    assert costs.macs == BATCH * LAYERS[name].macs
+
+
+def walked(nest, mapping, images, words_per_cycle=4):
+    """Passes of a layer one after another; in each one element of them all, step by step."""
+    taps, height, width, lines, channels, filters, _ = nest.bounds
+    n, e, p, q, r, t = mapping
+    cycles = 0
+    for _ in range(0, images, n):
+        for _ in range(0, lines, e):
+            for _ in range(0, filters, p * t):
+                for _ in range(0, channels, q * r):
+                    cycles += ceil(p * t * q * r * taps * height / words_per_cycle)
+                    busy = 0
+                    for _ in range(n * width):
+                        for _ in range(p):
+                            busy += q * taps  # multiply-accumulates of one partial sum
+                            busy += 1  # the neighbour's sum
+                    stream = n * q * r * ((e - 1) * nest.strides[1] + height) * ((width - 1) * nest.strides[0] + taps)
+                    sums = ceil(n * p * t * e * width / words_per_cycle)
+                    cycles += max(busy, stream, sums)
+    return cycles
+
+
+@st.composite
+def layers(draw):
+    taps, height = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    width, lines = draw(st.integers(1, 20)), draw(st.integers(1, 30))
+    channels, filters = draw(st.integers(1, 40)), draw(st.integers(1, 70))
+    stride = draw(st.integers(1, 3))
+    nest = Loops((taps, height, width, lines, channels, filters, 1), (stride, stride))
+    m, k = width * lines, channels * taps * height
+    return Layer("drawn", "conv", m, filters, k, 1, 1, 1, nest)
+
+
+@given(layers(), st.integers(1, 3))
+@settings(deadline=None, max_examples=30)
+def test_cycles_are_those_of_passes_walked_one_after_another(layer, batch):
+    mapping = best_mapping(layer, batch)
+    assert evaluate(layer, mapping, batch).cycles == walked(layer.loops, mapping, batch)
+
+
+@given(layers())
+@settings(deadline=None, max_examples=30)
+def test_no_layer_is_faster_than_all_elements_at_work(layer):
+    costs = evaluate(layer, best_mapping(layer))
+    assert costs.cycles * 168 >= costs.macs
+
+
+@pytest.mark.parametrize("name", CHIP)
+def test_the_best_mapping_is_no_slower_than_the_chips(name):
+    assert evaluate(LAYERS[name], best_mapping(LAYERS[name], BATCH), BATCH).cycles <= chips(name).cycles
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"filters": 25, "channels": 2}, "partial sums of an element"),
+        ({"channels": 5}, "inputs of an element"),
+        ({"channels": 4, "filters": 24}, "filter rows of an element"),
+        ({"filter_sets": 3}, "sets of 3 x 13 elements"),
+        ({"images": 5}, "of which there are 4"),
+        ({"strip": 0}, "at least 1"),
+    ],
+)
+def test_a_mapping_that_the_chip_does_not_hold_is_refused(change, words):
+    mapping = PassMapping(4, 13, 16, 3, 2, 2)._replace(**change)
+    with pytest.raises(InvalidDesignError, match=f"conv3: row stationary.*{words}"):
+        evaluate(LAYERS["conv3"], mapping, BATCH)
+
+
+def test_a_layer_that_the_chip_cannot_run_is_refused():
+    tall = Layer("tall", "conv", 4, 1, 169, 1, 1, 1, Loops((5, 13, 2, 2, 1, 1, 1)))
+    with pytest.raises(InvalidDesignError, match="tall: row stationary: a filter of 13 rows"):
+        best_mapping(tall)
+    wide = Layer("wide", "conv", 4, 1, 65, 1, 1, 1, Loops((13, 5, 2, 2, 1, 1, 1)))
+    with pytest.raises(InvalidDesignError, match="wide: row stationary: 13 words of inputs"):
+        best_mapping(wide)
+    with pytest.raises(InvalidDesignError, match="batch = 0"):
+        evaluate(LAYERS["conv3"], alexnet_mappings()["conv3"], 0)
