@@ -46,6 +46,7 @@ __all__ = [
     "replica_of",
     "requests_per_s",
     "running",
+    "step_parts",
     "tpot_parts",
 ]
 
@@ -142,18 +143,33 @@ def tpot_parts(
     attention = attention_flop(replica.model, replica.model.prefill_pair_flop, prompts * prompt, prompt / 2)
     attention = attention + attention_flop(replica.model, replica.model.decode_pair_flop, b, prompt + output / 2)
     cache = b * replica.kv_bytes_per_token * (prompt + output / 2)
-    return _parts(replica, b + prompts * prompt, attention, cache, b, calibration)
+    return step_parts(replica, b + prompts * prompt, attention, cache, b, calibration)
 
 
 def prefill_s(replica: Replica, prompt: Number, calibration: Calibration = CALIBRATION) -> Number:
     """Seconds of one prompt alone."""
     attention = attention_flop(replica.model, replica.model.prefill_pair_flop, prompt, prompt / 2)
-    return _parts(replica, prompt, attention, prompt * replica.kv_bytes_per_token, 1.0, calibration).total_s()
+    return step_parts(replica, prompt, attention, prompt * replica.kv_bytes_per_token, 1.0, calibration).total_s()
 
 
-def _parts(
-    replica: Replica, tokens: Number, attention: Number, cache_bytes: Number, requests: Number, fit: Calibration
+def step_parts(
+    replica: Replica,
+    tokens: Number,
+    attention: Number,
+    cache_bytes: Number,
+    requests: Number,
+    fit: Calibration = CALIBRATION,
 ) -> Parts:
+    """Seconds of one step, by what it does: a sum of functions of each argument alone.
+
+    Args:
+        replica: the model on its accelerators.
+        tokens: that pass through the model.
+        attention: FLOP of attention.
+        cache_bytes: of cache read.
+        requests: that the step carries.
+        fit: the fitted constants.
+    """
     model, t = replica.model, replica.gpus
     bandwidth = t * replica.bandwidth_bytes_s * fit.memory
     peak = t * replica.peak_flops * fit.arithmetic * (1 + (fit.fp4_arithmetic - 1) * replica.is_fp4)
@@ -188,4 +204,4 @@ def decode_s(replica: Replica, batch: Number, context: Number, calibration: Cali
     """
     attention = attention_flop(replica.model, replica.model.decode_pair_flop, batch, context)
     cache = batch * replica.kv_bytes_per_token * context
-    return _parts(replica, batch, attention, cache, batch, calibration).total_s()
+    return step_parts(replica, batch, attention, cache, batch, calibration).total_s()

@@ -1,0 +1,244 @@
+"""An engine of continuous batching, step by step, as vLLM's (V1) scheduler has it; pure JAX, int32 throughout.
+
+First come, first served. A step carries up to `tokens` tokens: a token of every running sequence first (more, where its
+prompt is still going), then chunks of prompts that wait. A request is admitted when the blocks of all that it has so
+far fit; where a running one finds no block, the latest admitted are preempted, and a step that preempts admits nobody.
+What was preempted is computed again but for its blocks that nobody has taken since (prefix caching: freed blocks are
+taken oldest first, a request's last ones before its first). With `depth` 2 a step is scheduled while the one before it
+runs (asynchronous scheduling), so that the scheduler knows what is over a step later. A request makes all its tokens:
+lengths are known to the engine, and to nobody who routes.
+
+Requests are in the order of their arrival, so that the running ones and the waiting ones are each in that order too. N
+requests; blocks hold 16 tokens.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...arrays import Array
+from .law import StepLaw, step_us
+
+__all__ = ["BLOCK", "NEVER", "Limits", "Requests", "State", "Work", "blocks_of", "finish", "initial", "schedule", "tick"]
+
+BLOCK = 16  # tokens
+NEVER = 2**31 - 1  # us
+
+
+class Requests(NamedTuple):
+    """What arrives; int32[N], by arrival. Columns that are not there arrive NEVER."""
+
+    arrival_us: Array
+    prompt: Array  # tokens
+    output: Array  # tokens, 1 or more
+
+
+class Limits(NamedTuple):
+    """Of an engine; int32[]."""
+
+    sequences: Array  # at once
+    tokens: Array  # of a step
+    blocks: Array  # of cache
+    depth: Array  # steps in flight: 1 or 2
+
+
+class State(NamedTuple):
+    """Where an engine stands; int32[N], or int32[] in the second part."""
+
+    computed: Array  # tokens in the cache, of those that run
+    generated: Array  # tokens that were scheduled, which the latest steps may be making still
+    held: Array  # blocks; above 0: it runs
+    cached: Array  # full blocks that it held when it was preempted
+    behind: Array  # free blocks that are taken after those
+    queued_us: Array  # when the engine saw it
+    first_us: Array  # its first token
+    last_us: Array  # its last
+
+    now_us: Array  # when the scheduler looks next; NEVER: nothing is to do
+    latest_us: Array  # when the last step that was scheduled ends
+    free: Array  # blocks
+    steps: Array
+    preempted: Array  # times
+    step_us: Array  # what the last step took
+
+
+class Work(NamedTuple):
+    """What a step carries. int32[], but for `made`."""
+
+    made: Array  # bool[N], requests that get a token
+    tokens: Array
+    sequences: Array
+    chunk: Array  # see `step_us`
+    before: Array
+    decoding: Array
+    context: Array
+
+
+def blocks_of(tokens: Array) -> Array:
+    """Blocks that hold so many tokens."""
+    return -(-tokens // BLOCK)
+
+
+def initial(count: int, limits: Limits, now_us: Array | int = 0) -> State:
+    """An engine without work, for N requests."""
+    zeros, never = jnp.zeros(count, jnp.int32), jnp.full(count, NEVER, jnp.int32)
+    none, now = jnp.int32(0), jnp.asarray(now_us, jnp.int32)
+    free = jnp.asarray(limits.blocks, jnp.int32)
+    return State(zeros, zeros, zeros, zeros, zeros, never, never, never, now, none, free, none, none, none)
+
+
+def _total(values: Array) -> jax.Array:
+    return jnp.sum(values, dtype=jnp.int32)
+
+
+def _before(values: Array) -> jax.Array:
+    """The sums of what comes before each."""
+    return jnp.cumsum(values, dtype=jnp.int32) - values
+
+
+def schedule(requests: Requests, limits: Limits, state: State, active: Array | bool = True) -> tuple[State, Work]:
+    """Who is in the next step, if `active`; times are left to `finish`."""
+    prompt, output = jnp.asarray(requests.prompt), jnp.asarray(requests.output)
+    del output
+    arrived = jnp.asarray(requests.arrival_us) <= state.now_us
+    open_ = state.last_us == NEVER
+    budget = jnp.where(active, jnp.asarray(limits.tokens), 0)
+    # What is over frees its blocks.
+    over = (state.last_us <= state.now_us) & (state.held > 0)
+    freed = _total(jnp.where(over, state.held, 0))
+    free, behind, held = state.free + freed, state.behind + freed, jnp.where(over, 0, state.held)
+    # Running requests, in order; those that find no block push out the latest.
+    target, running = prompt + state.generated, held > 0
+    moves = running & open_
+    wanted = jnp.where(moves, target - state.computed, 0)
+    runs = jnp.clip(budget - _before(wanted), 0, wanted)
+    extra = jnp.where(runs > 0, blocks_of(state.computed + runs) - held, 0)
+    pushable = jnp.where(moves, held, 0)
+    later = _total(pushable) - _before(pushable) - pushable
+    lost = moves & (_before(extra) + extra > free + later)
+    pushed = jnp.where(lost, held, 0)
+    runs, extra = jnp.where(lost, 0, runs), jnp.where(lost, 0, extra)
+    free = free + _total(pushed) - _total(extra)
+    cached = jnp.where(lost, state.computed // BLOCK, state.cached)
+    behind = jnp.where(lost, _before(pushed), behind + _total(pushed))
+    computed, held = jnp.where(lost, 0, state.computed), jnp.where(lost, 0, held + extra)
+    # Waiting requests, in order, as long as all that they have fits. What is left of a preempted one's blocks is what
+    # the earlier ones of this step would leave if they took all of theirs from the front.
+    waits = arrived & open_ & ~running
+    whole = jnp.where(waits, blocks_of(target), 0)
+    ahead = _before(whole)
+    hit = jnp.where(waits, jnp.clip(free - ahead - behind, 0, jnp.minimum(cached, (target - 1) // BLOCK)), 0)
+    wanted = jnp.where(waits, target - hit * BLOCK, 0)
+    left = budget - _total(runs) - _before(wanted)
+    room = limits.sequences - _total(running)
+    admitted = waits & (ahead + whole <= free) & (_before(waits.astype(jnp.int32)) < room) & (left > 0) & ~jnp.any(lost)
+    chunks = jnp.where(admitted, jnp.minimum(wanted, left), 0)
+    taken = jnp.where(admitted, hit + blocks_of(chunks), 0)
+    free, behind = free - _total(taken), behind - _total(jnp.where(admitted, hit, 0))
+    computed = jnp.where(admitted, hit * BLOCK, computed)
+    # What the step carries.
+    tokens = runs + chunks
+    decodes = (tokens == 1) & (computed >= prompt)
+    of_prompts, decoding = jnp.where(decodes, 0, tokens), _total(decodes)
+    chunk = _total(of_prompts)
+    pairs = _total(of_prompts * (2 * computed + of_prompts))  # twice the keys that queries of prompts meet
+    after = computed + tokens
+    work = Work(
+        made=(tokens > 0) & (after == target),
+        tokens=chunk + decoding,
+        sequences=_total(tokens > 0),
+        chunk=chunk,
+        before=jnp.maximum(pairs - chunk * chunk, 0) // (2 * jnp.maximum(chunk, 1)),
+        decoding=decoding,
+        context=_total(jnp.where(decodes, after, 0)) // jnp.maximum(decoding, 1),
+    )
+    seen = arrived & (state.queued_us == NEVER)
+    return (
+        state._replace(
+            computed=after,
+            held=jnp.where(admitted, taken, held),
+            cached=jnp.where(admitted, 0, cached),
+            behind=behind,
+            queued_us=jnp.where(seen, state.now_us, state.queued_us),
+            free=free,
+            preempted=state.preempted + _total(lost),
+        ),
+        work,
+    )
+
+
+def finish(
+    requests: Requests,
+    limits: Limits,
+    state: State,
+    made: Array,
+    *,
+    duration_us: Array,
+    carries: Array,
+    next_arrival_us: Array,
+    active: Array | bool = True,
+) -> State:
+    """Gives a scheduled step its time, and says when the scheduler looks next.
+
+    Args:
+        requests, limits: of the engine.
+        state: as `schedule` left it.
+        made: bool[N], requests that get a token.
+        duration_us: int32[], of the step.
+        carries: bool[], whether the step carries anything.
+        next_arrival_us: int32[], later than now.
+        active: bool[], whether the engine moves at all.
+    """
+    start = jnp.maximum(state.now_us, state.latest_us)
+    end, goes = start + duration_us, carries & active
+    generated = state.generated + made
+    waits = jnp.where(state.latest_us > state.now_us, state.latest_us, next_arrival_us)
+    after = jnp.where(carries, jnp.where(jnp.asarray(limits.depth) > 1, start, end), waits)
+    return state._replace(
+        generated=generated,
+        first_us=jnp.where(made & (generated == 1), end, state.first_us),
+        last_us=jnp.where(made & (generated == jnp.asarray(requests.output)), end, state.last_us),
+        now_us=jnp.where(active, after, state.now_us),
+        latest_us=jnp.where(goes, end, state.latest_us),
+        steps=state.steps + goes,
+        step_us=jnp.where(goes, duration_us, state.step_us),
+    )
+
+
+def next_arrival_us(requests: Requests, state: State) -> jax.Array:
+    """int32[]: of the first request that the engine has not seen; NEVER where there is none."""
+    arrival = jnp.asarray(requests.arrival_us)
+    return jnp.min(jnp.where(arrival > state.now_us, arrival, NEVER)).astype(jnp.int32)
+
+
+def tick(law: StepLaw, limits: Limits, requests: Requests, state: State, active: Array | bool = True) -> State:
+    """One look of the scheduler: a step if there is work, or the wait for what happens next."""
+    state, work = schedule(requests, limits, state, active)
+    duration = step_us(
+        law,
+        tokens=work.tokens,
+        sequences=work.sequences,
+        chunk=work.chunk,
+        before=work.before,
+        decoding=work.decoding,
+        context=work.context,
+    )
+    return finish(
+        requests,
+        limits,
+        state,
+        work.made,
+        duration_us=duration,
+        carries=work.tokens > 0,
+        next_arrival_us=next_arrival_us(requests, state),
+        active=active,
+    )
+
+
+def limits_of(*, sequences: int, blocks: int, tokens: int = 2048, depth: int = 2) -> Limits:
+    """Limits as arrays."""
+    return Limits(*(np.int32(value) for value in (sequences, tokens, blocks, depth)))

@@ -1,0 +1,246 @@
+"""What a step of an engine takes: whole nanoseconds from tables, measured operators or a roofline in the same form.
+
+    step = token[tokens] + sequence[sequences] + layers * attention[chunk, chunk context, decoding, context]
+
+`token` holds every layer that works on tokens, with all-reduces over a link where the model is split (tensor
+parallelism), and with gathered experts where ranks share them; steps that CUDA graphs replay are padded to the sizes
+that vLLM captures. `sequence` holds head and sampler. `attention` is one layer's, interpolated linearly on a doubling
+grid between the measured points and beyond the last. Several prompts of one step count as one chunk whose queries meet
+as many keys. All tables rise with every argument (running maxima iron out what a measurement scatters), so that no step
+is faster for carrying more.
+
+Measured: profiles of LLMServingSim (`serving/SOURCES.md`). Modelled: `serving/roofline.py`. Times are int32, so that
+JAX and plain Python agree to the nanosecond. C points of the grid of contexts, T tokens of a step, S sequences.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...arrays import Array
+from ...errors import UnknownNameError
+from ...tables import package_rows
+from ...transformers.architectures import attention_flop
+from .. import roofline
+
+__all__ = [
+    "CHUNKS",
+    "CONTEXTS",
+    "MOST_SEQUENCES",
+    "MOST_TOKENS",
+    "PROFILES",
+    "SEQUENCES",
+    "Profile",
+    "StepLaw",
+    "profile_law",
+    "roofline_law",
+    "step_us",
+]
+
+MOST_TOKENS = 2048  # T, of a step: as far as operators were measured, and vLLM's default
+MOST_SEQUENCES = 256  # S, likewise
+_MEASURED = 12  # contexts of the profiles
+CONTEXTS = (0, *(16 << i for i in range(14)))  # tokens; the last three are extrapolated
+CHUNKS = (0, *(16 << i for i in range(8)))
+SEQUENCES = (0, *(1 << i for i in range(9)))
+_FRACTION_BITS = 7  # of a place between two points
+_MOST_NS = 2**24 - 1  # of a layer's attention, so that no product overflows; above 4 million cached tokens only
+
+# Where a layer stands: so many times in each of the model's layers, or once.
+_EACH_LAYER = {"layernorm": 2, "qkv_proj": 1, "qk_norm": 1, "rotary_emb": 1, "o_proj": 1, "gate_up_proj": 1,
+               "act_fn": 1, "down_proj": 1}  # fmt: skip
+_ONCE = ("embedding", "final_layernorm")
+
+
+class Profile(NamedTuple):
+    """A measured deployment."""
+
+    layers: int
+    hidden: int
+    tensor_parallelism: int
+    ranks: int  # that share experts: data parallel, in lockstep
+    experts: int  # of a layer; 0 for a dense model
+    active_experts: int
+    sequences: int  # at once, as its runs were limited
+    link_gb_s: float  # between two accelerators
+    link_us: float  # of a message
+
+
+# Links of the RTX PRO 6000: measured with NCCL by the same project (configs/cluster/README.md).
+_LINK = (16.37, 16.1)
+PROFILES: Mapping[str, Profile] = {
+    "rtx4090_llama31_8b_tp1": Profile(32, 4096, 1, 1, 0, 0, 256, *_LINK),
+    "rtxpro6000_llama31_8b_tp1": Profile(32, 4096, 1, 1, 0, 0, 128, *_LINK),
+    "rtxpro6000_qwen3_32b_tp2": Profile(64, 5120, 2, 1, 0, 0, 128, *_LINK),
+    "rtxpro6000_qwen3_30b_a3b_dp2_ep2": Profile(48, 2048, 1, 2, 128, 8, 128, *_LINK),
+}
+_TABLE = {"rtxpro6000_qwen3_30b_a3b_dp2_ep2": "rtxpro6000_qwen3_30b_a3b_tp1"}  # a rank is profiled alone
+
+
+class StepLaw(NamedTuple):
+    """Tables of a deployment; int32, ns."""
+
+    token: Array  # [T + 1]
+    sequence: Array  # [S + 1]
+    attention: Array  # [9, C, 10, C], one layer: chunk, its context, decoding sequences, context of each
+    layers: Array  # int32[]
+
+
+@functools.cache
+def profile_law(name: str) -> StepLaw:
+    """The law of a measured deployment, by its name in `PROFILES`.
+
+    Raises:
+        UnknownNameError: there is none of this name.
+    """
+    if name not in PROFILES:
+        raise UnknownNameError("profile", name, tuple(PROFILES))
+    profile, table = PROFILES[name], _TABLE.get(name, name)
+    tokens, of = np.arange(MOST_TOKENS + 1), _columns("vllm_tokens", table)
+    token_us = sum(np.interp(tokens, of["tokens"], of[layer]) * n * profile.layers for layer, n in _EACH_LAYER.items())
+    token_us = token_us + sum(np.interp(tokens, of["tokens"], of[layer]) for layer in _ONCE)
+    token_us = token_us + profile.layers * (_all_reduces_us(profile, tokens) + _experts_us(profile, table, tokens))
+    heads = _columns("vllm_sequences", table)
+    sequence_us = sum(
+        np.interp(np.arange(MOST_SEQUENCES + 1), heads["sequences"], heads[layer]) for layer in ("lm_head", "sampler")
+    )
+    return _law(token_us[_padded(profile.sequences)], sequence_us, _attention_us(table), profile.layers)
+
+
+def roofline_law(replica: roofline.Replica) -> StepLaw:
+    """The law of a model on any accelerators, by the calibrated roofline."""
+    model, layers = replica.model, int(replica.model.layers)
+
+    def seconds(tokens: Array, flop: Array, cache_bytes: Array, requests: Array) -> np.ndarray:
+        return np.asarray(roofline.step_parts(replica, tokens, flop, cache_bytes, requests).total_s(), np.float64)
+
+    zero = np.zeros(1)
+    none = seconds(np.ones(1), zero, zero, zero)
+    token = seconds(np.maximum(np.arange(MOST_TOKENS + 1.0), 1), 0.0 * np.arange(MOST_TOKENS + 1), zero, zero)
+    sequence = seconds(np.ones(1), zero, zero, np.arange(MOST_SEQUENCES + 1.0)) - none
+    chunk, before, decoding, context = np.meshgrid(CHUNKS, CONTEXTS, SEQUENCES, CONTEXTS, indexing="ij", sparse=True)
+    flop = attention_flop(model, model.prefill_pair_flop, chunk, before + chunk / 2)
+    flop = flop + attention_flop(model, model.decode_pair_flop, decoding, context)
+    cached = np.where(chunk > 0, before + chunk, 0) + decoding * context
+    attention = seconds(np.ones(1), flop, cached * replica.kv_bytes_per_token, zero) - none
+    return _law(token * 1e6, sequence * 1e6, attention * 1e6 / layers, layers)
+
+
+def _law(token_us: np.ndarray, sequence_us: np.ndarray, attention_us: np.ndarray, layers: int) -> StepLaw:
+    """Rising tables of whole nanoseconds."""
+    for axis in range(4):
+        attention_us = np.maximum.accumulate(attention_us, axis=axis)
+    return StepLaw(
+        np.rint(np.maximum.accumulate(token_us) * 1e3).astype(np.int32),
+        np.rint(np.maximum.accumulate(sequence_us) * 1e3).astype(np.int32),
+        np.minimum(np.rint(attention_us * 1e3), _MOST_NS).astype(np.int32),
+        np.int32(layers),
+    )
+
+
+def _columns(name: str, profile: str) -> Mapping[str, np.ndarray]:
+    rows = [row for row in package_rows(f"serving/tables/{name}.csv") if row["profile"] == profile]
+    return {key: np.array([float(row[key] or 0) for row in rows]) for key in rows[0] if key != "profile"}
+
+
+def _all_reduces_us(profile: Profile, tokens: np.ndarray) -> np.ndarray:
+    """Two rings a layer, over the accelerators that split it: 2 (t - 1) messages, 2 (t - 1) / t of the activations."""
+    hops = 2 * (profile.tensor_parallelism - 1)
+    moved = hops / profile.tensor_parallelism * tokens * profile.hidden * 2
+    return 2 * (hops * profile.link_us + moved / profile.link_gb_s * 1e-3)
+
+
+def _experts_us(profile: Profile, table: str, tokens: np.ndarray) -> np.ndarray:
+    """Experts that r ranks share, where every rank brings so many tokens: all are gathered, and reduced afterwards.
+
+    A rank computes 1/r of the tokens' experts: as much as r tokens of its own times 1/r, on the share of its experts
+    that even draws meet.
+    """
+    if not profile.experts:
+        return np.zeros(len(tokens))
+    of, everyone = _columns("vllm_experts", table), tokens * profile.ranks
+    met = profile.experts / profile.ranks * (1 - (1 - profile.active_experts / profile.experts) ** everyone)
+    levels = np.unique(of["experts"])
+    by_level = np.stack([np.interp(tokens, *(of[key][of["experts"] == at] for key in ("tokens", "time_us")))
+                         for at in levels])  # fmt: skip
+    place = np.clip(np.searchsorted(levels, met, side="right") - 1, 0, len(levels) - 2)
+    part = np.clip((met - levels[place]) / (levels[place + 1] - levels[place]), 0, None)
+    at = np.arange(len(tokens))
+    computed = by_level[place, at] * (1 - part) + by_level[place + 1, at] * part
+    hops = profile.ranks - 1
+    moved = hops / profile.ranks * everyone * profile.hidden * 2
+    return computed + 2 * (hops * profile.link_us + moved / profile.link_gb_s * 1e-3)
+
+
+def _padded(sequences: int) -> np.ndarray:
+    """int[T + 1]: as how many tokens a step counts: up to twice the sequences or 512, the sizes that vLLM captures."""
+    tokens = np.arange(MOST_TOKENS + 1)
+    sizes = np.array([0, 1, 2, 4, *range(8, 256, 8), *range(256, 513, 16)])
+    captured = sizes[np.searchsorted(sizes, np.minimum(tokens, sizes[-1]))]
+    return np.where(tokens <= min(2 * sequences, sizes[-1]), captured, tokens)
+
+
+def _attention_us(profile: str) -> np.ndarray:
+    """float64[9, C, 10, C]: one layer's attention; what was not measured is extrapolated, or does not depend."""
+    table = np.full((len(CHUNKS), len(CONTEXTS), len(SEQUENCES), len(CONTEXTS)), np.nan)
+    contexts = [str(context) for context in CONTEXTS[:_MEASURED]]
+    for row in package_rows("serving/tables/vllm_attention.csv"):
+        if row["profile"] != profile:
+            continue
+        chunk, before, decoding = int(row["chunk"]), int(row["chunk_context"]), int(row["sequences"])
+        at = CHUNKS.index(chunk), CONTEXTS.index(before), SEQUENCES.index(decoding)
+        table[at][:_MEASURED] = [float(row[context]) if row[context] else np.nan for context in contexts]
+    table[:, :, 0, :] = table[:, :, 0, :1]  # nobody decodes
+    table[0] = table[0, :1]  # no prompt
+    table[0, :, 0] = 0.0
+    table[:, :, 1:, 0] = table[:, :, 1:, 1]
+    lacks = np.isnan(table[:, :, -1])
+    table[:, :, -1] = np.where(lacks, 3 * table[:, :, -2] - 2 * table[:, :, -3], table[:, :, -1])
+    for at in range(_MEASURED, len(CONTEXTS)):  # linear: each doubling adds twice what the one before did
+        table[:, at] = 3 * table[:, at - 1] - 2 * table[:, at - 2]
+        table[..., at] = 3 * table[..., at - 1] - 2 * table[..., at - 2]
+    return table
+
+
+def _place(value: Array, first: int, points: int) -> tuple[Array, Array]:
+    """Where a number stands among 0, first, 2 first, ...: int32 place, and int32 part of 2**7 to the next point."""
+    whole = jnp.asarray(value, jnp.int32)
+    level = 31 - jax.lax.clz(jnp.maximum(whole // first, 1))
+    place = jnp.minimum(jnp.where(whole < first, 0, level + 1), points - 2)
+    lower = jnp.where(place == 0, 0, first << jnp.maximum(place - 1, 0))
+    width = jnp.where(place == 0, first, lower)
+    return place, ((whole - lower) << _FRACTION_BITS) // width
+
+
+def step_us(
+    law: StepLaw, *, tokens: Array, sequences: Array, chunk: Array, before: Array, decoding: Array, context: Array
+) -> jax.Array:
+    """int32[], us: what a step takes.
+
+    Args:
+        law: of one deployment.
+        tokens, sequences: that the step carries.
+        chunk, before: tokens of prompts, and cached tokens that each of them meets.
+        decoding, context: sequences that decode, and cached tokens of each.
+    """
+    places = (
+        _place(chunk, CHUNKS[1], len(CHUNKS)),
+        _place(before, CONTEXTS[1], len(CONTEXTS)),
+        _place(decoding, SEQUENCES[1], len(SEQUENCES)),
+        _place(context, CONTEXTS[1], len(CONTEXTS)),
+    )
+    table = jnp.asarray(law.attention)
+    strides = np.cumprod((1, *table.shape[:0:-1]))[::-1]
+    corner = sum(place * int(stride) for (place, _), stride in zip(places, strides, strict=True))
+    offsets = [sum(int(stride) * (at >> (3 - axis) & 1) for axis, stride in enumerate(strides)) for at in range(16)]
+    values = table.ravel()[corner + jnp.array(offsets, jnp.int32)]
+    for _, part in reversed(places):
+        values = values[0::2] + ((values[1::2] - values[0::2]) * part >> _FRACTION_BITS)
+    total = jnp.asarray(law.token)[tokens] + jnp.asarray(law.sequence)[sequences] + jnp.asarray(law.layers) * values[0]
+    return (total + 500) // 1000
