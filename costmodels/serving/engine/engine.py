@@ -23,7 +23,22 @@ import numpy as np
 from ...arrays import Array
 from .law import StepLaw, step_us
 
-__all__ = ["BLOCK", "NEVER", "Limits", "Requests", "State", "Work", "blocks_of", "finish", "initial", "schedule", "tick"]
+__all__ = [
+    "BLOCK",
+    "NEVER",
+    "Limits",
+    "Requests",
+    "State",
+    "Work",
+    "blocks_of",
+    "duration_us",
+    "finish",
+    "initial",
+    "limits_of",
+    "next_arrival_us",
+    "schedule",
+    "tick",
+]
 
 BLOCK = 16  # tokens
 NEVER = 2**31 - 1  # us
@@ -76,6 +91,7 @@ class Work(NamedTuple):
     before: Array
     decoding: Array
     context: Array
+    longest: Array
 
 
 def blocks_of(tokens: Array) -> Array:
@@ -102,8 +118,7 @@ def _before(values: Array) -> jax.Array:
 
 def schedule(requests: Requests, limits: Limits, state: State, active: Array | bool = True) -> tuple[State, Work]:
     """Who is in the next step, if `active`; times are left to `finish`."""
-    prompt, output = jnp.asarray(requests.prompt), jnp.asarray(requests.output)
-    del output
+    prompt = jnp.asarray(requests.prompt)
     arrived = jnp.asarray(requests.arrival_us) <= state.now_us
     open_ = state.last_us == NEVER
     budget = jnp.where(active, jnp.asarray(limits.tokens), 0)
@@ -155,6 +170,7 @@ def schedule(requests: Requests, limits: Limits, state: State, active: Array | b
         before=jnp.maximum(pairs - chunk * chunk, 0) // (2 * jnp.maximum(chunk, 1)),
         decoding=decoding,
         context=_total(jnp.where(decodes, after, 0)) // jnp.maximum(decoding, 1),
+        longest=jnp.max(jnp.where(decodes, after, 0)).astype(jnp.int32),
     )
     seen = arrived & (state.queued_us == NEVER)
     return (
@@ -215,18 +231,24 @@ def next_arrival_us(requests: Requests, state: State) -> jax.Array:
     return jnp.min(jnp.where(arrival > state.now_us, arrival, NEVER)).astype(jnp.int32)
 
 
-def tick(law: StepLaw, limits: Limits, requests: Requests, state: State, active: Array | bool = True) -> State:
-    """One look of the scheduler: a step if there is work, or the wait for what happens next."""
-    state, work = schedule(requests, limits, state, active)
-    duration = step_us(
+def duration_us(law: StepLaw, work: Work, tokens: Array) -> jax.Array:
+    """int32[]: of a step that counts as so many tokens."""
+    return step_us(
         law,
-        tokens=work.tokens,
+        tokens=tokens,
         sequences=work.sequences,
         chunk=work.chunk,
         before=work.before,
         decoding=work.decoding,
         context=work.context,
+        longest=work.longest,
     )
+
+
+def tick(law: StepLaw, limits: Limits, requests: Requests, state: State, active: Array | bool = True) -> State:
+    """One look of the scheduler: a step if there is work, or the wait for what happens next."""
+    state, work = schedule(requests, limits, state, active)
+    duration = duration_us(law, work, work.tokens)
     return finish(
         requests,
         limits,

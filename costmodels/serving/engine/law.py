@@ -3,10 +3,11 @@
     step = token[tokens] + sequence[sequences] + layers * attention[chunk, chunk context, decoding, context]
 
 `token` holds every layer that works on tokens, with all-reduces over a link where the model is split (tensor
-parallelism), and with gathered experts where ranks share them; steps that CUDA graphs replay are padded to the sizes
+parallelism); `experts`, which ranks share, come on top (`replay.py`). Steps that CUDA graphs replay are padded to the sizes
 that vLLM captures. `sequence` holds head and sampler. `attention` is one layer's, interpolated linearly on a doubling
 grid between the measured points and beyond the last. Several prompts of one step count as one chunk whose queries meet
-as many keys. All tables rise with every argument (running maxima iron out what a measurement scatters), so that no step
+as many keys. Decoding sequences count at their mean context, and a measured share `skew` of the way to the longest, for
+which the kernel's blocks wait. All tables rise with every argument (running maxima iron out what a measurement scatters), so that no step
 is faster for carrying more.
 
 Measured: profiles of LLMServingSim (`serving/SOURCES.md`). Modelled: `serving/roofline.py`. Times are int32, so that
@@ -38,6 +39,7 @@ __all__ = [
     "SEQUENCES",
     "Profile",
     "StepLaw",
+    "most_captured",
     "profile_law",
     "roofline_law",
     "step_us",
@@ -49,6 +51,7 @@ _MEASURED = 12  # contexts of the profiles
 CONTEXTS = (0, *(16 << i for i in range(14)))  # tokens; the last three are extrapolated
 CHUNKS = (0, *(16 << i for i in range(8)))
 SEQUENCES = (0, *(1 << i for i in range(9)))
+_CAPTURED = (0, 1, 2, 4, *range(8, 256, 8), *range(256, 513, 16))  # tokens
 _FRACTION_BITS = 7  # of a place between two points
 _MOST_NS = 2**24 - 1  # of a layer's attention, so that no product overflows; above 4 million cached tokens only
 
@@ -70,15 +73,17 @@ class Profile(NamedTuple):
     sequences: int  # at once, as its runs were limited
     link_gb_s: float  # between two accelerators
     link_us: float  # of a message
+    skew: float = 0.0  # share; 0 where it was not measured
 
 
-# Links of the RTX PRO 6000: measured with NCCL by the same project (configs/cluster/README.md).
-_LINK = (16.37, 16.1)
+# The link of the RTX PRO 6000 (configs/cluster/README.md), and the skew of its attention where dozens of sequences
+# decode, 0.02 to 0.05 (skew_fit.csv of each profile), as the same project measured them.
+_LINK, _SKEW = (16.37, 16.1), 0.03
 PROFILES: Mapping[str, Profile] = {
     "rtx4090_llama31_8b_tp1": Profile(32, 4096, 1, 1, 0, 0, 256, *_LINK),
-    "rtxpro6000_llama31_8b_tp1": Profile(32, 4096, 1, 1, 0, 0, 128, *_LINK),
-    "rtxpro6000_qwen3_32b_tp2": Profile(64, 5120, 2, 1, 0, 0, 128, *_LINK),
-    "rtxpro6000_qwen3_30b_a3b_dp2_ep2": Profile(48, 2048, 1, 2, 128, 8, 128, *_LINK),
+    "rtxpro6000_llama31_8b_tp1": Profile(32, 4096, 1, 1, 0, 0, 128, *_LINK, skew=_SKEW),
+    "rtxpro6000_qwen3_32b_tp2": Profile(64, 5120, 2, 1, 0, 0, 128, *_LINK, skew=_SKEW),
+    "rtxpro6000_qwen3_30b_a3b_dp2_ep2": Profile(48, 2048, 1, 2, 128, 8, 128, *_LINK, skew=_SKEW),
 }
 _TABLE = {"rtxpro6000_qwen3_30b_a3b_dp2_ep2": "rtxpro6000_qwen3_30b_a3b_tp1"}  # a rank is profiled alone
 
@@ -88,8 +93,10 @@ class StepLaw(NamedTuple):
 
     token: Array  # [T + 1]
     sequence: Array  # [S + 1]
+    experts: Array  # [ranks * T + 1], by the tokens of all ranks; [1] of 0 for a dense model
     attention: Array  # [9, C, 10, C], one layer: chunk, its context, decoding sequences, context of each
     layers: Array  # int32[]
+    skew: Array  # int32[], of 1024
 
 
 @functools.cache
@@ -102,15 +109,19 @@ def profile_law(name: str) -> StepLaw:
     if name not in PROFILES:
         raise UnknownNameError("profile", name, tuple(PROFILES))
     profile, table = PROFILES[name], _TABLE.get(name, name)
-    tokens, of = np.arange(MOST_TOKENS + 1), _columns("vllm_tokens", table)
+    tokens, of = np.arange(MOST_TOKENS + 1.0), _columns("vllm_tokens", table)
     token_us = sum(np.interp(tokens, of["tokens"], of[layer]) * n * profile.layers for layer, n in _EACH_LAYER.items())
     token_us = token_us + sum(np.interp(tokens, of["tokens"], of[layer]) for layer in _ONCE)
-    token_us = token_us + profile.layers * (_all_reduces_us(profile, tokens) + _experts_us(profile, table, tokens))
+    token_us = token_us + profile.layers * _all_reduces_us(profile, tokens)
     heads = _columns("vllm_sequences", table)
     sequence_us = sum(
         np.interp(np.arange(MOST_SEQUENCES + 1), heads["sequences"], heads[layer]) for layer in ("lm_head", "sampler")
     )
-    return _law(token_us[_padded(profile.sequences)], sequence_us, _attention_us(table), profile.layers)
+    law = _law(token_us[_padded(profile.sequences)], sequence_us, _attention_us(table), profile.layers, profile.skew)
+    if not profile.experts:
+        return law
+    experts_us = _experts_us(profile, table, np.arange(profile.ranks * MOST_TOKENS + 1))
+    return law._replace(experts=_whole_ns(profile.layers * experts_us))
 
 
 def roofline_law(replica: roofline.Replica) -> StepLaw:
@@ -132,16 +143,24 @@ def roofline_law(replica: roofline.Replica) -> StepLaw:
     return _law(token * 1e6, sequence * 1e6, attention * 1e6 / layers, layers)
 
 
-def _law(token_us: np.ndarray, sequence_us: np.ndarray, attention_us: np.ndarray, layers: int) -> StepLaw:
+def _law(
+    token_us: np.ndarray, sequence_us: np.ndarray, attention_us: np.ndarray, layers: int, skew: float = 0.0
+) -> StepLaw:
     """Rising tables of whole nanoseconds."""
     for axis in range(4):
         attention_us = np.maximum.accumulate(attention_us, axis=axis)
     return StepLaw(
-        np.rint(np.maximum.accumulate(token_us) * 1e3).astype(np.int32),
-        np.rint(np.maximum.accumulate(sequence_us) * 1e3).astype(np.int32),
+        _whole_ns(token_us),
+        _whole_ns(sequence_us),
+        np.zeros(1, np.int32),
         np.minimum(np.rint(attention_us * 1e3), _MOST_NS).astype(np.int32),
         np.int32(layers),
+        np.int32(round(skew * 1024)),
     )
+
+
+def _whole_ns(rising_us: np.ndarray) -> np.ndarray:
+    return np.rint(np.maximum.accumulate(rising_us) * 1e3).astype(np.int32)
 
 
 def _columns(name: str, profile: str) -> Mapping[str, np.ndarray]:
@@ -156,34 +175,35 @@ def _all_reduces_us(profile: Profile, tokens: np.ndarray) -> np.ndarray:
     return 2 * (hops * profile.link_us + moved / profile.link_gb_s * 1e-3)
 
 
-def _experts_us(profile: Profile, table: str, tokens: np.ndarray) -> np.ndarray:
-    """Experts that r ranks share, where every rank brings so many tokens: all are gathered, and reduced afterwards.
+def _experts_us(profile: Profile, table: str, everyone: np.ndarray) -> np.ndarray:
+    """Experts that r ranks share, by the tokens of all: they are gathered, and reduced afterwards.
 
-    A rank computes 1/r of the tokens' experts: as much as r tokens of its own times 1/r, on the share of its experts
+    A rank computes 1/r of the tokens' experts, as much as 1/r of the tokens would need, on the share of its experts
     that even draws meet.
     """
-    if not profile.experts:
-        return np.zeros(len(tokens))
-    of, everyone = _columns("vllm_experts", table), tokens * profile.ranks
-    met = profile.experts / profile.ranks * (1 - (1 - profile.active_experts / profile.experts) ** everyone)
+    of, ranks = _columns("vllm_experts", table), profile.ranks
+    met = profile.experts / ranks * (1 - (1 - profile.active_experts / profile.experts) ** everyone)
     levels = np.unique(of["experts"])
-    by_level = np.stack([np.interp(tokens, *(of[key][of["experts"] == at] for key in ("tokens", "time_us")))
-                         for at in levels])  # fmt: skip
+    rows = [of["experts"] == level for level in levels]
+    by_level = np.stack([np.interp(everyone / ranks, of["tokens"][row], of["time_us"][row]) for row in rows])
     place = np.clip(np.searchsorted(levels, met, side="right") - 1, 0, len(levels) - 2)
     part = np.clip((met - levels[place]) / (levels[place + 1] - levels[place]), 0, None)
-    at = np.arange(len(tokens))
+    at = np.arange(len(everyone))
     computed = by_level[place, at] * (1 - part) + by_level[place + 1, at] * part
-    hops = profile.ranks - 1
-    moved = hops / profile.ranks * everyone * profile.hidden * 2
-    return computed + 2 * (hops * profile.link_us + moved / profile.link_gb_s * 1e-3)
+    moved = (ranks - 1) / ranks * everyone * profile.hidden * 2
+    return computed + 2 * ((ranks - 1) * profile.link_us + moved / profile.link_gb_s * 1e-3)
+
+
+def most_captured(sequences: int) -> int:
+    """Tokens of the largest step that vLLM replays as a CUDA graph, by the sequences that run at once at most."""
+    return min(2 * sequences, _CAPTURED[-1])
 
 
 def _padded(sequences: int) -> np.ndarray:
-    """int[T + 1]: as how many tokens a step counts: up to twice the sequences or 512, the sizes that vLLM captures."""
+    """int[T + 1]: as how many tokens a step counts: those that graphs replay, as the next size that vLLM captures."""
     tokens = np.arange(MOST_TOKENS + 1)
-    sizes = np.array([0, 1, 2, 4, *range(8, 256, 8), *range(256, 513, 16)])
-    captured = sizes[np.searchsorted(sizes, np.minimum(tokens, sizes[-1]))]
-    return np.where(tokens <= min(2 * sequences, sizes[-1]), captured, tokens)
+    captured = np.array(_CAPTURED)[np.searchsorted(_CAPTURED, np.minimum(tokens, _CAPTURED[-1]))]
+    return np.where(tokens <= most_captured(sequences), captured, tokens)
 
 
 def _attention_us(profile: str) -> np.ndarray:
@@ -219,7 +239,15 @@ def _place(value: Array, first: int, points: int) -> tuple[Array, Array]:
 
 
 def step_us(
-    law: StepLaw, *, tokens: Array, sequences: Array, chunk: Array, before: Array, decoding: Array, context: Array
+    law: StepLaw,
+    *,
+    tokens: Array,
+    sequences: Array,
+    chunk: Array,
+    before: Array,
+    decoding: Array,
+    context: Array,
+    longest: Array,
 ) -> jax.Array:
     """int32[], us: what a step takes.
 
@@ -227,8 +255,9 @@ def step_us(
         law: of one deployment.
         tokens, sequences: that the step carries.
         chunk, before: tokens of prompts, and cached tokens that each of them meets.
-        decoding, context: sequences that decode, and cached tokens of each.
+        decoding, context, longest: sequences that decode, and cached tokens of each: their mean, and the most.
     """
+    context = context + ((longest - context) * jnp.asarray(law.skew) >> 10)
     places = (
         _place(chunk, CHUNKS[1], len(CHUNKS)),
         _place(before, CONTEXTS[1], len(CONTEXTS)),

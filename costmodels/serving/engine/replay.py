@@ -1,7 +1,8 @@
 """Replay of runs of a real engine: the requests that it met, through the engine model, and how far off the means are.
 
 D ranks (data parallel) share experts, and so go in lockstep: a step of all takes as long as the most loaded one's, and
-arrivals go to the ranks in turns. D is 1 but for `rtxpro6000_qwen3_30b_a3b_dp2_ep2`.
+experts compute the tokens of all, which are padded to the most loaded's where a graph is replayed. Arrivals go to the
+ranks in turns. D is 1 but for `rtxpro6000_qwen3_30b_a3b_dp2_ep2`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
-from .engine import NEVER, Limits, Requests, State, finish, initial, limits_of, next_arrival_us, schedule
-from .law import PROFILES, StepLaw, profile_law, step_us
+from .engine import NEVER, Limits, Requests, State, duration_us, finish, initial, limits_of, next_arrival_us, schedule
+from .law import MOST_SEQUENCES, PROFILES, StepLaw, most_captured, profile_law
 
 __all__ = ["Latencies", "Times", "deployment_limits", "latencies", "replay", "replayed"]
 
@@ -79,24 +80,24 @@ def _run(law: StepLaw, limits: Limits, requests: Requests) -> State:
     """The last states, leaves [D, ...]; arrivals are int32[D, N]."""
     ranks, count = requests.arrival_us.shape
     over = Requests(0, None, None)
+    captured = jnp.minimum(2 * jnp.asarray(limits.sequences), most_captured(MOST_SEQUENCES))
     first = jax.vmap(lambda _: initial(count, limits))(jnp.arange(ranks))
 
     def step(states: State) -> State:
         states, work = jax.vmap(schedule, in_axes=(over, None, 0))(requests, limits, states)
-        each = jax.vmap(_duration_us, in_axes=(None, 0, None))(law, work, jnp.max(work.tokens))
+        most = jnp.max(work.tokens)
+        everyone = jnp.where(most <= captured, ranks * most, jnp.sum(work.tokens))
+        experts_us = (jnp.asarray(law.experts)[jnp.minimum(everyone, len(law.experts) - 1)] + 500) // 1000
+        each = jax.vmap(duration_us, in_axes=(None, 0, None))(law, work, most)
         coming = jnp.min(jax.vmap(next_arrival_us, in_axes=(over, 0))(requests, states))
-        carries = jnp.any(work.tokens > 0)
+        carries, longest = jnp.any(work.tokens > 0), jnp.max(each) + experts_us
 
         def timed(of: Requests, state: State, made: Array) -> State:
             return finish(
-                of, limits, state, made, duration_us=jnp.max(each), carries=carries, next_arrival_us=coming
+                of, limits, state, made, duration_us=longest, carries=carries, next_arrival_us=coming
             )
 
         return jax.vmap(timed, in_axes=(over, 0, 0))(requests, states, work.made)
 
     return jax.lax.while_loop(lambda states: states.now_us[0] < NEVER, step, first)
 
-
-def _duration_us(law: StepLaw, work: Array, tokens: Array) -> Array:
-    shared = {name: getattr(work, name) for name in ("sequences", "chunk", "before", "decoding", "context")}
-    return step_us(law, tokens=tokens, **shared)
