@@ -28,6 +28,7 @@ __all__ = [
     "MOST_ELEMENTS",
     "MOST_LAYERS",
     "MOST_PROBLEMS",
+    "MOST_REQUESTS",
     "MOST_TASKS",
     "READERS",
     "Format",
@@ -46,6 +47,7 @@ MOST_TASKS, MOST_EDGES, MOST_ELEMENTS = 5_000, 1_000_000, 64
 MOST_PROBLEMS, MOST_ATTEMPTS = 100_000, 1_000_000
 MOST_ACCESSES = 20_000  # of a program that is played
 MOST_CLASSES = 200  # of requests
+MOST_REQUESTS = 2_000_000  # of a trace
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ READERS: Mapping[str, Reader] = {
     "graph": Reader("SocSchedulingStatic", "graph", "soc_scheduling.md"),
     "data": Reader("BatchBestOfN", "data", "batch_best_of_n.md"),
     "requests": Reader("ServingMix", "workload", "serving_mix.md"),
+    "trace": Reader("ServingStream", "trace", "serving_stream.md"),
 }
 
 
@@ -363,6 +366,22 @@ def count_column(name: str) -> str:
     return _COUNT_NAMES.get(normalised(name), normalised(name).replace(" ", "_"))
 
 
+def _is_requests_by_arrival(text: str) -> bool:
+    own, inputs = ("arrival_s", "prompt_tokens", "output_tokens"), ("arrival_s", "input_tokens", "output_tokens")
+    return _has(*map(normalised, own))(text) or _has(*map(normalised, inputs))(text)
+
+
+def _is_azure_trace(text: str) -> bool:
+    return _has("timestamp", "contexttokens", "generatedtokens")(text) or _has(
+        "t s", "context tokens", "generated tokens"
+    )(text)
+
+
+def _is_mooncake_trace(text: str) -> bool:
+    return {"timestamp", "input_length", "output_length"} <= _members(_first_line(text))
+
+
+_TRACE_LIMITS = f"{MOST_REQUESTS:,} requests of up to 131,072 tokens; going back in time and holes of 600 s are refused"
 FORMATS: Sequence[Format] = (
     Format(
         "workload",
@@ -499,6 +518,38 @@ FORMATS: Sequence[Format] = (
         "tokens and counts, or any shares of the requests; the rate is an option",
         f"{MOST_CLASSES} classes, 10,000,000 tokens a request",
         _has("prompt tokens", "output tokens"),
+    ),
+    Format(
+        "trace",
+        "a table of requests by arrival",
+        "a header with arrival_s, prompt_tokens (or input_tokens) and output_tokens; a row a request",
+        "s from any moment; other columns are not read",
+        _TRACE_LIMITS,
+        _is_requests_by_arrival,
+    ),
+    Format(
+        "trace",
+        "Azure's trace of a language model's requests",
+        "a header with TIMESTAMP, ContextTokens, GeneratedTokens",
+        "moments as 2023-11-16 18:15:46.68; or t_s, context_tokens, generated_tokens in s",
+        _TRACE_LIMITS,
+        _is_azure_trace,
+    ),
+    Format(
+        "trace",
+        "BurstGPT's trace",
+        "a header with Timestamp, Model, Request tokens, Response tokens",
+        "s; models are not told apart; failed requests, without response tokens, are refused",
+        _TRACE_LIMITS,
+        _has("timestamp", "request tokens", "response tokens"),
+    ),
+    Format(
+        "trace",
+        "Mooncake's trace (JSON lines)",
+        "an object a request: timestamp, input_length, output_length, hash_ids",
+        "ms; hash_ids name blocks of 512 tokens by all that stands before them",
+        _TRACE_LIMITS,
+        _is_mooncake_trace,
     ),
 )
 

@@ -4,7 +4,7 @@ First come, first served. A step carries up to `tokens` tokens: a token of every
 prompt is still going), then chunks of prompts that wait. A request is admitted when the blocks of all that it has so
 far fit; where a running one finds no block, the latest admitted are preempted, and a step that preempts admits nobody.
 What was preempted is computed again but for its blocks that nobody has taken since (prefix caching: freed blocks are
-taken oldest first, a request's last ones before its first). With `depth` 2 a step is scheduled while the one before it
+taken oldest first, a request's last ones before its first); a store of prefixes may bring more. With `depth` 2 a step is scheduled while the one before it
 runs (asynchronous scheduling), so that the scheduler knows what is over a step later. A request makes all its tokens:
 lengths are known to the engine, and to nobody who routes.
 
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
-from .law import StepLaw, step_us
+from .law import StepLaw, decode_us, step_us
 
 __all__ = [
     "BLOCK",
@@ -31,6 +31,7 @@ __all__ = [
     "State",
     "Work",
     "blocks_of",
+    "coast",
     "duration_us",
     "finish",
     "initial",
@@ -50,6 +51,7 @@ class Requests(NamedTuple):
     arrival_us: Array
     prompt: Array  # tokens
     output: Array  # tokens, 1 or more
+    reused: Array  # tokens of the prompt that a store of prefixes brings, whole blocks and not all of it
 
 
 class Limits(NamedTuple):
@@ -123,7 +125,7 @@ def schedule(requests: Requests, limits: Limits, state: State, active: Array | b
     open_ = state.last_us == NEVER
     budget = jnp.where(active, jnp.asarray(limits.tokens), 0)
     # What is over frees its blocks.
-    over = (state.last_us <= state.now_us) & (state.held > 0)
+    over = (state.last_us <= state.now_us) & (state.held > 0) & active
     freed = _total(jnp.where(over, state.held, 0))
     free, behind, held = state.free + freed, state.behind + freed, jnp.where(over, 0, state.held)
     # Running requests, in order; those that find no block push out the latest.
@@ -147,14 +149,15 @@ def schedule(requests: Requests, limits: Limits, state: State, active: Array | b
     whole = jnp.where(waits, blocks_of(target), 0)
     ahead = _before(whole)
     hit = jnp.where(waits, jnp.clip(free - ahead - behind, 0, jnp.minimum(cached, (target - 1) // BLOCK)), 0)
-    wanted = jnp.where(waits, target - hit * BLOCK, 0)
+    begun = jnp.where(waits, jnp.maximum(hit * BLOCK, jnp.asarray(requests.reused)), 0)
+    wanted = jnp.where(waits, target - begun, 0)
     left = budget - _total(runs) - _before(wanted)
     room = limits.sequences - _total(running)
     admitted = waits & (ahead + whole <= free) & (_before(waits.astype(jnp.int32)) < room) & (left > 0) & ~jnp.any(lost)
     chunks = jnp.where(admitted, jnp.minimum(wanted, left), 0)
-    taken = jnp.where(admitted, hit + blocks_of(chunks), 0)
+    taken = jnp.where(admitted, blocks_of(begun + chunks), 0)
     free, behind = free - _total(taken), behind - _total(jnp.where(admitted, hit, 0))
-    computed = jnp.where(admitted, hit * BLOCK, computed)
+    computed = jnp.where(admitted, begun, computed)
     # What the step carries.
     tokens = runs + chunks
     decodes = (tokens == 1) & (computed >= prompt)
@@ -172,7 +175,7 @@ def schedule(requests: Requests, limits: Limits, state: State, active: Array | b
         context=_total(jnp.where(decodes, after, 0)) // jnp.maximum(decoding, 1),
         longest=jnp.max(jnp.where(decodes, after, 0)).astype(jnp.int32),
     )
-    seen = arrived & (state.queued_us == NEVER)
+    seen = arrived & (state.queued_us == NEVER) & active
     return (
         state._replace(
             computed=after,
@@ -258,6 +261,57 @@ def tick(law: StepLaw, limits: Limits, requests: Requests, state: State, active:
         carries=work.tokens > 0,
         next_arrival_us=next_arrival_us(requests, state),
         active=active,
+    )
+
+
+def coast(law: StepLaw, limits: Limits, requests: Requests, state: State, until_us: Array) -> State:
+    """What `tick` makes of an engine in which all that runs decodes and nobody waits, over and over, but in scalars.
+
+    It ends before a request makes its last token, before blocks could be short, and where the scheduler would look at
+    `until_us` or later; requests that are not there yet arrive then at the earliest.
+    """
+    runs = state.held > 0
+    target = jnp.asarray(requests.prompt) + state.generated
+    decodes = runs & (state.last_us == NEVER) & (state.computed == target - 1) & (state.generated > 0)
+    waits = (jnp.asarray(requests.arrival_us) <= state.now_us) & ~runs & (state.last_us == NEVER)
+    decoding = _total(runs)
+    quiet = (decoding > 0) & (decoding <= jnp.asarray(limits.tokens)) & ~jnp.any((runs & ~decodes) | waits)
+    left = jnp.min(jnp.where(runs, jnp.asarray(requests.output) - state.generated, NEVER)) - 1
+    blocks = BLOCK * (state.free // jnp.maximum(decoding, 1))  # each takes at most one in as many steps
+    most = jnp.where(quiet, jnp.minimum(left, blocks), 0)
+    context = _total(jnp.where(runs, state.computed, 0)) // jnp.maximum(decoding, 1)
+    longest = jnp.max(jnp.where(runs, state.computed, 0))
+    ahead = jnp.asarray(limits.depth) > 1
+
+    def step(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        taken, now, latest, last = carry
+        goes = (taken < most) & (now < until_us)
+        duration = decode_us(law, decoding=decoding, context=context + taken + 1, longest=longest + taken + 1)
+        start = jnp.maximum(now, latest)
+        end = start + duration
+        return (
+            taken + goes,
+            jnp.where(goes, jnp.where(ahead, start, end), now),
+            jnp.where(goes, end, latest),
+            jnp.where(goes, duration, last),
+        )
+
+    first = (jnp.int32(0), state.now_us, state.latest_us, state.step_us)
+    taken, now, latest, last = jax.lax.while_loop(
+        lambda carry: (carry[0] < most) & (carry[1] < until_us), step, first
+    )
+    more = jnp.where(runs, taken, 0)
+    computed = state.computed + more
+    held = jnp.where(runs & (taken > 0), blocks_of(computed), state.held)
+    return state._replace(
+        computed=computed,
+        generated=state.generated + more,
+        held=held,
+        now_us=now,
+        latest_us=latest,
+        free=state.free - _total(held) + _total(state.held),
+        steps=state.steps + taken,
+        step_us=last,
     )
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "SEQUENCES",
     "Profile",
     "StepLaw",
+    "decode_us",
     "most_captured",
     "profile_law",
     "roofline_law",
@@ -271,5 +272,22 @@ def step_us(
     values = table.ravel()[corner + jnp.array(offsets, jnp.int32)]
     for _, part in reversed(places):
         values = values[0::2] + ((values[1::2] - values[0::2]) * part >> _FRACTION_BITS)
-    total = jnp.asarray(law.token)[tokens] + jnp.asarray(law.sequence)[sequences] + jnp.asarray(law.layers) * values[0]
+    return _whole_us(law, tokens, sequences, values[0])
+
+
+def decode_us(law: StepLaw, *, decoding: Array, context: Array, longest: Array) -> jax.Array:
+    """int32[], us: what `step_us` says of a step in which sequences decode and nothing else happens, sooner."""
+    context = context + ((longest - context) * jnp.asarray(law.skew) >> 10)
+    row, row_part = _place(decoding, SEQUENCES[1], len(SEQUENCES))
+    place, part = _place(context, CONTEXTS[1], len(CONTEXTS))
+    table = jnp.asarray(law.attention)[0, 0].ravel()
+    corner = row * len(CONTEXTS) + place
+    values = table[corner + jnp.array([0, 1, len(CONTEXTS), len(CONTEXTS) + 1], jnp.int32)]
+    for each in (part, row_part):
+        values = values[0::2] + ((values[1::2] - values[0::2]) * each >> _FRACTION_BITS)
+    return _whole_us(law, decoding, decoding, values[0])
+
+
+def _whole_us(law: StepLaw, tokens: Array, sequences: Array, attention_ns: Array) -> jax.Array:
+    total = jnp.asarray(law.token)[tokens] + jnp.asarray(law.sequence)[sequences] + jnp.asarray(law.layers) * attention_ns
     return (total + 500) // 1000

@@ -79,7 +79,7 @@ def replayed(law: StepLaw, limits: Limits, requests: Requests, ranks: int = 1) -
 def _run(law: StepLaw, limits: Limits, requests: Requests) -> State:
     """The last states, leaves [D, ...]; arrivals are int32[D, N]."""
     ranks, count = requests.arrival_us.shape
-    over = Requests(0, None, None)
+    over = Requests(0, None, None, None)
     captured = jnp.minimum(2 * jnp.asarray(limits.sequences), most_captured(MOST_SEQUENCES))
     first = jax.vmap(lambda _: initial(count, limits))(jnp.arange(ranks))
 

@@ -1,0 +1,1 @@
+"""Requests that arrive at several engines: traces, servers, the game of routing them, bounds and pictures."""

@@ -1,0 +1,275 @@
+"""Requests that arrive at M engines as a game of sending each to one of them, when it arrives; pure JAX.
+
+The rules: docs/serving_stream.md; the engine: `engine/engine.py`. Between two arrivals every engine goes on, step by
+step, up to the second one; after the last all requests are finished. N requests of an episode, W windows of a trace.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...arrays import Array
+from ...luck import uniform
+from ..engine import engine
+from ..engine.engine import NEVER, Limits, Requests
+from ..engine.law import MOST_TOKENS, StepLaw
+from .traces import Windows
+
+__all__ = [
+    "LUCK",
+    "Facts",
+    "Metrics",
+    "Params",
+    "State",
+    "Views",
+    "action_mask",
+    "advance",
+    "facts_of",
+    "metrics",
+    "over",
+    "progress",
+    "start",
+    "views",
+]
+
+LUCK = 7  # the word of the draws of a random rule
+_US = np.float32(1e-6)
+
+
+class Facts(NamedTuple):
+    """What a router knows of its servers beforehand; float32[M]."""
+
+    prompt_token_us: Array  # of a full step of prompts, for each token
+    slowness: Array  # a step of one sequence over the fastest server's
+    there: Array  # bool[M]: servers that an instance in the shape of a larger one has itself
+
+
+class Params(NamedTuple):
+    """An instance."""
+
+    seeds: Array  # uint32[E], episodes of the cost
+    windows: Windows  # leaves int32[W, N]
+    count: Array  # int32, requests of an episode: N, but for an instance in the shape of a larger one
+    laws: StepLaw  # leaves [M, ...]
+    limits: Limits  # leaves [M]
+    facts: Facts
+    ttft_us: Array  # float32, target
+    tpot_us: Array  # float32, target
+    reference: Array  # float32, of the objective
+
+
+class Metrics(NamedTuple):
+    """What an episode costs, a request; means over episodes. Scalars, float32."""
+
+    latency_s: Array  # from its arrival to its last token, of those that are served
+    ttft_s: Array  # to its first token
+    tpot_s: Array  # between tokens
+    missed: Array  # share of all requests that miss a target, or are turned away
+    shed: Array  # share of all requests that are turned away
+    preempted: Array  # times
+    tokens_per_s: Array  # made, from the first arrival to the last token
+
+
+class State(NamedTuple):
+    """Where an episode stands."""
+
+    window: Windows  # leaves int32[N]
+    seed: Array  # uint32, of a rule's luck
+    server: Array  # int32[N]: where each request was sent; M: turned away; -1: not yet
+    next: Array  # int32, the request that is offered
+    engines: engine.State  # leaves [M, ...]
+    illegal: Array  # int32
+
+
+class Views(NamedTuple):
+    """What a router sees; float32[M] but for the last two."""
+
+    waiting: Array  # requests that were sent there and not admitted
+    running: Array  # requests
+    used: Array  # share of the cache that is held
+    backlog_us: Array  # prompts that are not computed, in the time of full steps
+    step_us: Array  # what the last step took
+    own_us: Array  # the offered prompt, likewise
+    prompt: Array  # float32, tokens of it that are to compute
+    gap_us: Array  # float32, since the request before
+
+
+def facts_of(laws: StepLaw) -> Facts:
+    """From laws with a leading axis of servers."""
+    token, sequence = np.asarray(laws.token, np.float64), np.asarray(laws.sequence, np.float64)
+    one = token[:, 1] + sequence[:, 1]
+    return Facts(
+        prompt_token_us=(token[:, MOST_TOKENS] / MOST_TOKENS * 1e-3).astype(np.float32),
+        slowness=(one / one.min()).astype(np.float32),
+        there=np.ones(len(one), bool),
+    )
+
+
+def start(key: Array, params: Params) -> State:
+    """A window of the pool; the first request is offered, at 0."""
+    bits = jax.random.bits(key, (2,))
+    arrivals = jnp.asarray(params.windows.arrival_us)
+    number = (bits[0] % jnp.uint32(arrivals.shape[0])).astype(jnp.int32)
+    window = Windows(*(jnp.asarray(leaf)[number] for leaf in params.windows))
+    count = arrivals.shape[1]
+    engines = jax.vmap(lambda limits: engine.initial(count, limits, NEVER))(params.limits)
+    return State(window, bits[1], jnp.full(count, -1, jnp.int32), jnp.int32(0), engines, jnp.int32(0))
+
+
+def servers(params: Params) -> int:
+    """M."""
+    return params.facts.there.shape[0]
+
+
+def _at(values: Array, place: Array) -> Array:
+    """The value at a place, 0 beyond the end."""
+    return jnp.sum(jnp.where(jnp.arange(values.shape[0]) == place, values, 0))
+
+
+def clock_us(state: State, params: Params) -> jax.Array:
+    """int32: when the offered request arrives; NEVER once all are served."""
+    return jnp.where(over(state, params), NEVER, _at(state.window.arrival_us, state.next)).astype(jnp.int32)
+
+
+def over(state: State, params: Params) -> jax.Array:
+    """Whether all requests were sent; they are served then."""
+    return state.next >= jnp.asarray(params.count)
+
+
+def _requests(state: State, count: int) -> Requests:
+    """Requests of each engine: arrivals int32[M, N], NEVER for those that are not its own."""
+    window = state.window
+    mine = state.server == jnp.arange(count)[:, None]
+    return Requests(jnp.where(mine, window.arrival_us, NEVER), window.prompt, window.output, window.reused)
+
+
+def action_mask(sheds: bool, state: State, params: Params) -> jax.Array:
+    """bool[M] or bool[M + 1]: the servers that are there, and turning away."""
+    del state
+    there = jnp.asarray(params.facts.there)
+    return jnp.concatenate([there, jnp.ones(1, bool)]) if sheds else there
+
+
+def advance(sheds: bool, state: State, action: Array, params: Params) -> State:
+    """Sends the offered request to a server, or turns it away, and lets time pass until the next one arrives.
+
+    An action that is not legal counts as the server with the fewest requests.
+    """
+    count, given = servers(params), jnp.asarray(action, jnp.int32)
+    legal = action_mask(sheds, state, params)
+    allowed = jnp.any((jnp.arange(legal.shape[0]) == given) & legal)
+    seen = views(state, params)
+    fewest = jnp.argmin(jnp.where(params.facts.there, seen.waiting + seen.running, jnp.inf)).astype(jnp.int32)
+    chosen, ended = jnp.where(allowed, given, fewest), over(state, params)
+    now = clock_us(state, params)
+    engines = state.engines
+    here = (jnp.arange(count) == chosen) & ~ended
+    engines = engines._replace(now_us=jnp.where(here & (engines.now_us == NEVER), now, engines.now_us))
+    offered = (jnp.arange(state.server.shape[0]) == state.next) & ~ended
+    moved = state._replace(
+        server=jnp.where(offered, chosen, state.server),
+        next=state.next + ~ended,
+        illegal=state.illegal + (~allowed & ~ended),
+    )
+    until, requests = clock_us(moved, params), _requests(moved, count)
+    axes = (0, 0, Requests(0, None, None, None), 0)
+    step, coast = jax.vmap(engine.tick, in_axes=(*axes, 0)), jax.vmap(engine.coast, in_axes=(*axes, None))
+
+    def go_on(each: engine.State) -> engine.State:
+        each = step(params.laws, params.limits, requests, each, each.now_us < until)
+        return coast(params.laws, params.limits, requests, each, until)
+
+    return moved._replace(engines=jax.lax.while_loop(lambda each: jnp.any(each.now_us < until), go_on, engines))
+
+
+def _times(state: State) -> tuple[Array, Array]:
+    """int32[N]: when the first and the last token of each request is made; NEVER where that is not known."""
+    return jnp.min(state.engines.first_us, axis=0), jnp.min(state.engines.last_us, axis=0)
+
+
+def _missed(state: State, params: Params) -> Array:
+    """bool[N]: requests that miss a target, of those whose times are known."""
+    first, last = _times(state)
+    pace = (last - first).astype(jnp.float32) / jnp.maximum(state.window.output - 1, 1)
+    return ((first - state.window.arrival_us) > params.ttft_us) | (pace > params.tpot_us)
+
+
+def progress(objective: str, sheds: bool, before: State, after: State, params: Params) -> jax.Array:
+    """float32: how much an objective, summed over requests, grew: seconds, or requests."""
+    clocks = [clock_us(state, params) for state in (before, after)]
+    arrival = after.window.arrival_us
+    if objective == "missed":
+        done = [
+            ((_times(state)[1] <= clock) & _missed(state, params) & (state.server >= 0)) | _turned(sheds, state, params)
+            for state, clock in zip((before, after), clocks, strict=True)
+        ]
+        return jnp.sum(done[1]).astype(jnp.float32) - jnp.sum(done[0])
+    place = ("ttft", "latency").index(objective)
+    spent = [
+        jnp.where(state.server >= 0, jnp.minimum(_times(state)[place], clock) - arrival, 0)
+        for state, clock in zip((before, after), clocks, strict=True)
+    ]
+    return jnp.sum((spent[1] - spent[0]).astype(jnp.float32)) * _US
+
+
+def _turned(sheds: bool, state: State, params: Params) -> Array:
+    """bool[N]: requests that were turned away."""
+    return (state.server == servers(params)) if sheds else jnp.zeros_like(state.server, bool)
+
+
+def metrics(sheds: bool, state: State, params: Params) -> Metrics:
+    """Costs of an episode that is over."""
+    first, last = _times(state)
+    total = jnp.asarray(params.count).astype(jnp.float32)
+    turned = _turned(sheds, state, params)
+    served = (state.server >= 0) & ~turned
+    number = jnp.maximum(jnp.sum(served).astype(jnp.float32), 1)
+    arrival, output = state.window.arrival_us, state.window.output
+
+    def mean(values: Array) -> Array:
+        return jnp.sum(jnp.where(served, values, 0.0)) / number
+
+    seconds = (last - arrival).astype(jnp.float32) * _US
+    pace = (last - first).astype(jnp.float32) / jnp.maximum(output - 1, 1) * _US
+    end = jnp.max(jnp.where(served, last, 1)).astype(jnp.float32) * _US
+    return Metrics(
+        latency_s=mean(seconds),
+        ttft_s=mean((first - arrival).astype(jnp.float32) * _US),
+        tpot_s=mean(pace),
+        missed=jnp.sum((served & _missed(state, params)) | turned).astype(jnp.float32) / total,
+        shed=jnp.sum(turned).astype(jnp.float32) / total,
+        preempted=jnp.sum(state.engines.preempted).astype(jnp.float32) / total,
+        tokens_per_s=jnp.sum(jnp.where(served, output, 0)).astype(jnp.float32) / end,
+    )
+
+
+def views(state: State, params: Params) -> Views:
+    """What the servers look like when the offered request arrives; nobody tells how many tokens it will make."""
+    engines, count = state.engines, servers(params)
+    sent = state.server == jnp.arange(count)[:, None]
+    open_ = sent & (engines.last_us == NEVER)
+    running = engines.held > 0
+    window, facts = state.window, params.facts
+    left = jnp.where(open_, jnp.maximum(window.prompt - jnp.maximum(engines.computed, window.reused), 0), 0)
+    own = _at(window.prompt - window.reused, state.next).astype(jnp.float32)
+    before = _at(window.arrival_us, state.next - 1)
+    per_token = jnp.asarray(facts.prompt_token_us)
+    return Views(
+        waiting=jnp.sum(open_ & ~running, axis=1).astype(jnp.float32),
+        running=jnp.sum(running, axis=1).astype(jnp.float32),
+        used=1.0 - engines.free / jnp.asarray(params.limits.blocks),
+        backlog_us=jnp.sum(left, axis=1) * per_token,
+        step_us=engines.step_us.astype(jnp.float32),
+        own_us=own * per_token,
+        prompt=own,
+        gap_us=jnp.where(over(state, params), 0, clock_us(state, params) - before).astype(jnp.float32),
+    )
+
+
+def luck_of(state: State, count: int) -> Array:
+    """float32[M] in [0, 1), of a random rule."""
+    return uniform(state.seed, state.next, jnp.arange(count), LUCK)
