@@ -61,6 +61,7 @@ BUILT_IN: Mapping[str, str] = {
     "dsegym/ServingMix-v0": "dsegym.envs.serving.mix:SCENARIO",
     "dsegym/ServingPlan-v0": "dsegym.envs.serving.plan:SCENARIO",
     "dsegym/TrainingPlan-v0": "dsegym.envs.training.plan:SCENARIO",
+    "dsegym/ServingStream-v0": "dsegym.envs.serving.stream:SCENARIO",
     "dsegym/SleepTime-v0": "dsegym.envs.reasoning.sleep_time:SCENARIO",
     "dsegym/SocSchedulingStatic-v0": "dsegym.envs.soc.static:SCENARIO",
     "dsegym/SocSchedulingStream-v0": "dsegym.envs.soc.stream:SCENARIO",

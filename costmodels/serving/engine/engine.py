@@ -297,9 +297,7 @@ def coast(law: StepLaw, limits: Limits, requests: Requests, state: State, until_
         )
 
     first = (jnp.int32(0), state.now_us, state.latest_us, state.step_us)
-    taken, now, latest, last = jax.lax.while_loop(
-        lambda carry: (carry[0] < most) & (carry[1] < until_us), step, first
-    )
+    taken, now, latest, last = jax.lax.while_loop(lambda carry: (carry[0] < most) & (carry[1] < until_us), step, first)
     more = jnp.where(runs, taken, 0)
     computed = state.computed + more
     held = jnp.where(runs & (taken > 0), blocks_of(computed), state.held)

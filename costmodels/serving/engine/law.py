@@ -289,5 +289,7 @@ def decode_us(law: StepLaw, *, decoding: Array, context: Array, longest: Array) 
 
 
 def _whole_us(law: StepLaw, tokens: Array, sequences: Array, attention_ns: Array) -> jax.Array:
-    total = jnp.asarray(law.token)[tokens] + jnp.asarray(law.sequence)[sequences] + jnp.asarray(law.layers) * attention_ns
+    total = (
+        jnp.asarray(law.token)[tokens] + jnp.asarray(law.sequence)[sequences] + jnp.asarray(law.layers) * attention_ns
+    )
     return (total + 500) // 1000

@@ -93,11 +93,8 @@ def _run(law: StepLaw, limits: Limits, requests: Requests) -> State:
         carries, longest = jnp.any(work.tokens > 0), jnp.max(each) + experts_us
 
         def timed(of: Requests, state: State, made: Array) -> State:
-            return finish(
-                of, limits, state, made, duration_us=longest, carries=carries, next_arrival_us=coming
-            )
+            return finish(of, limits, state, made, duration_us=longest, carries=carries, next_arrival_us=coming)
 
         return jax.vmap(timed, in_axes=(over, 0, 0))(requests, states, work.made)
 
     return jax.lax.while_loop(lambda states: states.now_us[0] < NEVER, step, first)
-

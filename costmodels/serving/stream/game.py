@@ -29,9 +29,11 @@ __all__ = [
     "action_mask",
     "advance",
     "facts_of",
+    "luck_of",
     "metrics",
     "over",
     "progress",
+    "servers",
     "start",
     "views",
 ]
@@ -59,6 +61,7 @@ class Params(NamedTuple):
     facts: Facts
     ttft_us: Array  # float32, target
     tpot_us: Array  # float32, target
+    sheds: Array  # bool, whether requests may be turned away
     reference: Array  # float32, of the objective
 
 
@@ -147,20 +150,19 @@ def _requests(state: State, count: int) -> Requests:
     return Requests(jnp.where(mine, window.arrival_us, NEVER), window.prompt, window.output, window.reused)
 
 
-def action_mask(sheds: bool, state: State, params: Params) -> jax.Array:
-    """bool[M] or bool[M + 1]: the servers that are there, and turning away."""
+def action_mask(state: State, params: Params) -> jax.Array:
+    """bool[M + 1]: the servers that are there, and turning away where that is allowed."""
     del state
-    there = jnp.asarray(params.facts.there)
-    return jnp.concatenate([there, jnp.ones(1, bool)]) if sheds else there
+    return jnp.append(jnp.asarray(params.facts.there), jnp.asarray(params.sheds))
 
 
-def advance(sheds: bool, state: State, action: Array, params: Params) -> State:
+def advance(state: State, action: Array, params: Params) -> State:
     """Sends the offered request to a server, or turns it away, and lets time pass until the next one arrives.
 
     An action that is not legal counts as the server with the fewest requests.
     """
     count, given = servers(params), jnp.asarray(action, jnp.int32)
-    legal = action_mask(sheds, state, params)
+    legal = action_mask(state, params)
     allowed = jnp.any((jnp.arange(legal.shape[0]) == given) & legal)
     seen = views(state, params)
     fewest = jnp.argmin(jnp.where(params.facts.there, seen.waiting + seen.running, jnp.inf)).astype(jnp.int32)
@@ -198,13 +200,13 @@ def _missed(state: State, params: Params) -> Array:
     return ((first - state.window.arrival_us) > params.ttft_us) | (pace > params.tpot_us)
 
 
-def progress(objective: str, sheds: bool, before: State, after: State, params: Params) -> jax.Array:
+def progress(objective: str, before: State, after: State, params: Params) -> jax.Array:
     """float32: how much an objective, summed over requests, grew: seconds, or requests."""
     clocks = [clock_us(state, params) for state in (before, after)]
     arrival = after.window.arrival_us
     if objective == "missed":
         done = [
-            ((_times(state)[1] <= clock) & _missed(state, params) & (state.server >= 0)) | _turned(sheds, state, params)
+            ((_times(state)[1] <= clock) & _missed(state, params) & (state.server >= 0)) | _turned(state, params)
             for state, clock in zip((before, after), clocks, strict=True)
         ]
         return jnp.sum(done[1]).astype(jnp.float32) - jnp.sum(done[0])
@@ -216,16 +218,16 @@ def progress(objective: str, sheds: bool, before: State, after: State, params: P
     return jnp.sum((spent[1] - spent[0]).astype(jnp.float32)) * _US
 
 
-def _turned(sheds: bool, state: State, params: Params) -> Array:
+def _turned(state: State, params: Params) -> Array:
     """bool[N]: requests that were turned away."""
-    return (state.server == servers(params)) if sheds else jnp.zeros_like(state.server, bool)
+    return state.server == servers(params)
 
 
-def metrics(sheds: bool, state: State, params: Params) -> Metrics:
+def metrics(state: State, params: Params) -> Metrics:
     """Costs of an episode that is over."""
     first, last = _times(state)
     total = jnp.asarray(params.count).astype(jnp.float32)
-    turned = _turned(sheds, state, params)
+    turned = _turned(state, params)
     served = (state.server >= 0) & ~turned
     number = jnp.maximum(jnp.sum(served).astype(jnp.float32), 1)
     arrival, output = state.window.arrival_us, state.window.output

@@ -22,7 +22,17 @@ from ..engine.engine import BLOCK, Limits, limits_of
 from ..engine.law import PROFILES, StepLaw, profile_law, roofline_law
 from ..roofline import replica_of
 
-__all__ = ["MEASURED", "MODELS", "MOST_SERVERS", "Server", "get_server", "parse_servers", "server_rows", "stacked"]
+__all__ = [
+    "MEASURED",
+    "MODELS",
+    "MOST_SERVERS",
+    "Server",
+    "get_server",
+    "parse_servers",
+    "server_rows",
+    "servers_of",
+    "stacked",
+]
 
 MOST_SERVERS = 16
 PRECISION = "bf16"

@@ -1,0 +1,377 @@
+"""dsegym/ServingStream-v0: send each request that arrives to one of several engines of continuous batching.
+
+The rules and where figures come from: docs/serving_stream.md. The game: `costmodels/serving/stream/`. M servers of one
+model, N requests of an episode: a window of a trace.
+
+| form | action |
+|---|---|
+| `decisions` | the server for the request that has arrived: Discrete(M + 1); M turns it away, where objective=missed |
+| `parametric`, `sequential` | the weights of a routing rule, as of a one-shot family: what the leaderboard ranks |
+
+An action that is not legal counts as the server with the fewest requests; `info["illegal_actions"]` counts those.
+Reward: minus the growth of the objective, a request, over the reference's; for objective=missed over 1. Time is
+`info["elapsed_us"]`. How many tokens a request will make is not observed.
+Observation: float32[7 M + 4], `ServingStream.features`.
+Termination: when all requests were sent; they are then served.
+
+    >>> import gymnasium, dsegym
+    >>> env = gymnasium.make("dsegym/ServingStream-v0", requests=8)
+    >>> observation, info = env.reset(seed=0)
+    >>> info["action_mask"].tolist()
+    [1, 1, 1, 0]
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...costmodels.arrays import Array
+from ...costmodels.diagram import Diagram
+from ...costmodels.errors import DsegymError
+from ...costmodels.files import is_path
+from ...costmodels.luck import episode_key
+from ...costmodels.serving.engine.engine import blocks_of
+from ...costmodels.serving.stream import game
+from ...costmodels.serving.stream.bounds import stream_bound
+from ...costmodels.serving.stream.game import Params, State
+from ...costmodels.serving.stream.picture import draw_stream
+from ...costmodels.serving.stream.servers import MODELS, Server, parse_servers, server_rows, servers_of, stacked
+from ...costmodels.serving.stream.traces import SYNTHETIC, Windows, get_trace, trace_names, windows
+from ..core.evaluation import Objective, Sweep, Yardstick
+from ..core.features import Discrete, Feature
+from ..core.options import Options, choice, custom, file_or_name, number, whole
+from ..core.policies import HELD_OUT, SEARCH, PolicyEnv, policy_problem, seeds_of
+from ..core.problem import Problem
+from ..core.scenarios import Scenario
+from ..core.spaces import DesignSpace, Heuristics, Parameter
+
+__all__ = ["HEURISTICS", "SCENARIO", "SPACE", "ServingStream", "ServingStreamOptions"]
+
+EPISODES = 16  # that a rule is costed on
+WINDOWS = 128  # of a part of a trace
+BATCH_SIZES = (1, 16)
+_HIGHEST = 10.0  # observations are clipped here
+_NEVER = 99
+
+OBJECTIVES = {
+    "latency": Objective("latency", "s", "mean time from a request's arrival to its last token"),
+    "ttft": Objective("ttft", "s", "mean time from a request's arrival to its first token"),
+    "missed": Objective("missed", "fraction", "1 - goodput: requests that miss a target, or are turned away"),
+}
+NOTES: Mapping[str, str] = {
+    "engine": "Engines follow vLLM's scheduling; measured runs are met within 2 % in TTFT, 1 % in TPOT and 2 % in "
+    "latency. Requests make as many tokens as the trace says.",
+    "modelled": "The steps of {names} are a roofline's, calibrated on other GPUs' steady states: not measured.",
+    "scaled": "A trace's time is stretched to the wanted rate; its bursts are its own.",
+    "poisson": "Arrivals are synthetic: exponential gaps; sizes are those of Azure's conversations.",
+}
+_WEIGHTS = (0, 0.25, 0.5, 1, 2, 4, 8)
+_TERMS = {
+    "waiting": "requests that wait there",
+    "running": "requests that run there",
+    "used": "its cache that is used, in tenths",
+    "backlog": "time of the prompts that wait there, over the target of TTFT, in tenths",
+    "own": "time of this prompt there, likewise",
+    "step": "time of its last step, over the target of TPOT",
+    "slowness": "time of a step of one sequence, over the fastest server's",
+    "turn": "how far it is from being next in turn",
+    "random": "a draw",
+}
+SPACE = DesignSpace(
+    (
+        *(Parameter(name, _WEIGHTS, summary=f"a server is avoided for: {text}") for name, text in _TERMS.items()),
+        Parameter("scaled", ("no", "yes"), ordered=False, summary="requests weigh by the server's slowness"),
+        Parameter(
+            "shed",
+            (0.25, 0.5, 1, 2, 4, _NEVER),
+            summary="turn away what would wait longer, over the target of TTFT; 99: never",
+        ),
+    )
+)
+# The rules of the field: what a router of replicas is set to.
+HEURISTICS = Heuristics(
+    SPACE,
+    {**dict.fromkeys(_TERMS, 0), "scaled": "no", "shed": _NEVER},
+    {
+        "round_robin": {"turn": 1},
+        "random": {"random": 1},
+        "join_shortest_queue": {"waiting": 1, "running": 1},
+        "vllm_data_parallel": {"waiting": 4, "running": 1},
+        "least_loaded_kv": {"used": 1},
+        "least_backlog": {"backlog": 1},
+        "earliest_first_token": {"backlog": 1, "own": 1},
+        "weighted_shortest_queue": {"waiting": 4, "running": 1, "scaled": "yes"},
+        "shortest_queue_sheds": {"waiting": 4, "running": 1, "scaled": "yes", "shed": 1},
+    },
+)
+REFERENCE = "round_robin"
+
+
+def _servers(given: object) -> str:
+    parts = parse_servers(str(given))
+    return "+".join(f"{count}*{name}" + (f"/{gpus}" if gpus > 1 else "") for count, name, gpus in parts)
+
+
+@dataclass(frozen=True)
+class ServingStreamOptions(Options):
+    """What tells instances apart."""
+
+    servers: str = custom(
+        "2*rtx4090+1*rtxpro6000",
+        ("2*rtx4090+1*rtxpro6000", "4*rtx4090", "1*rtxpro6000+2*L4", "1*H100-SXM-80GB+2*A10G"),
+        parse=_servers,
+        also="COUNT*NAME or COUNT*NAME/GPUS, joined by +, 16 servers at most; NAME measured or of the table of devices",
+        summary="engines that serve the model",
+    )
+    model: str = choice("Llama-3-8B", MODELS, "what is served, in bf16")
+    trace: str = file_or_name("azure_conv", trace_names, is_path, "the path of a trace (docs/files.md)", "what arrives")
+    rate: float = number(
+        20, (3, 8, 20, 40), least=0.01, most=10_000, unit="requests/s", summary="of the whole trace, stretched"
+    )
+    objective: str = choice("latency", tuple(OBJECTIVES), "what is minimised")
+    ttft: float = number(1000, (500, 1000, 4000), least=1, most=1e6, unit="ms", summary="target of missed")
+    tpot: float = number(50, (30, 50, 100), least=1, most=1e5, unit="ms", summary="target of missed")
+    prefix_cache: str = choice("none", ("none", "shared"), "a store of all prefixes so far, for traces that name them")
+    requests: int = whole(96, (32, 96), least=2, most=512, summary="of an episode")
+    sequences: int = whole(32, (32, 128, 256), least=1, most=256, summary="at once on a server, at most")
+
+
+@dataclass(frozen=True)
+class ServingStream(PolicyEnv[State, Params]):
+    """Request by request; see the module's docstring.
+
+    Attributes:
+        servers, requests: M and N.
+        target: the objective.
+        names: of the servers.
+    """
+
+    servers: int
+    requests: int
+    target: str
+    names: tuple[str, ...]
+    game = game
+
+    @property
+    def horizon(self) -> int:
+        """A decision a request."""
+        return self.requests
+
+    @property
+    def action_space(self) -> Discrete:
+        """The server, or turning away."""
+        return Discrete(self.servers + 1)
+
+    @property
+    def features(self) -> Sequence[Feature]:
+        """Of each server, and of the offered request."""
+        each = ((self.servers,), 0.0, _HIGHEST)
+        return (
+            Feature("waiting", *each, "requests that wait there, over 8"),
+            Feature("running", *each, "requests that run there, over the most"),
+            Feature("used", *each, "share of the cache that is used"),
+            Feature("backlog", *each, "time of the prompts that wait there, over the target of TTFT"),
+            Feature("own", *each, "time of the offered prompt there, over the target of TTFT"),
+            Feature("step", *each, "time of the last step, over the target of TPOT"),
+            Feature("slowness", *each, "time of a step of one sequence over the fastest server's, over 4"),
+            Feature("prompt", (), 0.0, _HIGHEST, "tokens of the offered prompt, over 2048"),
+            Feature("gap", (), 0.0, _HIGHEST, "time since the request before, s"),
+            Feature("left", (), 0.0, 1.0, "share of the requests that are left"),
+            Feature("sheds", (), 0.0, 1.0, "1 if requests may be turned away"),
+        )
+
+    def params_of(self, problem: Problem) -> Params:
+        """The problem's, with the reference's value."""
+        return problem.params._replace(reference=np.float32(problem.reference.value))
+
+    def sizes(self, params: Params) -> Mapping[str, int]:
+        """Servers."""
+        return {"servers": game.servers(params)}
+
+    def padded(self, params: Params, sizes: Mapping[str, int]) -> tuple[ServingStream, Params]:
+        """Servers that are not there, and never taken; the action that turns away stays the last."""
+        more = sizes["servers"] - game.servers(params)
+
+        def wider(leaf: np.ndarray) -> np.ndarray:
+            return np.concatenate([leaf, np.repeat(np.asarray(leaf)[:1], more, axis=0)])
+
+        laws, limits, facts = (jax.tree.map(wider, each) for each in (params.laws, params.limits, params.facts))
+        facts = facts._replace(there=np.concatenate([params.facts.there, np.zeros(more, bool)]))
+        env = replace(self, servers=sizes["servers"], names=())
+        return env, params._replace(laws=laws, limits=limits, facts=facts)
+
+    def objective(self, metrics: game.Metrics) -> Array:
+        """Of an episode, or of means."""
+        return {"latency": metrics.latency_s, "ttft": metrics.ttft_s, "missed": metrics.missed}[self.target]
+
+    def reward(self, state: State, next_state: State, params: Params) -> Array:
+        """float32: minus the growth of the objective, over the reference."""
+        over = 1.0 if self.target == "missed" else params.reference
+        return -game.progress(self.target, state, next_state, params) / (self.requests * over)
+
+    def observe(self, state: State, params: Params) -> Mapping[str, Array]:
+        """See `features`."""
+        seen, there = game.views(state, params), jnp.asarray(params.facts.there)
+        of_servers = {
+            "waiting": seen.waiting / 8,
+            "running": seen.running / jnp.asarray(params.limits.sequences),
+            "used": seen.used,
+            "backlog": seen.backlog_us / params.ttft_us,
+            "own": seen.own_us / params.ttft_us,
+            "step": seen.step_us / params.tpot_us,
+            "slowness": jnp.asarray(params.facts.slowness) / 4,
+        }
+        values = {
+            **{name: jnp.where(there, value, 0.0) for name, value in of_servers.items()},
+            "prompt": seen.prompt / 2048,
+            "gap": seen.gap_us * 1e-6,
+            "left": 1.0 - state.next / jnp.asarray(params.count),
+            "sheds": jnp.asarray(params.sheds).astype(jnp.float32),
+        }
+        return {name: jnp.clip(value, 0.0, _HIGHEST).astype(jnp.float32) for name, value in values.items()}
+
+    def step_info(self, state: State, action: Array, next_state: State, params: Params) -> dict[str, Array]:
+        """`elapsed_us`, int32: until the next request arrives; 0 after the last."""
+        passed = game.clock_us(next_state, params) - game.clock_us(state, params)
+        return {"elapsed_us": jnp.where(game.over(next_state, params), 0, passed)}
+
+    def decide(self, design: Array, state: State, params: Params) -> Array:
+        """The server with the lowest weighted sum; away, where the rule sheds and it may."""
+        values = SPACE.values(design, jnp.float32)
+        seen, there = game.views(state, params), jnp.asarray(params.facts.there)
+        slowness = jnp.asarray(params.facts.slowness)
+        count, places = jnp.sum(there), jnp.arange(self.servers)
+        weigh = jnp.where(values["scaled"] > 0, slowness, 1.0)
+        terms = {
+            "waiting": seen.waiting * weigh,
+            "running": (seen.running + values["scaled"]) * weigh,
+            "used": seen.used * 10,
+            "backlog": seen.backlog_us / params.ttft_us * 10,
+            "own": seen.own_us / params.ttft_us * 10,
+            "step": seen.step_us / params.tpot_us,
+            "slowness": slowness,
+            "turn": ((places - state.next) % count).astype(jnp.float32),
+            "random": game.luck_of(state, self.servers),
+        }
+        score = sum(values[name] * term for name, term in terms.items())
+        best = jnp.argmin(jnp.where(there, score, jnp.inf)).astype(jnp.int32)
+        wait = jnp.sum(jnp.where(places == best, seen.backlog_us + seen.own_us, 0.0)) / params.ttft_us
+        away = jnp.asarray(params.sheds) & (values["shed"] < _NEVER) & (wait > values["shed"])
+        return jnp.where(away, self.servers, best).astype(jnp.int32)
+
+    def drawing(self, states: Sequence[State], actions: Sequence[object], params: Params) -> Diagram:
+        """Waits and tokens of the requests."""
+        return draw_stream(states[-1], self.names)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _windows_of(env: ServingStream, params: Params) -> Windows:
+    """The windows of the episodes of the cost, leaves int32[E, N]."""
+    return jax.vmap(lambda seed: env.start(episode_key(seed), params).window)(jnp.asarray(params.seeds))
+
+
+def _require_room(servers: Sequence[Server], *drawn: Windows) -> None:
+    """Refuses requests that a server's cache never holds."""
+    most = max(int((each.prompt + each.output).max()) for each in drawn)
+    smallest = min(servers, key=lambda server: server.blocks)
+    if blocks_of(most) > smallest.blocks:
+        raise DsegymError(
+            f"A request of {most:,} tokens does not fit into the cache of {smallest.name}, which holds "
+            f"{smallest.blocks * 16:,}; take servers with more memory, or another trace."
+        )
+
+
+def build(options: ServingStreamOptions) -> Problem:
+    """An instance.
+
+    Raises:
+        DsegymError: the model or a request does not fit, or the trace is too short or names no prefixes.
+    """
+    servers = servers_of(parse_servers(options.servers), options.model)
+    if options.prefix_cache == "shared" and (options.trace == SYNTHETIC or not get_trace(options.trace).tells_prefixes):
+        raise DsegymError(
+            f"prefix_cache = shared needs a trace that names its prefixes, as mooncake_conversation; {options.trace} "
+            "does not."
+        )
+    laws, limits = stacked(servers, options.sequences)
+
+    def drawn(part: str, seed: int) -> Windows:
+        return windows(
+            options.trace,
+            part,
+            count=WINDOWS,
+            requests=options.requests,
+            rate=options.rate,
+            seed=seed,
+            reuse=options.prefix_cache == "shared",
+        )
+
+    params = Params(
+        seeds=seeds_of(SEARCH, EPISODES),
+        windows=drawn("train", SEARCH),
+        count=np.int32(options.requests),
+        laws=laws,
+        limits=limits,
+        facts=game.facts_of(laws),
+        ttft_us=np.float32(options.ttft * 1e3),
+        tpot_us=np.float32(options.tpot * 1e3),
+        sheds=np.bool_(options.objective == "missed"),
+        reference=np.float32(np.nan),
+    )
+    held_out = params._replace(seeds=seeds_of(HELD_OUT, EPISODES), windows=drawn("test", HELD_OUT))
+    _require_room(servers, params.windows, held_out.windows)
+    env = ServingStream(len(servers), options.requests, options.objective, tuple(each.name for each in servers))
+    modelled = sorted({server.name for server in servers if not server.measured})
+    notes = (
+        NOTES["engine"],
+        *([NOTES["modelled"].format(names=", ".join(modelled))] if modelled else []),
+        NOTES["poisson" if options.trace == SYNTHETIC else "scaled"],
+    )
+
+    def bound(problem: Problem) -> Yardstick:
+        episodes = Windows(*(np.asarray(leaf) for leaf in _windows_of(env, held_out)))
+        return Yardstick("bound", *stream_bound(held_out, episodes, options.objective))
+
+    return policy_problem(
+        env,
+        options=options,
+        heuristics=HEURISTICS,
+        params=params,
+        held_out_params=held_out,
+        reference=(REFERENCE, "servers in turn, the default of routers of replicas"),
+        bound=bound,
+        objective=OBJECTIVES[options.objective],
+        notes=notes,
+        sweep=Sweep(
+            option="rate",
+            values=("3", "8", "20", "40"),
+            x_label="rate (requests/s)",
+            y_label=f"{options.objective} ({OBJECTIVES[options.objective].unit})",
+            baselines=("join_shortest_queue", "earliest_first_token"),
+        ),
+        batch_sizes=BATCH_SIZES,
+    )
+
+
+CORE = (  # measured servers, unequal ones; bursts; long prompts with prefixes; every objective
+    {},
+    {"objective": "missed"},
+    {"servers": "1*rtxpro6000+2*L4", "rate": 8},
+    {"servers": "1*H100-SXM-80GB+2*A10G", "rate": 12, "objective": "ttft"},
+    {"servers": "4*rtx4090", "trace": "azure_code", "objective": "ttft"},
+    {"servers": "3*rtxpro6000", "trace": "mooncake_conversation", "rate": 3, "prefix_cache": "shared"},
+    {"servers": "2*rtx4090+1*L4", "trace": "poisson", "rate": 12, "objective": "missed"},
+)
+SCENARIO = Scenario(
+    summary="Send each request that arrives to one of several engines that serve a language model.",
+    options_type=ServingStreamOptions,
+    build=build,
+    core=CORE,
+    facts=lambda: (("Measured servers", server_rows()),),
+)
