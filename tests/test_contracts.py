@@ -61,6 +61,10 @@ INSTANCES = {
     "dsegym/ServingPlan-v0": [{}, {"model": "OPT-13B", "engine": "distserve", "gpu": "A100-SXM-80GB", "tpot": 100}],
     "dsegym/TrainingPlan-v0": [{"model": "GPT-22B", "gpus": 64}, {"model": "GPT-1.7B", "gpus": 16, "gpu_mtbf": 5000}],
     "dsegym/ServingMix-v0": [{}, {"workload": "azure_conv", "rate": 32, "slices": 2}],
+    "dsegym/ServingStream-v0": [
+        {"requests": 6},
+        {"requests": 6, "objective": "missed", "servers": "1*rtx4090+1*L4", "rate": 40},
+    ],
     "dsegym/SocSchedulingStatic-v0": [{"graph": "top1"}],
     "dsegym/SolveVerify-v0": [{"budget": 4}, {"data": "genrm", "budget": 4, "price": 0.1}],
     "dsegym/SubQuestionBudget-v0": [{}, {"utility": "sum", "budget": 0.25}],

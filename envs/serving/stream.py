@@ -188,7 +188,7 @@ class ServingStream(PolicyEnv[State, Params]):
 
     def params_of(self, problem: Problem) -> Params:
         """The problem's, with the reference's value."""
-        return problem.params._replace(reference=np.float32(problem.reference.value))
+        return problem.params._replace(reference=np.asarray(problem.reference.value, np.float32))
 
     def sizes(self, params: Params) -> Mapping[str, int]:
         """Servers."""
@@ -231,7 +231,7 @@ class ServingStream(PolicyEnv[State, Params]):
             **{name: jnp.where(there, value, 0.0) for name, value in of_servers.items()},
             "prompt": seen.prompt / 2048,
             "gap": seen.gap_us * 1e-6,
-            "left": 1.0 - state.next / jnp.asarray(params.count),
+            "left": 1.0 - state.next / jnp.asarray(params.requests),
             "sheds": jnp.asarray(params.sheds).astype(jnp.float32),
         }
         return {name: jnp.clip(value, 0.0, _HIGHEST).astype(jnp.float32) for name, value in values.items()}
@@ -315,14 +315,14 @@ def build(options: ServingStreamOptions) -> Problem:
     params = Params(
         seeds=seeds_of(SEARCH, EPISODES),
         windows=drawn("train", SEARCH),
-        count=np.int32(options.requests),
+        requests=np.asarray(options.requests, np.int32),
         laws=laws,
         limits=limits,
         facts=game.facts_of(laws),
-        ttft_us=np.float32(options.ttft * 1e3),
-        tpot_us=np.float32(options.tpot * 1e3),
-        sheds=np.bool_(options.objective == "missed"),
-        reference=np.float32(np.nan),
+        ttft_us=np.asarray(options.ttft * 1e3, np.float32),
+        tpot_us=np.asarray(options.tpot * 1e3, np.float32),
+        sheds=np.asarray(options.objective == "missed"),
+        reference=np.asarray(np.nan, np.float32),
     )
     held_out = params._replace(seeds=seeds_of(HELD_OUT, EPISODES), windows=drawn("test", HELD_OUT))
     _require_room(servers, params.windows, held_out.windows)

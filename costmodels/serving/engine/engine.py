@@ -4,9 +4,9 @@ First come, first served. A step carries up to `tokens` tokens: a token of every
 prompt is still going), then chunks of prompts that wait. A request is admitted when the blocks of all that it has so
 far fit; where a running one finds no block, the latest admitted are preempted, and a step that preempts admits nobody.
 What was preempted is computed again but for its blocks that nobody has taken since (prefix caching: freed blocks are
-taken oldest first, a request's last ones before its first); a store of prefixes may bring more. With `depth` 2 a step is scheduled while the one before it
-runs (asynchronous scheduling), so that the scheduler knows what is over a step later. A request makes all its tokens:
-lengths are known to the engine, and to nobody who routes.
+taken oldest first, a request's last ones before its first); a store of prefixes may bring more. With `depth` 2 a step
+is scheduled while the one before it runs (asynchronous scheduling), so that the scheduler knows what is over a step
+later. A request makes all its tokens: lengths are known to the engine, and to nobody who routes.
 
 Requests are in the order of their arrival, so that the running ones and the waiting ones are each in that order too. N
 requests; blocks hold 16 tokens.
@@ -14,7 +14,7 @@ requests; blocks hold 16 tokens.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from .law import StepLaw, decode_us, step_us
 
 __all__ = [
     "BLOCK",
+    "MINE",
     "NEVER",
     "Limits",
     "Requests",
@@ -52,6 +53,9 @@ class Requests(NamedTuple):
     prompt: Array  # tokens
     output: Array  # tokens, 1 or more
     reused: Array  # tokens of the prompt that a store of prefixes brings, whole blocks and not all of it
+
+
+MINE: Any = Requests(0, None, None, None)  # pyright: ignore[reportArgumentType]  # axes: each engine has own arrivals
 
 
 class Limits(NamedTuple):
@@ -96,7 +100,7 @@ class Work(NamedTuple):
     longest: Array
 
 
-def blocks_of(tokens: Array) -> Array:
+def blocks_of(tokens: Any) -> Any:
     """Blocks that hold so many tokens."""
     return -(-tokens // BLOCK)
 
@@ -315,4 +319,4 @@ def coast(law: StepLaw, limits: Limits, requests: Requests, state: State, until_
 
 def limits_of(*, sequences: int, blocks: int, tokens: int = 2048, depth: int = 2) -> Limits:
     """Limits as arrays."""
-    return Limits(*(np.int32(value) for value in (sequences, tokens, blocks, depth)))
+    return Limits(*(np.asarray(value, np.int32) for value in (sequences, tokens, blocks, depth)))

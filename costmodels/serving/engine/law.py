@@ -3,12 +3,12 @@
     step = token[tokens] + sequence[sequences] + layers * attention[chunk, chunk context, decoding, context]
 
 `token` holds every layer that works on tokens, with all-reduces over a link where the model is split (tensor
-parallelism); `experts`, which ranks share, come on top (`replay.py`). Steps that CUDA graphs replay are padded to the sizes
-that vLLM captures. `sequence` holds head and sampler. `attention` is one layer's, interpolated linearly on a doubling
-grid between the measured points and beyond the last. Several prompts of one step count as one chunk whose queries meet
-as many keys. Decoding sequences count at their mean context, and a measured share `skew` of the way to the longest, for
-which the kernel's blocks wait. All tables rise with every argument (running maxima iron out what a measurement scatters), so that no step
-is faster for carrying more.
+parallelism); `experts`, which ranks share, come on top (`replay.py`). Steps that CUDA graphs replay are padded to the
+sizes that vLLM captures. `sequence` holds head and sampler. `attention` is one layer's, interpolated linearly on a
+doubling grid between the measured points and beyond the last. Several prompts of one step count as one chunk whose
+queries meet as many keys. Decoding sequences count at their mean context, and a measured share `skew` of the way to the
+longest, for which the kernel's blocks wait. All tables rise with every argument (running maxima iron out what a
+measurement scatters), so that no step is faster for carrying more.
 
 Measured: profiles of LLMServingSim (`serving/SOURCES.md`). Modelled: `serving/roofline.py`. Times are int32, so that
 JAX and plain Python agree to the nanosecond. C points of the grid of contexts, T tokens of a step, S sequences.
@@ -115,9 +115,8 @@ def profile_law(name: str) -> StepLaw:
     token_us = token_us + sum(np.interp(tokens, of["tokens"], of[layer]) for layer in _ONCE)
     token_us = token_us + profile.layers * _all_reduces_us(profile, tokens)
     heads = _columns("vllm_sequences", table)
-    sequence_us = sum(
-        np.interp(np.arange(MOST_SEQUENCES + 1), heads["sequences"], heads[layer]) for layer in ("lm_head", "sampler")
-    )
+    at = np.arange(MOST_SEQUENCES + 1)
+    sequence_us = np.sum([np.interp(at, heads["sequences"], heads[layer]) for layer in ("lm_head", "sampler")], axis=0)
     law = _law(token_us[_padded(profile.sequences)], sequence_us, _attention_us(table), profile.layers, profile.skew)
     if not profile.experts:
         return law
@@ -140,7 +139,7 @@ def roofline_law(replica: roofline.Replica) -> StepLaw:
     flop = attention_flop(model, model.prefill_pair_flop, chunk, before + chunk / 2)
     flop = flop + attention_flop(model, model.decode_pair_flop, decoding, context)
     cached = np.where(chunk > 0, before + chunk, 0) + decoding * context
-    attention = seconds(np.ones(1), flop, cached * replica.kv_bytes_per_token, zero) - none
+    attention = seconds(np.ones(1), np.asarray(flop), cached * replica.kv_bytes_per_token, zero) - none
     return _law(token * 1e6, sequence * 1e6, attention * 1e6 / layers, layers)
 
 
@@ -155,8 +154,8 @@ def _law(
         _whole_ns(sequence_us),
         np.zeros(1, np.int32),
         np.minimum(np.rint(attention_us * 1e3), _MOST_NS).astype(np.int32),
-        np.int32(layers),
-        np.int32(round(skew * 1024)),
+        np.asarray(layers, np.int32),
+        np.asarray(round(skew * 1024), np.int32),
     )
 
 

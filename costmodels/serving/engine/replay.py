@@ -14,7 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
-from .engine import NEVER, Limits, Requests, State, duration_us, finish, initial, limits_of, next_arrival_us, schedule
+from .engine import (
+    MINE,
+    NEVER,
+    Limits,
+    Requests,
+    State,
+    duration_us,
+    finish,
+    initial,
+    limits_of,
+    next_arrival_us,
+    schedule,
+)
 from .law import MOST_SEQUENCES, PROFILES, StepLaw, most_captured, profile_law
 
 __all__ = ["Latencies", "Times", "deployment_limits", "latencies", "replay", "replayed"]
@@ -79,22 +91,21 @@ def replayed(law: StepLaw, limits: Limits, requests: Requests, ranks: int = 1) -
 def _run(law: StepLaw, limits: Limits, requests: Requests) -> State:
     """The last states, leaves [D, ...]; arrivals are int32[D, N]."""
     ranks, count = requests.arrival_us.shape
-    over = Requests(0, None, None, None)
     captured = jnp.minimum(2 * jnp.asarray(limits.sequences), most_captured(MOST_SEQUENCES))
     first = jax.vmap(lambda _: initial(count, limits))(jnp.arange(ranks))
 
     def step(states: State) -> State:
-        states, work = jax.vmap(schedule, in_axes=(over, None, 0))(requests, limits, states)
+        states, work = jax.vmap(schedule, in_axes=(MINE, None, 0))(requests, limits, states)
         most = jnp.max(work.tokens)
         everyone = jnp.where(most <= captured, ranks * most, jnp.sum(work.tokens))
         experts_us = (jnp.asarray(law.experts)[jnp.minimum(everyone, len(law.experts) - 1)] + 500) // 1000
         each = jax.vmap(duration_us, in_axes=(None, 0, None))(law, work, most)
-        coming = jnp.min(jax.vmap(next_arrival_us, in_axes=(over, 0))(requests, states))
+        coming = jnp.min(jax.vmap(next_arrival_us, in_axes=(MINE, 0))(requests, states))
         carries, longest = jnp.any(work.tokens > 0), jnp.max(each) + experts_us
 
         def timed(of: Requests, state: State, made: Array) -> State:
             return finish(of, limits, state, made, duration_us=longest, carries=carries, next_arrival_us=coming)
 
-        return jax.vmap(timed, in_axes=(over, 0, 0))(requests, states, work.made)
+        return jax.vmap(timed, in_axes=(MINE, 0, 0))(requests, states, work.made)
 
     return jax.lax.while_loop(lambda states: states.now_us[0] < NEVER, step, first)

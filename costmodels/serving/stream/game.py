@@ -15,7 +15,7 @@ import numpy as np
 from ...arrays import Array
 from ...luck import uniform
 from ..engine import engine
-from ..engine.engine import NEVER, Limits, Requests
+from ..engine.engine import MINE, NEVER, Limits, Requests
 from ..engine.law import MOST_TOKENS, StepLaw
 from .traces import Windows
 
@@ -55,7 +55,7 @@ class Params(NamedTuple):
 
     seeds: Array  # uint32[E], episodes of the cost
     windows: Windows  # leaves int32[W, N]
-    count: Array  # int32, requests of an episode: N, but for an instance in the shape of a larger one
+    requests: Array  # int32, of an episode: N
     laws: StepLaw  # leaves [M, ...]
     limits: Limits  # leaves [M]
     facts: Facts
@@ -140,7 +140,7 @@ def clock_us(state: State, params: Params) -> jax.Array:
 
 def over(state: State, params: Params) -> jax.Array:
     """Whether all requests were sent; they are served then."""
-    return state.next >= jnp.asarray(params.count)
+    return state.next >= jnp.asarray(params.requests)
 
 
 def _requests(state: State, count: int) -> Requests:
@@ -150,10 +150,10 @@ def _requests(state: State, count: int) -> Requests:
     return Requests(jnp.where(mine, window.arrival_us, NEVER), window.prompt, window.output, window.reused)
 
 
-def action_mask(state: State, params: Params) -> jax.Array:
+def action_mask(state: State, params: Params) -> Array:
     """bool[M + 1]: the servers that are there, and turning away where that is allowed."""
     del state
-    return jnp.append(jnp.asarray(params.facts.there), jnp.asarray(params.sheds))
+    return jnp.concatenate([jnp.asarray(params.facts.there), jnp.asarray(params.sheds)[None]])
 
 
 def advance(state: State, action: Array, params: Params) -> State:
@@ -178,7 +178,7 @@ def advance(state: State, action: Array, params: Params) -> State:
         illegal=state.illegal + (~allowed & ~ended),
     )
     until, requests = clock_us(moved, params), _requests(moved, count)
-    axes = (0, 0, Requests(0, None, None, None), 0)
+    axes = (0, 0, MINE, 0)
     step, coast = jax.vmap(engine.tick, in_axes=(*axes, 0)), jax.vmap(engine.coast, in_axes=(*axes, None))
 
     def go_on(each: engine.State) -> engine.State:
@@ -226,7 +226,7 @@ def _turned(state: State, params: Params) -> Array:
 def metrics(state: State, params: Params) -> Metrics:
     """Costs of an episode that is over."""
     first, last = _times(state)
-    total = jnp.asarray(params.count).astype(jnp.float32)
+    total = jnp.asarray(params.requests).astype(jnp.float32)
     turned = _turned(state, params)
     served = (state.server >= 0) & ~turned
     number = jnp.maximum(jnp.sum(served).astype(jnp.float32), 1)

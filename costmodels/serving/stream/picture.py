@@ -26,7 +26,7 @@ def draw_stream(state: State, names: Sequence[str]) -> Diagram:
     rows = []
     for request in np.flatnonzero(known):
         begin, token, end = (float(times[request]) * 1e-6 for times in (arrival, first, last))
-        name = names[server[request]]
+        name = names[int(server[request])]
         rows.append(in_row(int(request), begin, token, "no token yet", f"request {request} on {name}: waits"))
         rows.append(in_row(int(request), token, end, name, f"request {request} on {name}: makes tokens"))
     end = float(last[known].max()) * 1e-6 if known.any() else 1.0

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...arrays import Array
 from ...errors import InvalidWorkloadError, UnknownNameError
 from ...files import fail, is_path, number, parse_json, read_text, shortened, shown, whole_number
 from ...formats import MOST_REQUESTS, format_of, header_cells, normalised
@@ -55,10 +56,10 @@ class Trace(NamedTuple):
 class Windows(NamedTuple):
     """W windows of N requests each; int32[W, N]."""
 
-    arrival_us: np.ndarray  # from the first one's
-    prompt: np.ndarray
-    output: np.ndarray
-    reused: np.ndarray
+    arrival_us: Array  # from the first one's
+    prompt: Array
+    output: Array
+    reused: Array
 
 
 def trace_names() -> tuple[str, ...]:
@@ -70,8 +71,8 @@ def trace_names() -> tuple[str, ...]:
 def _own(name: str) -> Trace:
     rows = [row for row in package_rows("serving/tables/stream_requests.csv") if row["trace"] == name]
     columns = ("t_ms", "prompt_tokens", "output_tokens", "reused_tokens")
-    arrival, *rest = (np.array([int(row[column]) for row in rows]) for column in columns)
-    return Trace(arrival * 1000, *rest, name.startswith("mooncake"))
+    arrival, prompt, output, reused = (np.array([int(row[column]) for row in rows]) for column in columns)
+    return Trace(arrival * 1000, prompt, output, reused, name.startswith("mooncake"))
 
 
 def get_trace(name: str) -> Trace:
