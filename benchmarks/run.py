@@ -17,6 +17,7 @@ BENCHMARKS = (
     "attention_tier",
     "memory",
     "allocation",
+    "serving_stream",
     "soc",
     "reasoning",
     "training",

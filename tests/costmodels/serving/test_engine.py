@@ -3,6 +3,7 @@
 import csv
 import math
 
+import engine_oracle as oracle
 import hypothesis.strategies as st
 import jax
 import numpy as np
@@ -15,7 +16,6 @@ from dsegym.costmodels.serving.engine.engine import BLOCK, NEVER, Requests, coas
 from dsegym.costmodels.serving.engine.replay import latencies, replay, replayed
 from dsegym.costmodels.transformers.architectures import get_architecture
 from dsegym.costmodels.transformers.devices import get_device, get_precision
-import engine_oracle as oracle
 
 RUNS = ("rtx4090_llama31_8b_tp1", "rtxpro6000_qwen3_32b_tp2")
 
