@@ -371,6 +371,10 @@ def _is_requests_by_arrival(text: str) -> bool:
     return _has(*map(normalised, own))(text) or _has(*map(normalised, inputs))(text)
 
 
+def _is_request_sizes(text: str) -> bool:
+    return _has("prompt tokens", "output tokens")(text) and not _is_requests_by_arrival(text)
+
+
 def _is_azure_trace(text: str) -> bool:
     return _has("timestamp", "contexttokens", "generatedtokens")(text) or _has(
         "t s", "context tokens", "generated tokens"
@@ -517,7 +521,7 @@ FORMATS: Sequence[Format] = (
         "a header with prompt_tokens, output_tokens and requests; a row a class of about one size",
         "tokens and counts, or any shares of the requests; the rate is an option",
         f"{MOST_CLASSES} classes, 10,000,000 tokens a request",
-        _has("prompt tokens", "output tokens"),
+        _is_request_sizes,
     ),
     Format(
         "trace",

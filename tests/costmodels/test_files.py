@@ -14,6 +14,7 @@ from dsegym.costmodels.formats import FORMATS, READERS, format_of, format_rows
 from dsegym.costmodels.memory.program import get_program
 from dsegym.costmodels.reasoning.outcomes import load_outcomes
 from dsegym.costmodels.serving.mix.requests import histogram
+from dsegym.costmodels.serving.stream.traces import get_trace
 from dsegym.costmodels.soc.library import get_instance
 
 LOADERS = {
@@ -23,8 +24,18 @@ LOADERS = {
     "graph": get_instance,
     "data": load_outcomes,
     "requests": histogram,
+    "trace": get_trace,
 }
 SAMPLES = {  # one of each format
+    "a table of requests by arrival": "arrival_s,prompt_tokens,output_tokens\n0,200,3\n0.5,100,2\n",
+    "Azure's trace of a language model's requests": (
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.5,4,1\n2023-11-16 18:15:47,4,1\n"
+    ),
+    "BurstGPT's trace": "Timestamp,Model,Request tokens,Response tokens\n0,GPT-4,20,3\n9,GPT-4,1,1\n",
+    "Mooncake's trace (JSON lines)": (
+        '{"timestamp": 0, "input_length": 9, "output_length": 1, "hash_ids": [1]}\n'
+        '{"timestamp": 9, "input_length": 9, "output_length": 1, "hash_ids": [1]}\n'
+    ),
     "a request histogram": "prompt_tokens,output_tokens,requests\n200,100,3\n",
     "a table of layers": "layer,kind,m,n,k\nfc,gemm,1,2,3\n",
     "a SCALE-Sim topology of convolutions": (

@@ -47,7 +47,7 @@ def step_us(law, tokens, sequences, chunk, before, decoding, context, longest):
     contexts = [0] + [16 * 2**i for i in range(14)]
     axes = ([0] + [16 * 2**i for i in range(8)], contexts, [0] + [2**i for i in range(9)], contexts)
     context += (longest - context) * int(law.skew) // 1024
-    places = [_between(axis, value) for axis, value in zip(axes, (chunk, before, decoding, context))]
+    places = [_between(axis, value) for axis, value in zip(axes, (chunk, before, decoding, context), strict=True)]
 
     def value(fixed):
         if len(fixed) == 4:

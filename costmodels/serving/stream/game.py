@@ -6,7 +6,8 @@ step, up to the second one; after the last all requests are finished. N requests
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -178,14 +179,37 @@ def advance(state: State, action: Array, params: Params) -> State:
         illegal=state.illegal + (~allowed & ~ended),
     )
     until, requests = clock_us(moved, params), _requests(moved, count)
+    return moved._replace(engines=_served(params.laws, params.limits, requests, until, engines))
+
+
+def _go_on(laws: StepLaw, limits: Limits, requests: Requests, until: Array, engines: engine.State) -> engine.State:
+    """A look of every engine that looks before `until`, and the steps after it in which all decode."""
     axes = (0, 0, MINE, 0)
-    step, coast = jax.vmap(engine.tick, in_axes=(*axes, 0)), jax.vmap(engine.coast, in_axes=(*axes, None))
+    active = engines.now_us < until
+    engines = jax.vmap(engine.tick, in_axes=(*axes, 0))(laws, limits, requests, engines, active)
+    return jax.vmap(engine.coast, in_axes=(*axes, None))(laws, limits, requests, engines, until)
 
-    def go_on(each: engine.State) -> engine.State:
-        each = step(params.laws, params.limits, requests, each, each.now_us < until)
-        return coast(params.laws, params.limits, requests, each, until)
 
-    return moved._replace(engines=jax.lax.while_loop(lambda each: jnp.any(each.now_us < until), go_on, engines))
+@jax.custom_batching.custom_vmap
+def _served(laws: StepLaw, limits: Limits, requests: Requests, until: Array, engines: engine.State) -> engine.State:
+    """Engines that have done all that they do before `until`."""
+    go_on = functools.partial(_go_on, laws, limits, requests, until)
+    return jax.lax.while_loop(lambda each: jnp.any(each.now_us < until), go_on, engines)
+
+
+@_served.def_vmap
+def _(axis_size: int, in_batched: Any, *given: Any) -> tuple[engine.State, Any]:
+    """One loop for all lanes: an engine that is done stays as it is, and `vmap` of a loop would select every leaf."""
+    axes = jax.tree.map(lambda batched: 0 if batched else None, tuple(in_batched))
+    engines = jax.tree.map(
+        lambda leaf, batched: leaf if batched else jnp.broadcast_to(leaf, (axis_size, *jnp.shape(leaf))),
+        given[4],
+        in_batched[4],
+    )
+    until = jnp.broadcast_to(given[3], axis_size)[:, None]
+    step = jax.vmap(_go_on, in_axes=(*axes[:4], 0))
+    last = jax.lax.while_loop(lambda each: jnp.any(each.now_us < until), lambda each: step(*given[:4], each), engines)
+    return last, jax.tree.map(lambda _: True, last)
 
 
 def _times(state: State) -> tuple[Array, Array]:
