@@ -151,10 +151,10 @@ def _requests(state: State, count: int) -> Requests:
     return Requests(jnp.where(mine, window.arrival_us, NEVER), window.prompt, window.output, window.reused)
 
 
-def action_mask(state: State, params: Params) -> Array:
+def action_mask(state: State, params: Params) -> jax.Array:
     """bool[M + 1]: the servers that are there, and turning away where that is allowed."""
     del state
-    return jnp.concatenate([jnp.asarray(params.facts.there), jnp.asarray(params.sheds)[None]])
+    return jnp.hstack((jnp.asarray(params.facts.there), jnp.asarray(params.sheds)))
 
 
 def advance(state: State, action: Array, params: Params) -> State:
@@ -208,7 +208,7 @@ def _(axis_size: int, in_batched: Any, *given: Any) -> tuple[engine.State, Any]:
     )
     until = jnp.broadcast_to(given[3], axis_size)[:, None]
     step = jax.vmap(_go_on, in_axes=(*axes[:4], 0))
-    last = jax.lax.while_loop(lambda each: jnp.any(each.now_us < until), lambda each: step(*given[:4], each), engines)
+    last = jax.lax.while_loop(lambda each: jnp.any(each.now_us < until), functools.partial(step, *given[:4]), engines)
     return last, jax.tree.map(lambda _: True, last)
 
 

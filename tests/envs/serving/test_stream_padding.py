@@ -1,0 +1,77 @@
+"""A stream in the shape of a larger fleet, and lanes that go on at their own pace."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dsegym
+from dsegym.costmodels.luck import episode_key
+
+OPTIONS = {"requests": 16, "servers": "1*rtx4090+1*L4", "sequences": 6, "rate": 20, "objective": "missed"}
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return dsegym.make_problem("dsegym/ServingStream-v0", **OPTIONS)
+
+
+def _episode(env, params, seed, actions):
+    """Observations, masks and rewards of an episode, and its end."""
+    step = jax.jit(env.advance)
+    state, found = env.start(episode_key(seed), params), []
+    for action in actions:
+        moved = step(state, jnp.int32(action), params)
+        mask, reward = env.action_mask(state, params), env.reward(state, moved, params)
+        found.append((env.observe(state, params), np.asarray(mask), np.asarray(reward)))
+        state = moved
+    return found, state
+
+
+def test_padding_changes_no_bit_of_an_episode_but_for_servers_that_are_not_there(problem):
+    env = problem.forms["decisions"](problem)
+    params = env.params_of(problem)
+    wide, wide_params = env.padded(params, {"servers": 4})
+    actions = np.random.default_rng(0).integers(0, 3, OPTIONS["requests"])
+    own, end = _episode(env, params, 5, actions)
+    other, wide_end = _episode(wide, wide_params, 5, np.where(actions == 2, 4, actions))  # turning away stays the last
+    for (one, mask, reward), (two, wide_mask, wide_reward) in zip(own, other, strict=True):
+        assert reward == wide_reward
+        assert wide_mask.tolist() == [*mask[:2].tolist(), False, False, mask[2]]
+        for name, values in one.items():
+            padded = np.asarray(two[name])
+            if padded.ndim:
+                assert np.array_equal(padded[:2], values)
+                assert not padded[2:].any()
+            else:
+                assert padded == values
+    metrics = [jax.tree.map(float, each.metrics(state, of)) for each, state, of in
+               ((env, end, params), (wide, wide_end, wide_params))]  # fmt: skip
+    assert metrics[0] == metrics[1]
+
+
+def test_episodes_side_by_side_are_the_episodes_alone(problem):
+    env, params = problem.forms["decisions"](problem), problem.params
+
+    def play(seed):
+        state = env.start(episode_key(seed), params)
+        state, _ = jax.lax.scan(lambda s, _: (env.advance(s, s.next % 2, params), None), state, None, length=16)
+        return state
+
+    together = jax.jit(jax.vmap(play))(np.arange(5, dtype=np.uint32))
+    alone = jax.jit(play)
+    for seed in range(5):
+        one = alone(np.uint32(seed))
+        same = jax.tree.map(lambda lanes, leaf, seed=seed: bool((lanes[seed] == leaf).all()), together, one)
+        assert jax.tree.all(same)
+
+
+def test_rewards_sum_to_the_objective(problem):
+    for objective in ("latency", "ttft", "missed"):
+        each = dsegym.make_problem("dsegym/ServingStream-v0", **{**OPTIONS, "objective": objective})
+        env = each.forms["decisions"](each)
+        params = env.params_of(each)
+        found, end = _episode(env, params, 2, np.arange(OPTIONS["requests"]) % 2)
+        total = -sum(float(reward) for _, _, reward in found)
+        scale = 1.0 if objective == "missed" else float(params.reference)
+        assert total * scale == pytest.approx(float(env.evaluation(end, params).objective), rel=1e-5)
