@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
-from .law import StepLaw, decode_us, step_us
+from .law import StepLaw, decode_us, decoding_of, step_us
 
 __all__ = [
     "BLOCK",
@@ -271,8 +271,8 @@ def tick(law: StepLaw, limits: Limits, requests: Requests, state: State, active:
 def coast(law: StepLaw, limits: Limits, requests: Requests, state: State, until_us: Array) -> State:
     """What `tick` makes of an engine in which all that runs decodes and nobody waits, over and over, but in scalars.
 
-    It ends before a request makes its last token, before blocks could be short, and where the scheduler would look at
-    `until_us` or later; requests that are not there yet arrive then at the earliest.
+    It ends before a request makes its last token, before blocks could be short, at the next context of the law's grid,
+    and where the scheduler would look at `until_us` or later, which is before any further request arrives.
     """
     runs = state.held > 0
     target = jnp.asarray(requests.prompt) + state.generated
@@ -282,15 +282,16 @@ def coast(law: StepLaw, limits: Limits, requests: Requests, state: State, until_
     quiet = (decoding > 0) & (decoding <= jnp.asarray(limits.tokens)) & ~jnp.any((runs & ~decodes) | waits)
     left = jnp.min(jnp.where(runs, jnp.asarray(requests.output) - state.generated, NEVER)) - 1
     blocks = BLOCK * (state.free // jnp.maximum(decoding, 1))  # each takes at most one in as many steps
-    most = jnp.where(quiet, jnp.minimum(left, blocks), 0)
     context = _total(jnp.where(runs, state.computed, 0)) // jnp.maximum(decoding, 1)
     longest = jnp.max(jnp.where(runs, state.computed, 0))
+    steps = decoding_of(law, decoding=decoding, context=context + 1, longest=longest + 1)
+    most = jnp.where(quiet, jnp.minimum(jnp.minimum(left, blocks), steps.steps), 0)
     ahead = jnp.asarray(limits.depth) > 1
 
     def step(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         taken, now, latest, last = carry
         goes = (taken < most) & (now < until_us)
-        duration = decode_us(law, decoding=decoding, context=context + taken + 1, longest=longest + taken + 1)
+        duration = decode_us(steps, taken)
         start = jnp.maximum(now, latest)
         end = start + duration
         return (

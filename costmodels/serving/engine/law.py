@@ -37,9 +37,11 @@ __all__ = [
     "MOST_TOKENS",
     "PROFILES",
     "SEQUENCES",
+    "Decoding",
     "Profile",
     "StepLaw",
     "decode_us",
+    "decoding_of",
     "most_captured",
     "profile_law",
     "roofline_law",
@@ -228,14 +230,21 @@ def _attention_us(profile: str) -> np.ndarray:
     return table
 
 
+def _width_bits(place: Array, first: int) -> Array:
+    """log2 of the distance from a point of 0, first, 2 first, ... to the next."""
+    return (first.bit_length() - 1) + jnp.maximum(place - 1, 0)
+
+
+def _point(place: Array, first: int) -> Array:
+    return jnp.where(place == 0, 0, first << jnp.maximum(place - 1, 0))
+
+
 def _place(value: Array, first: int, points: int) -> tuple[Array, Array]:
     """Where a number stands among 0, first, 2 first, ...: int32 place, and int32 part of 2**7 to the next point."""
     whole = jnp.asarray(value, jnp.int32)
-    level = 31 - jax.lax.clz(jnp.maximum(whole // first, 1))
+    level = 31 - jax.lax.clz(jnp.maximum(whole >> (first.bit_length() - 1), 1))
     place = jnp.minimum(jnp.where(whole < first, 0, level + 1), points - 2)
-    lower = jnp.where(place == 0, 0, first << jnp.maximum(place - 1, 0))
-    width = jnp.where(place == 0, first, lower)
-    return place, ((whole - lower) << _FRACTION_BITS) // width
+    return place, (whole - _point(place, first) << _FRACTION_BITS) >> _width_bits(place, first)
 
 
 def step_us(
@@ -271,24 +280,40 @@ def step_us(
     values = table.ravel()[corner + jnp.array(offsets, jnp.int32)]
     for _, part in reversed(places):
         values = values[0::2] + ((values[1::2] - values[0::2]) * part >> _FRACTION_BITS)
-    return _whole_us(law, tokens, sequences, values[0])
+    once = jnp.asarray(law.token)[tokens] + jnp.asarray(law.sequence)[sequences]
+    return (once + jnp.asarray(law.layers) * values[0] + 500) // 1000
 
 
-def decode_us(law: StepLaw, *, decoding: Array, context: Array, longest: Array) -> jax.Array:
-    """int32[], us: what `step_us` says of a step in which sequences decode and nothing else happens, sooner."""
+class Decoding(NamedTuple):
+    """Steps in which the same sequences decode and nothing else happens, while their context grows; int32[]."""
+
+    once_ns: Array  # tokens and sequences
+    layers: Array
+    corners_ns: Array  # [4]: attention at both counts of sequences of the grid, at both contexts of it each
+    sequences_part: Array  # of 2**7
+    beyond: Array  # tokens of the first step's context beyond the grid's point
+    bits: Array  # of the distance to the next
+    steps: Array  # that stay between the two points
+
+
+def decoding_of(law: StepLaw, *, decoding: Array, context: Array, longest: Array) -> Decoding:
+    """Such steps, by the context of the first: as of `step_us`."""
     context = context + ((longest - context) * jnp.asarray(law.skew) >> 10)
     row, row_part = _place(decoding, SEQUENCES[1], len(SEQUENCES))
-    place, part = _place(context, CONTEXTS[1], len(CONTEXTS))
-    table = jnp.asarray(law.attention)[0, 0].ravel()
-    corner = row * len(CONTEXTS) + place
-    values = table[corner + jnp.array([0, 1, len(CONTEXTS), len(CONTEXTS) + 1], jnp.int32)]
-    for each in (part, row_part):
-        values = values[0::2] + ((values[1::2] - values[0::2]) * each >> _FRACTION_BITS)
-    return _whole_us(law, decoding, decoding, values[0])
+    place, _ = _place(context, CONTEXTS[1], len(CONTEXTS))
+    bits, beyond = _width_bits(place, CONTEXTS[1]), context - _point(place, CONTEXTS[1])
+    corners = row * len(CONTEXTS) + place + jnp.array([0, 1, len(CONTEXTS), len(CONTEXTS) + 1], jnp.int32)
+    once = jnp.asarray(law.token)[decoding] + jnp.asarray(law.sequence)[decoding]
+    values = jnp.asarray(law.attention)[0, 0].ravel()[corners]
+    return Decoding(once, jnp.asarray(law.layers), values, row_part, beyond, bits, (1 << bits) - beyond)
 
 
-def _whole_us(law: StepLaw, tokens: Array, sequences: Array, attention_ns: Array) -> jax.Array:
-    total = (
-        jnp.asarray(law.token)[tokens] + jnp.asarray(law.sequence)[sequences] + jnp.asarray(law.layers) * attention_ns
+def decode_us(steps: Decoding, further: Array) -> jax.Array:
+    """int32[], us: what `step_us` says of the step after so many, sooner."""
+    part = (steps.beyond + further << _FRACTION_BITS) >> steps.bits
+    fewer, more = (
+        steps.corners_ns[at] + ((steps.corners_ns[at + 1] - steps.corners_ns[at]) * part >> _FRACTION_BITS)
+        for at in (0, 2)
     )
-    return (total + 500) // 1000
+    attention = fewer + ((more - fewer) * steps.sequences_part >> _FRACTION_BITS)
+    return (steps.once_ns + steps.layers * attention + 500) // 1000

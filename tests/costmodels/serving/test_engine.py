@@ -60,12 +60,14 @@ def test_steps_take_what_plain_interpolation_says(name):
 
 
 @pytest.mark.parametrize("name", LAWS)
-def test_a_step_in_which_all_decode_takes_what_any_step_would(name):
+def test_steps_in_which_all_decode_take_what_any_step_would(name):
     law = LAWS[name]()
-    for decoding, context, longest in ((1, 1, 1), (7, 900, 4000), (200, 30_000, 130_000)):
-        rest = dict(decoding=decoding, context=context, longest=longest)
-        whole = laws.step_us(law, tokens=decoding, sequences=decoding, chunk=0, before=0, **rest)
-        assert int(laws.decode_us(law, **rest)) == int(whole)
+    for decoding, context, longest in ((1, 1, 1), (7, 900, 4000), (200, 30_000, 130_000), (3, 2047, 2047)):
+        steps = laws.decoding_of(law, decoding=decoding, context=context, longest=longest)
+        for further in {0, 1, int(steps.steps) // 2, int(steps.steps) - 1} & set(range(int(steps.steps))):
+            grown = dict(decoding=decoding, context=context + further, longest=longest + further)
+            whole = laws.step_us(law, tokens=decoding, sequences=decoding, chunk=0, before=0, **grown)
+            assert int(laws.decode_us(steps, further)) == int(whole)
 
 
 @pytest.mark.parametrize("name", LAWS)
