@@ -151,10 +151,11 @@ def _requests(state: State, count: int) -> Requests:
     return Requests(jnp.where(mine, window.arrival_us, NEVER), window.prompt, window.output, window.reused)
 
 
-def action_mask(state: State, params: Params) -> jax.Array:
+def action_mask(state: State, params: Params) -> Array:
     """bool[M + 1]: the servers that are there, and turning away where that is allowed."""
     del state
-    return jnp.hstack((jnp.asarray(params.facts.there), jnp.asarray(params.sheds)))
+    there: Any = params.facts.there
+    return jnp.append(there, params.sheds)
 
 
 def advance(state: State, action: Array, params: Params) -> State:
