@@ -308,7 +308,7 @@ def decoding_of(law: StepLaw, *, decoding: Array, context: Array, longest: Array
     return Decoding(once, jnp.asarray(law.layers), values, row_part, beyond, bits, (1 << bits) - beyond)
 
 
-def decode_us(steps: Decoding, further: Array) -> jax.Array:
+def decode_us(steps: Decoding, further: Array) -> Array:
     """int32[], us: what `step_us` says of the step after so many, sooner."""
     part = (steps.beyond + further << _FRACTION_BITS) >> steps.bits
     fewer, more = (

@@ -151,11 +151,10 @@ def _requests(state: State, count: int) -> Requests:
     return Requests(jnp.where(mine, window.arrival_us, NEVER), window.prompt, window.output, window.reused)
 
 
-def action_mask(state: State, params: Params) -> Array:
+def action_mask(state: State, params: Params) -> Any:
     """bool[M + 1]: the servers that are there, and turning away where that is allowed."""
     del state
-    there: Any = params.facts.there
-    return jnp.append(there, params.sheds)
+    return jnp.append(params.facts.there, params.sheds)
 
 
 def advance(state: State, action: Array, params: Params) -> State:
