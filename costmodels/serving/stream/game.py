@@ -141,7 +141,7 @@ def clock_us(state: State, params: Params) -> jax.Array:
 
 def over(state: State, params: Params) -> jax.Array:
     """Whether all requests were sent; they are served then."""
-    return state.next >= jnp.asarray(params.requests)
+    return jnp.asarray(state.next) >= jnp.asarray(params.requests)
 
 
 def _requests(state: State, count: int) -> Requests:
