@@ -89,6 +89,7 @@ def test_rules_do_what_their_names_say(missed):
     _played(problem, env, check)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["latency", "ttft", "missed"])
 def test_no_routing_is_below_the_bound(objective):
     problem = dsegym.make_problem("dsegym/ServingStream-v0", objective=objective, **SMALL)

@@ -28,6 +28,7 @@ def _episode(env, params, seed, actions):
     return found, state
 
 
+@pytest.mark.slow
 def test_padding_changes_no_bit_of_an_episode_but_for_servers_that_are_not_there(problem):
     env = problem.forms["decisions"](problem)
     params = env.params_of(problem)
@@ -50,6 +51,7 @@ def test_padding_changes_no_bit_of_an_episode_but_for_servers_that_are_not_there
     assert metrics[0] == metrics[1]
 
 
+@pytest.mark.slow
 def test_episodes_side_by_side_are_the_episodes_alone(problem):
     env, params = problem.forms["decisions"](problem), problem.params
 
@@ -66,6 +68,7 @@ def test_episodes_side_by_side_are_the_episodes_alone(problem):
         assert jax.tree.all(same)
 
 
+@pytest.mark.slow
 def test_rewards_sum_to_the_objective(problem):
     for objective in ("latency", "ttft", "missed"):
         each = dsegym.make_problem("dsegym/ServingStream-v0", **{**OPTIONS, "objective": objective})
