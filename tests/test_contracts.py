@@ -60,6 +60,7 @@ INSTANCES = {
     "dsegym/ReasoningServe-v0": [{}, {"levels": 3}],
     "dsegym/ServingPlan-v0": [{}, {"model": "OPT-13B", "engine": "distserve", "gpu": "A100-SXM-80GB", "tpot": 100}],
     "dsegym/TrainingPlan-v0": [{"model": "GPT-22B", "gpus": 64}, {"model": "GPT-1.7B", "gpus": 16, "gpu_mtbf": 5000}],
+    "dsegym/ServingCluster-v0": [{}, {"goal": "cost", "power": 0, "rate": 100}],
     "dsegym/ServingMix-v0": [{}, {"workload": "azure_conv", "rate": 32, "slices": 2}],
     "dsegym/ServingStream-v0": [
         {"requests": 6},
