@@ -24,6 +24,7 @@ __all__ = [
     "MOST_ATTEMPTS",
     "MOST_BUFFERS",
     "MOST_CLASSES",
+    "MOST_DEVICES",
     "MOST_EDGES",
     "MOST_ELEMENTS",
     "MOST_LAYERS",
@@ -48,6 +49,7 @@ MOST_PROBLEMS, MOST_ATTEMPTS = 100_000, 1_000_000
 MOST_ACCESSES = 20_000  # of a program that is played
 MOST_CLASSES = 200  # of requests
 MOST_REQUESTS = 2_000_000  # of a trace
+MOST_DEVICES = 16  # of a user's table
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ READERS: Mapping[str, Reader] = {
     "data": Reader("BatchBestOfN", "data", "batch_best_of_n.md"),
     "requests": Reader("ServingMix", "workload", "serving_mix.md"),
     "trace": Reader("ServingStream", "trace", "serving_stream.md"),
+    "model": Reader("ServingPlan", "model", "serving_plan.md"),
+    "devices": Reader("ServingMix", "gpus", "serving_mix.md"),
 }
 
 
@@ -270,6 +274,10 @@ def _top_members(text: str) -> set[str]:
 
 def _is_workflow(text: str) -> bool:
     return "workflow" in _top_members(text)
+
+
+def _is_configuration(text: str) -> bool:
+    return bool({"model_type", "architectures"} & _top_members(text)) and not _is_workflow(text)
 
 
 def _is_own_graph(text: str) -> bool:
@@ -554,6 +562,23 @@ FORMATS: Sequence[Format] = (
         "ms; hash_ids name blocks of 512 tokens by all that stands before them",
         _TRACE_LIMITS,
         _is_mooncake_trace,
+    ),
+    Format(
+        "model",
+        "a Hugging Face configuration",
+        'the config.json of a causal language model: JSON with "model_type" and sizes',
+        "numbers of layers, heads, experts, rows; windows and quantisation are not read",
+        "23 types of models, docs/serving_plan.md lists them; others are refused",
+        _is_configuration,
+    ),
+    Format(
+        "devices",
+        "a table of devices",
+        "a header with device and any of bf16_tflops, fp8_tflops, int8_tops, fp4_tflops, memory_gb, bandwidth_gb_s, "
+        "scale_up_gb_s, scale_out_gb_s, tdp_w, usd_per_h",
+        "as the names say, 10^9 bytes a GB; dense peaks, links in one direction; a known device keeps what is left out",
+        f"{MOST_DEVICES} devices",
+        _has("device"),
     ),
 )
 

@@ -54,7 +54,7 @@ def folder(tmp_path, monkeypatch):
 def write_files(page, folder):
     """Blocks such as ```csv network.csv are files that the page's examples use."""
     for block in blocks_of(page):
-        if block.language in ("csv", "toml", "yaml") and block.title:
+        if block.language in ("csv", "json", "toml", "yaml") and block.title:
             (folder / block.title).write_text(block.text, encoding="utf-8")
 
 

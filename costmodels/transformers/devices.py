@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from ..errors import DsegymError, UnknownNameError
-from ..tables import package_rows
+from ..files import fail, is_path, number, read_text
+from ..formats import MOST_DEVICES, format_of
+from ..tables import package_rows, read_user_table
 
 __all__ = [
     "MEMORY_SHARE",
@@ -23,6 +26,7 @@ __all__ = [
     "devices",
     "get_device",
     "get_precision",
+    "load_devices",
     "peak_flops",
     "usable_bytes",
 ]
@@ -82,34 +86,88 @@ def devices() -> Mapping[str, Device]:
     """{name: device} of the package's table."""
     found = {}
     for row in package_rows("transformers/tables/devices.csv"):
-        tera = {"bf16": "bf16_tflops", "fp8": "fp8_tflops", "int8": "int8_tops", "fp4": "fp4_tflops"}
-        found[row["device"]] = Device(
-            name=row["device"],
-            peak_flops={kind: float(row[column]) * 1e12 for kind, column in tera.items() if row[column]},
-            memory_bytes=float(row["memory_gb"]) * 1e9,
-            bandwidth_bytes_s=float(row["bandwidth_gb_s"]) * 1e9,
-            scale_up_bytes_s=float(row["scale_up_gb_s"]) * 1e9,
-            scale_out_bytes_s=_scaled(row["scale_out_gb_s"], 1e9),
-            tdp_w=_scaled(row["tdp_w"], 1.0),
-            usd_per_h=_scaled(row["usd_per_h"], 1.0),
-            source=row["source"],
-        )
+        figures = {column: float(row[column]) for column in _FIGURES if row[column]}
+        found[row["device"]] = _device(row["device"], figures, row["source"])
     return found
 
 
-def _scaled(text: str, unit: float) -> float | None:
-    return float(text) * unit if text else None
+_PEAKS = {"bf16": "bf16_tflops", "fp8": "fp8_tflops", "int8": "int8_tops", "fp4": "fp4_tflops"}
+_NEEDED = ("bf16_tflops", "memory_gb", "bandwidth_gb_s", "scale_up_gb_s")
+_FIGURES = (*_PEAKS.values(), "memory_gb", "bandwidth_gb_s", "scale_up_gb_s", "scale_out_gb_s", "tdp_w", "usd_per_h")
+_MOST = {"usd_per_h": 1000.0}  # of a figure, as of a price in an option; of others 1e6
+OWN_SOURCE = "yours"
+
+
+def _device(name: str, figures: Mapping[str, float], source: str) -> Device:
+    scale_out = figures.get("scale_out_gb_s")
+    return Device(
+        name=name,
+        peak_flops={kind: figures[column] * 1e12 for kind, column in _PEAKS.items() if column in figures},
+        memory_bytes=figures["memory_gb"] * 1e9,
+        bandwidth_bytes_s=figures["bandwidth_gb_s"] * 1e9,
+        scale_up_bytes_s=figures["scale_up_gb_s"] * 1e9,
+        scale_out_bytes_s=None if scale_out is None else scale_out * 1e9,
+        tdp_w=figures.get("tdp_w"),
+        usd_per_h=figures.get("usd_per_h"),
+        source=source,
+    )
+
+
+def load_devices(path: str) -> Mapping[str, Device]:
+    """{name: device} of a user's table; a device that the package knows keeps the figures that a row leaves out.
+
+    Raises:
+        InvalidWorkloadError: it is no such table, a figure is none, or a new device lacks one; names the line.
+    """
+    text = read_text(path)
+    format_of(path, text, "devices", {".csv": "a table of devices"})
+    columns = ("device", *_FIGURES)
+
+    def wrong(header: Sequence[str]) -> str:
+        return "" if "device" in header else f"the header has no column device; the columns are {', '.join(columns)}"
+
+    table = read_user_table(Path(path), "table of devices", "device", columns, wrong, text=text, most=MOST_DEVICES)
+    found: dict[str, Device] = {}
+    for device, line in zip(table.parse(_own_device).values(), table.parse(lambda row: row), strict=True):
+        if device.name in found:
+            fail(path, f"line {line}: the device {device.name} is given twice")
+        found[device.name] = device
+    return found
+
+
+def _own_device(row: Mapping[str, str]) -> Device:
+    name = row["device"]
+    if not name or len(name) > _LONGEST_NAME or set(name) & set(",="):
+        raise ValueError(f"a device's name has 1 to {_LONGEST_NAME} letters, and neither , nor =")
+    known = {each["device"]: each for each in package_rows("transformers/tables/devices.csv")}.get(name, {})
+    figures = {column: float(known[column]) for column in _FIGURES if known.get(column)}
+    given = {column: row[column] for column in _FIGURES if row.get(column)}
+    figures |= {column: number(text, column, 0, _MOST.get(column, 1e6), above=True) for column, text in given.items()}
+    missing = [column for column in _NEEDED if column not in figures]
+    if missing:
+        raise ValueError(f"{name} is no known device, and its row lacks {', '.join(missing)}")
+    only_price = set(given) <= {"usd_per_h"}
+    return _device(name, figures, known["source"] if only_price else OWN_SOURCE)
+
+
+_LONGEST_NAME = 60
 
 
 def get_device(name: str) -> Device:
-    """A device by its name.
+    """A device by its name, or the only one of a user's table by its path.
 
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: it is neither a name nor a path.
+        InvalidWorkloadError: the table cannot be read, or has several devices.
     """
-    if name not in devices():
+    if name in devices():
+        return devices()[name]
+    if not is_path(name):
         raise UnknownNameError("GPU", name, devices())
-    return devices()[name]
+    own = load_devices(name)
+    if len(own) > 1:
+        fail(name, f"the table has {len(own)} devices, {', '.join(own)}; one is taken here")
+    return next(iter(own.values()))
 
 
 def get_precision(name: str) -> Precision:

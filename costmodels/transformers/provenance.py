@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .architectures import checked_against
-from .devices import get_device
+from .architectures import architectures, checked_against
+from .configurations import load_configuration
+from .devices import OWN_SOURCE, Device
 
 __all__ = ["unchecked_notes"]
 
 
-def unchecked_notes(model: str, gpus: Iterable[str]) -> tuple[str, ...]:
-    """A sentence for a recalled model, and one for the accelerators that no system file of aiconfigurator states."""
-    notes = []
-    if checked_against(model) == "recalled":
+def unchecked_notes(model: str, gpus: Iterable[Device]) -> tuple[str, ...]:
+    """Sentences for a recalled model, a user's, devices that aiconfigurator's system files do not state, a user's."""
+    notes: list[str] = []
+    if model not in architectures():
+        notes += load_configuration(model).notes
+    elif checked_against(model) == "recalled":
         notes.append(f"The sizes of {model} are recalled, and checked against its stated number of parameters alone.")
-    unchecked = [gpu for gpu in gpus if not get_device(gpu).source.startswith("aiconfigurator")]
+    devices = list(gpus)
+    if own := [gpu.name for gpu in devices if gpu.source == OWN_SOURCE]:
+        notes.append(f"The figures of {', '.join(own)} are yours, and nothing was measured on them here.")
+    unchecked = [gpu.name for gpu in devices if not gpu.source.startswith(("aiconfigurator", OWN_SOURCE))]
     if unchecked:
         notes.append(f"The figures of {', '.join(unchecked)} were not checked against a vendor's text.")
     return tuple(notes)

@@ -15,6 +15,7 @@ Objective: $ an hour.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,8 +25,8 @@ import numpy as np
 from ...costmodels.arrays import Array
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.diagram import Diagram
-from ...costmodels.errors import DsegymError
-from ...costmodels.files import is_path, plain_number
+from ...costmodels.errors import DsegymError, UnknownNameError
+from ...costmodels.files import is_path, plain_number, shown
 from ...costmodels.serving.mix import picture, requests
 from ...costmodels.serving.mix.model import USD, Mix, evaluate
 from ...costmodels.serving.mix.placement import (
@@ -36,7 +37,7 @@ from ...costmodels.serving.mix.placement import (
     singles,
 )
 from ...costmodels.transformers.architectures import architecture_rows, architectures
-from ...costmodels.transformers.devices import PRECISIONS, device_rows, get_device
+from ...costmodels.transformers.devices import PRECISIONS, Device, device_rows, devices, get_device, load_devices
 from ...costmodels.transformers.provenance import unchecked_notes
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.one_shot import one_shot_problem
@@ -67,10 +68,12 @@ MODELLED = (
 Prices = tuple[tuple[str, float], ...]
 
 
-def _prices(given: object) -> Prices:
-    """((GPU, $ an hour), ...) of a text such as `L4=0.7,H100-SXM-80GB=4`, or of a mapping."""
+def _prices(given: object) -> Prices | str:
+    """((GPU, $ an hour), ...) of a text such as `L4=0.7,H100-SXM-80GB=4`, or of a mapping; a path as it is."""
     if given == MELANGE:
         return MELANGE_PRICES
+    if isinstance(given, str) and is_path(given) and (os.path.isfile(given) or not set(given) & set(",=")):
+        return given
     if isinstance(given, Mapping):
         pairs = [(str(name), value) for name, value in given.items()]
     elif isinstance(given, str):
@@ -80,8 +83,9 @@ def _prices(given: object) -> Prices:
         raise ValueError
     found: dict[str, float] = {}
     for name, value in pairs:
-        device = get_device(name)
-        price = device.usd_per_h if value is None else _price(name, value)
+        if name not in devices():
+            raise UnknownNameError("GPU", name, devices())
+        price = devices()[name].usd_per_h if value is None else _price(name, value)
         if price is None:
             raise DsegymError(f"gpus: no price of {name} is known; write {name}=PRICE, in $ an hour.")
         if name in found:
@@ -108,7 +112,9 @@ def _price(name: str, given: object) -> float:
 MELANGE_PRICES: Prices = tuple((name, float(get_device(name).usd_per_h or 0)) for name in MELANGE_GPUS)
 
 
-def _prices_text(prices: Prices) -> str:
+def _prices_text(prices: Prices | str) -> str:
+    if isinstance(prices, str):
+        return prices
     return MELANGE if prices == MELANGE_PRICES else ",".join(f"{name}={price:g}" for name, price in prices)
 
 
@@ -129,15 +135,21 @@ class ServingMixOptions(Options):
     rate: float = number(
         8, RATES, least=0, most=1_000_000, above=True, unit="requests/s", summary="how many requests arrive"
     )
-    gpus: tuple[tuple[str, float], ...] = custom(
+    gpus: tuple[tuple[str, float], ...] | str = custom(
         MELANGE_PRICES,
         (MELANGE_PRICES,),
         parse=_prices,
-        also="GPUs of the table with prices in $ an hour, as in L4=0.7,H100-SXM-80GB=4",
+        also="GPUs of the table with prices in $ an hour, as in L4=0.7,H100-SXM-80GB=4, or the path of your own table",
         text=_prices_text,
         summary="types that may be mixed, and their prices",
     )
-    model: str = choice(requests.PUBLISHED_MODEL, tuple(architectures()), "what is served")
+    model: str = file_or_name(
+        requests.PUBLISHED_MODEL,
+        tuple(architectures()),
+        is_path,
+        "the path of a Hugging Face config.json",
+        "what is served",
+    )
     precision: str = choice("bf16", tuple(PRECISIONS), "of weights and cache")
     tensor_parallelism: int = whole(
         1, (1, 2, 4, 8), least=1, most=8, unit="GPUs", summary="GPUs that serve together, and are priced together"
@@ -150,8 +162,23 @@ class ServingMixOptions(Options):
 OWN_SLICES = {True: 8, False: 1}  # of a published workload (Mélange's own number), and of a histogram
 
 
-def _placement(options: ServingMixOptions) -> Placement:
-    gpus, prices = tuple(name for name, _ in options.gpus), dict(options.gpus)
+def _offered(gpus: Prices | str) -> Mapping[str, tuple[Device, float]]:
+    """{GPU: its figures, $ an hour} of the option.
+
+    Raises:
+        DsegymError: a device of the user's table has no price, or none that is allowed.
+    """
+    if not isinstance(gpus, str):
+        return {name: (get_device(name), price) for name, price in gpus}
+    own = load_devices(gpus)
+    unpriced = [name for name, device in own.items() if device.usd_per_h is None]
+    if unpriced:
+        raise DsegymError(f"gpus: {shown(gpus)} has no usd_per_h of {', '.join(unpriced)}.")
+    return {name: (device, _price(name, device.usd_per_h)) for name, device in own.items()}
+
+
+def _placement(options: ServingMixOptions, offered: Mapping[str, tuple[Device, float]]) -> Placement:
+    gpus = tuple(offered)
     published = options.workload in requests.PUBLISHED
     slices = OWN_SLICES[published] if options.slices is None else options.slices
     if published:
@@ -170,12 +197,12 @@ def _placement(options: ServingMixOptions) -> Placement:
             classes,
             model=options.model,
             precision=options.precision,
-            gpus=gpus,
+            gpus=[device for device, _ in offered.values()],
             tensor_parallelism=options.tensor_parallelism,
             tpot_ms=options.tpot,
             rate=options.rate,
         )
-    together = {name: price * options.tensor_parallelism for name, price in prices.items()}
+    together = {name: price * options.tensor_parallelism for name, (_, price) in offered.items()}
     return placement_of(gpus, together, names, loads, slices)
 
 
@@ -212,11 +239,12 @@ def build(options: ServingMixOptions) -> Problem:
     Raises:
         DsegymError: no GPU serves a class of requests, or the published workload has no such target, rate or GPU.
     """
-    placement = _placement(options)
+    offered = _offered(options.gpus)
+    placement = _placement(options, offered)
     space = _space(placement)
     published = options.workload in requests.PUBLISHED
-    gpus = (name for name, _ in options.gpus)
-    notes = IMPLIED if published else (*MODELLED, *unchecked_notes(options.model, gpus))
+    figures = [device for device, _ in offered.values()]
+    notes = IMPLIED if published else (*MODELLED, *unchecked_notes(options.model, figures))
     makers = {**RULES, **{f"only_{gpu}": functools.partial(_single, gpu) for gpu in singles(placement)}}
 
     def baseline(name: str) -> tuple[int, ...]:

@@ -30,7 +30,8 @@ from ...costmodels.serving.mix import requests
 from ...costmodels.serving.plan.heuristics import INSTANCES, RULES
 from ...costmodels.serving.plan.model import PENALTY, Cluster, Plan, evaluate
 from ...costmodels.serving.plan.phases import BATCHES, ENGINES, STAGES, Engine, Phases, engine_of, phases_of
-from ...costmodels.transformers.architectures import architectures, get_architecture
+from ...costmodels.transformers.architectures import architectures
+from ...costmodels.transformers.configurations import get_model
 from ...costmodels.transformers.devices import PRECISIONS, devices, get_device, get_precision
 from ...costmodels.transformers.memory import require_fit
 from ...costmodels.transformers.provenance import unchecked_notes
@@ -56,8 +57,16 @@ NOTES = (
 class ServingPlanOptions(Options):
     """What tells instances apart."""
 
-    model: str = choice("Llama-3-70B", tuple(architectures()), "what is served")
-    gpu: str = choice("H100-SXM-80GB", tuple(devices()), "of which the cluster is made")
+    model: str = file_or_name(
+        "Llama-3-70B", tuple(architectures()), is_path, "the path of a Hugging Face config.json", "what is served"
+    )
+    gpu: str = file_or_name(
+        "H100-SXM-80GB",
+        tuple(devices()),
+        is_path,
+        "the path of a table with one device",
+        "of which the cluster is made",
+    )
     gpus: int = whole(16, (4, 8, 16, 32, 64), least=1, most=512, unit="GPUs", summary="that there are")
     engine: str = choice("roofline", ENGINES, "says how long steps take: a roofline, or DistServe's profiles of OPT")
     workload: str = file_or_name(
@@ -124,7 +133,7 @@ def build(options: ServingPlanOptions) -> Problem:
     if not designs:
         largest = min(options.gpus, max(engine.degrees) * max(STAGES))
         longest = int(max(each.prompt_tokens + each.output_tokens for each in classes))
-        sizes = get_architecture(options.model), get_device(options.gpu), get_precision(options.precision)
+        sizes = get_model(options.model), get_device(options.gpu), get_precision(options.precision)
         require_fit(options.model, *sizes, largest, longest)
         raise DsegymError(_missed(phases, engine, options))
 
@@ -140,7 +149,7 @@ def build(options: ServingPlanOptions) -> Problem:
             f"within the targets; the best serves {most:.3g}."
         )
     first = fitting[0]
-    notes = (*NOTES, *unchecked_notes(options.model, [options.gpu]))
+    notes = (*NOTES, *unchecked_notes(options.model, [get_device(options.gpu)]))
     return one_shot_problem(
         options=options,
         space=space,

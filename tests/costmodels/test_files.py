@@ -16,6 +16,8 @@ from dsegym.costmodels.reasoning.outcomes import load_outcomes
 from dsegym.costmodels.serving.mix.requests import histogram
 from dsegym.costmodels.serving.stream.traces import get_trace
 from dsegym.costmodels.soc.library import get_instance
+from dsegym.costmodels.transformers.configurations import get_model
+from dsegym.costmodels.transformers.devices import get_device
 
 LOADERS = {
     "workload": get_workload,
@@ -25,6 +27,8 @@ LOADERS = {
     "data": load_outcomes,
     "requests": histogram,
     "trace": get_trace,
+    "model": get_model,
+    "devices": get_device,
 }
 SAMPLES = {  # one of each format
     "a table of requests by arrival": "arrival_s,prompt_tokens,output_tokens\n0,200,3\n0.5,100,2\n",
@@ -37,6 +41,17 @@ SAMPLES = {  # one of each format
         '{"timestamp": 9, "input_length": 9, "output_length": 1, "hash_ids": [1]}\n'
     ),
     "a request histogram": "prompt_tokens,output_tokens,requests\n200,100,3\n",
+    "a Hugging Face configuration": json.dumps(
+        {
+            "model_type": "llama",
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "vocab_size": 100,
+        }
+    ),
+    "a table of devices": "device,bf16_tflops,memory_gb,bandwidth_gb_s,scale_up_gb_s\nX1,400,96,4000,300\n",
     "a table of layers": "layer,kind,m,n,k\nfc,gemm,1,2,3\n",
     "a SCALE-Sim topology of convolutions": (
         "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"

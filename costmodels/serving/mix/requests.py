@@ -23,8 +23,8 @@ from ...errors import DsegymError, InvalidWorkloadError, UnknownNameError
 from ...files import is_path, number, read_text, shown
 from ...formats import MOST_CLASSES, format_of
 from ...tables import package_rows, read_user_table
-from ...transformers.architectures import get_architecture
-from ...transformers.devices import Device, Precision, get_device, get_precision
+from ...transformers.configurations import get_model
+from ...transformers.devices import Device, Precision, get_precision
 from ...transformers.memory import shortfall_bytes
 from .. import roofline
 
@@ -177,7 +177,7 @@ def class_loads(
     *,
     model: str,
     precision: str,
-    gpus: Sequence[str],
+    gpus: Sequence[Device],
     tensor_parallelism: int,
     tpot_ms: float,
     rate: float,
@@ -187,14 +187,14 @@ def class_loads(
     Raises:
         DsegymError: no GPU can serve a class: says by how much memory, or by how many ms.
     """
-    sizes, numbers = get_architecture(model), get_precision(precision)
+    sizes, numbers = get_model(model), get_precision(precision)
     prompt, output, share = (
         np.array([getattr(each, name) for each in classes]) for name in ("prompt_tokens", "output_tokens", "share")
     )
     loads = np.full((len(classes), len(gpus)), np.inf)
     fastest = np.full(len(classes), np.inf)  # TPOT of a request alone
     for place, gpu in enumerate(gpus):
-        replica = roofline.replica_of(sizes, get_device(gpu), numbers, tensor_parallelism)
+        replica = roofline.replica_of(sizes, gpu, numbers, tensor_parallelism)
         most = np.floor(replica.free_bytes / (replica.kv_bytes_per_token * (prompt + output)))
         batch = np.arange(1.0, MOST_BATCH + 1)[:, None]
         step = np.asarray(roofline.tpot_parts(replica, batch, prompt, output).total_s())  # [MOST_BATCH, K]
@@ -207,8 +207,7 @@ def class_loads(
     nowhere = ~np.isfinite(loads).any(1)
     if nowhere.any():
         worst = classes[int(np.argmax(np.where(nowhere, prompt + output, -1)))]
-        devices = [get_device(gpu) for gpu in gpus]
-        raise DsegymError(_cannot_serve(model, worst, devices, numbers, tensor_parallelism, tpot_ms, fastest[nowhere]))
+        raise DsegymError(_cannot_serve(model, worst, gpus, numbers, tensor_parallelism, tpot_ms, fastest[nowhere]))
     return loads
 
 
@@ -223,9 +222,7 @@ def _cannot_serve(
 ) -> str:
     """Why no GPU serves a class, in a sentence."""
     tokens = int(requests.prompt_tokens + requests.output_tokens)
-    missing = {
-        device.name: shortfall_bytes(get_architecture(model), device, precision, gpus, tokens) for device in devices
-    }
+    missing = {device.name: shortfall_bytes(get_model(model), device, precision, gpus, tokens) for device in devices}
     nearest = min(missing, key=lambda name: missing[name])
     what = f"{model} in {precision.name} with a request of {tokens:,} tokens"
     if missing[nearest] > 0:

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import DsegymError
-from ...transformers.architectures import get_architecture, kv_bytes_per_token
+from ...transformers.architectures import kv_bytes_per_token
+from ...transformers.configurations import get_model
 from ...transformers.devices import get_device, get_precision
 from ...transformers.memory import capacity_tokens
 from .. import distserve, roofline
@@ -70,7 +71,7 @@ def engine_of(engine: str, model: str, gpu: str, precision: str) -> Engine:
     Raises:
         DsegymError: DistServe's profiles are of other models, GPUs or precisions, or the GPU lacks the precision.
     """
-    sizes, device, numbers = get_architecture(model), get_device(gpu), get_precision(precision)
+    sizes, device, numbers = get_model(model), get_device(gpu), get_precision(precision)
     kv_bytes = float(kv_bytes_per_token(sizes, numbers.kv_bytes))
     if engine == "roofline":
         replicas = {t: roofline.replica_of(sizes, device, numbers, t) for t in _DEGREES if int(sizes.heads) % t == 0}

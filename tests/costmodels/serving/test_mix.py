@@ -216,7 +216,7 @@ CLASSES = (requests.Class("chat", 300, 200, 0.75), requests.Class("paper", 3000,
 
 def loads(gpus, **changed):
     given_ = {"model": "Llama-2-7B", "precision": "bf16", "tensor_parallelism": 1, "tpot_ms": 60, "rate": 10} | changed
-    return requests.class_loads(CLASSES, gpus=gpus, **given_)
+    return requests.class_loads(CLASSES, gpus=list(map(get_device, gpus)), **given_)
 
 
 def test_loads_are_the_rate_over_the_best_rate_of_any_batch():

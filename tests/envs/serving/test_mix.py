@@ -63,6 +63,30 @@ def test_own_prices_move_the_optimum():
     assert counts == {"L4": 0, "A10G": 0, "A100-PCIe-80GB": 0, "H100-SXM-80GB": 8}
 
 
+def test_a_table_of_devices_gives_own_prices_and_own_gpus(write, tmp_path):
+    path = tmp_path / "gpus.csv"
+    path.write_text(
+        "device,bf16_tflops,memory_gb,bandwidth_gb_s,scale_up_gb_s,usd_per_h\n"
+        "H100-SXM-80GB,,,,,3\nX1,1200,96,4000,300,0.5\n"
+    )
+    problem = make(workload="azure_conv", gpus=str(path), rate=20)
+    counts = {row["GPU"]: row["count"] for row in problem.breakdown(problem.decode(problem.bound.design)).rows}
+    assert counts["X1"] > 0 == counts["H100-SXM-80GB"]
+    assert any("figures of X1 are yours" in note for note in problem.notes)
+    with pytest.raises(DsegymError, match=r"arena was measured on L4, A10G, .*, not on X1"):
+        make(gpus=str(path))
+    prices = tmp_path / "prices.csv"
+    prices.write_text("device,usd_per_h\nL4,0.7\nA10G,1.01\nA100-PCIe-80GB,3.67\nH100-SXM-80GB,7.516\n")
+    assert make(gpus=str(prices)).bound.value == pytest.approx(make().bound.value)
+
+
+def test_a_table_without_a_price_is_refused(tmp_path):
+    path = tmp_path / "gpus.csv"
+    path.write_text("device\nB200-SXM\nL4\n")
+    with pytest.raises(DsegymError, match=r"gpus\.csv has no usd_per_h of B200-SXM"):
+        make(workload="azure_conv", gpus=str(path))
+
+
 def test_equal_prices_are_one_instance_however_they_are_written():
     texts = [
         make(gpus=given).options["gpus"] for given in ("L4=0.70,A10G", "L4=7e-1, A10G=1.01", {"L4": 0.7, "A10G": 1.01})

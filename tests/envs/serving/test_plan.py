@@ -1,5 +1,7 @@
 """dsegym/ServingPlan-v0 as users meet it: options, their own requests, what is refused, yardsticks."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -64,9 +66,45 @@ def test_own_requests_become_an_instance(tmp_path):
     assert problem.bound.value < problem.reference.value
 
 
+CONFIGURATION = {
+    "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+    "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def test_a_models_own_configuration_plans_as_the_same_model_of_the_package_does(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(CONFIGURATION), encoding="utf-8")
+    own, known = (make(model=name, gpu="A100-SXM-80GB", gpus=8, tpot=25) for name in (str(path), "Llama-3-8B"))
+    assert own.bound.value == pytest.approx(known.bound.value, rel=1e-4)
+    assert any("sizes are those of your file" in note for note in own.notes)
+
+
+def test_a_users_own_device_is_planned_for_and_a_faster_one_serves_more(tmp_path):
+    values = []
+    for bandwidth in (3000, 6000):
+        path = tmp_path / f"gpu{bandwidth}.csv"
+        path.write_text(
+            f"device,bf16_tflops,memory_gb,bandwidth_gb_s,scale_up_gb_s\nX1,{bandwidth / 5},120,{bandwidth},400\n"
+        )
+        problem = make(model="Llama-3-8B", gpu=str(path), gpus=8)
+        values.append(problem.bound.value)
+        assert any("figures of X1 are yours" in note for note in problem.notes)
+    assert values[1] < values[0]
+
+
+def test_an_own_model_that_fits_nowhere_says_by_how_much(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(CONFIGURATION | {"hidden_size": 16384, "num_hidden_layers": 126}), encoding="utf-8")
+    with pytest.raises(DsegymError, match=r"config.json in bf16 does not fit on 4 x L4: [\d,.]+ GB are missing"):
+        make(model=str(path), gpu="L4", gpus=4)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
+        ({"model": "config.json"}, InvalidWorkloadError, "config.json: there is no such file"),
+        ({"gpu": "h20.csv"}, InvalidWorkloadError, "h20.csv: there is no such file"),
         ({"gpu": "H100"}, UnknownNameError, "Unknown gpu 'H100'"),
         ({"model": "GPT-5"}, UnknownNameError, "Unknown model 'GPT-5'"),
         ({"model": "DeepSeek-V3", "gpu": "L4", "gpus": 8}, DsegymError, r"not fit on 8 x L4: [\d,.]+ GB are missing"),
