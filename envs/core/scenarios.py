@@ -58,6 +58,7 @@ BUILT_IN: Mapping[str, str] = {
     "dsegym/MemoryMapping-v0": "dsegym.envs.memory.mapping:SCENARIO",
     "dsegym/ReasoningCascade-v0": "dsegym.envs.reasoning.cascade:SCENARIO",
     "dsegym/ReasoningServe-v0": "dsegym.envs.reasoning.serve:SCENARIO",
+    "dsegym/PowerCap-v0": "dsegym.envs.serving.power_cap:SCENARIO",
     "dsegym/ServingCluster-v0": "dsegym.envs.serving.cluster:SCENARIO",
     "dsegym/ServingMix-v0": "dsegym.envs.serving.mix:SCENARIO",
     "dsegym/ServingPlan-v0": "dsegym.envs.serving.plan:SCENARIO",
