@@ -568,7 +568,7 @@ FORMATS: Sequence[Format] = (
         "a Hugging Face configuration",
         'the config.json of a causal language model: JSON with "model_type" and sizes',
         "numbers of layers, heads, experts, rows; windows and quantisation are not read",
-        "23 types of models, docs/serving_plan.md lists them; others are refused",
+        "35 types of models, docs/serving_plan.md lists them; others are refused",
         _is_configuration,
     ),
     Format(

@@ -34,7 +34,7 @@ class Family:
     input_bias: Bias = False  # of queries, keys and values
     output_bias: Bias = False  # of attention's output
     ffn_bias: Bias = False
-    head_norms: str = ""  # of queries and keys: one head's ("head"), or all of them ("all")
+    head_norms: str = ""  # of queries and keys: of a head ("head"), of all ("all"), of a head if use_qk_norm ("asked")
     experts: str = ""  # entry of `_EXPERTS`
     positions: int | None = None  # rows beyond the longest context of a learned table; None for no such table
     fourfold: bool = False  # the feed-forward network is 4 hidden sizes wide where the file does not say
@@ -72,9 +72,20 @@ FAMILIES: Mapping[str, Family] = {
     "qwen2": Family(input_bias=True),
     "qwen3": _QWEN3,
     "olmo2": _with(_QWEN3, head_norms="all"),
+    "olmo3": _with(_QWEN3, head_norms="all", windows=True),
+    "glm": Family(input_bias=("attention_bias", True)),
     "glm4": Family(norms=4, input_bias=("attention_bias", True)),
+    "exaone4": Family(head_norms="head", windows=True),
+    "seed_oss": Family(
+        input_bias=("attention_bias", True), output_bias=("attention_out_bias", False), ffn_bias=("mlp_bias", False)
+    ),
+    "ernie4_5": Family(
+        tied=True, input_bias=("use_bias", False), output_bias=("use_bias", False), ffn_bias=("use_bias", False)
+    ),
+    "cohere": _with(_GEMMA, norms=1),
     "gemma": _GEMMA,
     "gemma2": _with(_GEMMA, norms=4, windows=True),
+    "gemma3_text": _with(_GEMMA, norms=4, head_norms="head", windows=True),
     "opt": _with(_BIASED, positions=2, fourfold=False),
     "gpt2": _with(_BIASED, positions=0),
     "bloom": _with(_BIASED, last_norms=4),
@@ -86,6 +97,11 @@ FAMILIES: Mapping[str, Family] = {
         ffn_bias=("use_bias", True),
     ),
     "mixtral": Family(experts="local"),
+    "olmoe": _with(_QWEN3, head_norms="all", experts="local"),
+    "granitemoe": Family(input_bias=_ATTENTION, output_bias=_ATTENTION, experts="local"),
+    "phimoe": Family(norms=4, last_norms=2, input_bias=_ATTENTION, output_bias=_ATTENTION, experts="local"),
+    "minimax_m2": Family(head_norms="all", experts="local"),
+    "glm4_moe": Family(input_bias=_ATTENTION, head_norms="asked", experts="routed"),
     "gpt_oss": Family(
         input_bias=("attention_bias", True), output_bias=("attention_bias", True), experts="biased", windows=True
     ),
@@ -110,6 +126,8 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 _UNREAD: Mapping[str, tuple[object, ...]] = {
     "is_encoder_decoder": (None, False),
     "moe_layer_freq": (None, 1),
+    "qk_layernorm": (None, False),
+    "lm_head_bias": (None, False),
     "cross_attention_hidden_size": (None,),
     "add_cross_attention": (None, False),
     "enable_bias": (None, True),
@@ -234,7 +252,7 @@ class _Attention:
 
 
 def _attention(file: _File, family: Family, hidden: int, heads: int) -> _Attention:
-    if file.get("kv_lora_rank") is not None or family is _LATENT:
+    if family is _LATENT:
         return _latent(file, hidden, heads)
     kv_heads = file.whole("num_key_value_heads", heads)
     if heads % kv_heads:
@@ -247,7 +265,10 @@ def _attention(file: _File, family: Family, hidden: int, heads: int) -> _Attenti
     d = file.whole("head_dim", hidden // heads)
     queries, keys = heads * d, kv_heads * d
     vectors = (queries + 2 * keys) * file.flag(family.input_bias) + hidden * file.flag(family.output_bias)
-    vectors += {"": 0, "head": 2 * d, "all": queries + keys}[family.head_norms]
+    asked = file.flag(("use_qk_norm", False))
+    if asked and not family.head_norms:
+        fail(file.path, "use_qk_norm = True is not modelled")
+    vectors += {"": 0, "head": 2 * d, "all": queries + keys, "asked": 2 * d * asked}[family.head_norms]
     return _Attention(
         parameters=2 * hidden * (queries + keys),
         vectors=vectors,
