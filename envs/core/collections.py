@@ -38,6 +38,7 @@ BUILT_IN: Mapping[str, str] = {
     "memory-zoo-small": "dsegym.envs.memory.collections:MEMORY_ZOO_SMALL",
     "packing": "dsegym.envs.memory.collections:PACKING",
     "serving-stream": "dsegym.envs.serving.collections:SERVING_STREAM",
+    "power-rows": "dsegym.envs.serving.power_cap:POWER_ROWS",
     "sleep-contexts": "dsegym.envs.reasoning.collections:SLEEP_CONTEXTS",
     "soc-static": "dsegym.envs.soc.collections:STATIC",
     "soc-static-large": "dsegym.envs.soc.collections:STATIC_LARGE",

@@ -1,7 +1,7 @@
 """dsegym/PowerCap-v0: cap the GPUs of a row that has more servers than its power supply feeds at once.
 
 After POLCA. The rules and where figures come from: docs/power_cap.md. The game: `costmodels/serving/power/`. A row of
-40 provisioned servers has some per cent more; half of them serve low priority, half high. Loads come by the time of the
+40 provisioned servers has some more; half of them serve low priority, half high. Loads come by the time of the
 day, with noise and bursts. A cap on a class's GPU frequency takes 40 s; above the supply a brake stops the row.
 
 | form | action, every 5 s |
@@ -37,6 +37,7 @@ from ...costmodels.serving.power import bounds, game
 from ...costmodels.serving.power.game import HISTORY, MOST_WAITING, STEP_S, Metrics, Params, State
 from ...costmodels.serving.power.picture import draw_row
 from ...costmodels.serving.power.plant import LEVELS_MHZ, PROVISIONED_SERVERS
+from ..core.collections import Collection
 from ..core.evaluation import Objective, Sweep
 from ..core.features import Discrete, Feature
 from ..core.options import Options, number, whole
@@ -45,11 +46,11 @@ from ..core.problem import Problem, bounded
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Heuristics, Parameter
 
-__all__ = ["HEURISTICS", "SCENARIO", "PowerCap", "PowerCapOptions"]
+__all__ = ["HEURISTICS", "POWER_ROWS", "SCENARIO", "PowerCap", "PowerCapOptions"]
 
 EPISODES = 64  # that a design is costed on
 BATCH_SIZES = (1, 16)
-EXTRA = (20, 30, 40)  # per cent of servers, that are drawn
+SERVERS = (48, 52, 56)  # that are drawn: 20, 30, 40 % more than are provisioned
 STEPS_AN_HOUR = round(3600 / STEP_S)
 _LEVELS = len(LEVELS_MHZ)
 
@@ -107,8 +108,13 @@ HEURISTICS = Heuristics(
 class PowerCapOptions(Options):
     """What tells instances apart."""
 
-    extra: float = number(
-        30, EXTRA, least=0, most=100, unit="%", summary=f"more servers than the {PROVISIONED_SERVERS} provisioned ones"
+    servers: int = whole(
+        52,
+        SERVERS,
+        least=PROVISIONED_SERVERS,
+        most=2 * PROVISIONED_SERVERS,
+        unit="servers",
+        summary=f"on the supply of {PROVISIONED_SERVERS}",
     )
     hours: int = whole(2, (2, 6), least=1, most=24, unit="h", summary="of an episode, around the day's peak")
     delay: int = whole(40, (20, 40, 80), least=0, most=120, unit="s", summary="until a cap takes effect")
@@ -206,7 +212,7 @@ def build(options: PowerCapOptions) -> Problem:
         steps=np.asarray(steps, np.int32),
         delay_steps=np.asarray(round(options.delay / STEP_S), np.int32),
         shares=np.array([1 - options.high, options.high], np.float32),
-        servers=np.asarray(game.servers_over_provisioned(options.extra), np.float32),
+        servers=np.asarray(options.servers / PROVISIONED_SERVERS, np.float32),
         first_hour=np.asarray(game.PEAK_HOUR - options.hours / 2, np.float32),
     )
     return policy_problem(
@@ -227,9 +233,9 @@ def build(options: PowerCapOptions) -> Problem:
         objective=OBJECTIVE,
         notes=NOTES,
         sweep=Sweep(
-            option="extra",
-            values=("10", "20", "30", "40"),
-            x_label="servers beyond the provisioned ones (%)",
+            option="servers",
+            values=("44", "48", "52", "56"),
+            x_label="servers on the supply of 40",
             y_label="impact (%)",
             baselines=("no_cap", "cap_all"),
         ),
@@ -239,11 +245,29 @@ def build(options: PowerCapOptions) -> Problem:
 
 CORE: Sequence[Mapping[str, object]] = (  # POLCA's row, fewer and more servers, slow and fast actuators, priorities
     {},
-    {"extra": 35},
-    {"extra": 40, "delay": 20},
+    {"servers": 54},
+    {"servers": 56, "delay": 20},
     {"delay": 80},
     {"high": 0.75},
     {"hours": 6},
+)
+POWER_ROWS = Collection(
+    name="power-rows",
+    scenario="dsegym/PowerCap-v0",
+    summary="rows with more servers than are fed, late caps and priorities between and beyond those trained on",
+    train=lambda: [
+        {"servers": servers, "delay": delay, "high": high}
+        for servers in (48, 52, 54, 56)
+        for delay in (20, 40, 80)
+        for high in (0.3, 0.5, 0.7)
+    ],
+    validation=lambda: [{"servers": 53, "delay": 60, "high": high} for high in (0.4, 0.6)],
+    test=lambda: [
+        *({"servers": servers, "delay": 30, "high": high} for servers in (50, 55) for high in (0.4, 0.6)),
+        {"servers": 58, "delay": 40, "high": 0.5},
+        {"servers": 52, "delay": 120, "high": 0.5},
+        {"servers": 52, "delay": 40, "high": 0.8},
+    ],
 )
 SCENARIO = Scenario(
     summary="Cap the GPUs of a row with more servers than its power supply feeds at once, by priority and in time.",

@@ -21,7 +21,7 @@ import numpy as np
 
 from ... import luck
 from ...arrays import Array
-from .plant import BRAKE_MHZ, LEVELS_MHZ, PROVISIONED_SERVERS, request_time, server_power
+from .plant import BRAKE_MHZ, LEVELS_MHZ, request_time, server_power
 
 __all__ = [
     "BRAKE_COST",
@@ -45,7 +45,6 @@ __all__ = [
     "next_loads",
     "over",
     "row_power",
-    "servers_over_provisioned",
     "start",
 ]
 
@@ -259,8 +258,3 @@ def metrics(state: State, params: Params) -> Metrics:
         capped_high=state.capped[1] / steps,
         served_per_supply=params.servers * state.served / steps,
     )
-
-
-def servers_over_provisioned(extra_percent: float) -> float:
-    """Whole servers over the provisioned ones."""
-    return round(PROVISIONED_SERVERS * (1 + extra_percent / 100)) / PROVISIONED_SERVERS

@@ -39,20 +39,20 @@ def test_a_row_of_provisioned_servers_that_are_all_busy_draws_about_its_publishe
 # --- Game -------------------------------------------------------------------------------------------------------------
 
 
-def params_of(*, extra=30.0, hours=2, delay=8, high=0.5, episodes=1, which=5, first_hour=None):
+def params_of(*, servers=52, hours=2, delay=8, high=0.5, episodes=1, which=5, first_hour=None):
     return game.Params(
         seeds=np.random.SeedSequence(which).generate_state(episodes),
         steps=np.int32(hours * 720),
         delay_steps=np.int32(delay),
         shares=np.array([1 - high, high], np.float32),
-        servers=np.float32(game.servers_over_provisioned(extra)),
+        servers=np.float32(servers / plant.PROVISIONED_SERVERS),
         first_hour=np.float32(game.PEAK_HOUR - hours / 2 if first_hour is None else first_hour),
     )
 
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"extra": 40}, {"extra": 60, "delay": 3, "high": 0.25}, {"delay": 0}, {"delay": 24, "extra": 45}],
+    [{}, {"servers": 56}, {"servers": 64, "delay": 3, "high": 0.25}, {"delay": 0}, {"delay": 24, "servers": 58}],
     ids=str,
 )
 def test_every_step_is_the_plain_simulators(options):
@@ -88,7 +88,7 @@ def test_every_step_is_the_plain_simulators(options):
 
 
 def test_work_is_conserved_what_came_was_served_waits_or_was_turned_away():
-    params = params_of(extra=45, hours=1)
+    params = params_of(servers=58, hours=1)
     state = game.start(episode_key(params.seeds[0]), params)
     came, advance = np.zeros(2), jax.jit(lambda state, levels: game.advance(state, levels, params))
     for step in range(720):
@@ -113,9 +113,9 @@ def test_a_cap_takes_effect_after_its_delay_and_not_before():
 
 
 @functools.cache
-def six_weeks(rule, extra, which=5):
+def six_weeks(rule, servers, which=5):
     """(powers [42, T], relative service times [42, T, 2], loads, brakes) of 42 days under a rule."""
-    params, design = params_of(extra=extra, hours=24, episodes=42, which=which), np.array(HEURISTICS.design(rule))
+    params, design = params_of(servers=servers, hours=24, episodes=42, which=which), np.array(HEURISTICS.design(rule))
     env = PowerCap(24 * 720)
 
     def day(seed):
@@ -134,7 +134,7 @@ def six_weeks(rule, extra, which=5):
 @pytest.mark.slow
 def test_six_weeks_of_a_provisioned_row_peak_and_rise_as_polca_states():
     """Published of inference: a peak of 79 % of the supply, at most 11.8 % more within 40 s."""
-    power, _, _, brakes = six_weeks("no_cap", 0.0)
+    power, _, _, brakes = six_weeks("no_cap", 40)
     assert power.max() == pytest.approx(0.79, abs=0.01)
     rise = max((power[:, late:] - power[:, :-late]).max() for late in range(1, 9))
     assert rise == pytest.approx(0.118, abs=0.005)
@@ -144,7 +144,7 @@ def test_six_weeks_of_a_provisioned_row_peak_and_rise_as_polca_states():
 @pytest.mark.slow
 @pytest.mark.parametrize("which", [5, 6])
 def test_polcas_thresholds_carry_30_percent_more_servers_for_six_weeks_without_a_brake(which):
-    power, latency, load, brakes = six_weeks("polca", 30.0, which)
+    power, latency, load, brakes = six_weeks("polca", 52, which)
     assert brakes.sum() == 0
     assert 0.9 < power.max() <= 1.0
     for place, most in ((0, 1.02), (1, 1.01)):  # of half of the requests, low and high priority, published
@@ -158,15 +158,15 @@ def test_polcas_thresholds_carry_30_percent_more_servers_for_six_weeks_without_a
 @pytest.mark.slow
 def test_without_caps_or_with_one_threshold_the_same_row_brakes():
     """Published: naive policies brake 10 to 10,000 times."""
-    assert 10 <= six_weeks("no_cap", 30.0)[3].sum() <= 10_000
-    assert six_weeks("one_threshold_low", 35.0)[3].sum() >= 10
-    assert six_weeks("polca", 45.0)[3].sum() >= 10
+    assert 10 <= six_weeks("no_cap", 52)[3].sum() <= 10_000
+    assert six_weeks("one_threshold_low", 54)[3].sum() >= 10
+    assert six_weeks("polca", 58)[3].sum() >= 10
 
 
 # --- Bound ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"extra": 40, "delay": 3}, {"extra": 60}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"servers": 56, "delay": 3}, {"servers": 64}], ids=str)
 def test_no_policy_is_below_the_bound_of_any_episode(options):
     params = params_of(hours=1, episodes=16, **options)
     least = bounds.least_impact(params)
@@ -229,7 +229,8 @@ def test_rewards_sum_to_the_growth_of_the_objective():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"extra": -5}, "extra = -5 is not allowed; allowed: .*0 to 100"),
+        ({"servers": 39}, "servers = 39 is not allowed; allowed: .*40 to 80"),
+        ({"servers": 52.5}, "servers = 52.5 is not allowed"),
         ({"hours": 0}, "hours = 0 is not allowed"),
         ({"delay": 42}, "delay = 42 is no multiple of 5 s"),
         ({"delay": 130}, "delay = 130 is not allowed"),
