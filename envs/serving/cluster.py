@@ -36,7 +36,7 @@ from ...costmodels.serving.cluster.performance import (
     TOKEN_TIMES,
     TokenTimes,
 )
-from ...costmodels.serving.cluster.pools import pool_rates, requests_of
+from ...costmodels.serving.cluster.pools import Rates, pool_rates, requests_of
 from ...costmodels.serving.mix import requests
 from ..core.evaluation import Evaluation, Objective
 from ..core.one_shot import one_shot_problem
@@ -122,9 +122,15 @@ def cost(design: Array, params: Params) -> Evaluation:
     return Evaluation(metrics, jnp.where(feasible, value, PENALTY * (1 + missed)), feasible, missed, value)
 
 
+@functools.lru_cache(maxsize=16)
+def _rates(classes: tuple[requests.Class, ...], model: str, tensor: int, token_times: TokenTimes) -> Sequence[Rates]:
+    """Of each type of machine; budgets and goals share them, and they take a second."""
+    asked = requests_of(classes, model, tensor)
+    return [pool_rates(asked, name, MOST_MACHINES, token_times) for name in MACHINES]
+
+
 def _params(options: ServingClusterOptions, token_times: TokenTimes) -> Params:
-    asked = requests_of(requests.histogram(options.workload), options.model, options.tensor_parallelism)
-    rates = [pool_rates(asked, name, MOST_MACHINES, token_times) for name in MACHINES]
+    rates = _rates(requests.histogram(options.workload), options.model, options.tensor_parallelism, token_times)
     prices = {"DGX-A100": options.a100_price, "DGX-H100": options.h100_price}
     tables = (
         [each.prompt for each in rates],

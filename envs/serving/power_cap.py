@@ -48,7 +48,7 @@ from ..core.spaces import DesignSpace, Heuristics, Parameter
 
 __all__ = ["HEURISTICS", "POWER_ROWS", "SCENARIO", "PowerCap", "PowerCapOptions"]
 
-EPISODES = 64  # that a design is costed on
+EPISODES = 256  # that a design is costed on
 BATCH_SIZES = (1, 16)
 SERVERS = (48, 52, 56)  # that are drawn: 20, 30, 40 % more than are provisioned
 STEPS_AN_HOUR = round(3600 / STEP_S)
@@ -116,7 +116,7 @@ class PowerCapOptions(Options):
         unit="servers",
         summary=f"on the supply of {PROVISIONED_SERVERS}",
     )
-    hours: int = whole(2, (2, 6), least=1, most=24, unit="h", summary="of an episode, around the day's peak")
+    hours: int = whole(1, (1, 4), least=1, most=24, unit="h", summary="of an episode, around the day's peak")
     delay: int = whole(40, (20, 40, 80), least=0, most=120, unit="s", summary="until a cap takes effect")
     high: float = number(0.5, (0.25, 0.5, 0.75), least=0.05, most=0.95, summary="share of high priority's servers")
 
@@ -249,7 +249,7 @@ CORE: Sequence[Mapping[str, object]] = (  # POLCA's row, fewer and more servers,
     {"servers": 56, "delay": 20},
     {"delay": 80},
     {"high": 0.75},
-    {"hours": 6},
+    {"hours": 4},
 )
 POWER_ROWS = Collection(
     name="power-rows",

@@ -60,6 +60,7 @@ HIGH_WEIGHT = 10.0  # of high priority's latency over low priority's
 BRAKE_COST = 10.0  # of a brake, in per cent of latency over an episode
 FLOOR = 0.1  # per cent, added so that ratios of objectives mean something
 
+DAY_SKEW = 1 / 3  # of a uniform chance: days are busy rather than quiet
 # Loads: a day's curve, slow noise, bursts. Synthetic; tuned to POLCA's statistics of inference (docs/power_cap.md).
 PEAK_HOUR, MEAN_LOAD, DAY_SWING, DAY_SPREAD = 14.0, 0.365, 0.235, 0.1
 SHARED_NOISE, OWN_NOISE, NOISE_S = 0.035, 0.025, 120.0
@@ -179,7 +180,7 @@ def start(key: Array, params: Params) -> State:
     seed = jax.random.bits(key, (), jnp.uint32)
     zero, none = jnp.float32(0), jnp.zeros(2, jnp.int32)
     pair = jnp.zeros(2, jnp.float32)
-    day = 1.0 + DAY_SPREAD * (2.0 * luck.uniform(seed, 0, 6) - 1.0)
+    day = 1.0 + DAY_SPREAD * (2.0 * luck.uniform(seed, 0, 6) ** DAY_SKEW - 1.0)
     state = State(
         seed=seed, step=jnp.int32(0), day=day, shared=zero, own=pair, burst=zero, burst_left=jnp.int32(0), load=pair,
         waiting=pair, commanded=none, line=jnp.zeros((2, MOST_DELAY_STEPS + 1), jnp.int32), applied=none,
