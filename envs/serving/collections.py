@@ -1,4 +1,4 @@
-"""Collections of request streams: what routers are trained on, and the others that they meet.
+"""Collections of request streams and of power-capped rows: what is trained on, and the others that are met.
 
 The test part has fleets and rates that no training instance has, and one trace; and every score is taken on the later
 part of a trace, of which searches and trainings see the earlier one.
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..core.collections import Collection
 
-__all__ = ["SERVING_STREAM"]
+__all__ = ["POWER_ROWS", "SERVING_STREAM"]
 
 _COMMON = {"requests": 48, "sequences": 24, "objective": "missed"}
 
@@ -35,5 +35,23 @@ SERVING_STREAM = Collection(
     test=lambda: [
         *_streams(("1*rtxpro6000+1*rtx4090+1*L4", "1*H100-SXM-80GB+2*A10G"), ("azure_conv",), (12, 24)),
         *_streams(("1*rtxpro6000+1*rtx4090+1*L4",), ("azure_code",), (4,)),
+    ],
+)
+POWER_ROWS = Collection(
+    name="power-rows",
+    scenario="dsegym/PowerCap-v0",
+    summary="rows with more servers than are fed, late caps and priorities between and beyond those trained on",
+    train=lambda: [
+        {"servers": servers, "delay": delay, "high": high}
+        for servers in (48, 52, 54, 56)
+        for delay in (20, 40, 80)
+        for high in (0.3, 0.5, 0.7)
+    ],
+    validation=lambda: [{"servers": 53, "delay": 60, "high": high} for high in (0.4, 0.6)],
+    test=lambda: [
+        *({"servers": servers, "delay": 30, "high": high} for servers in (50, 55) for high in (0.4, 0.6)),
+        {"servers": 58, "delay": 40, "high": 0.5},
+        {"servers": 52, "delay": 120, "high": 0.5},
+        {"servers": 52, "delay": 40, "high": 0.8},
     ],
 )

@@ -37,7 +37,6 @@ from ...costmodels.serving.power import bounds, game
 from ...costmodels.serving.power.game import HISTORY, MOST_WAITING, STEP_S, Metrics, Params, State
 from ...costmodels.serving.power.picture import draw_row
 from ...costmodels.serving.power.plant import LEVELS_MHZ, PROVISIONED_SERVERS
-from ..core.collections import Collection
 from ..core.evaluation import Objective, Sweep
 from ..core.features import Discrete, Feature
 from ..core.options import Options, number, whole
@@ -46,7 +45,7 @@ from ..core.problem import Problem, bounded
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Heuristics, Parameter
 
-__all__ = ["HEURISTICS", "POWER_ROWS", "SCENARIO", "PowerCap", "PowerCapOptions"]
+__all__ = ["HEURISTICS", "SCENARIO", "PowerCap", "PowerCapOptions"]
 
 EPISODES = 256  # that a design is costed on
 BATCH_SIZES = (1, 16)
@@ -250,24 +249,6 @@ CORE: Sequence[Mapping[str, object]] = (  # POLCA's row, fewer and more servers,
     {"delay": 80},
     {"high": 0.75},
     {"hours": 4},
-)
-POWER_ROWS = Collection(
-    name="power-rows",
-    scenario="dsegym/PowerCap-v0",
-    summary="rows with more servers than are fed, late caps and priorities between and beyond those trained on",
-    train=lambda: [
-        {"servers": servers, "delay": delay, "high": high}
-        for servers in (48, 52, 54, 56)
-        for delay in (20, 40, 80)
-        for high in (0.3, 0.5, 0.7)
-    ],
-    validation=lambda: [{"servers": 53, "delay": 60, "high": high} for high in (0.4, 0.6)],
-    test=lambda: [
-        *({"servers": servers, "delay": 30, "high": high} for servers in (50, 55) for high in (0.4, 0.6)),
-        {"servers": 58, "delay": 40, "high": 0.5},
-        {"servers": 52, "delay": 120, "high": 0.5},
-        {"servers": 52, "delay": 40, "high": 0.8},
-    ],
 )
 SCENARIO = Scenario(
     summary="Cap the GPUs of a row with more servers than its power supply feeds at once, by priority and in time.",
