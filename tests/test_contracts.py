@@ -72,7 +72,12 @@ INSTANCES = {
     "dsegym/TreeSearch-v0": [{"width": 4}, {"tree": "game24", "width": 4}, {"tree": "game24_log", "width": 3}],
 }
 # Of each scenario the first instance is among the quick tests; these programs take minutes to compile.
-MINUTES = ("dsegym/AcceleratorMapping-v0", "dsegym/SocSchedulingStream-v0", "dsegym/TreeSearch-v0")
+MINUTES = (
+    "dsegym/AcceleratorMapping-v0",
+    "dsegym/ServingStream-v0",
+    "dsegym/SocSchedulingStream-v0",
+    "dsegym/TreeSearch-v0",
+)
 CASES = [
     pytest.param(name, options, marks=[pytest.mark.slow] if place or name in MINUTES else [])
     for name in BUILT_IN
