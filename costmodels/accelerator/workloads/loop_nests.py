@@ -21,7 +21,9 @@ from .imported import ImportedNetwork, Reading, Row, contraction, convolution
 __all__ = ["from_yaml"]
 
 MOST_BYTES = 4 * 2**20  # YAML is read slowly
+MOST_NODES = 2**20  # values of a file, aliases written out
 _LARGEST = 2**31 - 1  # bound of a loop
+_DECIMAL = re.compile(r"[+-]?(0|[1-9][0-9]*)")  # YAML also takes 1:30 for 90, 010 for 8 and 1_0 for 10
 
 Term = tuple[str, int]  # loop, how far one step of it moves the index
 Axis = tuple[Term, ...]
@@ -65,14 +67,17 @@ def _parsed(path: str | Path) -> Any:
         raise DsegymError("Reading YAML needs PyYAML: pip install 'dsegym[workloads]'.") from None
     text = _with_includes(path, read_text(path, most_bytes=MOST_BYTES))
     try:
-        if twice := _named_twice(yaml.compose(text, Loader=yaml.SafeLoader)):
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if twice := _named_twice(root):
             fail(path, f"the member '{shortened(twice)}' is given twice")
+        if wrong := _ill_written(root):
+            fail(path, wrong)
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
         fail(path, f"{where}it is no YAML that can be read: {getattr(error, 'problem', None) or 'damaged'}")
-    except (RecursionError, ValueError):
+    except (RecursionError, ValueError, LookupError, AttributeError, TypeError):  # of a tag that its value does not fit
         fail(path, "it is no YAML that can be read: nested too deeply, or a value that is none")
 
 
@@ -108,6 +113,30 @@ def _named_twice(root: Any) -> str:
             return next(name for name in names if names.count(name) > 1)
         nodes += [value for _, value in pairs] if pairs else node.value
     return ""
+
+
+def _ill_written(root: Any) -> str:
+    """What is wrong with aliases that grow without end, or with a number that YAML alone reads so; else nothing."""
+    sizes: dict[int, int] = {}  # of nodes with their aliases written out; 0 while one is open
+    wrong: list[str] = []
+
+    def size(node: Any) -> int:
+        if node is None or isinstance(node.value, str):
+            if node is not None and node.tag == "tag:yaml.org,2002:int" and not _DECIMAL.fullmatch(node.value):
+                line = node.start_mark.line + 1
+                wrong.append(f"line {line}: '{shortened(node.value)}' is no number of plain decimal digits")
+            return 1
+        if id(node) not in sizes:
+            sizes[id(node)] = 0
+            parts = [part for each in node.value for part in (each if isinstance(each, tuple) else (each,))]
+            sizes[id(node)] = 1 + sum(map(size, parts))
+        elif not sizes[id(node)]:
+            wrong.append(f"line {node.start_mark.line + 1}: an anchor holds an alias of itself")
+        return sizes[id(node)]
+
+    if size(root) > MOST_NODES:
+        wrong.append(f"with its aliases written out it has more than {MOST_NODES:,} values")
+    return wrong[0] if wrong else ""
 
 
 # Timeloop.
@@ -160,11 +189,10 @@ def _problem(problem: Any) -> tuple[_Nest, str]:
         for each in _sequence(shape.get("data_spaces"), "data_spaces")
     ]
     instance = _merged(_mapping(problem.get("instance", problem), "instance"))
-    dimensions = [str(each) for each in _sequence(shape.get("dimensions"), "dimensions")]
-    coefficients = {
-        str(each.get("name")): each.get("default", 1)
-        for each in (_mapping(each, "coefficients") for each in shape.get("coefficients") or [])
-    }
+    dimensions = _names(shape.get("dimensions"), "dimensions")
+    members = [_mapping(each, "coefficients") for each in _sequence(shape.get("coefficients") or [], "coefficients")]
+    names = _names([each.get("name") for each in members], "coefficients")
+    coefficients = {name: each.get("default", 1) for name, each in zip(names, members, strict=True)}
     if unknown := [key for key in instance if key not in (*dimensions, *coefficients, *_UNREAD, *_INPUT)]:
         known = {name.lower(): name for name in (*dimensions, *coefficients)}
         nearest = known.get(str(unknown[0]).lower())
@@ -172,7 +200,8 @@ def _problem(problem: Any) -> tuple[_Nest, str]:
             f"'{shortened(str(unknown[0]))}' is neither a dimension ({', '.join(dimensions)}) nor a coefficient "
             f"({', '.join(coefficients) or 'there are none'})" + (f"; is {nearest} meant?" if nearest else "")
         )
-    if sparse := [name for name, each in (instance.get("densities") or {}).items() if not _is_dense(each)]:
+    densities = _mapping(instance.get("densities") or {}, "densities")
+    if sparse := [name for name, each in densities.items() if not _is_dense(each)]:
         raise ValueError(f"{shortened(str(sparse[0]))} is sparse; dense tensors are modelled")
     if missing := [name for name in dimensions if name not in instance]:
         raise ValueError(f"the instance gives no {missing[0]}")
@@ -218,6 +247,16 @@ def _sequence(value: Any, what: str) -> Sequence[Any]:
     return value
 
 
+def _names(value: Any, what: str) -> Sequence[str]:
+    names: list[str] = []
+    for each in _sequence(value, what):
+        if not isinstance(each, str) or each in names:
+            problem = "is given twice" if each in names else "is no name"
+            raise ValueError(f"'{shortened(str(each))}' of {what} {problem}")
+        names.append(each)
+    return names
+
+
 def _bound(name: object, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST:
         raise ValueError(f"{shortened(str(name))} = {shortened(str(value))} is no whole number from 1 to {_LARGEST}")
@@ -229,15 +268,15 @@ def _projection(space: Mapping[str, Any], bounds: Mapping[str, int], coefficient
     for axis in _sequence(space.get("projection"), "projection"):
         terms = []
         for term in _sequence(axis, "projection"):
-            loop, *factors = term if isinstance(term, list) else [term]
-            if loop not in bounds:
+            loop, *factors = term if isinstance(term, list) and term else [term]
+            if not isinstance(loop, str) or loop not in bounds:
                 raise ValueError(f"'{shortened(str(loop))}' in a projection is no dimension")
             factor = 1
             for each in factors:
                 if isinstance(each, str) and each not in coefficients:
                     raise ValueError(f"'{shortened(each)}' in a projection is no coefficient")
                 factor *= coefficients[each] if isinstance(each, str) else _bound(loop, each)
-            terms.append((str(loop), factor))
+            terms.append((loop, factor))
         axes.append(tuple(terms))
     return axes
 
@@ -247,7 +286,7 @@ def _projection(space: Mapping[str, Any], bounds: Mapping[str, int], coefficient
 _TENSOR = re.compile(r"([A-Za-z]\w*)((?:\[\w+\])*)")
 _EQUATION = re.compile(rf"{_TENSOR.pattern}(\+?=){_TENSOR.pattern}(?:([*+]){_TENSOR.pattern})?")
 _RELATION = re.compile(r"(\w+)=(.+)")
-_TERM = re.compile(r"(?:(\d+)\*)?([A-Za-z_]\w*)")
+_TERM = re.compile(r"(?:([1-9][0-9]{0,9})\*)?([A-Za-z_]\w*)")
 
 
 def _zigzag(path: str | Path, layers: Sequence[Any]) -> ImportedNetwork:
@@ -282,12 +321,17 @@ def _layer(layer: Mapping[str, Any]) -> _Nest | None:
     names, sizes = (_sequence(layer.get(key), key) for key in ("loop_dims", "loop_sizes"))
     if len(names) != len(sizes):
         raise ValueError(f"{len(names)} loop_dims and {len(sizes)} loop_sizes")
-    bounds = {str(name).lower(): _bound(name, size) for name, size in zip(names, sizes, strict=True)}
-    sums = dict(_relation(str(each)) for each in layer.get("dimension_relations") or [])
+    names = _names([each.lower() if isinstance(each, str) else each for each in names], "loop_dims")
+    bounds = {name: _bound(name.upper(), size) for name, size in zip(names, sizes, strict=True)}
+    relations = [
+        _relation(str(each)) for each in _sequence(layer.get("dimension_relations") or [], "dimension_relations")
+    ]
+    _names([name for name, _ in relations], "dimension_relations")
+    sums = dict(relations)
     axes = [
         [_axis(letter, sums, bounds) for letter in re.findall(r"\[(\w+)\]", each)] for each in (left, right, result)
     ]
-    source = layer.get("operand_source") or {}
+    source = _mapping(layer.get("operand_source") or {}, "operand_source")
     constant = [
         each.upper().startswith("W") and source.get(each, layer.get("id")) == layer.get("id")
         for each in (left_name, right_name)
@@ -312,9 +356,9 @@ def _axis(letter: str, sums: Mapping[str, Axis], bounds: Mapping[str, int]) -> A
 
 def _inputs(layer: Mapping[str, Any], sums: Mapping[str, Axis]) -> dict[frozenset[str], tuple[int, tuple[int, int]]]:
     """{loops of a window: (size of the input, padding)}, where the layer says them."""
-    names = [str(each).lower() for each in layer.get("pr_loop_dims") or []]
-    sizes = layer.get("pr_loop_sizes") or []
-    padding = layer.get("padding") or [[0, 0]] * len(names)
+    given, sizes = (_sequence(layer.get(key) or [], key) for key in ("pr_loop_dims", "pr_loop_sizes"))
+    names = _names([each.lower() if isinstance(each, str) else each for each in given], "pr_loop_dims")
+    padding = _sequence(layer.get("padding") or [[0, 0]] * len(names), "padding")
     if not len(names) == len(sizes) == len(padding):
         raise ValueError("pr_loop_dims, pr_loop_sizes and padding are of other lengths")
     found = {}
@@ -322,10 +366,12 @@ def _inputs(layer: Mapping[str, Any], sums: Mapping[str, Axis]) -> dict[frozense
         if (
             not isinstance(ends, list)
             or len(ends) != 2
-            or not all(isinstance(each, int) and each >= 0 for each in ends)
+            or not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in ends)
         ):
             raise ValueError(f"the padding of {name} is no pair of whole numbers")
-        found[frozenset(loop for loop, _ in sums.get(name, ()))] = (_bound(name, size), (ends[0], ends[1]))
+        if name not in sums:
+            raise ValueError(f"'{shortened(name)}' of pr_loop_dims is in no relation")
+        found[frozenset(loop for loop, _ in sums[name])] = (_bound(name, size), (ends[0], ends[1]))
     return found
 
 
