@@ -231,9 +231,11 @@ def convolution(
         raise ValueError("a negative padding cuts the input")
     axes = list(zip(size, kernel, stride, padding, dilation, strict=True))
     if len(axes) == 3:
-        extent, reach, step, (before, after), spread = axes.pop(0)
-        depths = (extent + before + after - (reach - 1) * spread - 1) // step + 1
-        images, channels = images * max(depths, 0), channels * reach
+        extent, taps, step, (before, after), spread = axes.pop(0)
+        reach, padded = (taps - 1) * spread + 1, extent + before + after
+        if padded < reach:
+            raise ValueError(f"the kernel's depth ({reach}) is larger than the padded input's ({padded})")
+        images, channels = images * ((padded - reach) // step + 1), channels * taps
     axes = [(1, 1, 1, (0, 0), 1)] * (2 - len(axes)) + axes
     sizes, kernels, strides, paddings, dilations = zip(*axes, strict=True)
     row: dict[str, int | str] = {"kind": "conv", "in_channels": channels, "out_channels": filters}
@@ -305,6 +307,8 @@ def einsum(
     if not arrow:  # the letters that occur once, sorted
         letters = Counter("".join(terms))
         result = "".join(sorted(letter for letter, count in letters.items() if count == 1))
+    if len(set(result)) < len(result) or not set(result) <= set("".join(terms)):
+        raise ValueError(f"the result of '{shortened(equation)}' does not name axes of its operands, each once")
     sizes: dict[str, int] = {}
     for term, shape in zip(terms, shapes, strict=True):
         if len(term) != len(shape) or len(set(term)) < len(term):
@@ -367,6 +371,9 @@ def attention(query: Shape, key: Shape, value: Shape, past: int = 0) -> dict[str
         raise ValueError("query, key and value have other numbers of axes")
     batch = math.prod(query[:-2])
     tokens, width, keys = query[-2], query[-1], key[-2] + past
+    shared = [each for other in (key, value) for each in zip(query[:-2], other[:-2], strict=True)]  # by heads, say
+    if width != key[-1] or key[-2] != value[-2] or any(other < 1 or count % other for count, other in shared):
+        raise ValueError(f"query {list(query)}, key {list(key)} and value {list(value)} do not fit each other")
     return {
         "qk": product(m=tokens, n=keys, k=width, batch=batch, weights=False),
         "av": product(m=tokens, n=value[-1], k=keys, batch=batch, weights=False),

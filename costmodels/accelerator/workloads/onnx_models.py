@@ -32,6 +32,7 @@ __all__ = ["from_onnx"]
 
 _FREE = free_operators("onnx")
 _REASONS: Mapping[str, str] = dict.fromkeys(("LSTM", "GRU", "RNN"), RECURRENT)
+MOST_NODES = 2**20  # of a graph with its functions inlined
 _CONTROL = ("If", "Loop", "Scan", "SequenceMap")
 
 
@@ -48,12 +49,15 @@ class _Node:
     def has(self, index: int) -> bool:
         return index < len(self.inputs) and bool(self.inputs[index])
 
-    def shape(self, index: int) -> Shape:
+    def shape(self, index: int, least_axes: int = 0) -> Shape:
         if not self.has(index):
             raise ValueError(f"its input {index} is missing")
         found = self._shapes.get(self.inputs[index])
         if found is None:
             raise ValueError(f"the shape of its input '{shortened(self.inputs[index])}' is not known")
+        if len(found) < least_axes:
+            name = shortened(self.inputs[index])
+            raise ValueError(f"its input '{name}' has {len(found)} axes; at least {least_axes} are needed")
         return found
 
     def is_weights(self, index: int) -> bool:
@@ -80,11 +84,17 @@ def _whole(name: str, value: Any) -> int:
 
 
 def _conv(node: _Node, x: int = 0, w: int = 1) -> dict[str, Row]:
-    (images, channels, *size), (filters, depth, *kernel) = node.shape(x), node.shape(w)
+    (images, channels, *size), (filters, depth, *kernel) = node.shape(x, 3), node.shape(w, 3)
     groups, axes = node.number("group", 1), len(kernel)
     if depth * groups != channels:
         raise ValueError(f"{channels} channels where {groups} groups of the kernel have {depth}")
+    if len(size) != axes:
+        raise ValueError(f"an input of {len(size)} axes with a kernel of {axes}")
+    if node.numbers("kernel_shape", kernel) != kernel:
+        raise ValueError(f"kernel_shape is {node.numbers('kernel_shape', kernel)}, and the kernel is {kernel}")
     stride, dilation = node.numbers("strides", [1] * axes), node.numbers("dilations", [1] * axes)
+    if min(*stride, *dilation) < 1:
+        raise ValueError(f"strides = {stride} and dilations = {dilation}; they are at least 1")
     padding = _pads(node, size, kernel, stride, dilation)
     return {
         "": convolution(
@@ -120,7 +130,7 @@ def _pads(
 
 
 def _conv_transpose(node: _Node) -> dict[str, Row]:
-    (images, channels, *size), (_, depth, *kernel) = node.shape(0), node.shape(1)
+    (images, channels, *size), (_, depth, *kernel) = node.shape(0, 3), node.shape(1, 3)
     groups = node.number("group", 1)
     row = transposed_convolution(
         images=images,
@@ -156,16 +166,20 @@ def _einsum(node: _Node) -> dict[str, Row]:
 
 
 def _attention(node: _Node) -> dict[str, Row]:
-    query, key, value = (node.shape(index) for index in range(3))
+    query, key, value = (node.shape(index, 3) for index in range(3))
     if len(query) == 3:  # [batch, tokens, heads * width]
         heads = node.number("q_num_heads", 0), node.number("kv_num_heads", 0), node.number("kv_num_heads", 0)
-        if not all(heads):
+        if min(heads) < 1:
             raise ValueError("it does not say how many heads there are")
+        if any(shape[2] % count for shape, count in zip((query, key, value), heads, strict=True)):
+            raise ValueError(
+                f"{heads[0]} and {heads[1]} heads do not divide the widths {query[2]}, {key[2]}, {value[2]}"
+            )
         query, key, value = (
             (batch, count, tokens, width // count)
             for (batch, tokens, width), count in zip((query, key, value), heads, strict=True)
         )
-    return attention(query, key, value, past=node.shape(4)[2] if node.has(4) else 0)
+    return attention(query, key, value, past=node.shape(4, 4)[2] if node.has(4) else 0)
 
 
 _PRODUCTS: Mapping[str, Callable[[_Node], dict[str, Row]]] = {
@@ -207,10 +221,14 @@ def from_onnx(path: str | Path, dimensions: Mapping[str, int] | None = None) -> 
     if not model.graph.node:
         fail(path, "it is no ONNX model, or its graph is empty")
     if len(model.functions):
+        if _inlined_nodes(model) > MOST_NODES:
+            fail(path, f"with its functions inlined it has more than {MOST_NODES:,} nodes")
         try:
             model = onnx.inliner.inline_local_functions(model)
         except Exception as error:
             fail(path, f"its functions cannot be inlined: {shortened(str(error))}")
+    if wrong := _out_of_order(model.graph):
+        fail(path, wrong)
     weights, external = _without_weights(model)
     constants = _constants(model, weights)
     imported = {each.domain for each in model.opset_import}
@@ -240,6 +258,47 @@ def _library() -> Any:
     except ImportError:
         raise DsegymError("Reading ONNX models needs onnx: pip install 'dsegym[workloads]'.") from None
     return onnx
+
+
+def _inlined_nodes(model: Any) -> int:
+    """How many nodes the graph has once functions are inlined; a cycle, which ONNX refuses, counts once."""
+    bodies = {(each.domain, each.name): each.node for each in model.functions}
+    counts: dict[tuple[str, str], int] = {}
+
+    def count(nodes: Any) -> int:
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type)
+            if key in bodies and key not in counts:
+                counts[key] = 1  # while it is counted
+                counts[key] = count(bodies[key])
+            inner = sum(count(graph.node) for graph in _graphs_of(node))
+            total += counts.get(key, 1) + inner
+        return total
+
+    return count(model.graph.node)
+
+
+def _out_of_order(graph: Any) -> str:
+    """What is wrong where a tensor is written twice, or read before it is written, as in a cycle; else nothing."""
+    writers = {name: _label(node, index) for index, node in enumerate(graph.node) for name in node.output if name}
+    written: set[str] = set()
+    for index, node in enumerate(graph.node):
+        for name in node.input:
+            if name in writers and name not in written:
+                return (
+                    f"node '{_label(node, index)}' reads '{shortened(name)}' before node '{writers[name]}' writes it: "
+                    "the graph has a cycle, or is not sorted"
+                )
+        for name in filter(None, node.output):
+            if name in written:
+                return f"'{shortened(name)}' is written twice, the second time by node '{_label(node, index)}'"
+            written.add(name)
+    return ""
+
+
+def _label(node: Any, index: int) -> str:
+    return shortened(node.name or (node.output[0] if node.output else "") or f"{node.op_type}_{index}")
 
 
 def _without_weights(model: Any) -> tuple[set[str], bool]:
@@ -338,9 +397,13 @@ def _read(reading: Reading, node: Any, index: int, shapes: Mapping[str, Shape | 
 
 def _operators_of(node: Any) -> Iterator[str]:
     """The operators in the graphs that a node holds."""
+    for graph in _graphs_of(node):
+        for each in graph.node:
+            yield each.op_type if each.domain in ("", "ai.onnx") else f"{each.domain}.{each.op_type}"
+            if each.op_type in _CONTROL:
+                yield from _operators_of(each)
+
+
+def _graphs_of(node: Any) -> Iterator[Any]:
     for attribute in node.attribute:
-        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-            for each in graph.node:
-                yield each.op_type if each.domain in ("", "ai.onnx") else f"{each.domain}.{each.op_type}"
-                if each.op_type in _CONTROL:
-                    yield from _operators_of(each)
+        yield from (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs)

@@ -40,7 +40,10 @@ def inferred_shapes(model: Any) -> dict[str, Shape | None]:
     for each in graph.initializer:
         shapes[each.name] = tuple(each.dims)
         types[each.name] = onnx.helper.make_tensor_type_proto(each.data_type, list(each.dims))
-        values[each.name] = onnx.numpy_helper.to_array(each)
+        try:
+            values[each.name] = onnx.numpy_helper.to_array(each)
+        except Exception as error:  # of whatever kind
+            raise ValueError(f"the constant '{each.name}' is damaged ({error})") from error
     versions = {each.domain or "": each.version for each in model.opset_import}
     for node in graph.node:
         if node.domain in ("", "ai.onnx"):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -383,7 +384,7 @@ def test_a_layer_beyond_the_models_limits_is_listed_with_the_limit(read):
 @pytest.mark.parametrize(
     ("operator", "attribute", "why"),
     [
-        ("Conv", {"strides": [0, 1]}, "a size, stride, dilation or number of groups is below 1"),
+        ("Conv", {"strides": [0, 1]}, "strides = [0, 1] and dilations = [1, 1]; they are at least 1"),
         ("Conv", {"group": 0}, "6 channels where 0 groups"),
         ("Conv", {"pads": [-1, 0, 0, 0]}, "a negative padding cuts the input"),
         ("Conv", {"pads": [1, 0, 0]}, "pads are not 4 whole numbers"),
@@ -481,3 +482,80 @@ def test_without_onnx_the_sentence_names_it(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(DsegymError, match=r"^Reading ONNX models needs onnx: pip install 'dsegym\[workloads\]'\.$"):
         from_onnx(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "x", "w", "why"),
+    [
+        ({"strides": [0, 0], "auto_pad": "SAME_UPPER"}, (1, 3, 8, 8), (4, 3, 3, 3), "they are at least 1"),
+        ({"dilations": [0, 0]}, (1, 3, 8, 8), (4, 3, 3, 3), "they are at least 1"),
+        ({"kernel_shape": [5, 5]}, (1, 3, 8, 8), (4, 3, 3, 3), "kernel_shape is [5, 5], and the kernel is [3, 3]"),
+        ({}, (1, 3), (4, 3, 3, 3), "its input 'x' has 2 axes; at least 3 are needed"),
+        ({}, (1, 3, 8, 8), (4,), "its input 'w' has 1 axes"),
+        ({}, (1, 3, 2, 8, 8), (4, 3, 3, 3, 3), "the kernel's depth (3) is larger than the padded input's (2)"),
+    ],
+)
+def test_a_convolution_that_is_wrong_is_listed_with_its_layer(read, attributes, x, w, why):
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv", **attributes)
+    (found,) = read(model_of([node], {"x": x}, {"w": w})).unsupported
+    assert found.layer == "conv"
+    assert why in found.reason
+
+
+@pytest.mark.parametrize(
+    ("attributes", "shapes", "why"),
+    [
+        ({}, [(1, 2, 4, 8), (1, 2, 4, 9), (1, 2, 4, 8)], "do not fit each other"),
+        ({}, [(1, 2, 4, 8), (1, 2, 4, 8), (1, 2, 5, 8)], "do not fit each other"),
+        ({}, [(1, 4, 4, 8), (1, 3, 4, 8), (1, 3, 4, 8)], "do not fit each other"),
+        ({}, [(1, 2, 4, 8), (1, 2, 4, 8), (1, 2, 4, 8), (3, 4)], "its input 'p' has 2 axes"),
+        ({"q_num_heads": 3, "kv_num_heads": 3}, [(1, 4, 8)] * 3, "3 and 3 heads do not divide the widths 8, 8, 8"),
+        ({"q_num_heads": -2, "kv_num_heads": -2}, [(1, 4, 8)] * 3, "how many heads"),
+    ],
+)
+def test_attention_whose_operands_do_not_fit_is_listed(read, attributes, shapes, why):
+    names = ["q", "k", "v", "p"][: len(shapes)]
+    given_ = [*names[:3], "", "p", "p"] if "p" in names else names
+    node = helper.make_node("Attention", given_, ["y"], name="attend", **attributes)
+    (found,) = read(model_of([node], dict(zip(names, shapes, strict=True)), opset=23)).unsupported
+    assert found.layer == "attend"
+    assert why in found.reason
+
+
+@pytest.mark.parametrize(
+    ("nodes", "why"),
+    [
+        ([("Conv", ["z", "w"], "y"), ("Relu", ["y"], "z")], "node 'y' reads 'z' before node 'z' writes it"),
+        ([("Add", ["y", "x"], "y")], "node 'y' reads 'y' before"),
+        ([("Conv", ["x", "w"], "y"), ("Relu", ["x"], "y")], "'y' is written twice, the second time by node 'y'"),
+    ],
+)
+def test_a_graph_that_cannot_run_in_its_order_is_refused_with_the_node(read, nodes, why):
+    made = [helper.make_node(operator, inputs, [output]) for operator, inputs, output in nodes]
+    with pytest.raises(InvalidWorkloadError, match=re.escape(why)):
+        read(model_of(made, {"x": (1, 3, 8, 8)}, {"w": (4, 3, 3, 3)}))
+
+
+def test_functions_that_multiply_are_not_unfolded(read):
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("f", 1)]
+
+    def function(index):
+        names = ["a", *(f"t{place}" for place in range(9)), "b"]
+        steps = [
+            helper.make_node(f"F{index + 1}" if index < 11 else "Relu", [old], [new], domain="f" if index < 11 else "")
+            for old, new in itertools.pairwise(names)
+        ]
+        return helper.make_function("f", f"F{index}", ["a"], ["b"], steps, opsets)
+
+    model = model_of([helper.make_node("F0", ["x"], ["y"], domain="f")], {"x": (1, 3)})
+    model.functions.extend(function(index) for index in range(12))
+    model.opset_import.append(opsets[1])
+    with pytest.raises(InvalidWorkloadError, match="with its functions inlined it has more than 1,048,576 nodes"):
+        read(model)
+
+
+def test_a_constant_that_is_damaged_is_named(read):
+    model = model_of([helper.make_node("Reshape", ["x", "s"], ["y"])], {"x": (4,)})
+    model.graph.initializer.append(onnx.TensorProto(name="s", data_type=INT64, dims=[4], raw_data=b"12"))
+    with pytest.raises(InvalidWorkloadError, match="the constant 's' is damaged"):
+        read(model)
