@@ -22,8 +22,9 @@ _MOST_ROWS = 20  # of the front, in the terminal
 def pareto(
     scenario: ScenarioArgument,
     metrics: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Costs, the first two drawn; all that there are when left out.")
-    ] = "",
+        str | None,
+        typer.Option(metavar="NAME,...", help="Costs, the first two drawn; all that there are when left out."),
+    ] = None,
     option: OptionsOption = None,
     workload: WorkloadOption = None,
     samples: Annotated[int, typer.Option(min=1, max=10_000_000, help="Of the search.")] = 4000,
@@ -55,7 +56,7 @@ def pareto(
         if not path.parent.is_dir():
             raise DsegymError(f"'{path}' cannot be written: there is no folder '{path.parent}'.")
     problem = make_problem(scenario, **options_of(option, workload))
-    names = costs_named(problem, [name.strip() for name in metrics.split(",") if name.strip()])
+    names = costs_named(problem, [] if metrics is None else [name.strip() for name in metrics.split(",")])
     corner = _numbers(point, names) if point else None
     if results is None:
         designs = searched(problem, agent, names, samples, seed)

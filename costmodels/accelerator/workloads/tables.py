@@ -237,7 +237,9 @@ def _axis(row: Mapping[str, int], axis: str, *, round_up: bool) -> _Axis:
     if max(size, kernel, before, after) > MAX_OPERAND or kernel > MAX_DIMENSION:
         raise ValueError(f"the {axis} of the kernel is {kernel}; at most {MAX_DIMENSION} are allowed")
     if size + before + after < reach:
-        raise ValueError(f"the kernel ({reach}) is larger than the padded input ({size + before + after})")
+        raise ValueError(
+            f"the {axis} of the kernel ({reach}) is larger than that of the padded input ({size + before + after})"
+        )
     return _Axis(size, kernel, stride, dilation, before, after, round_up)
 
 
@@ -427,6 +429,17 @@ def _own_columns(names: Sequence[str]) -> list[str | None]:
     ]
 
 
+def _naming(parse: Callable[[Mapping[str, str]], Layer]) -> Callable[[Mapping[str, str]], Layer]:
+    def parse_named(row: Mapping[str, str]) -> Layer:
+        try:
+            return parse(row)
+        except ValueError as error:
+            name = row.get("layer", "")
+            raise ValueError(f"layer '{shortened(name)}': {error}" if name else str(error)) from None
+
+    return parse_named
+
+
 def _needs(*columns: str) -> Callable[[Sequence[str]], str]:
     def wrong(header: Sequence[str]) -> str:
         missing = [column for column in columns if column not in header]
@@ -481,7 +494,7 @@ def load_workload(path: str | Path, name: str | None = None) -> Workload:
         rename=dialect.rename,
         most=MOST_LAYERS,
     )
-    layers = tuple((table if kind == _OWN else _with_whole_rows(table)).parse(dialect.parse).values())
+    layers = tuple((table if kind == _OWN else _with_whole_rows(table)).parse(_naming(dialect.parse)).values())
     source = table.comments if kind == _OWN else f"{kind}. {table.comments}".strip()
     return checked(Workload(name or path.stem, layers, source), shown(path))
 

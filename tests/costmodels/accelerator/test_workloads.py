@@ -131,8 +131,12 @@ GOOD_GEMM = {"layer": "one", "kind": "gemm", "m": 4, "n": 4, "k": 4, "batch": 1,
         (GOOD_GEMM, {"m": 2**23 + 1}, "the matrix product's m = 8388609 is above 8388608"),
         (GOOD_GEMM, {"m": 2**16, "k": 2**15}, "an operand (or the number of products) is 2147483648"),
         (GOOD_GEMM, {"batch": 2**16, "repeat": 2**15}, "an operand (or the number of products) is 2147483648"),
-        (GOOD_CONV, {"kernel_height": 9}, "the kernel (9) is larger than the padded input (8)"),
-        (GOOD_CONV, {"kernel_width": 11, "padding": 1}, "the kernel (11) is larger than the padded input (10)"),
+        (GOOD_CONV, {"kernel_height": 9}, "the height of the kernel (9) is larger than that of the padded input (8)"),
+        (
+            GOOD_CONV,
+            {"kernel_width": 11, "padding": 1},
+            "the width of the kernel (11) is larger than that of the padded input (10)",
+        ),
         (GOOD_CONV, {"groups": 3}, "groups = 3 must divide in_channels and out_channels"),
         (GOOD_CONV, {"groups": 4, "out_channels": 6}, "groups = 4 must divide in_channels and out_channels"),
         (GOOD_CONV, {"padding": -1}, "padding = '-1' is not a whole number from 0"),
@@ -160,7 +164,7 @@ def test_a_wrong_row_is_named_with_its_file_its_line_and_the_reason(table, good,
 def test_a_wrong_header_is_named_with_its_file_and_line(table, header, reason):
     row = ",".join({"layer": "one", "kind": "gemm"}.get(column, "4") for column in header.split(","))
     message = message_of(table("# a comment", header, row))
-    assert "line 2: " in message or "line 3: a gemm row" in message
+    assert "line 2: " in message or "line 3: layer 'one': a gemm row" in message
     assert reason in message
 
 
@@ -317,3 +321,16 @@ def test_a_padding_may_differ_at_the_two_ends_of_an_axis(table, padding, outputs
 def test_a_padding_of_two_ends_that_is_none_is_refused(table, padding):
     row = {**GOOD_CONV, "padding": padding}
     assert "padding" in message_of(table(",".join(row), ",".join(map(str, row.values()))))
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("layer,kind,m,n,k", "fc6,gemm,4,0,4"),
+        ("Layer,M,N,K,", "fc6,4,0,4,"),
+        ("Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,",
+         "fc6, 8, 8, 3, 3, 4, 4, -1,"),
+    ],
+)  # fmt: skip
+def test_a_wrong_row_is_named_with_its_layer_and_line(table, header, row):
+    assert "line 2: layer 'fc6': " in message_of(table(header, row))

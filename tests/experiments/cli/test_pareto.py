@@ -61,6 +61,7 @@ def test_the_front_of_a_run_is_that_of_all_its_samples(succeed, finished):
     ("arguments", "words"),
     [
         (("--metrics", "latency,speed"), "Unknown cost 'speed'"),
+        (("--metrics", ""), "Unknown cost ''"),
         (("--output", "front.pdf"), "allowed: names that end in .png, .json or .csv"),
         (("--output", "no/such/front.png"), "no folder"),
         (("--point", "1,2"), "give 3 numbers above 0"),
