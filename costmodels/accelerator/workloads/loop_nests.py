@@ -48,7 +48,9 @@ def from_yaml(path: str | Path) -> ImportedNetwork:
         InvalidWorkloadError: the file is neither; says what is wrong.
         DsegymError: PyYAML is not installed.
     """
-    content = _parsed(path)
+    content, wrong = _parsed(path)
+    if wrong and isinstance(content, dict | list) and ("problem" in content or isinstance(content, list)):
+        fail(path, wrong)
     if isinstance(content, dict) and "problem" in content:
         return _timeloop(path, content["problem"])
     if isinstance(content, list) and any(isinstance(each, dict) and "equation" in each for each in content):
@@ -60,7 +62,8 @@ def from_yaml(path: str | Path) -> ImportedNetwork:
     )
 
 
-def _parsed(path: str | Path) -> Any:
+def _parsed(path: str | Path) -> tuple[Any, str]:
+    """The content, and what is wrong with how it is written."""
     try:
         import yaml
     except ImportError:
@@ -70,9 +73,7 @@ def _parsed(path: str | Path) -> Any:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if twice := _named_twice(root):
             fail(path, f"the member '{shortened(twice)}' is given twice")
-        if wrong := _ill_written(root):
-            fail(path, wrong)
-        return yaml.safe_load(text)
+        return yaml.safe_load(text), _ill_written(root)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""

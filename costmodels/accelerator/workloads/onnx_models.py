@@ -94,7 +94,9 @@ def _conv(node: _Node, x: int = 0, w: int = 1) -> dict[str, Row]:
         raise ValueError(f"kernel_shape is {node.numbers('kernel_shape', kernel)}, and the kernel is {kernel}")
     stride, dilation = node.numbers("strides", [1] * axes), node.numbers("dilations", [1] * axes)
     if min(*stride, *dilation) < 1:
-        raise ValueError(f"strides = {stride} and dilations = {dilation}; they are at least 1")
+        raise ValueError(
+            f"a size, stride, dilation or number of groups is below 1: strides = {stride}, dilations = {dilation}"
+        )
     padding = _pads(node, size, kernel, stride, dilation)
     return {
         "": convolution(

@@ -237,9 +237,7 @@ def _axis(row: Mapping[str, int], axis: str, *, round_up: bool) -> _Axis:
     if max(size, kernel, before, after) > MAX_OPERAND or kernel > MAX_DIMENSION:
         raise ValueError(f"the {axis} of the kernel is {kernel}; at most {MAX_DIMENSION} are allowed")
     if size + before + after < reach:
-        raise ValueError(
-            f"the {axis} of the kernel ({reach}) is larger than that of the padded input ({size + before + after})"
-        )
+        raise ValueError(f"the kernel ({reach}) is larger than the padded input ({size + before + after}) in {axis}")
     return _Axis(size, kernel, stride, dilation, before, after, round_up)
 
 
@@ -435,7 +433,7 @@ def _naming(parse: Callable[[Mapping[str, str]], Layer]) -> Callable[[Mapping[st
             return parse(row)
         except ValueError as error:
             name = row.get("layer", "")
-            raise ValueError(f"layer '{shortened(name)}': {error}" if name else str(error)) from None
+            raise ValueError(f"{error}, in layer '{shortened(name)}'" if name else str(error)) from None
 
     return parse_named
 

@@ -384,7 +384,7 @@ def test_a_layer_beyond_the_models_limits_is_listed_with_the_limit(read):
 @pytest.mark.parametrize(
     ("operator", "attribute", "why"),
     [
-        ("Conv", {"strides": [0, 1]}, "strides = [0, 1] and dilations = [1, 1]; they are at least 1"),
+        ("Conv", {"strides": [0, 1]}, "a size, stride, dilation or number of groups is below 1"),
         ("Conv", {"group": 0}, "6 channels where 0 groups"),
         ("Conv", {"pads": [-1, 0, 0, 0]}, "a negative padding cuts the input"),
         ("Conv", {"pads": [1, 0, 0]}, "pads are not 4 whole numbers"),
@@ -487,8 +487,13 @@ def test_without_onnx_the_sentence_names_it(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("attributes", "x", "w", "why"),
     [
-        ({"strides": [0, 0], "auto_pad": "SAME_UPPER"}, (1, 3, 8, 8), (4, 3, 3, 3), "they are at least 1"),
-        ({"dilations": [0, 0]}, (1, 3, 8, 8), (4, 3, 3, 3), "they are at least 1"),
+        (
+            {"strides": [0, 0], "auto_pad": "SAME_UPPER"},
+            (1, 3, 8, 8),
+            (4, 3, 3, 3),
+            "number of groups is below 1: strides = ",
+        ),
+        ({"dilations": [0, 0]}, (1, 3, 8, 8), (4, 3, 3, 3), "number of groups is below 1: strides = "),
         ({"kernel_shape": [5, 5]}, (1, 3, 8, 8), (4, 3, 3, 3), "kernel_shape is [5, 5], and the kernel is [3, 3]"),
         ({}, (1, 3), (4, 3, 3, 3), "its input 'x' has 2 axes; at least 3 are needed"),
         ({}, (1, 3, 8, 8), (4,), "its input 'w' has 1 axes"),
