@@ -1,10 +1,10 @@
 """A dataflow on clusters of elements, with the knobs of ArchGym's MaestroGym: cycles, energy, area, in closed form.
 
-Two levels, as in MAESTRO (Kwon et al., MICRO 2019): `elements // cluster` clusters share a buffer (L2) through a network
-that multicasts and adds; each of a cluster's elements has a store of its own (L1). At the outer level each cluster has a
-tile, at the inner one each of its elements a part of it; at each level tiles along one dimension are spread, the rest
-pass in time, in an order of loops. A tile that is larger than what it is cut from is all of it; a filter is whole, but
-where it is spread: then each gets one row (R) or column (S).
+Two levels, as in MAESTRO (Kwon et al., MICRO 2019): `elements // cluster` clusters share a buffer (L2) through a
+network that multicasts and adds; each of a cluster's elements has a store of its own (L1). At the outer level each
+cluster has a tile, at the inner one each of its elements a part of it; at each level tiles along one dimension are
+spread, the rest pass in time, in an order of loops. A tile that is larger than what it is cut from is all of it; a
+filter is whole, but where it is spread: then each gets one row (R) or column (S).
 
 1. Compute cycles are the product over dimensions of the time that each takes, edges included: they are exact.
 2. A tensor is fetched once for each iteration of the loops from the outermost to the innermost one that concerns it and
@@ -122,38 +122,14 @@ def constants() -> Mapping[str, float]:
     return {row["quantity"]: float(row["value"]) for row in package_rows("accelerator/dataflow.csv")}
 
 
-# Named dataflows after MAESTRO's directives (`tools/frontend/dataflow`, `data/mapping`): {name: knobs but the elements}.
+def _named(row: Mapping[str, str]) -> Mapping[str, int | str]:
+    knobs = {name: text for name, text in row.items() if name not in ("dataflow", "maestro")}
+    return {name: int(text) if text.isdecimal() else text for name, text in knobs.items()}
+
+
+# {name: its knobs but the elements}.
 DATAFLOWS: Mapping[str, Mapping[str, int | str]] = {
-    "nvdla": {  # kcp_ws
-        **{"cluster": 64, "outer_parallel": "K", "inner_parallel": "C"},
-        **{"outer_order": "KCRSYX", "inner_order": "CYXRSK"},
-        **{"outer_K": 1, "outer_C": 64, "outer_Y": 1, "outer_X": 1},
-        **{"inner_K": 1, "inner_C": 1, "inner_Y": 1, "inner_X": 1},
-    },
-    "shidiannao": {  # yxp_os
-        **{"cluster": 8, "outer_parallel": "Y", "inner_parallel": "X"},
-        **{"outer_order": "KCYXRS", "inner_order": "XRSKCY"},
-        **{"outer_K": 1, "outer_C": 1, "outer_Y": 1, "outer_X": 8},
-        **{"inner_K": 1, "inner_C": 1, "inner_Y": 1, "inner_X": 1},
-    },
-    "eyeriss": {  # rs, with clusters of three for filters of three rows
-        **{"cluster": 3, "outer_parallel": "Y", "inner_parallel": "R"},
-        **{"outer_order": "YXCKRS", "inner_order": "YRSKCX"},
-        **{"outer_K": 16, "outer_C": 1, "outer_Y": 1, "outer_X": 1},
-        **{"inner_K": 16, "inner_C": 1, "inner_Y": 1, "inner_X": 1},
-    },
-    "columns": {  # xp_ws
-        **{"cluster": 1, "outer_parallel": "X", "inner_parallel": "X"},
-        **{"outer_order": "KCYXRS", "inner_order": "KCYXRS"},
-        **{"outer_K": 1, "outer_C": 1, "outer_Y": 1, "outer_X": 1},
-        **{"inner_K": 1, "inner_C": 1, "inner_Y": 1, "inner_X": 1},
-    },
-    "no_local_reuse": {  # nlr
-        **{"cluster": 1, "outer_parallel": "C", "inner_parallel": "C"},
-        **{"outer_order": "KYXRSC", "inner_order": "KYXRSC"},
-        **{"outer_K": 1, "outer_C": 1, "outer_Y": 1, "outer_X": 1},
-        **{"inner_K": 1, "inner_C": 1, "inner_Y": 1, "inner_X": 1},
-    },
+    row["dataflow"]: _named(row) for row in package_rows("accelerator/dataflows.csv")
 }
 
 
@@ -181,7 +157,7 @@ def layers_of(workload: Workload, name: str = "all") -> Layers:
     counts: dict[Loops, int] = {}
     for layer in mine:
         if layer.loops.dilations != (1, 1):
-            raise InvalidWorkloadError(f"'{workload.name}', layer '{layer.name}': the dataflows have no dilated filters.")
+            raise InvalidWorkloadError(f"'{workload.name}', layer '{layer.name}': no dataflow has dilated filters.")
         counts[layer.loops] = counts.get(layer.loops, 0) + layer.count * layer.loops.bounds[6]
     # Loops are R and P along the width, S and Q along the height; here R and Y are rows.
     bounds = [(k, c, s, r, q, p) for r, s, p, q, c, k, _ in (nest.bounds for nest in counts)]
@@ -206,7 +182,7 @@ def _ceil_div(a: Any, b: Any) -> jax.Array:
 
 
 def _product(values: Array, chosen: np.ndarray) -> jax.Array:
-    """The product of the chosen dimensions, float32[L], of [L, 6]: one after another, so that all batches round alike."""
+    """The product of the chosen dimensions, float32[L], of [L, 6]: one by one, so that all batches round alike."""
     return functools.reduce(operator.mul, (_f(values[..., d]) for d in range(6) if chosen[d]))
 
 
@@ -255,7 +231,7 @@ def count(dataflow: Dataflow, layers: Layers) -> Counts:
         return _product(times, ~concerns)
 
     weights, outputs = _product(bounds, _WEIGHTS), _product(bounds, _OUTPUTS)
-    weight_reads = weights * repeats(_WEIGHTS, innermost(_WEIGHTS))
+    weight_reads = _term(weights * repeats(_WEIGHTS, innermost(_WEIGHTS)))
     visits = repeats(_OUTPUTS, innermost(_OUTPUTS))
 
     # Inputs: channels times rows times columns. An axis is read in pieces of consecutive words.
@@ -278,7 +254,7 @@ def count(dataflow: Dataflow, layers: Layers) -> Counts:
     left = taps % at_once
     axes = _f(taps // at_once * words(at_once) + jnp.where(left > 0, words(left), 0))
     channels = _f(bounds[:, C])
-    input_reads = channels * axes[:, 0] * axes[:, 1] * repeats(_INPUTS, last)
+    input_reads = _term(channels * axes[:, 0] * axes[:, 1] * repeats(_INPUTS, last))
 
     fan = jnp.minimum(wide, tiles) * jnp.minimum(deep, _ceil_div(outer, inner))  # [L, 6]
     fills = _term(weight_reads * _product(fan, ~_WEIGHTS)) + _term(input_reads * _product(fan, ~_INPUTS))
@@ -286,8 +262,8 @@ def count(dataflow: Dataflow, layers: Layers) -> Counts:
     def held(tile: Any) -> jax.Array:
         """Words of the three tensors' tiles, [L]."""
         reach = _term(_f(strides) * (_f(tile[:, Y:]) - 1.0)) + _f(tile[:, R : S + 1])
-        inputs = _f(tile[:, C]) * reach[:, 0] * reach[:, 1]
-        return _product(tile, _WEIGHTS) + inputs + _product(tile, _OUTPUTS)
+        inputs = _term(_f(tile[:, C]) * reach[:, 0] * reach[:, 1])
+        return _term(_product(tile, _WEIGHTS)) + inputs + _term(_product(tile, _OUTPUTS))
 
     return Counts(
         compute_cycles=_product(cycles, _ALL),
@@ -351,8 +327,9 @@ def evaluate(dataflow: Dataflow, layers: Layers, words_per_cycle: Any) -> Metric
 def floor(layers: Layers, words_per_cycle: int, area_budget_mm2: float) -> Metrics:
     """What no design within the area goes below, cost by cost.
 
-    As many elements as the area holds with the least L1 each compute all the time; each distinct word of filters, inputs
-    and outputs crosses the network once, and goes to one element; area is one element's and the least memories'.
+    As many elements as the area holds with the least L1 each compute all the time; each distinct word of
+    filters, inputs and outputs crosses the network once, and goes to one element; area is one element's and the least
+    memories'.
     """
     c = constants()
     bounds, times = np.asarray(layers.bounds, np.float64), np.asarray(layers.occurrences, np.float64)

@@ -1,15 +1,15 @@
-"""dsegym/AcceleratorDataflow-v0: the knobs of ArchGym's MaestroGym, a dataflow on clusters of elements, for a layer or a network.
+"""dsegym/AcceleratorDataflow-v0: the knobs of ArchGym's MaestroGym, a dataflow on clusters of elements.
 
 | parameter | values |
 |---|---|
 | elements, cluster | 1 to 1024 processing elements, in clusters of 1 to 64 |
 | outer_parallel, inner_parallel | the dimension that is spread over clusters, and over a cluster's elements |
 | outer_order, inner_order | the loops that pass in time, outermost first: 720 orders each |
-| outer_, inner_ + K, C, Y, X | tiles of a cluster and of an element |
+| outer_, inner_ + K, C, Y, X | tiles: 16 sizes to 64 of a cluster, 10 to 16 of an element |
 
-2e25 designs, all legal. Cost model: `costmodels/accelerator/dataflow.py`. Objectives, all minimised: `latency`, `energy`,
-`edp`, and `target`, the mean excess over ArchGym's shares of the reference's costs plus a slope that goes on rewarding
-beyond them. A design whose area exceeds the budget is not feasible.
+8e20 designs, all legal. Cost model: `costmodels/accelerator/dataflow.py`. Objectives, all minimised: `latency`,
+`energy`, `edp`, and `target`, the mean excess over ArchGym's shares of the reference's costs plus a slope that goes on
+rewarding beyond them. A design whose area exceeds the budget is not feasible.
 
 Observation, action and reward of both forms: `core/one_shot.py`.
 
@@ -63,9 +63,12 @@ REFERENCE = "nvdla"
 _FRONT = ("latency_s", "energy_j", "area_mm2")
 _MOST_CLUSTER = 64
 _LEVELS = ("outer", "inner")
-_TILES = {"K": 64, "C": 64, "Y": 56, "X": 56}  # the largest, as ArchGym has them but for its ends
+_TILES = "KCYX"
+# Of ArchGym's, 1 to 63 and 1 to 55 at both levels, those that divide what networks have.
+_SIZES = (1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 24, 28, 32, 48, 56, 64)
+_MOST = {"outer": 64, "inner": 16}  # larger stores in each element leave no budget
 NOTES = (
-    "A closed form after MAESTRO, which it ranks dataflows like; DRAM is not in it, as it is not in MAESTRO's energies.",
+    "A closed form that ranks dataflows as MAESTRO does; DRAM is not in it, nor in MAESTRO's energies.",
     "L1 and L2 are as large as the dataflow needs; areas are ArchGym's for MAESTRO.",
     "The clock (1 GHz) is an assumption; the multiply-accumulate's energy is Gemmini's.",
 )
@@ -77,9 +80,9 @@ SPACE = DesignSpace(
         *(Parameter(f"{level}_parallel", tuple(dataflow.DIMENSIONS), "", False) for level in _LEVELS),
         *(Parameter(f"{level}_order", dataflow.ORDERS, "", False) for level in _LEVELS),
         *(
-            Parameter(f"{level}_{name}", tuple(range(1, most + 1)), "iterations")
+            Parameter(f"{level}_{name}", tuple(size for size in _SIZES if size <= _MOST[level]), "iterations")
             for level in _LEVELS
-            for name, most in _TILES.items()
+            for name in _TILES
         ),
     )
 )
@@ -103,7 +106,11 @@ class DataflowOptions(Options):
         "a shipped network, or the path of a table of layers",
     )
     layer: str = custom(
-        "all", ("all",), parse=_layer, also="the name of one of the network's layers", summary="one layer, or all with one dataflow"
+        "all",
+        ("all",),
+        parse=_layer,
+        also="the name of one of the network's layers",
+        summary="one layer, or all with one dataflow",
     )
     objective: str = choice("edp", tuple(OBJECTIVES), "what to minimise")
     area_budget: float = custom(
@@ -150,7 +157,8 @@ def _dataflow(design: Array) -> dataflow.Dataflow:
 def cost(design: Array, params: Params) -> Evaluation:
     """Costs of one design, int32[14]. A module-level function: the same object for every instance."""
     metrics = dataflow.evaluate(_dataflow(design), params.layers, params.words_per_cycle)
-    excess = metrics.area_mm2 / params.area_budget_mm2 - 1.0
+    # A product kept out of a fused subtraction, as compilers form one at some batch sizes only.
+    excess = jnp.maximum(metrics.area_mm2 * (1.0 / params.area_budget_mm2), 0.0) - 1.0
     feasible = excess <= 0.0
     value = objective_values(metrics, params.targets)[params.objective]
     penalty = params.reference_value * INFEASIBLE_FACTOR * (1.0 + excess)
@@ -170,7 +178,7 @@ def _areas_mm2(flow: dataflow.Dataflow, layers: dataflow.Layers) -> Array:
 
 
 def named(name: str, layers: dataflow.Layers, area_budget_mm2: float) -> dict[str, int | str]:
-    """{parameter: value} of a named dataflow: whole clusters, as many as the budget holds; smaller ones if it holds none.
+    """{parameter: value} of a named dataflow: as many whole clusters as the budget holds; smaller ones if none.
 
     Eyeriss's clusters are as long as the filters are high in the layer with most multiply-accumulates.
 
@@ -281,12 +289,12 @@ def _core() -> Sequence[Mapping[str, object]]:
 
 
 def _facts() -> Sequence[tuple[str, Sequence[Mapping[str, object]]]]:
-    flows = [{"dataflow": name, **values} for name, values in dataflow.DATAFLOWS.items()]
-    return (("Named dataflows", flows), ("Constants", package_rows("accelerator/dataflow.csv")))
+    tables = {"Named dataflows": "dataflows", "Constants": "dataflow", "MAESTRO's own runs": "maestro_runs"}
+    return tuple((title, package_rows(f"accelerator/{name}.csv")) for title, name in tables.items())
 
 
 SCENARIO = Scenario(
-    summary="Choose a dataflow on clusters of elements by MaestroGym's knobs (what is spread, orders, tiles) in an area.",
+    summary="Choose a dataflow on clusters of elements (what is spread, orders, tiles) within an area, as MaestroGym.",
     options_type=DataflowOptions,
     build=build,
     core=_core,
