@@ -107,7 +107,7 @@ PLATFORMS: Mapping[str, tuple[str, float, Literal["shared", "separate"], Literal
         1e9,
         "shared",
         "tiled",
-        "gemmini with a second engine near memory (Duplex): constants recalled or assumed, its area left out",
+        "gemmini with a second engine near memory (Duplex): constants recalled or assumed, no area",
     ),
     "ternary": ("ternary", 1e9, "shared", "tiled", "gemmini with adders for multipliers: weights of -1, 0 and 1"),
 }
