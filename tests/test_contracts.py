@@ -34,6 +34,10 @@ CONTRIBUTING = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
 
 # Instances that are quick to make and to play; of the scenarios that are not named, the defaults.
 INSTANCES = {
+    "dsegym/AcceleratorDataflow-v0": [
+        {"workload": "alexnet"},
+        {"layer": "layer1.0.conv1", "objective": "target", "area_budget": "small", "network_width": 64},
+    ],
     "dsegym/AcceleratorMapping-v0": [
         {"workload": "bert_base_s128"},
         {"workload": "alexnet", "objective": "latency", "area_budget": "large", "dram_width": 32},

@@ -138,7 +138,8 @@ def test_the_installed_package_loads_its_workloads_suites_and_optima(probe):
         assert probe["bounds"].pop(f"dsegym/{name}-v0") == "bound"
     for name in ("BatchBestOfN", "TreeSearch"):
         assert probe["bounds"].pop(f"dsegym/{name}-v0") == "oracle"
-    for name in ("AcceleratorMapping", "AcceleratorTemplate", "ServingStream"):  # what no design can avoid
+    # What no design can avoid.
+    for name in ("AcceleratorDataflow", "AcceleratorMapping", "AcceleratorTemplate", "ServingStream"):
         assert probe["bounds"].pop(f"dsegym/{name}-v0") == "bound"
     assert set(probe["bounds"].values()) == {"optimum"}
     assert probe["costs"] == pytest.approx(probe["references"], rel=1e-6)

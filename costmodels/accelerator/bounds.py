@@ -31,7 +31,8 @@ def lower_bounds(
 
     Latency: every product needs at least its multiply-accumulates over the largest array that fits the budget beside
     the smallest buffers, and at least its distinct words over the widest DRAM port. Energy: every multiply-accumulate,
-    every distinct word from DRAM, and one access of the smallest buffers for each of these words.
+    every distinct word from DRAM, and one access of the smallest buffers for each of these words. A second engine near
+    memory has its own bandwidth and arithmetic, and no buffers.
 
     Args:
         area_budget_mm2: mm2.
@@ -42,6 +43,11 @@ def lower_bounds(
     fixed_mm2 = technology.base_mm2 + technology.sram_mm2_per_kib * (smallest["ifmap_kib"] + smallest["filter_kib"])
     fixed_mm2 += technology.accumulator_mm2_per_kib * smallest["ofmap_kib"]
     processing_elements = max((area_budget_mm2 - fixed_mm2) / technology.pe_mm2, 1.0)
+    near = platform.near_memory
+    if near is not None:
+        words_per_cycle *= near.bandwidth_ratio
+        processing_elements = max(processing_elements, words_per_cycle * near.macs_per_word)
+    buffer_pj = technology.sram_base_pj if near is None else 0.0
     cycles = energy_pj = 0.0
     for layer in workload.layers:
         words = layer.ifmap_words + layer.k * layer.n + layer.m * layer.n
@@ -49,5 +55,5 @@ def lower_bounds(
         port_words = words if platform.ports == "shared" else words / 3
         cycles += layer.count * max(macs / processing_elements, port_words / words_per_cycle)
         energy_pj += layer.count * (macs * (technology.mac_pj + technology.register_pj) + words * technology.dram_pj)
-        energy_pj += layer.count * words * technology.sram_base_pj
+        energy_pj += layer.count * words * buffer_pj
     return Limits(cycles / platform.clock_hz, energy_pj * 1e-12, fixed_mm2)

@@ -80,7 +80,7 @@ def break_down(workload: Workload, platform: Platform, values: Mapping[str, obje
     layers = _evaluate_layers(hardware, workload.in_order, platform=platform)
     energies = [np.asarray(part) for part in _energies(layers, hardware, technology=platform.technology)]
     counts = {name: wide.to_int64(getattr(layers, name)) for name in layers._fields if name != "mapping_efficiency"}
-    processing_elements = int(hardware.rows) * int(hardware.columns)
+    processing_elements = int(model.multipliers(hardware, platform))
     rows = [
         {
             "layer": layer.name,

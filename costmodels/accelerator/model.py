@@ -37,10 +37,10 @@ import numpy as np
 from .. import wide
 from ..arrays import Array
 from ..wide import Wide
-from .platforms import Platform, Technology
+from .platforms import NearMemory, Platform, Technology
 from .workloads import LayerArrays
 
-__all__ = ["DATAFLOWS", "Hardware", "LayerCosts", "Metrics", "area_mm2", "evaluate", "evaluate_layers"]
+__all__ = ["DATAFLOWS", "Hardware", "LayerCosts", "Metrics", "area_mm2", "evaluate", "evaluate_layers", "multipliers"]
 
 DATAFLOWS = ("ws", "os", "is")  # weight, output and input stationary; the order of `Hardware.dataflow`
 WEIGHT_STATIONARY, OUTPUT_STATIONARY, INPUT_STATIONARY = range(3)
@@ -143,7 +143,7 @@ def evaluate_layers(hardware: Hardware, layers: LayerArrays, platform: Platform)
     ifmap_folds = jnp.where(is_is, 1, column_folds)
     filter_folds = jnp.where(is_ws, 1, jnp.where(is_os, row_folds, column_folds))
 
-    return LayerCosts(
+    costs = LayerCosts(
         compute_cycles=times_occurrences(compute),
         cycles=times_occurrences(wide.maximum(compute, stall)),
         macs=times_occurrences(wide.scale(wide.multiply(m, k), n)),
@@ -154,6 +154,47 @@ def evaluate_layers(hardware: Hardware, layers: LayerArrays, platform: Platform)
         filter_dram_words=filter_dram,
         ofmap_dram_words=ofmap_dram,
         mapping_efficiency=efficiency,
+    )
+    return costs if platform.near_memory is None else _cheaper_engine(costs, hardware, layers, platform.near_memory)
+
+
+def _cheaper_engine(array: LayerCosts, hardware: Hardware, layers: LayerArrays, near_memory: NearMemory) -> LayerCosts:
+    """Each product on the engine that takes fewer cycles, the array if they tie; the engines do not run together.
+
+    Near memory each distinct word is read once from DRAM, at the array's energy a word, and no buffer is accessed.
+    """
+    ifmap, filters, ofmap = (
+        wide.narrow(each) for each in (layers.ifmap_words, layers.k * layers.n, layers.m * layers.n)
+    )
+    width, ratio = hardware.dram_words_per_cycle, jnp.int32(near_memory.bandwidth_ratio)
+
+    def steps(work: Wide, a_step: int) -> Wide:
+        """Cycles at so much work a step of the wider memory; one division after another, as divisors are small."""
+        return wide.ceil_div(wide.ceil_div(wide.ceil_div(work, width), ratio), jnp.int32(a_step))
+
+    compute = steps(wide.scale(wide.multiply(layers.m, layers.k), layers.n), near_memory.macs_per_word)
+    reading = steps(wide.add(wide.add(ifmap, filters), ofmap), 1)
+    compute, reading, ifmap, filters, ofmap = (
+        wide.scale(each, layers.occurrences) for each in (compute, reading, ifmap, filters, ofmap)
+    )
+    cycles = wide.maximum(compute, reading)
+    keeps = wide.less_equal(array.cycles, cycles)
+
+    def of(on_array: Wide, near: Wide) -> Wide:
+        return wide.select(keeps, on_array, near)
+
+    nothing = wide.scale(array.macs, jnp.zeros_like(layers.occurrences))
+    return LayerCosts(
+        compute_cycles=of(array.compute_cycles, compute),
+        cycles=of(array.cycles, cycles),
+        macs=array.macs,
+        ifmap_sram_reads=of(array.ifmap_sram_reads, nothing),
+        filter_sram_reads=of(array.filter_sram_reads, nothing),
+        ofmap_sram_writes=of(array.ofmap_sram_writes, nothing),
+        ifmap_dram_words=of(array.ifmap_dram_words, ifmap),
+        filter_dram_words=of(array.filter_dram_words, filters),
+        ofmap_dram_words=of(array.ofmap_dram_words, ofmap),
+        mapping_efficiency=array.mapping_efficiency,
     )
 
 
@@ -261,6 +302,13 @@ def energies_j(counts: LayerCosts, hardware: Hardware, technology: Technology) -
     return tuple(_rounded(picojoules * _PICO) for picojoules in (array, sram, accumulator, dram))
 
 
+def multipliers(hardware: Hardware, platform: Platform) -> Array:
+    """Multiply-accumulates a cycle of all engines, int32."""
+    near = platform.near_memory
+    second = 0 if near is None else hardware.dram_words_per_cycle * (near.bandwidth_ratio * near.macs_per_word)
+    return hardware.rows * hardware.columns + second
+
+
 def _rounded(product: Array) -> jax.Array:
     """A non-negative product, kept out of fused multiply-adds: compilers form them at some batch sizes only."""
     return jnp.maximum(product, 0.0)
@@ -282,7 +330,7 @@ def evaluate(hardware: Hardware, layers: LayerArrays, platform: Platform) -> Met
     totals = LayerCosts(*sums, mapping_efficiency=per_layer.mapping_efficiency)  # has no total; the energies need none
     array, sram, accumulator, dram = energies_j(totals, hardware, platform.technology)
     cycles = wide.to_float32(totals.cycles)
-    processing_elements = (hardware.rows * hardware.columns) * jnp.float32(1)
+    processing_elements = multipliers(hardware, platform) * jnp.float32(1)
     return Metrics(
         latency_s=cycles * np.float32(1.0 / platform.clock_hz),
         energy_j=array + sram + accumulator + dram,

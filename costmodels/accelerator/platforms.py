@@ -13,7 +13,16 @@ from typing import Literal
 from ..errors import UnknownNameError
 from ..tables import package_rows
 
-__all__ = ["PLATFORMS", "Platform", "Technology", "get_platform", "get_technology", "platform_rows", "technology_rows"]
+__all__ = [
+    "PLATFORMS",
+    "NearMemory",
+    "Platform",
+    "Technology",
+    "get_platform",
+    "get_technology",
+    "platform_rows",
+    "technology_rows",
+]
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,14 @@ class Technology:
 
 
 @dataclass(frozen=True)
+class NearMemory:
+    """A second engine at the memory, without buffers, for products that reuse little (Duplex's Logic-PIM)."""
+
+    bandwidth_ratio: int  # its DRAM words a cycle over the array's
+    macs_per_word: int  # multiply-accumulates a cycle over its DRAM words a cycle
+
+
+@dataclass(frozen=True)
 class Platform:
     """A technology, a clock and the conventions of the memory model. Hashable: a static argument of the cost model."""
 
@@ -48,6 +65,7 @@ class Platform:
     ports: Literal["shared", "separate"]  # one DRAM port for all operands, or one of the full width for each
     traffic: Literal["tiled", "compulsory"]  # re-fetch what does not fit the buffers, or count each distinct word once
     summary: str
+    near_memory: NearMemory | None = None
 
 
 def technology_rows() -> tuple[Mapping[str, str], ...]:
@@ -84,8 +102,19 @@ PLATFORMS: Mapping[str, tuple[str, float, Literal["shared", "separate"], Literal
             "matrix": "2D matrix",
         }.items()
     },
+    "duplex": (
+        "gemmini",
+        1e9,
+        "shared",
+        "tiled",
+        "gemmini with a second engine near memory (Duplex): constants recalled or assumed, no area",
+    ),
     "ternary": ("ternary", 1e9, "shared", "tiled", "gemmini with adders for multipliers: weights of -1, 0 and 1"),
 }
+
+# Duplex (arXiv 2409.01141): about four times the bandwidth is recalled; four multiply-accumulates a word, 8 operations a
+# byte, are assumed: the top of the intensities (4 to 8) that its abstract gives for grouped-query attention.
+_NEAR_MEMORY: Mapping[str, NearMemory] = {"duplex": NearMemory(bandwidth_ratio=4, macs_per_word=4)}
 
 
 @functools.cache
@@ -98,7 +127,7 @@ def get_platform(name: str) -> Platform:
     if name not in PLATFORMS:
         raise UnknownNameError("platform", name, PLATFORMS)
     technology, clock_hz, ports, traffic, summary = PLATFORMS[name]
-    return Platform(name, get_technology(technology), clock_hz, ports, traffic, summary)
+    return Platform(name, get_technology(technology), clock_hz, ports, traffic, summary, _NEAR_MEMORY.get(name))
 
 
 def platform_rows() -> list[dict[str, object]]:

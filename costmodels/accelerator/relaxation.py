@@ -1,8 +1,8 @@
 """A smooth stand-in for the systolic-array model, for gradient search. The exact model scores.
 
 Where `model.py` has ceil(a / b), this has max(a / b, 1); where it has a choice of schedule or a roofline, a soft
-minimum or maximum; sizes are real numbers; partial sums are never spilled. Everything is float32, so this is an
-estimate, never a result.
+minimum or maximum; sizes are real numbers; partial sums are never spilled; energy is
+always the array's. Everything is float32, so this is an estimate, never a result.
 """
 
 from __future__ import annotations
@@ -77,7 +77,12 @@ def evaluate(hardware: Hardware, dataflow: int, layers: LayerArrays, platform: P
         else:
             filter_tiles = _soft_maximum(filter_tiles, partial_tiles)
     words = _soft_minimum(filters * ifmap_tiles + ifmap, ifmap * filter_tiles + filters) + outputs
-    cycles = jnp.sum(count * _soft_maximum(compute, words / hardware.dram_words_per_cycle))
+    each_cycles = _soft_maximum(compute, words / hardware.dram_words_per_cycle)
+    if (near := platform.near_memory) is not None:
+        width = hardware.dram_words_per_cycle * near.bandwidth_ratio
+        reading = (ifmap + filters + outputs) / width
+        each_cycles = _soft_minimum(each_cycles, _soft_maximum(m * n * k / (width * near.macs_per_word), reading))
+    cycles = jnp.sum(count * each_cycles)
 
     each = access_energies(hardware, technology)
     partials = jnp.ones_like(row_folds) if dataflow == OUTPUT_STATIONARY else row_folds

@@ -49,6 +49,7 @@ BOUNDS_SUFFIX = ".bounds.csv"  # after a user's file's name: the bounds that are
 
 # Environment id: where its `Scenario` is.
 BUILT_IN: Mapping[str, str] = {
+    "dsegym/AcceleratorDataflow-v0": "dsegym.envs.accelerator.dataflow:SCENARIO",
     "dsegym/AcceleratorMapping-v0": "dsegym.envs.accelerator.mapping:SCENARIO",
     "dsegym/AcceleratorSizing-v0": "dsegym.envs.accelerator.sizing:SCENARIO",
     "dsegym/AcceleratorTemplate-v0": "dsegym.envs.accelerator.template:SCENARIO",

@@ -166,7 +166,16 @@ def tiled_words(design, product, technology):
     return min(keep_ifmap, keep_filter, key=sum)
 
 
-def layer_costs(design, product, technology, *, ports, traffic):
+def near_memory_counts(design, product, near_memory):
+    """Counts of one product on the engine near memory: (ratio of bandwidths, multiply-accumulates a word)."""
+    ratio, macs_per_word = near_memory
+    words, macs = compulsory_words(product), product.m * product.n * product.k
+    compute = ceil_div(macs, design.dram_words_per_cycle * ratio * macs_per_word)
+    cycles = max(compute, ceil_div(sum(words), design.dram_words_per_cycle * ratio))
+    return (compute, cycles, macs, 0, 0, 0, *words)
+
+
+def layer_costs(design, product, technology, *, ports, traffic, near_memory=None):
     """{count: exact integer} of all occurrences of a product, and its mapping efficiency."""
     on_rows, on_columns, _, cycles_per_fold = fold(design, product)
     row_folds, column_folds = ceil_div(on_rows, design.rows), ceil_div(on_columns, design.columns)
@@ -175,6 +184,8 @@ def layer_costs(design, product, technology, *, ports, traffic):
     through_one_port = sum(words) if ports == "shared" else max(words)
     cycles = max(compute, ceil_div(through_one_port, design.dram_words_per_cycle))
     each = (compute, cycles, product.m * product.n * product.k, *sram_counts(design, product), *words)
+    if near_memory and near_memory_counts(design, product, near_memory)[1] < cycles:
+        each = near_memory_counts(design, product, near_memory)
     occupied = on_rows * on_columns / (row_folds * design.rows * column_folds * design.columns)
     return dict(zip(COUNTS, (product.count * value for value in each), strict=True)), occupied
 
@@ -212,16 +223,22 @@ def energies_j(design, counts, technology):
     return {name: value * 1e-12 for name, value in picojoules.items()}
 
 
-def network_costs(design, products, technology, *, clock_hz, ports, traffic):
+def multipliers(design, near_memory):
+    """Multiply-accumulates a cycle."""
+    second = near_memory[0] * near_memory[1] * design.dram_words_per_cycle if near_memory else 0
+    return design.rows * design.columns + second
+
+
+def network_costs(design, products, technology, *, clock_hz, **conventions):
     """Every field of the library's `Metrics`: integers exact, the rest float64."""
-    layers = [layer_costs(design, product, technology, ports=ports, traffic=traffic)[0] for product in products]
+    layers = [layer_costs(design, product, technology, **conventions)[0] for product in products]
     totals = {name: sum(layer[name] for layer in layers) for name in COUNTS}
     parts = energies_j(design, totals, technology)
     return {
         "latency_s": totals["cycles"] / clock_hz,
         "energy_j": sum(parts.values()),
         "area_mm2": area_mm2(design, technology),
-        "utilisation": totals["macs"] / (totals["cycles"] * design.rows * design.columns),
+        "utilisation": totals["macs"] / (totals["cycles"] * multipliers(design, conventions.get("near_memory"))),
         "compute_cycles": totals["compute_cycles"],
         "cycles": totals["cycles"],
         "dram_words": totals["ifmap_dram_words"] + totals["filter_dram_words"] + totals["ofmap_dram_words"],
