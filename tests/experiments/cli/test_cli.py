@@ -497,3 +497,9 @@ def test_a_setting_that_jax_does_not_take_is_one_sentence():
     found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert found.returncode == 1
     assert found.stderr == "dsegym: JAX does not start: invalid truth value 'maybe' for environment 'JAX_ENABLE_X64'.\n"
+
+
+def test_the_reference_is_a_baseline_by_its_name(dsegym_command):
+    command = ("cost", "dsegym/AttentionAccelerator-v0", "--json")
+    assert dsegym_command(*command, "--baseline", "flat").out == dsegym_command(*command).out
+    assert "there are: flat, unfused" in dsegym_command(*command, "--baseline", "none").err
