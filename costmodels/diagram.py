@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 __all__ = ["Diagram", "Rectangle", "in_row", "index_bars", "row_ticks"]
 
@@ -32,6 +32,7 @@ class Diagram:
         x_range, y_range: the axes' limits.
         rectangles: in drawing order.
         limit: a y value to draw as a line (a capacity), with its name; None for none.
+        colours: {kind: #rrggbb} of kinds that are not coloured by their place among the names.
         y_ticks, x_ticks: (value, name) of an axis's marks, of names or a logarithm, say; numbers where left out.
     """
 
@@ -44,6 +45,7 @@ class Diagram:
     limit: tuple[float, str] | None = None
     y_ticks: Sequence[tuple[float, str]] = ()
     x_ticks: Sequence[tuple[float, str]] = ()
+    colours: Mapping[str, str] = field(default_factory=dict)
 
 
 def row_ticks(names: Sequence[str]) -> tuple[tuple[float, str], ...]:

@@ -66,7 +66,8 @@ def draw(diagram: Diagram, width: int = WIDTH, height: int = HEIGHT) -> np.ndarr
         _INK,
         _font(_TITLE_SIZE),
     )
-    colours = {kind: _rgb(code) for kind, code in kind_colours(r.kind for r in diagram.rectangles).items()}
+    by_name = kind_colours(r.kind for r in diagram.rectangles if r.kind not in diagram.colours)
+    colours = {kind: _rgb(code) for kind, code in {**diagram.colours, **by_name}.items()}
     top = _legend(pen, colours, _MARGIN + _TITLE_SIZE + 12, width)
 
     x_ticks = list(diagram.x_ticks) or _ticks(diagram.x_range, 8)
@@ -97,6 +98,7 @@ def _spelled(diagram: Diagram) -> Diagram:
         limit=diagram.limit and (diagram.limit[0], _plain(diagram.limit[1])),
         y_ticks=[(value, _plain(name)) for value, name in diagram.y_ticks],
         x_ticks=[(value, _plain(name)) for value, name in diagram.x_ticks],
+        colours={_plain(kind): code for kind, code in diagram.colours.items()},
         rectangles=[replace(r, kind=_plain(r.kind), label=_plain(r.label)) for r in diagram.rectangles],
     )
 

@@ -48,7 +48,7 @@ def leaderboard(
         for found in board.sensitivity:
             console.print(sensitivity_sheet(found))
         for note in board.notes:
-            if note.startswith(("Left out", "Loose bounds", "One seed")):
+            if note.startswith(("Left out", "Loose bounds", "No feasible design", "One seed")):
                 say(console, note)
         pages = f"Pages: {published.folder / 'leaderboard.html'}, leaderboard.md, leaderboard.json"
         console.print(visible(pages))

@@ -68,7 +68,13 @@ def bound(
         asked = [row for row in rows if all(row[key] == value for key, value in resolved.items())]
         for row in asked:
             terminal().print(table("This instance", [{"quantity": k, "value": v} for k, v in row.items()]))
-        terminal().print(table("All instances of this computation", rows))
+        differing = [name for name in resolved if len({row[name] for row in rows}) > 1]
+        if differing:
+            shown = [
+                {name: row[name] for name in (*differing, *(key for key in row if key not in resolved))} for row in rows
+            ]
+            title = f"All instances of this computation, by {' and '.join(differing)}"
+            terminal().print(table(title, shown, len(differing)))
     if not store:
         _keep(scenario, resolved, rows)
 

@@ -46,9 +46,10 @@ def cost(
     if unknown:
         raise UnknownNameError("parameter", unknown[0], problem.space.names)
     start = problem.reference.design
-    if baseline:
+    own = [problem.reference.name] if start else []
+    if baseline and baseline not in own:
         if baseline not in problem.baselines:
-            raise UnknownNameError("baseline", baseline, problem.baselines)
+            raise UnknownNameError("baseline", baseline, dict.fromkeys([*own, *problem.baselines]))
         start = problem.baselines[baseline]()
     defaults = problem.decode(start) if start else {}
     values = {**defaults, **given}

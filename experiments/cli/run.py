@@ -39,7 +39,7 @@ def run(
     """
     from ..runner import run_suite
     from ..store import read_suite, strays
-    from ..suite import find_any_suite, is_policy_suite, load_suite
+    from ..suite import find_any_suite, find_suite, is_policy_suite, load_suite, suite_names
 
     path = find_any_suite(suite)
     if is_policy_suite(path):
@@ -50,6 +50,11 @@ def run(
         _run_policies(path, output)
         return
     loaded = load_suite(path, skip_missing=skip_missing)
+    if loaded.name in suite_names() and not path.samefile(find_suite(loaded.name)):
+        warning = (
+            f"'{loaded.name}' is the name of a shipped suite; verify rejects other trials that bear it: rename yours."
+        )
+        say(terminal(error=True), f"warning: {warning}")
     for reason in loaded.skipped:
         say(terminal(error=True), f"warning: left out: {reason}")
     for instance, reason in loaded.left_out:

@@ -74,8 +74,11 @@ def steps_bar(name: str) -> Iterator[Callable[..., None]]:
         yield update
 
 
-def table(title: str, rows: Sequence[Mapping[str, object]]) -> Any:
-    """Rows as a table for the terminal; a column's unit, the last word of its name, stands in its heading."""
+def table(title: str, rows: Sequence[Mapping[str, object]], keys: int = 1) -> Any:
+    """Rows as a table for the terminal; a column's unit, the last word of its name, stands in its heading.
+
+    The first `keys` columns say what a row is about: they stand in each part of a table that is too wide.
+    """
     from ..report.sheet import Column, Sheet
 
     columns = []
@@ -83,7 +86,7 @@ def table(title: str, rows: Sequence[Mapping[str, object]]) -> Any:
         words, unit = name_and_unit(str(name))
         number = all(isinstance(row[name], int | float) for row in rows)
         columns.append(Column(f"{words} [{unit}]" if unit else words, number))
-    return Sheet(title, columns, [[_cell(value) for value in row.values()] for row in rows])
+    return Sheet(title, columns, [[_cell(value) for value in row.values()] for row in rows], keys)
 
 
 def obstacles(problem: Any) -> list[str]:

@@ -119,18 +119,7 @@ def _write(networks: Sequence[ImportedNetwork | Workload], output: Path, partial
         if isinstance(each, Workload):
             raise DsegymError(f"'{each.name}' is a table already, which --workload takes as it is.")
         imported.append(each)
-    network = joined(imported, output.stem)
-    if network.unsupported and not partial:
-        raise DsegymError(
-            f"{_unsupported_text(network)} not supported, so nothing is written; --partial writes the layers beside."
-        )
-    network.save(output)
-
-
-def _unsupported_text(network: ImportedNetwork) -> str:
-    first, *others = network.unsupported
-    text = f"{first.operator} of layer '{first.layer}' is"
-    return f"{text} (and {len(others)} operators more are)" if others else text
+    joined(imported, output.stem).save(output, partial=partial)
 
 
 def _layer_rows(network: ImportedNetwork | Workload) -> list[dict[str, Any]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,13 +24,21 @@ __all__ = [
     "front_csv",
     "front_diagram",
     "front_rows",
+    "is_front",
     "letters",
+    "log_ranges",
+    "log_ticks",
     "marks",
     "to_json",
 ]
 
 _WIDE, _HIGH = 72, 20  # letters of the picture
 _MARK = 0.008, 0.015  # of the axes' lengths, a mark's width and height; of machines beside the front, half as much more
+_LINE = 0.0015, 0.0025  # of the axes' lengths, how thick the front's line is
+_OTHER_COSTS = "front in other costs"
+_FRONT_COLOURS = {True: "#222222", False: "#AAAAAA"}  # of the first two costs, and of others
+# Factors of each power of ten that have a mark, the first that gives an axis three: a narrow one needs finer ones.
+_FACTORS = ((1,), (1, 2, 5), range(1, 10), *([k / n for k in range(n, 10 * n)] for n in (2, 5, 10, 20, 50, 100)))
 
 
 class Mark(NamedTuple):
@@ -47,23 +57,28 @@ def axis_label(metric: str) -> str:
 
 
 def marks(front: Front) -> list[Mark]:
-    """What is drawn: the front, its reference and the experts; of more than two costs, those of the first two apart."""
+    """What is drawn, the front last, so that nothing hides it; of more than two costs, that of the first two apart."""
     first, second = front.metrics[:2]
-    names = f"{name_and_unit(first)[0]} and {name_and_unit(second)[0]}"
+    own = "front" if len(front.metrics) == 2 else f"front of {name_and_unit(first)[0]} and {name_and_unit(second)[0]}"
     plain = set(non_dominated(front.costs[:, :2]).tolist())
-    found = []
+    found, others = [], []
     for place, costs in enumerate(front.costs):
-        kind = "front" if len(front.metrics) == 2 else f"front of {names}" if place in plain else "front in other costs"
         label = ", ".join(f"{axis_label(m)} {v:.4g}" for m, v in zip(front.metrics, costs, strict=True))
-        found.append(Mark(kind, costs[0], costs[1], label))
-    found.sort(key=lambda mark: mark.kind, reverse=True)  # those of the first two costs on top
+        (found if place in plain else others).append(
+            Mark(own if place in plain else _OTHER_COSTS, costs[0], costs[1], label)
+        )
     if front.reference is not None:
         name, costs = front.reference
-        found.append(Mark(f"reference {name}", costs[0], costs[1], name))
+        others.append(Mark(f"reference {name}", costs[0], costs[1], name))
     for expert in front.experts:
         costs = front.expert_costs(expert)
-        found.append(Mark(f"expert {expert.name}", costs[0], costs[1], expert.name))
-    return found
+        others.append(Mark(f"expert {expert.name}", costs[0], costs[1], expert.name))
+    return others + sorted(found, key=lambda mark: mark.x)
+
+
+def is_front(kind: str) -> bool:
+    """Whether marks of a kind are the front of the two costs that are drawn."""
+    return kind.startswith("front") and kind != _OTHER_COSTS
 
 
 def front_rows(front: Front, problem: Problem, most: int) -> list[dict[str, object]]:
@@ -96,6 +111,11 @@ def expert_rows(front: Front) -> list[dict[str, object]]:
     ]
 
 
+def log_ranges(found: Sequence[Mark]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """log10 of where the two axes begin and end."""
+    return _range([mark.x for mark in found]), _range([mark.y for mark in found])
+
+
 def _range(values: Sequence[float]) -> tuple[float, float]:
     """log10 of the smallest and the largest value, with a margin."""
     low, high = math.log10(min(values)), math.log10(max(values))
@@ -103,12 +123,16 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _ticks(limits: tuple[float, float]) -> list[tuple[float, str]]:
-    """Round numbers on a logarithmic axis: 1, 2 and 5 of each decade, or the decades alone where there are many."""
-    factors = (1, 2, 5) if limits[1] - limits[0] < 3 else (1,)
+def log_ticks(limits: tuple[float, float]) -> list[tuple[float, str]]:
+    """(log10, text) of round numbers on a logarithmic axis: three at least, decades alone where these are enough."""
     powers = range(math.floor(limits[0]), math.ceil(limits[1]) + 1)
-    values = [factor * 10.0**power for power in powers for factor in factors]
-    return [(math.log10(v), f"{v:g}") for v in values if limits[0] <= math.log10(v) <= limits[1]]
+    found: list[tuple[float, str]] = []
+    for factors in _FACTORS:
+        values = [factor * 10.0**power for power in powers for factor in factors]
+        found = [(math.log10(v), f"{v:g}") for v in values if limits[0] <= math.log10(v) <= limits[1]]
+        if len(found) >= 3:
+            break
+    return found
 
 
 def front_diagram(front: Front, title: str) -> Diagram | None:
@@ -116,7 +140,7 @@ def front_diagram(front: Front, title: str) -> Diagram | None:
     found = marks(front)
     if not found:
         return None
-    x_range, y_range = _range([mark.x for mark in found]), _range([mark.y for mark in found])
+    x_range, y_range = log_ranges(found)
     lengths = x_range[1] - x_range[0], y_range[1] - y_range[0]
 
     def rectangle(mark: Mark) -> Rectangle:
@@ -124,15 +148,23 @@ def front_diagram(front: Front, title: str) -> Diagram | None:
         width, height = (size * share * length for share, length in zip(_MARK, lengths, strict=True))
         return Rectangle(math.log10(mark.x) - width / 2, math.log10(mark.y) - height / 2, width, height, mark.kind)
 
+    def step(mark: Mark, after: Mark) -> Iterator[Rectangle]:
+        thick, high = (share * length for share, length in zip(_LINE, lengths, strict=True))
+        (left, right), (top, low) = ([math.log10(v) for v in pair] for pair in zip(mark[1:3], after[1:3], strict=True))
+        yield Rectangle(left, top - high / 2, right - left, high, mark.kind)
+        yield Rectangle(right - thick / 2, low, thick, top - low, mark.kind)
+
+    line = [part for pair in itertools.pairwise(m for m in found if is_front(m.kind)) for part in step(*pair)]
     return Diagram(
         title=title,
         x_label=f"{axis_label(front.metrics[0])}, logarithmic",
         y_label=f"{axis_label(front.metrics[1])}, logarithmic",
         x_range=x_range,
         y_range=y_range,
-        rectangles=[rectangle(mark) for mark in found],
-        x_ticks=_ticks(x_range),
-        y_ticks=_ticks(y_range),
+        rectangles=[*line, *map(rectangle, found)],
+        x_ticks=log_ticks(x_range),
+        y_ticks=log_ticks(y_range),
+        colours={mark.kind: _FRONT_COLOURS[is_front(mark.kind)] for mark in found if mark.kind.startswith("front")},
     )
 
 
@@ -141,23 +173,28 @@ def letters(front: Front) -> Iterator[str]:
     found = marks(front)
     if not found:
         return
-    x_range, y_range = _range([mark.x for mark in found]), _range([mark.y for mark in found])
+    x_range, y_range = log_ranges(found)
     grid = [[" "] * _WIDE for _ in range(_HIGH)]
     signs: dict[str, str] = {}
     for mark in found:
         if mark.kind.startswith("front"):
-            sign = "." if mark.kind == "front in other costs" else "*"
+            sign = "*" if is_front(mark.kind) else "."
         else:
             sign = chr(ord("A") + sum(each not in ".*" for each in signs.values()))
         sign = signs.setdefault(mark.kind, sign)
-        column = (math.log10(mark.x) - x_range[0]) / (x_range[1] - x_range[0]) * (_WIDE - 1)
-        row = (math.log10(mark.y) - y_range[0]) / (y_range[1] - y_range[0]) * (_HIGH - 1)
-        grid[_HIGH - 1 - round(row)][round(column)] = sign
+        column = round((math.log10(mark.x) - x_range[0]) / (x_range[1] - x_range[0]) * (_WIDE - 1))
+        row = _HIGH - 1 - round((math.log10(mark.y) - y_range[0]) / (y_range[1] - y_range[0]) * (_HIGH - 1))
+        if grid[row][column] in (" ", ".", sign):
+            grid[row][column] = sign
+        else:
+            grid[row][column] = signs["several in one place"] = "#"
     yield f"{axis_label(front.metrics[1])}, from {10 ** y_range[0]:.3g} to {10 ** y_range[1]:.3g}, logarithmic"
     yield from ("|" + "".join(line).rstrip() for line in grid)
     yield "+" + "-" * _WIDE
     yield f" {axis_label(front.metrics[0])}, from {10 ** x_range[0]:.3g} to {10 ** x_range[1]:.3g}, logarithmic"
-    yield "; ".join(f"{sign} {kind}" for kind, sign in sorted(signs.items(), key=lambda each: each[1]))
+    meanings = [f"{sign} {kind}".replace(" ", "\0") for kind, sign in sorted(signs.items(), key=lambda each: each[1])]
+    lines = textwrap.wrap("; ".join(meanings), _WIDE + 1, break_long_words=False, break_on_hyphens=False)
+    yield from (line.replace("\0", " ") for line in lines)
 
 
 def front_csv(front: Front, problem: Problem) -> str:

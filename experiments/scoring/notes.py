@@ -60,6 +60,13 @@ def notes(
     late = sum(trial.status == "timed_out" for trial in trials)
     if late:
         found.append(f"Trials stopped at their time limit: {late}. Their scores depend on the speed of the machine.")
+    empty = {row.agent: sum(not trial.best_design for trial in ranked[row.agent]) for row in ranking}
+    empty = {agent: f"{agent} in {count} of {len(ranked[agent])} trials" for agent, count in empty.items() if count}
+    if empty:
+        found.append(
+            f"No feasible design, which scores 0, above a feasible one that is worse than the reference: "
+            f"{', '.join(empty.values())}."
+        )
     for each in left_out:
         found.append(f"Left out of every figure: {each.instance}, {each.trials} trials: {each.reason}.")
     if strays:

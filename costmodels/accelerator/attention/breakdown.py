@@ -19,6 +19,10 @@ _MACHINE_NOTE = (
     "Areas are the components of FuseMax's artifact, its buffer's scaled linearly; 0.045 mm2 for a GiB/s of DRAM's "
     "interface is chosen by us, so that bandwidth is not free."
 )
+_ROWS_NOTE = (
+    "The rows are alternatives, each {what} on this design's machine with its tiles: their own best machines and tiles "
+    "may be others ('--baseline' costs a rule's). A buffer share above 1 does not run."
+)
 NOTES: AnyMapping[str, tuple[str, ...]] = {
     "attention": (
         "Latencies and FuseMax's traffic are those of FuseMax's artifact, to its printed digits, at 256 elements a "
@@ -43,7 +47,11 @@ def _shown(names: Sequence[str], what: str, costs: Metrics, chosen: str, bound_b
         for place, name in enumerate(names)
     ]
     over = {"least_traffic_bytes": bound_bytes, "traffic_over_least": totals["traffic_bytes"] / bound_bytes}
-    return Breakdown(totals=totals | over, rows=rows, notes=NOTES["attention" if what == "cascade" else "lstm"])
+    return Breakdown(
+        totals=totals | over,
+        rows=rows,
+        notes=(_ROWS_NOTE.format(what=what), *NOTES["attention" if what == "cascade" else "lstm"]),
+    )
 
 
 _cascades = jax.jit(evaluate_cascades)

@@ -114,12 +114,19 @@ class ImportedNetwork:
         writer.writerows(self.rows)
         return text.getvalue()
 
-    def save(self, path: str | Path) -> None:
-        """Writes the table of layers.
+    def save(self, path: str | Path, *, partial: bool = False) -> None:
+        """Writes the table of layers; `partial` leaves out what is not supported.
 
         Raises:
-            InvalidWorkloadError: there is no layer.
+            InvalidWorkloadError: there is no layer, or an operator is not supported and `partial` is False.
         """
+        if self.unsupported and not partial:
+            first, *others = self.unsupported
+            more = f" (and {len(others)} operators more are)" if others else ""
+            raise InvalidWorkloadError(
+                f"{first.operator} of layer '{first.layer}' is{more} not supported, so nothing is written; --partial, "
+                "or save(..., partial=True), writes the layers beside."
+            )
         if not self.rows:
             raise InvalidWorkloadError(
                 f"'{self.name}' holds no operator with multiply-accumulates; nothing is written."

@@ -11,7 +11,7 @@ from ...front_search import designs_of, trials_of
 from ...scoring.fronts import Front, front_of
 from ...scoring.records import Instance, Leaderboard
 from ...store import TrialResult
-from ..fronts import axis_label, marks
+from ..fronts import axis_label, is_front, log_ranges, log_ticks, marks
 from ..section import Section, draw_problems
 from ..style import INK, styled_figure
 
@@ -47,7 +47,7 @@ def section(leaderboard: Leaderboard, trials: Sequence[TrialResult], allow: Coll
     )
     about = (
         "Of all designs that any trial costed, those that no other beats in every cost. Machines that experts built "
-        "are costed by the same model at their sizes; where these come from, `dsegym info` says."
+        "are costed by the same model at their sizes; where these come from, the command dsegym info says."
     )
     return charts.section("Fronts", about, "charts")
 
@@ -72,21 +72,30 @@ def _figure(front: Front) -> go.Figure:
         here = [mark for mark in found if mark.kind == kind]
         drawn = kind.startswith("front")
         place = 0 if drawn else others.index(kind)
-        quiet = kind == "front in other costs"
+        own = is_front(kind)
         figure.add_scatter(
             x=[float(f"{mark.x:.6g}") for mark in here],
             y=[float(f"{mark.y:.6g}") for mark in here],
             text=[html.escape(mark.label) for mark in here],
             name=html.escape(kind),
-            mode="markers" if not drawn or quiet else "lines+markers",
+            legendrank=1 if own else 1000,  # drawn last, so that nothing hides it, and named first
+            mode="lines+markers" if own else "markers",
             line={"shape": "hv", "width": 1, "color": INK},
             marker={
-                "color": "#bbbbbb" if quiet else INK if drawn else PALETTE[place % len(PALETTE)],
+                "color": INK if own else "#aaaaaa" if drawn else PALETTE[place % len(PALETTE)],
                 "symbol": "circle" if drawn else _SYMBOLS[place % len(_SYMBOLS)],
                 "size": 5 if drawn else 11,
             },
             hovertemplate="%{text}<br>%{x:.4g}, %{y:.4g}",
         )
-    figure.update_xaxes(title=html.escape(axis_label(front.metrics[0])), type="log", exponentformat="none")
-    figure.update_yaxes(title=html.escape(axis_label(front.metrics[1])), type="log", exponentformat="none")
+    axes = (figure.update_xaxes, figure.update_yaxes)
+    for update, metric, limits in zip(axes, front.metrics, log_ranges(found) if found else (), strict=False):
+        ticks = log_ticks(limits)
+        update(
+            title=html.escape(axis_label(metric)),
+            type="log",
+            range=limits,
+            tickvals=[10**place for place, _ in ticks],
+            ticktext=[text for _, text in ticks],
+        )
     return figure

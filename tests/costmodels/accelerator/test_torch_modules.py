@@ -227,6 +227,23 @@ def test_a_program_with_dynamic_shapes_names_the_layer():
     assert "is dynamic" in only.reason
 
 
+def test_a_table_without_what_is_not_supported_is_saved_only_where_that_is_asked_for(tmp_path):
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(8, 8), nn.GRU(8, 8)
+
+        def forward(self, x):
+            return self.second(self.first(x))[0]
+
+    network = from_torch(Recurrent().eval(), zeros((5, 1, 8)))
+    with pytest.raises(InvalidWorkloadError, match=r"gru of layer 'second.* nothing is written"):
+        network.save(tmp_path / "mine.csv")
+    assert not (tmp_path / "mine.csv").exists()
+    network.save(tmp_path / "mine.csv", partial=True)
+    assert [layer.name for layer in load_workload(tmp_path / "mine.csv").layers] == ["first"]
+
+
 def test_a_module_without_products_has_no_workload(tmp_path):
     network = from_torch(nn.ReLU(), zeros((3,)))
     with pytest.raises(InvalidWorkloadError, match="no operator with multiply-accumulates"):

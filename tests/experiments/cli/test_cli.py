@@ -444,6 +444,14 @@ def test_names_that_look_like_markup_are_names(name, tmp_path, tiny_file, dsegym
     assert bounded.name in out
 
 
+def test_a_suite_of_ones_own_with_a_shipped_name_is_warned_of_before_it_runs(tmp_path, tiny_file, dsegym_command):
+    suite = tmp_path / "suite.toml"
+    suite.write_text(tiny_file.read_text(encoding="utf-8").replace('"tiny"', '"quick"'), encoding="utf-8")
+    code, _, err = dsegym_command("run", suite, "--output", tmp_path / "results", "--workers", 1)
+    assert (code, err.splitlines()[0][:44]) == (0, "warning: 'quick' is the name of a shipped su")
+    assert dsegym_command("verify", tmp_path / "results").code == 1
+
+
 def test_a_suite_names_what_it_leaves_out_before_it_runs(tmp_path, dsegym_command):
     suite = tmp_path / "suite.toml"
     graphs = '[[instances]]\nscenario = "dsegym/SocSchedulingStatic-v0"\ngraph = ["range_detection", "top1"]\n'
@@ -489,3 +497,9 @@ def test_a_setting_that_jax_does_not_take_is_one_sentence():
     found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert found.returncode == 1
     assert found.stderr == "dsegym: JAX does not start: invalid truth value 'maybe' for environment 'JAX_ENABLE_X64'.\n"
+
+
+def test_the_reference_is_a_baseline_by_its_name(dsegym_command):
+    command = ("cost", "dsegym/AttentionAccelerator-v0", "--json")
+    assert dsegym_command(*command, "--baseline", "flat").out == dsegym_command(*command).out
+    assert "there are: flat, unfused" in dsegym_command(*command, "--baseline", "none").err

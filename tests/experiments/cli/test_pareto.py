@@ -9,6 +9,7 @@ from PIL import Image
 
 import dsegym
 from dsegym.costmodels.accelerator.experts import expert_rows
+from dsegym.experiments.report.fronts import letters, log_ticks, marks
 from dsegym.experiments.scoring.fronts import front_of
 
 SIZING = ("dsegym/AcceleratorSizing-v0", "--workload", "alexnet", "--option", "area_budget=small")
@@ -90,3 +91,20 @@ def test_the_leaderboards_page_draws_the_front(results, dsegym_command):
     page = (results / "leaderboard" / "leaderboard.html").read_text(encoding="utf-8")
     assert "<h2>Fronts</h2>" in page or ">Fronts<" in page
     assert "expert nvdla_large" in page
+
+
+@pytest.mark.parametrize(("low", "high"), [(2e-4, 3e-4), (4.7e-4, 8.5e-4), (7540, 9350), (9.6, 10.3), (1e-9, 1e3)])
+def test_a_logarithmic_axis_has_at_least_three_marks_that_say_their_value(low, high):
+    ticks = log_ticks((np.log10(low), np.log10(high)))
+    assert 3 <= len(ticks) <= 13
+    assert all(low <= float(text) <= high and np.isclose(10**place, float(text)) for place, text in ticks)
+
+
+def test_nothing_hides_the_front_and_letters_say_where_several_marks_meet():
+    problem = dsegym.make_problem(SIZING[0], workload="alexnet", area_budget="small")
+    front = front_of(problem, np.array([problem.reference.design]), ("latency_s", "energy_j"))
+    assert [mark.kind for mark in marks(front)][-1] == "front"
+    lines = list(letters(front))
+    assert sum(line.startswith("|") and "#" in line for line in lines) == 1  # the reference is the front
+    assert "# several in one place" in "\n".join(lines)
+    assert max(map(len, lines)) <= 80

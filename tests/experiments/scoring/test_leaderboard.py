@@ -408,6 +408,14 @@ def test_no_text_shows_an_interval_of_one_seed():
     assert "1.00 - (one seed)" in text
 
 
+def test_who_found_no_feasible_design_is_named():
+    board = build_leaderboard([trial("ant", "a", 0, [3.0]), trial("bee", "a", 0, []), trial("bee", "a", 1, [4.0])])
+    (note,) = (note for note in board.notes if note.startswith("No feasible design"))
+    assert note.endswith("worse than the reference: bee in 1 of 2 trials.")
+    board = build_leaderboard([trial("ant", "a", 0, [3.0])])
+    assert not any(note.startswith("No feasible design") for note in board.notes)
+
+
 def test_gaps_to_loose_bounds_stand_apart_from_gaps_to_optima():
     loose = [trial("ant", "b", seed, [20.0], bound=a_bound("bound")) for seed in range(2)]  # 900 % above the bound
     board = build_leaderboard([*(trial("ant", "a", seed, [3.0]) for seed in range(2)), *loose])
