@@ -112,8 +112,8 @@ PLATFORMS: Mapping[str, tuple[str, float, Literal["shared", "separate"], Literal
     "ternary": ("ternary", 1e9, "shared", "tiled", "gemmini with adders for multipliers: weights of -1, 0 and 1"),
 }
 
-# Duplex (arXiv 2409.01141): about four times the bandwidth is recalled; four multiply-accumulates a word, 8 operations a
-# byte, are assumed: the top of the intensities (4 to 8) that its abstract gives for grouped-query attention.
+# Duplex (arXiv 2409.01141): about four times the bandwidth is recalled; four multiply-accumulates a word, 8 operations
+# a byte, are assumed: the top of the intensities (4 to 8) that its abstract gives for grouped-query attention.
 _NEAR_MEMORY: Mapping[str, NearMemory] = {"duplex": NearMemory(bandwidth_ratio=4, macs_per_word=4)}
 
 
