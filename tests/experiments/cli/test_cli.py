@@ -15,7 +15,7 @@ from dsegym.experiments import cli
 
 SIZING = "dsegym/AcceleratorSizing-v0"
 COMMANDS = (
-    *("list", "info", "cost", "bound", "pareto", "run", "leaderboard", "verify", "trace", "workload"),
+    *("list", "info", "cost", "optimize", "bound", "pareto", "run", "leaderboard", "verify", "trace", "workload"),
     *("train", "evaluate", "learning"),
 )
 ALEXNET = (SIZING, "--workload", "alexnet")
