@@ -54,14 +54,6 @@ def train_command(
     chosen = find_collection(collection)
     settings = pairs_of(setting or (), "a hyperparameter")
     training = training_of(scenario, agent, chosen, steps, seed, settings, starts_from)
-    if chosen.sizes is None and chosen.options("train") and chosen.options("test"):  # whose parts training makes anyway
-        shared = len(set(chosen.digests("train")) & set(chosen.digests("test")))
-        if shared:
-            say(
-                terminal(error=True),
-                f"warning: {shared} of the training instances stand in the test part too; their scores "
-                "are no zero-shot scores.",
-            )
     try:
         with _writer(tensorboard) as writer, steps_bar(agent) as update:
             policy = train_policy(training, out, progress=update, writer=writer)
