@@ -100,8 +100,12 @@ def machine_of(
         lost: share of the bandwidth between nodes that congestion takes.
 
     Raises:
-        DsegymError: the accelerator has no such arithmetic.
+        UnknownNameError: there is no such attention or overlap.
+        DsegymError: the accelerator has no such arithmetic, or the share is none.
     """
+    for kind, given, known in (("attention", attention, ATTENTIONS), ("overlap", overlap, OVERLAPS)):
+        if given not in known:
+            raise UnknownNameError(kind, given, known)
     if not 0 <= lost < 1:
         raise DsegymError(f"congestion = {lost:g} is not allowed; allowed: shares from 0 to below 1.")
     peak = peak_flops(cluster.device, get_precision(precision))

@@ -17,7 +17,7 @@ from .step import Number
 
 __all__ = ["DETECT_S", "REPAIR_S", "RESTART_S", "checkpoint_s", "goodput"]
 
-DETECT_S = 600.0  # until a failure is noticed and its node found: assumed; C4 (arXiv 2406.04594) brings it to minutes
+DETECT_S = 600.0  # until a failure is noticed and its node found: assumed
 RESTART_S = 600.0  # until the job runs again from its checkpoint: assumed
 REPAIR_S = 86_400.0  # until a failed node is back: assumed
 MOST_SPARES = 16  # with more, none is ever missing: counted as so many

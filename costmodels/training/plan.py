@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 PENALTY = 1e12  # of the objective's unit: above any feasible plan's
-BUSY_SHARE = 0.9  # of a node's full power: training is between 0.75 and POLCA's peak of 0.97
+BUSY_SHARE = 0.9  # of a node's full power, in training: assumed, below the 0.97 that POLCA states of its peaks
 DAY_S = 86_400.0
 LEAST_GOODPUT = 1e-3
 
@@ -93,7 +93,7 @@ class Metrics(NamedTuple):
     tokens_billion: Array
 
 
-MOST_VALUES = 128  # of a parameter
+MOST_VALUES = 192  # of a parameter: no batch up to 4 x 65,536 has more divisors than 168
 
 
 def table_of(values: Values) -> np.ndarray:

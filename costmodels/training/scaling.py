@@ -8,19 +8,14 @@ All seven constants are recalled, not read again: what is compared at one loss i
 
 from __future__ import annotations
 
-__all__ = ["critical_batch_tokens", "loss", "lowest_loss", "tokens_to"]
+__all__ = ["critical_batch_tokens", "lowest_loss", "tokens_to"]
 
 IRREDUCIBLE, SIZE, DATA, SIZE_POWER, DATA_POWER = 1.69, 406.4, 410.7, 0.34, 0.28
 CRITICAL_TOKENS, CRITICAL_POWER = 2.1e8, 0.21
 
 
-def loss(parameters: float, tokens: float) -> float:
-    """Nats a token, at a batch far below the critical one."""
-    return lowest_loss(parameters) + DATA / tokens**DATA_POWER
-
-
 def lowest_loss(parameters: float) -> float:
-    """What no number of tokens goes below."""
+    """Nats a token that no number of tokens goes below."""
     return IRREDUCIBLE + SIZE / parameters**SIZE_POWER
 
 

@@ -168,9 +168,6 @@ def build(options: ServingClusterOptions) -> Problem:
     first = fitting[0]
     notes = (*NOTES, TOKEN_NOTES[options.token_times])
 
-    def design_by(name: str) -> tuple[int, ...]:
-        return designs[name]
-
     return one_shot_problem(
         options=options,
         space=SPACE,
@@ -179,7 +176,7 @@ def build(options: ServingClusterOptions) -> Problem:
         params=params,
         reference=(first, SPACE.decode(designs[first]), f"{RULES[first].summary}: the first rule within all limits"),
         breakdown=functools.partial(_break_down, params, notes),
-        baselines={name: functools.partial(design_by, name) for name in designs},
+        baselines={name: functools.partial(designs.__getitem__, name) for name in designs},
         notes=notes,
     )
 

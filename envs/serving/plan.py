@@ -137,9 +137,6 @@ def build(options: ServingPlanOptions) -> Problem:
         require_fit(options.model, *sizes, largest, longest)
         raise DsegymError(_missed(phases, engine, options))
 
-    def design_of(name: str) -> tuple[int, ...]:
-        return designs[name]
-
     costs = {name: cost(jnp.asarray(design), params) for name, design in designs.items()}
     fitting = [name for name, found in costs.items() if bool(found.feasible)]
     if not fitting:
@@ -162,7 +159,7 @@ def build(options: ServingPlanOptions) -> Problem:
             f"the rule {first}, the first of {', '.join(RULES)} within all limits",
         ),
         breakdown=functools.partial(_break_down, space, params, notes),
-        baselines={name: functools.partial(design_of, name) for name in designs},
+        baselines={name: functools.partial(designs.__getitem__, name) for name in designs},
         notes=notes,
     )
 

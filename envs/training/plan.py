@@ -223,9 +223,6 @@ def build(options: TrainingPlanOptions) -> Problem:
         source = "the plan of the fewest accelerators: none of the rules " + ", ".join(RULES) + " fits"
     first = next(iter(designs))
 
-    def design_of(name: str) -> tuple[int, ...]:
-        return designs[name]
-
     return one_shot_problem(
         options=options,
         space=space,
@@ -238,7 +235,7 @@ def build(options: TrainingPlanOptions) -> Problem:
         batch_sizes=BATCH_SIZES,
         diagram=functools.partial(draw, search.instance),
         ranked=functools.partial(_ranked, search),
-        baselines={name: functools.partial(design_of, name) for name in designs},
+        baselines={name: functools.partial(designs.__getitem__, name) for name in designs},
         notes=_notes(options),
     )
 

@@ -27,6 +27,11 @@ def activation_bytes(s, b, h, a, t, sequence, recompute):
     return s * b * h * (10 + 24 / t + attention / t)
 
 
+def loss(parameters, tokens):
+    """Hoffmann et al. (2022), the law with the constants of the library: nats a token."""
+    return 1.69 + 406.4 / parameters**0.34 + 410.7 / tokens**0.28
+
+
 def pipelined(stages, micro_batches, forward, backward):
     """Seconds of 1F1B: each stage runs its passes in order, each as soon as what it needs is there."""
     orders = []

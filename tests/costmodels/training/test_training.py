@@ -433,7 +433,7 @@ def test_more_spares_and_fewer_failures_are_never_worse():
 
 @given(st.floats(1e8, 1e12), st.floats(1e9, 1e13))
 def test_tokens_to_a_loss_are_those_that_the_loss_follows_from(size, tokens):
-    assert scaling.tokens_to(scaling.loss(size, tokens), size) == pytest.approx(tokens, rel=1e-3)
+    assert scaling.tokens_to(oracle.loss(size, tokens), size) == pytest.approx(tokens, rel=1e-3)
 
 
 # --- Search -----------------------------------------------------------------------------------------------------------
@@ -498,6 +498,18 @@ def test_unknown_names_and_lost_bandwidth_are_refused_in_a_sentence():
         machine_of(get_cluster("A100"), lost=1.0)
     with pytest.raises(DsegymError, match="has no fp8 arithmetic"):
         machine_of(get_cluster("A100"), precision="fp8")
+    with pytest.raises(UnknownNameError, match=r"Unknown attention 'flash3'; .* Did you mean 'flash2'"):
+        machine_of(get_cluster("A100"), attention="flash3")
+    with pytest.raises(UnknownNameError, match="Unknown overlap 'most'"):
+        machine_of(get_cluster("A100"), overlap="most")
+
+
+def test_the_batch_with_most_divisors_has_room_for_all_its_replicas():
+    values = search.values_of(search.Limits(24, 24, 0, 8, 65536, 2048), [221_760], fails=False)
+    assert len(values["data"]) == 165
+    row = table_of(values)[search.PARAMETERS.index("data")]
+    assert row[:165].tolist() == list(values["data"])
+    assert not row[165:].any()
 
 
 def test_every_core_instance_is_an_instance():
