@@ -58,7 +58,8 @@ OBJECTIVE = Objective(
 )
 NOTES = (
     "Loads are synthetic, tuned to POLCA's peak of 79 % and rise of 11.8 % in 40 s; nothing is a recorded trace.",
-    "What frequency does to power and latency is assumed within POLCA's published bands; hosts' power is assumed.",
+    "What frequency does to power and latency is assumed within POLCA's published bands, and chosen so that low "
+    "priority's first cap costs the published 2 %; hosts' power is assumed.",
 )
 _THRESHOLDS = (0.0, *(round(0.7 + 0.01 * place, 2) for place in range(31)), 9.0)  # 0: always, 9: never
 _RELEASES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.1)

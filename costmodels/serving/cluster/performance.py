@@ -10,8 +10,7 @@ requests costs as much as one request alone; measured, it takes up to twice as l
 single shapes, and `Times.token_by_batch_s` interpolates them over the size of the batch.
 
 A capped DGX-H100 is allowed 0.7 of its power: its prompt phases take 1.3 times as long and its tokens no longer, as in
-every row of the source. Power of a GPU: idle, in a prompt phase, in decode (splitwise-sim's constants). Float64 on the
-host; seconds.
+every row of the source. Float64 on the host; seconds.
 """
 
 from __future__ import annotations
@@ -59,9 +58,6 @@ class Machine:
     measured_as: str  # the machine of the tables
     prompt_factor: float  # on prompt phases
     tdp_w: float  # of a GPU, capped
-    idle_w: float  # of a GPU
-    prompt_w: float
-    token_w: float
     usd_per_h: float  # of a GPU: Splitwise's
 
     @property
@@ -73,9 +69,9 @@ class Machine:
 MACHINES: Mapping[str, Machine] = {
     each.name: each
     for each in (
-        Machine("DGX-A100", "DGX-A100", 1.0, 400, 63, 400, 250, 2.21),
-        Machine("DGX-H100", "DGX-H100", 1.0, 700, 75, 700, 380, 4.76),
-        Machine("DGX-H100-capped", "DGX-H100", 1.3, 490, 75, 490, 380, 4.76),
+        Machine("DGX-A100", "DGX-A100", 1.0, 400, 2.21),
+        Machine("DGX-H100", "DGX-H100", 1.0, 700, 4.76),
+        Machine("DGX-H100-capped", "DGX-H100", 1.3, 490, 4.76),
     )
 }
 
@@ -97,18 +93,15 @@ class Shape:
 
     prompt_s: float
     token_s: float
-    peak_power: float | None  # of a GPU, over its TDP; None where it was not measured
-    average_power: float | None
 
 
 @functools.cache
 def _shapes() -> Mapping[tuple[str, str, int, int, int, int], Shape]:
     found = {}
     for row in package_rows("serving/tables/splitwise_medians.csv"):
-        tensor, *sizes = (int(row[name]) for name in ("tensor_parallelism", "prompt_tokens", "batch", "output_tokens"))
-        prompt, batch, output = sizes
-        powers = (float(row[name]) if row[name] else None for name in ("peak_power", "average_power"))
-        shape = Shape(float(row["prompt_ms"]) / 1e3, float(row["token_ms"]) / 1e3, *powers)
+        names = "tensor_parallelism", "prompt_tokens", "batch", "output_tokens"
+        tensor, prompt, batch, output = (int(row[name]) for name in names)
+        shape = Shape(float(row["prompt_ms"]) / 1e3, float(row["token_ms"]) / 1e3)
         found[row["model"], row["machine"], tensor, prompt, batch, output] = shape
     return found
 
@@ -131,13 +124,7 @@ def measured(
             f"(prompt, batch) were {', '.join(map(str, known))}."
         )
     shape = _shapes()[key]
-    capped = found.prompt_factor != 1.0
-    return Shape(
-        shape.prompt_s * found.prompt_factor,
-        shape.token_s,
-        None if capped else shape.peak_power,
-        None if capped else shape.average_power,
-    )
+    return Shape(shape.prompt_s * found.prompt_factor, shape.token_s)
 
 
 @dataclass(frozen=True)
