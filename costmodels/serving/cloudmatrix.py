@@ -15,7 +15,7 @@ of which a share `UNCACHED_SHARE` does not shrink when prompts are found in a co
 Decode's three constants are fitted to the paper's five rows, so that the largest error is least (8 %); of prefill, the
 efficiency is fitted to one row and the imbalance to another. They hold for this model on this machine alone. What they
 were not fitted to: the gain of multi-token prediction, and that of the context cache at the second of its two rates.
-Pure functions of NumPy or JAX numbers that broadcast.
+Pure functions of NumPy or JAX numbers that broadcast, for users: no scenario takes them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from ..arrays import Array
+from ..errors import UnknownNameError
 from ..transformers.architectures import attention_flop, get_architecture, linear_flop
 
 __all__ = [
@@ -69,7 +70,12 @@ def prefill_tokens_per_s(prompt: Number, experts: str = "perfect") -> Number:
     Args:
         prompt: tokens.
         experts: how they are placed, an entry of `IMBALANCE`.
+
+    Raises:
+        UnknownNameError: there is no such placement.
     """
+    if experts not in IMBALANCE:
+        raise UnknownNameError("placement of experts", experts, IMBALANCE)
     model = get_architecture(MODEL)
     linear = linear_flop(model, prompt) / INT8_FLOPS
     attention = attention_flop(model, model.prefill_pair_flop, prompt, prompt / 2) / BF16_FLOPS

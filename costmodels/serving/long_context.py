@@ -1,7 +1,7 @@
 """What a long context costs one accelerator's users: concurrency, prefill, decode, and switching between them.
 
 The four costs of Fu's study of long contexts (arXiv 2405.08944), from peaks and bandwidths alone: lower bounds, as
-nothing is as fast as a datasheet. Pure functions of numbers.
+nothing is as fast as a datasheet. Pure functions of numbers, for users: no scenario takes them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Costs(NamedTuple):
     """Of a user."""
 
     cache_bytes: Number
-    users: Number  # that memory holds beside the weights; a share of one where it does not hold one
+    users: Number  # that memory holds beside the weights: below 1 where not one, below 0 where not even the weights fit
     prefill_s: Number
     answer_s: Number  # of decoding alone
     switch_s: Number  # a user's cache out, another's in
