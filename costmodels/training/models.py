@@ -10,7 +10,7 @@ from ..tables import package_rows
 from ..transformers.architectures import Architecture, architecture_of, architectures
 from .step import Number, layer_weights
 
-__all__ = ["model_flop", "trained_model", "trained_models"]
+__all__ = ["model_flop", "sizes_checked", "trained_model", "trained_models"]
 
 
 @functools.cache
@@ -29,6 +29,12 @@ def trained_model(name: str) -> Architecture:
     if name not in trained_models():
         raise UnknownNameError("model", name, trained_models())
     return trained_models()[name]
+
+
+def sizes_checked(name: str) -> str | None:
+    """The publication whose parameters a model's sizes give, or `recalled`; None for a model of `transformers/`."""
+    rows = package_rows("training/tables/models.csv")
+    return next((row["checked"] for row in rows if row["model"] == name), None)
 
 
 def model_flop(model: Architecture, batch: Number, sequence_tokens: Number, trainable: Number = 1.0) -> Number:

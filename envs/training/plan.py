@@ -37,7 +37,7 @@ from ...costmodels.training.clusters import (
 )
 from ...costmodels.training.failures import DETECT_S, RESTART_S
 from ...costmodels.training.memory import memory_bytes
-from ...costmodels.training.models import trained_model, trained_models
+from ...costmodels.training.models import sizes_checked, trained_model, trained_models
 from ...costmodels.training.optimum import CUT, Search
 from ...costmodels.training.picture import draw
 from ...costmodels.training.plan import (
@@ -62,6 +62,7 @@ from ...costmodels.training.search import (
 )
 from ...costmodels.training.step import step_times
 from ...costmodels.transformers.architectures import parameters
+from ...costmodels.transformers.provenance import unchecked_notes
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.one_shot import one_shot_problem
 from ..core.options import Options, choice, number, whole
@@ -295,6 +296,7 @@ def _notes(options: TrainingPlanOptions) -> tuple[str, ...]:
         "Seconds are modelled: one law with seven constants, 5 % off on average where it is fitted (Megatron-LM, "
         "llm-foundry); it says level and order of plans, not what a run will take.",
         f"Constants of {options.cluster} fitted: {cluster.fitted}.",
+        *unchecked_notes(options.model, [cluster.device], sizes_checked(options.model)),
     ]
     if options.loss:
         notes.append("Tokens to a loss are Hoffmann's law and Kaplan's critical batch, with constants from memory.")

@@ -115,6 +115,17 @@ def test_the_three_best_plans_are_told_and_the_first_is_the_optimum():
     )
 
 
+def test_what_is_recalled_or_was_not_checked_is_told():
+    told = {
+        "Qwen3-30B-A3B": "The sizes of Qwen3-30B-A3B are recalled, and checked against its stated number",
+        "Yi-34B": "The sizes of Yi-34B are recalled",
+        "GPT-22B": "The figures of MI250X-GCD were not checked against a vendor's text",
+    }
+    for model, said in told.items():
+        assert said in " ".join(make(model=model, cluster="Frontier", gpus=64, batch=64).notes)
+    assert not any("recalled" in note or "checked" in note for note in make(**SMALL).notes)
+
+
 def test_where_no_rule_fits_the_plan_of_fewest_gpus_is_the_reference():
     problem = make(model="GPT-175B", gpus=24, batch=24, optimizer="adam_8_bit", tokens=1)
     assert problem.reference.name in ("fewest_gpus", "megatron", "sequence_parallel", "deepspeed", "zero3")
