@@ -69,10 +69,10 @@ def trace_names() -> tuple[str, ...]:
 
 @functools.cache
 def _own(name: str) -> Trace:
-    rows = [row for row in package_rows("serving/tables/stream_requests.csv") if row["trace"] == name]
+    rows = package_rows(f"serving/tables/requests_{name}.csv")
     columns = ("t_ms", "prompt_tokens", "output_tokens", "reused_tokens")
-    arrival, prompt, output, reused = (np.array([int(row[column]) for row in rows]) for column in columns)
-    return Trace(arrival * 1000, prompt, output, reused, name.startswith("mooncake"))
+    arrival, prompt, output, reused = (np.array([int(row.get(column, 0)) for row in rows]) for column in columns)
+    return Trace(arrival * 1000, prompt, output, reused, tells_prefixes="reused_tokens" in rows[0])
 
 
 def get_trace(name: str) -> Trace:
