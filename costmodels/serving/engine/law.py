@@ -51,6 +51,7 @@ __all__ = [
 MOST_TOKENS = 2048  # T, of a step: as far as operators were measured, and vLLM's default
 MOST_SEQUENCES = 256  # S, likewise
 _MEASURED = 12  # contexts of the profiles
+_FLAT = 1024  # tokens cached of prompts, below which the table of attention is taken as linear, and leaves points out
 CONTEXTS = (0, *(16 << i for i in range(14)))  # tokens; the last three are extrapolated
 CHUNKS = (0, *(16 << i for i in range(8)))
 SEQUENCES = (0, *(1 << i for i in range(9)))
@@ -80,7 +81,8 @@ class Profile(NamedTuple):
 
 
 # The link of the RTX PRO 6000 (configs/cluster/README.md), and the skew of its attention where dozens of sequences
-# decode, 0.02 to 0.05 (skew_fit.csv of each profile), as the same project measured them.
+# decode, 0.02 to 0.05 (skew_fit.csv of each profile), as the same project measured them. The 0.03 between these was
+# chosen with the 32B run in sight (docs/serving_stream.md says what others would make of it).
 _LINK, _SKEW = (16.37, 16.1), 0.03
 PROFILES: Mapping[str, Profile] = {
     "rtx4090_llama31_8b_tp1": Profile(32, 4096, 1, 1, 0, 0, 256, *_LINK),
@@ -222,6 +224,9 @@ def _attention_us(profile: str) -> np.ndarray:
     table[0] = table[0, :1]  # no prompt
     table[0, :, 0] = 0.0
     table[:, :, 1:, 0] = table[:, :, 1:, 1]
+    left_out = CONTEXTS.index(_FLAT)
+    part = (np.array(CONTEXTS[:left_out]) / _FLAT)[:, None, None]
+    table[1:, :left_out] = table[1:, :1] + (table[1:, left_out, None] - table[1:, :1]) * part
     lacks = np.isnan(table[:, :, -1])
     table[:, :, -1] = np.where(lacks, 3 * table[:, :, -2] - 2 * table[:, :, -3], table[:, :, -1])
     for at in range(_MEASURED, len(CONTEXTS)):  # linear: each doubling adds twice what the one before did
