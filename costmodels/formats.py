@@ -283,7 +283,7 @@ FORMATS: Sequence[Format] = (
     ),
 )
 
-# Formats of the field that no reader takes.
+# Formats of the field that no reader takes. Those of `_TABLED` become tables of layers.
 _FOREIGN: Sequence[tuple[str, Callable[[str], bool]]] = (
     ("GraphML", lambda text: "<graphml" in text[:4096].lower()),
     ("a Pegasus DAX workflow (XML)", lambda text: "<adag" in text[:4096].lower()),
@@ -294,6 +294,9 @@ _FOREIGN: Sequence[tuple[str, Callable[[str], bool]]] = (
     ("GML", lambda text: re.match(r"\s*graph\s*\[", text) is not None),
     ("JSON", lambda text: text.lstrip()[:1] in ("{", "[")),
 )
+
+
+_TABLED = ("a Timeloop problem (YAML)", "a workload of ZigZag (YAML)")
 
 
 def format_of(path: str | Path, text: str, reader: str, by_suffix: Mapping[str, str] | None = None) -> Format:
@@ -337,7 +340,7 @@ def _refuse(path: str | Path, text: str, reader: str) -> NoReturn:
         looks = f"this looks like {other.name}, which is for the option {where.option} of {where.scenario}"
     else:
         looks = f"this looks like {foreign}" if foreign else "it is in no format that is known here"
-        if reader == "workload" and foreign.endswith("(YAML)"):
+        if reader == "workload" and foreign in _TABLED:
             looks += ", which `dsegym workload` writes as a table"
     fail(path, f"{looks}; as {option.option} of {option.scenario}, dsegym reads {taken} (docs/files.md)")
 

@@ -253,8 +253,8 @@ def count_column(name: str) -> str:
 
 def is_requests_by_arrival(text: str) -> bool:
     """A table of requests with their moments of arrival."""
-    own, inputs = ("arrival_s", "prompt_tokens", "output_tokens"), ("arrival_s", "input_tokens", "output_tokens")
-    return has_columns(*map(normalised, own))(text) or has_columns(*map(normalised, inputs))(text)
+    names = {normalised(cell) for cell in header_cells(text)}
+    return {"arrival s", "output tokens"} <= names and bool({"prompt tokens", "input tokens"} & names)
 
 
 def is_request_sizes(text: str) -> bool:

@@ -81,7 +81,7 @@ def run_policies(
     for each, place in places.items():
         if each.starts_from is not None and each.starts_from not in there:
             continue  # its own failure was told of
-        if (place / CARD).exists():
+        if policy_there(results, place.name):
             run.kept += 1
             there.add(each)
             continue
