@@ -10,18 +10,30 @@ import csv
 import functools
 import importlib.resources
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from .errors import InvalidWorkloadError
 from .files import read_text, shortened, shown
-from .formats import table_rows
 
-__all__ = ["UserTable", "package_path", "package_rows", "read_user_table"]
+__all__ = [
+    "UserTable",
+    "header_cells",
+    "normalised",
+    "numbered_lines",
+    "package_path",
+    "package_rows",
+    "read_user_table",
+    "table_rows",
+]
 
 MOST_ROWS = 100_000
+_LONGEST_LINE = 100_000  # characters of a line, or a row; csv's own limit for a cell can be set by any library
+_BLANK = " \t\n\u00a0"  # around a cell; spreadsheets write the last one
+_DECLARED = re.compile(r'\s*"?sep=([,;\t|])"?[\s,;]*', re.IGNORECASE)  # Excel's first line
 
 Row = TypeVar("Row")
 
@@ -36,6 +48,90 @@ def package_rows(name: str) -> tuple[Mapping[str, str], ...]:
     """The rows of a table of the package as {column: text}, by its path below costmodels: "memory/platforms.csv"."""
     lines = package_path(name).read_text(encoding="utf-8").splitlines()
     return tuple(csv.DictReader(line for line in lines if not line.startswith("#")))
+
+
+def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
+    """(number, line) of each line, as they are asked for."""
+    start, number = 0, 1
+    while start < len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        yield number, text[start:end]
+        start, number = end + 1, number + 1
+
+
+def _separator_of(line: str) -> str:
+    """What separates the cells of a header: a comma, or where there is none a tab or a semicolon."""
+    return next((separator for separator in ",\t;" if separator in line), ",")
+
+
+def normalised(name: str) -> str:
+    """A column's name as it is compared: small letters, single spaces."""
+    return " ".join(name.replace("\u00a0", " ").replace("_", " ").lower().split())
+
+
+def table_rows(text: str, comments: list[str] | None = None) -> Iterator[tuple[int, list[str]]]:
+    """(number of its first line, stripped cells) of each row of a table; a cell in quotes may hold ends of lines.
+
+    Lines that are empty, or begin with # where a row may begin, are no rows. Excel's first line, `sep=;`, names what
+    separates the cells; otherwise the header does.
+
+    Args:
+        text: of the table.
+        comments: to which the lines that begin with # are appended.
+
+    Raises:
+        ValueError: a line is too long, or a quote is not closed; names the line.
+    """
+    lines = numbered_lines(text)
+    ended = False
+
+    def following(first: int, length: int) -> Iterator[str]:
+        """The lines that the cells in quotes of a row go on to."""
+        nonlocal ended
+        for number, line in lines:
+            length += len(line)
+            if length > _LONGEST_LINE:
+                raise ValueError(
+                    f"line {first}: a row of more than {_LONGEST_LINE:,} characters; is a quote not closed?"
+                )
+            yield checked(number, line)
+        ended = True
+
+    def checked(number: int, line: str) -> str:
+        if len(line) > _LONGEST_LINE:
+            raise ValueError(f"line {number}: {len(line):,} characters; at most {_LONGEST_LINE:,} are read")
+        return line + "\n"
+
+    separator = ""
+    for number, line in lines:
+        if line.startswith("#"):
+            if comments is not None:
+                comments.append(line)
+            continue
+        if not line.strip():
+            continue
+        row = checked(number, line)
+        if not separator:
+            if declared := _DECLARED.fullmatch(line):
+                separator = declared[1]
+                continue
+            separator = _separator_of(line)
+        try:
+            cells = next(csv.reader(itertools.chain([row], following(number, len(line))), delimiter=separator))
+        except csv.Error as error:
+            raise ValueError(f"line {number}: {error}") from None
+        if ended:
+            raise ValueError(f"line {number}: a quote is opened and not closed")
+        yield number, [cell.strip(_BLANK) for cell in cells]
+
+
+def header_cells(text: str) -> list[str]:
+    """The names of a table's columns, stripped."""
+    try:
+        return next(table_rows(text), (0, []))[1]
+    except ValueError:
+        return []
 
 
 @dataclass(frozen=True)
@@ -79,8 +175,8 @@ def read_user_table(
 ) -> UserTable:
     """Reads a user's table and checks its header.
 
-    What is a row: `formats.table_rows`. The comma at the end of a line
-    and pandas's index, a first column without a name, are no columns.
+    What is a row: `table_rows`. The comma at the end of a line and pandas's index, a first column without a name, are
+    no columns.
 
     Args:
         path: of the file.

@@ -76,7 +76,11 @@ def _collection(content: Mapping[str, Any], folder: Path) -> Collection:
 
 
 def _check_once(parts: Mapping[str, Sequence[Mapping[str, str]]]) -> None:
-    """Refuses an instance that is named twice, in one part or in two."""
+    """Refuses an instance that is named twice, in one part or in two, before any is made.
+
+    `Collection.check`, which training calls, makes all and sees those that differ in name alone; what a policy was
+    trained on by another file, `evaluate` sees on its card.
+    """
     seen: dict[tuple[tuple[str, str], ...], str] = {}
     for split, options in parts.items():
         for each in options:

@@ -376,16 +376,15 @@ def _check_rows(path: Path, rows: polars.DataFrame, manifest: Mapping[str, Any])
         if rows[column].null_count():
             raise CorruptResultError(f"{path}: '{column}' is missing in some rows.")
     for each in manifest["instances"]:
-        obstacle = obstacle_between(each["reference"]["value"], each["bound"]["value"])
-        if obstacle and not each["obstacle"]:
+        if each["obstacle"]:
+            continue
+        reference = each["reference"]["value"]
+        obstacle = obstacle_between(reference, each["bound"]["value"])
+        if not obstacle and not _SMALLEST <= reference <= _LARGEST:
+            obstacle = f"its reference is {reference:.9g}, outside {_SMALLEST:g} to {_LARGEST:g}"
+        if obstacle:
             raise CorruptResultError(
                 f"{path.with_name(MANIFEST)}: nothing can be scored on {shortened(each['name'])}: {obstacle}."
-            )
-        reference = each["reference"]["value"]
-        if not each["obstacle"] and not _SMALLEST <= reference <= _LARGEST:
-            raise CorruptResultError(
-                f"{path.with_name(MANIFEST)}: nothing can be scored on {shortened(each['name'])} against a reference "
-                f"of {reference:.9g}."
             )
     own = rows.filter(~rows["rule"])
     if own.height != instances * samples:  # before a list of them is made, which could be endless

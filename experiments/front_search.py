@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..agents.referee import Referee
-from ..agents.registry import check_libraries, check_needs, make_agent
+from ..agents.registry import check_libraries, check_needs, load_agent, make_agent
 from ..agents.scorekeeper import Scorekeeper
 from ..costmodels.errors import DsegymError
 from ..envs.core.problem import Problem
@@ -20,21 +21,21 @@ from .suite import is_kept
 
 __all__ = ["designs_of", "searched", "stored", "trials_of"]
 
-_OWN_METRICS = "nsga2"  # the agent that takes the costs asked for
-
 
 def searched(problem: Problem, agent: str, metrics: Iterable[str], samples: int, seed: int) -> np.ndarray:
-    """The designs, int32[S, n], that an agent costs with a budget; of an agent that begins somewhere, at the reference.
+    """The designs, int32[S, n], that an agent costs with a budget.
+
+    One with fields `metrics` and `start`, as `nsga2`, searches for the front of these costs from the reference on.
 
     Raises:
         DsegymError: the agent cannot be made or run here, or it failed before its first sample.
     """
     check_libraries(agent)
     check_needs(agent, problem)
-    given: dict[str, Any] = {}
-    if agent == _OWN_METRICS:
-        start = "" if problem.reference.design is None else "reference"
-        given = {"metrics": ",".join(metrics), "start": start}
+    start = "" if problem.reference.design is None else "reference"
+    offered = {"metrics": ",".join(metrics), "start": start}
+    fields = {field.name for field in dataclasses.fields(load_agent(agent))}  # pyright: ignore[reportArgumentType]
+    given = offered if offered.keys() <= fields else {}
     keeper = Scorekeeper(problem, samples)
     status, message = search(make_agent(agent, given), Referee.of(keeper.ask, keeper.space, keeper.budget), seed)
     keeper.close()

@@ -31,7 +31,7 @@ from .store import EVALUATIONS, json_text, versions
 from .suite import placed
 from .training import train_policy
 
-__all__ = ["NOTE", "PolicyRun", "policy_there", "read_policy_note", "run_policies"]
+__all__ = ["NOTE", "PolicyRun", "policy_there", "read_policy_note", "run_policies", "trainings_of"]
 
 FORMAT = 1
 NOTE, POLICIES = "policies.json", "policies"
@@ -81,7 +81,7 @@ def run_policies(
     for each, place in places.items():
         if each.starts_from is not None and each.starts_from not in there:
             continue  # its own failure was told of
-        if (place / CARD).exists():
+        if policy_there(results, place.name):
             run.kept += 1
             there.add(each)
             continue
@@ -241,6 +241,21 @@ def read_policy_note(results: Path) -> Mapping[str, Any] | None:
 def policy_there(results: Path, training: str) -> bool:
     """Whether a training that the note names is done."""
     return (results / POLICIES / training / CARD).exists()
+
+
+def trainings_of(results: Path) -> list[tuple[str, str | None]]:
+    """(COLLECTION-NAME-seedSEED, the digest of its policy) of each training of the suite that was run into a results
+    directory last; None in place of the digest where there is no policy.
+
+    Raises:
+        CorruptResultError: the note, or a policy, is damaged.
+    """
+    names = (read_policy_note(results) or {"trainings": []})["trainings"]
+    places = {name: results / POLICIES / name for name in names}
+    return [
+        (name.rpartition("-")[0], policy_digest(load_policy(place)) if policy_there(results, name) else None)
+        for name, place in places.items()
+    ]
 
 
 def _write_note(results: Path, suite: PolicySuite, trainings: list[str]) -> None:

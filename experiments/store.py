@@ -564,7 +564,9 @@ def checked_options(directory: Path, scenario: str, options: Mapping[str, str]) 
         if is_kept(value):
             digest = hashlib.sha256(read_file(results / value, results, MOST_HASHED_BYTES)).hexdigest()
             if value.partition("/")[2][:16] != digest[:16]:
-                raise CorruptResultError(f"{results / value}: its contents are not those that the trial was run on.")
+                raise CorruptResultError(
+                    f"{results / value}: its contents are not those that the results were made from."
+                )
             if os.path.lexists(kept_beside(results / value)):
                 read_file(kept_beside(results / value), results, MOST_HASHED_BYTES)  # a regular one, in the directory
         elif key in declared and not declared[key].is_name(value) and may_be_file(value):

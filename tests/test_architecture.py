@@ -68,7 +68,7 @@ SCENARIO_FILES = [
     path
     for path in FILES
     if path.parent.parent == ROOT / "envs"
-    and path.parent.name not in ("core", "faces")
+    and path.parent.name not in ("core", "faces", "contracts")
     and path.name != "collections.py"  # of a domain's scenarios
 ]
 

@@ -28,8 +28,8 @@ import numpy as np
 from ..arrays import Array
 from ..errors import InvalidWorkloadError
 from ..files import decimal_of, read_text, shortened, shown, whole_number
-from ..formats import MOST_BUFFERS, format_of, normalised
-from ..tables import read_user_table
+from ..formats import MOST_BUFFERS, format_of
+from ..tables import normalised, read_user_table
 
 __all__ = [
     "MAX_BUFFERS",

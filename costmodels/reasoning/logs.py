@@ -33,8 +33,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..files import decimal_of, fail, is_whole, number, parse_json, read_text, shortened, whole_number
-from ..formats import MOST_ATTEMPTS, MOST_PROBLEMS, PROBLEM_NAMES, VERDICT_NAMES, count_column, format_of, normalised
-from ..tables import read_user_table
+from ..formats import MOST_ATTEMPTS, MOST_PROBLEMS, format_of
+from ..recognisers import PROBLEM_NAMES, VERDICT_NAMES, count_column
+from ..tables import normalised, read_user_table
 
 __all__ = ["Log", "read_log"]
 

@@ -357,9 +357,8 @@ def _copied(tree: Any) -> Any:
 
 
 def _check_counts(num_envs: object, max_episode_steps: object) -> None:
-    for name, value in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
-        if name == "max_episode_steps" and value is None:
-            continue
+    steps = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
+    for name, value in {"num_envs": num_envs, **steps}.items():
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= MOST_LANES:
             given = shortened(repr(value))
             raise DsegymError(f"{name} = {given} is not allowed; allowed: a whole number from 1 to {MOST_LANES:,}.")

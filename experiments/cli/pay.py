@@ -49,11 +49,13 @@ def learning(
     terminal().print(visible(f"Page: {output / PAGE}; what it is made of: {output / STORED}"))
 
 
-def _played(results: Path) -> tuple[list[Any], str]:
-    """What counts of a directory's evaluations, or of those in a file of `to_stored`; and the suite's name, or ""."""
+def _played(results: Path) -> tuple[list[Any], str, Any]:
+    """What counts of a directory's evaluations, or of those in a file of `to_stored`; the suite's name, or "", and its
+    trainings.
+    """
     from ..door import read_file
     from ..evaluations import read_evaluations
-    from ..policy_runner import read_policy_note
+    from ..policy_runner import read_policy_note, trainings_of
     from ..scoring.learning import from_stored
     from ..scoring.policies import played
 
@@ -65,4 +67,4 @@ def _played(results: Path) -> tuple[list[Any], str]:
     found = [played(result) for result in read_evaluations(results)]
     if not found:
         raise DsegymError(f"'{results}' holds no evaluation of a policy; `dsegym evaluate` and `dsegym run` make them.")
-    return found, (read_policy_note(results) or {"name": ""})["name"]
+    return found, (read_policy_note(results) or {"name": ""})["name"], trainings_of(results)

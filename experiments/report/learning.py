@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..formats import format_gap, format_number, format_quantity, format_score
-from ..scoring.learning import SHARES, Comparison, Contest, Interval, contests
+from ..scoring.learning import SHARES, Comparison, Contest, Declared, Interval, contests
 from ..scoring.policies import Played, grouped, sensitivities, table_of
 from ..scoring.records import Sensitivity
 from ..suite import policy_suite_names
@@ -66,17 +66,18 @@ holds 0. *Truth* says what the values rest on, the policy's and the rules' alike
 machines that did other things beside."""
 
 
-def learning_page(results: Iterable[Played], suite: str = "") -> str:
+def learning_page(results: Iterable[Played], suite: str = "", trainings: Declared = ()) -> str:
     """The page as Markdown; the same results give the same bytes.
 
     Args:
         results: evaluations, in any order.
         suite: the name of the suite of policies that they are of; "" where `dsegym evaluate` made them one by one.
+        trainings: that the suite declares, whether they have results or not.
     """
     results = list(results)
     found = contests(results)
     curves = sensitivities(table_of(group) for group in grouped(results))
-    parts = [_HEAD, *_summary(found)]
+    parts = [_HEAD, *_summary(found), *_coverage(results, trainings)]
     for contest in found:
         own = [each for each in curves if (each.collection, each.split) == (contest.collection, contest.split)]
         parts += _contest(contest, own)
@@ -133,6 +134,36 @@ def _summary(found: Sequence[Contest]) -> list[str]:
         "favours it where there are several."
     )
     return ["## In short", _lines(sentence), markdown_table(head, rows, right={2, 3})]
+
+
+def _coverage(results: Sequence[Played], trainings: Declared) -> list[str]:
+    """Which trainings of the suite have no results here, and which results are of trainings that are not its own."""
+    policies = {each.manifest["policy"]["digest"]: each.manifest["policy"] for each in results}
+    lacking: dict[str, list[str]] = {}
+    for name, digest in trainings:
+        if digest is None or digest not in policies:
+            label, _, seed = name.rpartition("-seed")
+            lacking.setdefault(label, []).append(seed)
+    if not trainings:
+        return []
+    count = len(trainings) - sum(map(len, lacking.values()))
+    told = f"The suite declares {len(trainings)} trainings, each seed counted; {count} of them have results here."
+    if lacking:
+        listed = "; ".join(f"{label}, seed{'s' * (len(s) > 1)} {', '.join(s)}" for label, s in lacking.items())
+        told += (
+            f" These have none: {listed}. An evaluation that the suite declares and no table shows, a sensitivity say, "
+            "has no results either."
+        )
+    known = {digest for _, digest in trainings}
+    others = sorted(
+        f"{own['name']} on {own['training']['collection']}, seed {own['training']['seed']}, "
+        f"{own['training']['steps']:,} steps"
+        for digest, own in policies.items()
+        if digest is not None and digest not in known
+    )
+    if others:
+        told += f" Of trainings that it does not declare are the results of: {'; '.join(others)}."
+    return [_lines(told)]
 
 
 def _best(contest: Contest) -> Comparison | None:

@@ -29,13 +29,15 @@ from .policies import (
     whole_rules,
 )
 
-__all__ = ["Comparison", "Contest", "contests", "from_stored", "to_stored"]
+__all__ = ["Comparison", "Contest", "Declared", "contests", "from_stored", "to_stored"]
 
 FORMAT = 1
 _AT_BEST = 1e-6  # of a score: a rule so close to the bound leaves nothing to learn
 _ABOUT = ("collection", "changed", "scenario", "form", "split", "held_out")  # what evaluations of a part share
 _OWN = ("evaluation_id", "mode", "samples", "seed")
 
+# Trainings that a suite declares: COLLECTION-NAME-seedSEED, and the digest of the policy; None where none was trained.
+Declared = Sequence[tuple[str, str | None]]
 _Values = NDArray[np.float64]
 
 
@@ -208,16 +210,19 @@ def _interval(scores: _Values, statistic: Callable[[NDArray[np.intp], NDArray[np
 # The file --------------------------------------------------------------------------------------------------------
 
 
-def to_stored(results: Iterable[Played], suite: str = "") -> str:
+def to_stored(results: Iterable[Played], suite: str = "", trainings: Declared = ()) -> str:
     """What counts of evaluations as JSON; the same evaluations give the same bytes, in any order.
 
     Args:
         results: the evaluations.
         suite: the name of the suite of policies that they are of, if of one.
+        trainings: that the suite declares.
     """
     parts = [_part(sorted(group, key=lambda each: each.manifest["evaluation_id"])) for group in grouped(results)]
     lines = ",\n".join(json.dumps(part, ensure_ascii=False, allow_nan=False) for part in parts)
-    return f'{{"format": {FORMAT}, "suite": {json.dumps(suite)}, "parts": [\n{lines}\n]}}\n'
+    declared = json.dumps([list(each) for each in trainings], ensure_ascii=False)
+    head = f'"format": {FORMAT}, "suite": {json.dumps(suite)}, "trainings": {declared}'
+    return f'{{{head}, "parts": [\n{lines}\n]}}\n'
 
 
 def _part(group: Sequence[Played]) -> dict[str, Any]:
@@ -250,8 +255,8 @@ def _thinned(curve: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]
     return {"steps": one.steps, "reward": one.reward}
 
 
-def from_stored(text: str) -> tuple[list[Played], str]:
-    """The inverse of `to_stored`, but for curves' finer points: evaluations, and the suite's name.
+def from_stored(text: str) -> tuple[list[Played], str, Declared]:
+    """The inverse of `to_stored`, but for curves' finer points: evaluations, the suite's name and its trainings.
 
     Raises:
         ValueError: it is no such text.
@@ -260,7 +265,9 @@ def from_stored(text: str) -> tuple[list[Played], str]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"it is not of the format {FORMAT}")
     try:
-        return [_again(part, each) for part in content["parts"] for each in part["played"]], str(content["suite"])
+        trainings = [(str(name), digest and str(digest)) for name, digest in content["trainings"]]
+        results = [_again(part, each) for part in content["parts"] for each in part["played"]]
+        return results, str(content["suite"]), trainings
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it lacks {error}") from None
 

@@ -168,6 +168,7 @@ def test_the_command_runs_a_suite_and_makes_the_page(whole, tmp_path, dsegym_com
     assert dsegym_command("learning", str(whole), "--output", str(tmp_path))[0] == 0
     page = (tmp_path / "learning.md").read_text()
     assert "dsegym run tiny --output results/tiny" in page
+    assert "declares 4 trainings, each seed counted; 4 of them have results here.\n\n##" in page
     printed = dsegym_command("learning", str(tmp_path / "learning" / "results.json"))[1]
     assert printed == page
 

@@ -124,7 +124,7 @@ def test_results_are_replayed_wherever_they_go(tmp_path, monkeypatch, dsegym_com
     kept.write_text("layer,kind,m,n,k\nfc,gemm,1,1000,1024\n", encoding="utf-8")
     problems = [verdict.problem for verdict in dsegym.verify(moved) if verdict.problem]
     assert len(problems) == 2
-    assert all("not those that the trial was run on" in problem for problem in problems)
+    assert all("not those that the results were made from" in problem for problem in problems)
     warned = dsegym_command("leaderboard", "moved")
     assert warned.code == 0
     assert f"warning: files/{kept.name} is not the file that the trials ran on" in warned.err

@@ -44,8 +44,8 @@ from ... import wide
 from ...arrays import Array
 from ...errors import InvalidWorkloadError, UnknownNameError
 from ...files import is_path, read_text, shortened, shown, whole_number
-from ...formats import MOST_LAYERS, format_of, normalised
-from ...tables import UserTable, package_path, read_user_table
+from ...formats import MOST_LAYERS, format_of
+from ...tables import UserTable, normalised, package_path, read_user_table
 
 __all__ = [
     "COLUMNS",

@@ -24,8 +24,8 @@ import numpy as np
 from ...arrays import Array
 from ...errors import InvalidWorkloadError, UnknownNameError
 from ...files import fail, is_path, number, parse_json, read_text, shortened, shown, whole_number
-from ...formats import MOST_REQUESTS, format_of, header_cells, normalised
-from ...tables import package_rows, read_user_table
+from ...formats import MOST_REQUESTS, format_of
+from ...tables import header_cells, normalised, package_rows, read_user_table
 from ..engine.engine import BLOCK
 
 __all__ = ["OWN_TRACES", "SYNTHETIC", "Trace", "Windows", "get_trace", "reused_blocks", "trace_names", "windows"]

@@ -140,6 +140,18 @@ def test_the_page_is_made_again_from_the_file_alone():
     assert to_stored(reversed(results()), "mine") == stored
 
 
+def test_the_page_names_the_trainings_of_the_suite_without_results_and_the_results_of_none():
+    own = played([4.0]), played([4.0], seed=1)
+    declared = [("mine-ppo-seed0", "ppo0"), ("mine-ppo-seed1", "another"), ("mine-wide-seed0", None)]
+    said = " ".join(learning_page(own, "mine", declared).split())
+    assert "The suite declares 3 trainings, each seed counted; 1 of them have results here." in said
+    assert "These have none: mine-ppo, seed 1; mine-wide, seed 0." in said
+    assert "Of trainings that it does not declare are the results of: ppo on mine, seed 1, 2,000 steps." in said
+    whole = " ".join(learning_page(own, "mine", [("mine-ppo-seed0", "ppo0"), ("mine-ppo-seed1", "ppo1")]).split())
+    assert "declares 2 trainings, each seed counted; 2 of them have results here. ##" in whole
+    assert from_stored(to_stored(own, "mine", declared))[2] == declared
+
+
 def test_the_page_says_what_the_numbers_say():
     page = learning_page(results())
     assert "| mine | ppo | " in page
@@ -170,7 +182,15 @@ def test_trained_instances_are_warned_of():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"format": 2}', '{"format": 1, "suite": ""}', '{"format": 1, "suite": "", "parts": [{}]}']
+    "text",
+    [
+        "",
+        "[]",
+        '{"format": 2}',
+        '{"format": 1, "suite": ""}',
+        '{"format": 1, "suite": "", "trainings": [], "parts": [{}]}',
+        '{"format": 1, "suite": "", "trainings": ["mine-ppo-seed0"], "parts": []}',
+    ],
 )
 def test_another_file_is_refused(text):
     with pytest.raises(ValueError, match=r"."):
