@@ -141,11 +141,8 @@ def _product_of(left: str, right: str) -> Callable[[_Call], dict[str, Row]]:
 
 def _einsum(call: _Call) -> dict[str, Row]:
     operands = call.get("tensors")
-    if len(operands) != 2:
-        raise ValueError(f"a sum over {len(operands)} operands; only those of two are supported")
     weights = [each in call._weights for each in operands]
-    shapes = [_shape_of(each) for each in operands]
-    return {"": einsum(call.get("equation"), shapes, left_is_weights=weights[0], right_is_weights=weights[1])}
+    return {"": einsum(call.get("equation"), [_shape_of(each) for each in operands], weights)}
 
 
 def _tensordot(call: _Call) -> dict[str, Row]:
