@@ -8,7 +8,7 @@ layers may hold what no field says.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ..errors import UnknownNameError, shortened
@@ -35,6 +35,7 @@ class Family:
     output_bias: Bias = False  # of attention's output
     ffn_bias: Bias = False
     head_norms: str = ""  # of queries and keys: of a head ("head"), of all ("all"), of a head if use_qk_norm ("asked")
+    latent: bool = False  # whether attention is multi-head latent attention
     experts: str = ""  # entry of `_EXPERTS`
     positions: int | None = None  # rows beyond the longest context of a learned table; None for no such table
     fourfold: bool = False  # the feed-forward network is 4 hidden sizes wide where the file does not say
@@ -56,23 +57,19 @@ _QWEN3 = Family(input_bias=_ATTENTION, output_bias=_ATTENTION, head_norms="head"
 _BIASED = Family(
     norms=4, last_norms=2, matrices=2, tied=True, input_bias=True, output_bias=True, ffn_bias=True, fourfold=True
 )
-_LATENT = Family(experts="routed")
-
-
-def _with(family: Family, **changes: object) -> Family:
-    return Family(**{**family.__dict__, **changes})
+_LATENT = Family(latent=True, experts="routed")
 
 
 FAMILIES: Mapping[str, Family] = {
     "llama": _LLAMA,
     "granite": _LLAMA,
-    "smollm3": _with(_LLAMA, tied=True),
+    "smollm3": replace(_LLAMA, tied=True),
     "mistral": Family(),
     "phi3": Family(),
     "qwen2": Family(input_bias=True),
     "qwen3": _QWEN3,
-    "olmo2": _with(_QWEN3, head_norms="all"),
-    "olmo3": _with(_QWEN3, head_norms="all", windows=True),
+    "olmo2": replace(_QWEN3, head_norms="all"),
+    "olmo3": replace(_QWEN3, head_norms="all", windows=True),
     "glm": Family(input_bias=("attention_bias", True)),
     "glm4": Family(norms=4, input_bias=("attention_bias", True)),
     "exaone4": Family(head_norms="head", windows=True),
@@ -82,22 +79,22 @@ FAMILIES: Mapping[str, Family] = {
     "ernie4_5": Family(
         tied=True, input_bias=("use_bias", False), output_bias=("use_bias", False), ffn_bias=("use_bias", False)
     ),
-    "cohere": _with(_GEMMA, norms=1),
+    "cohere": replace(_GEMMA, norms=1),
     "gemma": _GEMMA,
-    "gemma2": _with(_GEMMA, norms=4, windows=True),
-    "gemma3_text": _with(_GEMMA, norms=4, head_norms="head", windows=True),
-    "opt": _with(_BIASED, positions=2, fourfold=False),
-    "gpt2": _with(_BIASED, positions=0),
-    "bloom": _with(_BIASED, last_norms=4),
-    "gpt_neox": _with(
+    "gemma2": replace(_GEMMA, norms=4, windows=True),
+    "gemma3_text": replace(_GEMMA, norms=4, head_norms="head", windows=True),
+    "opt": replace(_BIASED, positions=2, fourfold=False),
+    "gpt2": replace(_BIASED, positions=0),
+    "bloom": replace(_BIASED, last_norms=4),
+    "gpt_neox": replace(
         _BIASED, tied=False, fourfold=False, input_bias=("attention_bias", True), output_bias=("attention_bias", True)
     ),
-    "starcoder2": _with(
+    "starcoder2": replace(
         _BIASED, fourfold=False, input_bias=("use_bias", True), output_bias=("use_bias", True),
         ffn_bias=("use_bias", True),
     ),
     "mixtral": Family(experts="local"),
-    "olmoe": _with(_QWEN3, head_norms="all", experts="local"),
+    "olmoe": replace(_QWEN3, head_norms="all", experts="local"),
     "granitemoe": Family(input_bias=_ATTENTION, output_bias=_ATTENTION, experts="local"),
     "phimoe": Family(norms=4, last_norms=2, input_bias=_ATTENTION, output_bias=_ATTENTION, experts="local"),
     "minimax_m2": Family(head_norms="all", experts="local"),
@@ -106,7 +103,7 @@ FAMILIES: Mapping[str, Family] = {
         input_bias=("attention_bias", True), output_bias=("attention_bias", True), experts="biased", windows=True
     ),
     "qwen2_moe": Family(input_bias=("qkv_bias", True), experts="sparse_and_shared"),
-    "qwen3_moe": _with(_QWEN3, experts="sparse"),
+    "qwen3_moe": replace(_QWEN3, experts="sparse"),
     "deepseek_v2": _LATENT,
     "deepseek_v3": _LATENT,
     "kimi_k2": _LATENT,
@@ -158,9 +155,9 @@ class _File:
             if default is None:
                 fail(self.path, f"the member {' or '.join(_NAMES.get(name, (name,)))} is missing")
             return default
-        if not is_whole(value) or not least <= int(str(value).partition(".")[0]) <= most:
+        if not isinstance(value, int | float) or not is_whole(value) or not least <= value <= most:
             fail(self.path, f"{name} = {shortened(repr(value))} is not a whole number from {least:,} to {most:,}")
-        return int(str(value).partition(".")[0])
+        return int(value)
 
     def flag(self, bias: Bias) -> bool:
         """Whether there is a bias."""
@@ -252,7 +249,7 @@ class _Attention:
 
 
 def _attention(file: _File, family: Family, hidden: int, heads: int) -> _Attention:
-    if family is _LATENT:
+    if family.latent:
         return _latent(file, hidden, heads)
     kv_heads = file.whole("num_key_value_heads", heads)
     if heads % kv_heads:
@@ -315,13 +312,13 @@ def load_configuration(path: str) -> Configured:
     """
     file = _File(path, _object_of(path))
     kind = file.members.get("model_type")
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         given = "it has no model_type" if kind is None else f"the model_type {shortened(repr(kind))} is not known"
         fail(path, f"{given}; known are {', '.join(FAMILIES)}")
     for name, harmless in _UNREAD.items():
         if file.members.get(name) not in harmless:
             fail(path, f"{name} = {shortened(repr(file.members[name]))} is not modelled")
-    family = FAMILIES[str(kind)]
+    family = FAMILIES[kind]
     hidden, heads = file.whole("hidden_size"), file.whole("num_attention_heads")
     layers, vocabulary = file.whole("num_hidden_layers", most=_MOST_LAYERS), file.whole("vocab_size")
     if file.whole("word_embed_proj_dim", hidden) != hidden:

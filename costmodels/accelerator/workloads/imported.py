@@ -299,10 +299,8 @@ def matmul(left: Shape, right: Shape, *, left_is_weights: bool = False, right_is
     return product(m=m, n=n, k=k, batch=batch, weights=left_is_weights or right_is_weights)
 
 
-def einsum(
-    equation: str, shapes: Sequence[Shape], *, left_is_weights: bool = False, right_is_weights: bool = False
-) -> Row:
-    """The row of an Einstein sum of two operands."""
+def einsum(equation: str, shapes: Sequence[Shape], weights: Sequence[bool]) -> Row:
+    """The row of an Einstein sum of two operands; whether each is weights."""
     inputs, arrow, result = equation.replace(" ", "").partition("->")
     terms = inputs.split(",")
     if len(terms) != 2 or len(shapes) != 2:
@@ -323,7 +321,7 @@ def einsum(
         for letter, extent in zip(term, shape, strict=True):
             if sizes.setdefault(letter, extent) != extent:
                 raise ValueError(f"'{shortened(equation)}': the axis {letter} is {sizes[letter]} and {extent}")
-    return contraction(sizes, terms[0], terms[1], result, left_is_weights, right_is_weights)
+    return contraction(sizes, terms[0], terms[1], result, *weights)
 
 
 _ROLES = {  # (in the left operand, in the right one, in the result): a dimension of the product

@@ -301,8 +301,8 @@ def _zigzag(path: str | Path, layers: Sequence[Any]) -> ImportedNetwork:
         name = str(layer.get("name") or f"{operator}_{layer.get('id', index)}")
         try:
             nest = _layer(layer)
-            if nest is None:
-                reading.skip("pooling" if "pool" in operator.lower() else "elementwise", operator)
+            if isinstance(nest, str):
+                reading.skip(nest, operator)
             else:
                 reading.add(name, operator, _row(nest))
         except ValueError as error:
@@ -310,15 +310,18 @@ def _zigzag(path: str | Path, layers: Sequence[Any]) -> ImportedNetwork:
     return reading.done()
 
 
-def _layer(layer: Mapping[str, Any]) -> _Nest | None:
-    """A layer's nest; None where nothing is multiplied and summed."""
+_POOLING = ("Pooling", "Pool", "MaxPool", "AveragePool", "GlobalAveragePool")  # of those that ZigZag 3.8.5 allows
+
+
+def _layer(layer: Mapping[str, Any]) -> _Nest | str:
+    """A layer's nest; what it is where nothing is multiplied and summed. ZigZag takes `=` for `+=`."""
     equation = "".join(str(layer.get("equation", "")).split())
     found = _EQUATION.fullmatch(equation)
     if found is None:
         raise ValueError(f"the equation '{shortened(equation)}' is no product of two tensors")
     _, result, assignment, left_name, left, sign, right_name, right = found.groups()
-    if assignment != "+=" or sign != "*" or "pool" in str(layer.get("operator_type", "")).lower():
-        return None
+    if sign != "*":
+        return "elementwise"
     names, sizes = (_sequence(layer.get(key), key) for key in ("loop_dims", "loop_sizes"))
     if len(names) != len(sizes):
         raise ValueError(f"{len(names)} loop_dims and {len(sizes)} loop_sizes")
@@ -332,6 +335,11 @@ def _layer(layer: Mapping[str, Any]) -> _Nest | None:
     axes = [
         [_axis(letter, sums, bounds) for letter in re.findall(r"\[(\w+)\]", each)] for each in (left, right, result)
     ]
+    indexed = [{loop for axis in each for loop, _ in axis} for each in axes]
+    if assignment == "=" and indexed[0] | indexed[1] <= indexed[2]:
+        return "elementwise"
+    if layer.get("operator_type") in _POOLING and any(each.isdisjoint(indexed[2]) for each in indexed[:2]):
+        return "pooling"  # its window has no weights: one for all that the result has
     source = _mapping(layer.get("operand_source") or {}, "operand_source")
     constant = [
         each.upper().startswith("W") and source.get(each, layer.get("id")) == layer.get("id")

@@ -159,12 +159,8 @@ def _swapped(shape: Shape) -> Shape:
 
 
 def _einsum(node: _Node) -> dict[str, Row]:
-    shapes = [node.shape(index) for index in range(len(node.inputs))]
-    weights = [node.is_weights(index) for index in range(len(node.inputs))]
-    if len(shapes) != 2:
-        raise ValueError(f"a sum over {len(shapes)} operands; only those of two are supported")
-    equation = node.word("equation", "")
-    return {"": einsum(equation, shapes, left_is_weights=weights[0], right_is_weights=weights[1])}
+    operands = range(len(node.inputs))
+    return {"": einsum(node.word("equation", ""), [*map(node.shape, operands)], [*map(node.is_weights, operands)])}
 
 
 def _attention(node: _Node) -> dict[str, Row]:
@@ -239,8 +235,11 @@ def from_onnx(path: str | Path, dimensions: Mapping[str, int] | None = None) -> 
     _bind(path, model, constants, dimensions or {})
     try:
         shapes = inferred_shapes(model)
-    except Exception as error:  # of several kinds; what is wrong with the file is in the text
+    except (ValueError, onnx.shape_inference.InferenceError) as error:
         fail(path, f"its shapes contradict each other: {shortened(' '.join(str(error).split()))}")
+    except Exception as error:  # of whatever kind, of a node whose inputs or attributes are not its operator's
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        fail(path, f"its shapes cannot be followed ({shortened(reason)})")
     graph = model.graph
     producer = " ".join(f"{model.producer_name} {model.producer_version}".split()) or "an unnamed producer"
     reading = Reading(Path(path).stem, f"Layers of the ONNX model {Path(path).name}, of {producer}.")
@@ -398,12 +397,14 @@ def _read(reading: Reading, node: Any, index: int, shapes: Mapping[str, Shape | 
 
 
 def _operators_of(node: Any) -> Iterator[str]:
-    """The operators in the graphs that a node holds."""
+    """The operators in the graphs that a node holds, those in other control flow's too."""
     for graph in _graphs_of(node):
         for each in graph.node:
-            yield each.op_type if each.domain in ("", "ai.onnx") else f"{each.domain}.{each.op_type}"
-            if each.op_type in _CONTROL:
+            standard = each.domain in ("", "ai.onnx")
+            if standard and each.op_type in _CONTROL:
                 yield from _operators_of(each)
+            else:
+                yield each.op_type if standard else f"{each.domain}.{each.op_type}"
 
 
 def _graphs_of(node: Any) -> Iterator[Any]:

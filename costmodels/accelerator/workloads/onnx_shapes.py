@@ -16,6 +16,7 @@ __all__ = ["LARGE", "inferred_shapes"]
 
 Shape = tuple[int, ...]
 LARGE = 1024  # elements: no tensor that decides a shape has more
+_CONSTANTS = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
 _ARITHMETIC = {
     *("Abs", "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Flatten", "Floor"),
     *("Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg"),
@@ -119,12 +120,12 @@ def _value(
         tensor = attributes.get("value")
         if tensor is not None and math.prod(tensor.dims) <= LARGE:
             return [onnx.numpy_helper.to_array(tensor)]
-        return None
-    if node.op_type in ("Shape", "Size") and (shape := shapes.get(node.input[0])) is not None:
+        return [np.array(attributes[name], kind) for name, kind in _CONSTANTS.items() if name in attributes] or None
+    names = [name for name in node.input if name]
+    if node.op_type in ("Shape", "Size") and names and (shape := shapes.get(names[0])) is not None:
         if node.op_type == "Size":
             return [np.array(math.prod(shape), np.int64)]
         return [np.array(shape[attributes.get("start", 0) : attributes.get("end")], np.int64)]
-    names = [name for name in node.input if name]
     if node.op_type not in _ARITHMETIC or not names or any(name not in values for name in names):
         return None
     given = [values[name] for name in names]

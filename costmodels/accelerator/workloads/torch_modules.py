@@ -126,7 +126,7 @@ def _conv_transpose(call: _Call) -> dict[str, Row]:
 
 def _linear(call: _Call) -> dict[str, Row]:
     rows, (filters, features) = call.shape("input"), call.shape("weight")
-    return {"": product(m=math.prod(rows[:-1]), n=filters, k=features)}
+    return {"": product(m=math.prod(rows[:-1]), n=filters, k=features, weights=call.is_weights("weight"))}
 
 
 def _product_of(left: str, right: str) -> Callable[[_Call], dict[str, Row]]:
@@ -141,11 +141,8 @@ def _product_of(left: str, right: str) -> Callable[[_Call], dict[str, Row]]:
 
 def _einsum(call: _Call) -> dict[str, Row]:
     operands = call.get("tensors")
-    if len(operands) != 2:
-        raise ValueError(f"a sum over {len(operands)} operands; only those of two are supported")
     weights = [each in call._weights for each in operands]
-    shapes = [_shape_of(each) for each in operands]
-    return {"": einsum(call.get("equation"), shapes, left_is_weights=weights[0], right_is_weights=weights[1])}
+    return {"": einsum(call.get("equation"), [_shape_of(each) for each in operands], weights)}
 
 
 def _tensordot(call: _Call) -> dict[str, Row]:
@@ -209,19 +206,20 @@ def from_torch(
     """
     torch = _import("torch", "dsegym[agents]")
     name = name or type(module).__name__
-    if isinstance(module, torch.export.ExportedProgram):
-        program = module
-    elif isinstance(module, torch.nn.Module):
-        try:
-            with _quiet():
-                program = torch.export.export(module, tuple(example_inputs), dict(example_keywords or {}), strict=False)
-        except Exception as error:  # of many kinds, those of the module's own code too
-            lines = str(error).strip().split("\n")
-            raise InvalidWorkloadError(
-                f"torch.export cannot trace '{name}': {type(error).__name__}: {shortened(lines[0])}."
-            ) from error
-    else:
+    if not isinstance(module, torch.nn.Module | torch.export.ExportedProgram):
         raise InvalidWorkloadError(f"{shortened(repr(module))} is neither a torch.nn.Module nor an ExportedProgram.")
+    try:
+        with _quiet():
+            program = module
+            if isinstance(module, torch.nn.Module):
+                program = torch.export.export(module, tuple(example_inputs), dict(example_keywords or {}), strict=False)
+            if _is_transformed(program):
+                program = program.run_decompositions({})
+    except Exception as error:  # of many kinds, those of the module's own code too
+        lines = str(error).strip().split("\n")
+        raise InvalidWorkloadError(
+            f"torch.export cannot trace '{name}': {type(error).__name__}: {shortened(lines[0])}."
+        ) from error
     signature = program.graph_signature
     held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     held |= dict.fromkeys(signature.inputs_to_lifted_tensor_constants, "")
@@ -231,6 +229,13 @@ def from_torch(
     )
     _read_graph(reading, program.graph_module, weights)
     return reading.done()
+
+
+def _is_transformed(program: Any) -> bool:
+    """Whether calls stand in a torch.vmap or a derivative, which hides how many there are until it is decomposed."""
+    graphs = [each.graph for each in program.graph_module.modules() if hasattr(each, "graph")]
+    targets = {node.target for graph in graphs for node in graph.nodes if node.op == "call_function"}
+    return any(getattr(each, "__module__", "") == "torch._functorch.predispatch" for each in targets)
 
 
 def _import(library: str, extra: str) -> Any:
@@ -281,8 +286,16 @@ def _read_graph(reading: Reading, module: Any, weights: dict[Any, str | None]) -
             _read_call(reading, node, weights)
         elif "HigherOrderOperator" in {each.__name__ for each in type(node.target).__mro__}:
             _read_nested(reading, module, node, weights)
-        else:  # Python's own, on sizes and tuples
-            reading.skip("reshape", getattr(node.target, "__name__", str(node.target)))
+        else:
+            name = getattr(node.target, "__name__", str(node.target))
+            if _takes_tensors(node):
+                reading.cannot(_layer_of(node, weights), name, UNKNOWN)
+            else:  # Python's own, on sizes and tuples
+                reading.skip("reshape", name)
+
+
+def _takes_tensors(node: Any) -> bool:
+    return any(hasattr(each.meta.get("val"), "shape") for each in node.all_input_nodes)
 
 
 def _read_call(reading: Reading, node: Any, weights: Mapping[Any, str | None]) -> None:
@@ -304,7 +317,7 @@ def _read_call(reading: Reading, node: Any, weights: Mapping[Any, str | None]) -
         reading.skip(_FREE[plain], title)
     elif kind := _kind_of(torch, getattr(getattr(torch.ops, space), plain, None), node.target):
         reading.skip(kind, title)
-    elif not any(hasattr(each.meta.get("val"), "shape") for each in node.all_input_nodes):
+    elif not _takes_tensors(node):
         reading.skip("constant", title)  # of numbers alone
     else:
         reading.cannot(layer, title, _REASONS.get(plain, UNKNOWN))
@@ -319,17 +332,18 @@ def _kind_of(torch: Any, packet: Any, target: Any) -> str:
 
 
 def _read_nested(reading: Reading, module: Any, node: Any, weights: Mapping[Any, str | None]) -> None:
-    """Takes what a call runs once; what data decide is not supported."""
+    """Takes what a call runs once; what it runs by a rule of its own is not supported."""
     name = str(node.target)
     graphs = [each for each in node.all_input_nodes if each.op == "get_attr"]
     found = [getattr(module, str(each.target), None) for each in graphs]
     inner: list[Any] = [each for each in found if hasattr(each, "graph")]
     if not name.startswith("wrap") or len(inner) != 1:
-        reading.cannot(_layer_of(node, weights), name, "how often it runs what it holds is decided by data")
+        reading.cannot(_layer_of(node, weights), name, "how often it runs what it holds is decided by data or a rule")
         return
     places = [each for each in inner[0].graph.nodes if each.op == "placeholder"]
-    arguments = [each for each in node.args if hasattr(each, "meta") and each not in graphs]
-    known = {place: weights[each] for place, each in zip(places, arguments, strict=False) if each in weights}
+    operands = node.args[node.args.index(graphs[found.index(inner[0])]) + 1 :]
+    pairs = ((place, each) for place, each in zip(places, operands, strict=False) if hasattr(each, "meta"))
+    known = {place: weights[each] for place, each in pairs if each in weights}
     _read_graph(reading, inner[0], known)
 
 

@@ -322,6 +322,30 @@ def test_other_layers_are_read_by_their_equations_and_sources(read, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("operator", "equation", "loops", "expected"),
+    [  # a kind without work, or the row
+        ("Pooling", "O[b][g][o]+=W[f]*I[b][g][i]", {"b": 2, "g": 8, "o": 5, "f": 3}, "pooling"),
+        ("GlobalAveragePool", "O[b][g]+=W[f]*I[b][g][f]", {"b": 2, "g": 8, "f": 49}, "pooling"),
+        ("Pooling", "O[b][k][o]+=W[k][c][f]*I[b][c][i]", {"b": 2, "k": 6, "c": 8, "o": 5, "f": 3},
+         ("conv", 10, 6, 24, 1)),
+        ("BlurPool", "O[b][g][o]+=W[f]*I[b][g][i]", {"b": 2, "g": 8, "o": 5, "f": 3}, ("conv", 80, 1, 3, 1)),
+        ("Mul", "O[b][k]=W[b][k]*I[b][k]", {"b": 2, "k": 6}, "elementwise"),
+        ("Gemm", "O[b][k]=W[k][c]*I[b][c]", {"b": 2, "k": 6, "c": 7}, ("gemm", 2, 6, 7, 1)),
+        ("Conv", "O[b][k][o]=W[k][c][f]*I[b][c][i]", {"b": 2, "k": 6, "c": 8, "o": 5, "f": 3}, ("conv", 10, 6, 24, 1)),
+        ("Odd", "O[b][k]+=W[k][c]+I[b][c]", {"b": 2, "k": 6, "c": 7}, "elementwise"),
+    ],
+)  # fmt: skip
+def test_a_layer_is_without_work_by_its_equation_never_by_a_part_of_its_name(read, operator, equation, loops, expected):
+    text = f"- {{id: 0, operator_type: {operator}, equation: '{equation}', dimension_relations: [i=o+f], "
+    network = read(f"{text}loop_dims: [{', '.join(loops)}], loop_sizes: [{', '.join(map(str, loops.values()))}]}}\n")
+    assert not network.unsupported
+    if isinstance(expected, str):
+        assert (network.free, network.layers) == (((expected, operator, 1),), ())
+    else:
+        assert (network.free, sizes(network)) == ((), [expected])
+
+
+@pytest.mark.parametrize(
     ("old", "new", "why"),
     [
         ("ix=ox+fx", "ix=ox-fx", "is no sum such as ix=2*ox+1*fx"),

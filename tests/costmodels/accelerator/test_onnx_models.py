@@ -273,6 +273,23 @@ def test_shapes_that_arithmetic_on_shapes_decides_are_known(read):
     assert sizes(read(model, dimensions={"tokens": 9})) == [("attention", 9, 9, 6, 4)]
 
 
+@pytest.mark.parametrize(
+    "value", [{"value_int": 2}, {"value_ints": [2]}, {"value_float": 2.0}, {"value_floats": [2.0]}]
+)
+def test_constants_that_are_attributes_decide_shapes_as_tensors_do(read, value):
+    nodes = [
+        helper.make_node("Constant", [], ["given"], **value),
+        helper.make_node("Cast", ["given"], ["whole"], to=INT64),
+        helper.make_node("Pow", ["whole", "whole"], ["four"]),
+        helper.make_node("Reshape", ["four", "one"], ["rows"]),
+        helper.make_node("Concat", ["rows", "rest"], ["shape"], axis=0),
+        helper.make_node("Reshape", ["x", "shape"], ["r"]),
+        helper.make_node("MatMul", ["r", "w"], ["y"]),
+    ]
+    weights = {"one": np.array([1], np.int64), "rest": np.array([-1], np.int64), "w": (6, 3)}
+    assert sizes(read(model_of(nodes, {"x": (24,)}, weights))) == [("gemm", 4, 3, 6, 1)]
+
+
 def test_a_model_whose_exporter_froze_a_dimension_is_refused(read):
     nodes = [helper.make_node("Reshape", ["x", "s"], ["r"], name="view"), helper.make_node("MatMul", ["r", "w"], ["y"])]
     model = model_of(nodes, {"x": ("batch", 7)}, {"s": np.array([5, 7], np.int64), "w": (7, 3)})
@@ -358,6 +375,26 @@ def test_a_branch_is_listed_where_it_holds_products(read, inside, listed):
     if listed:
         assert network.unsupported[0].layer == "choice"
         assert "MatMul" in network.unsupported[0].reason
+
+
+@pytest.mark.parametrize(
+    ("inside", "listed"),
+    [(("MatMul", ""), "MatMul"), (("Mul", ""), ""), (("Mul", "acme"), "acme.Mul"), (("If", "acme"), "acme.If")],
+)
+def test_a_branch_in_a_branch_is_listed_by_what_it_holds(read, inside, listed):
+    def branch(node):
+        output = helper.make_tensor_value_info(node.output[0], FLOAT, (4, 4))
+        return helper.make_graph([node], node.output[0], [], [output])
+
+    def choice(name, node):
+        return helper.make_node("If", ["flag"], [name], then_branch=branch(node), else_branch=branch(node))
+
+    operator, domain = inside
+    node = choice("y", choice("inner", helper.make_node(operator, ["x", "x"], ["innermost"], domain=domain)))
+    model = model_of([node], {"x": (4, 4)})
+    model.graph.input.append(helper.make_tensor_value_info("flag", onnx.TensorProto.BOOL, ()))
+    reasons = [each.reason for each in read(model).unsupported]
+    assert reasons == ([f"how often it runs {listed} is decided by data"] if listed else [])
 
 
 @pytest.mark.parametrize(
@@ -476,6 +513,12 @@ def test_shapes_that_contradict_each_other_are_refused_or_listed(read):
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], name="fc")]
     with pytest.raises(InvalidWorkloadError):
         read(model_of(nodes, {"x": (5, 6)}, {"w": (7, 3)})).workload()
+
+
+def test_an_attribute_of_another_kind_that_shapes_follow_from_is_said(read):
+    model = model_of([helper.make_node("Shape", ["x"], ["y"], start=1.5)], {"x": (5, 6)})
+    with pytest.raises(InvalidWorkloadError, match=r"its shapes cannot be followed \(TypeError"):
+        read(model)
 
 
 def test_without_onnx_the_sentence_names_it(tmp_path, monkeypatch):

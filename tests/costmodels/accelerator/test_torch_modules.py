@@ -121,6 +121,11 @@ MODULES = {  # name: (module, shapes of its inputs)
     "einsum with an ellipsis": (Call(lambda a, b: torch.einsum("...ij,jk->...ik", a, b)), [(2, 3, 5, 4), (4, 6)]),
     "einsum without an arrow": (Call(lambda a, b: torch.einsum("ij,jk", a, b)), [(5, 4), (4, 6)]),
     "tensordot": (Call(lambda a, b: torch.tensordot(a, b, ([1, 2], [0, 1]))), [(5, 4, 3), (4, 3, 6)]),
+    "vmap of activations": (Call(torch.vmap(torch.matmul)), [(3, 5, 7), (3, 7, 2)]),
+    "vmap of a layer": (Call(torch.vmap(lambda x, w: functional.linear(x, w), (0, None)), (9, 7)), [(3, 5, 7)]),
+    "vmap of a vmap": (Call(torch.vmap(torch.vmap(torch.matmul, (0, None)))), [(3, 4, 5, 7), (3, 7, 2)]),
+    "product without a gradient": (Call(lambda x, w: torch.no_grad()(functional.linear)(x, w), (9, 7)), [(5, 7)]),
+    "linear by activations": (Call(functional.linear), [(5, 7), (3, 7)]),
     "attention layer": (nn.MultiheadAttention(16, 4, batch_first=True), [(2, 5, 16)] * 3),
     "encoder": (nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), [(2, 5, 16)]),
 }
@@ -137,6 +142,15 @@ def test_multiply_accumulates_are_half_the_operations_that_torch_counts(name):
     assert network.workload().macs * 2 == counter.get_total_flops() > 0
 
 
+def test_what_python_calls_with_tensors_and_is_not_known_is_listed():
+    program = torch.export.export(nn.Linear(4, 5), zeros((3, 4)))
+    (node,) = [each for each in program.graph.nodes if each.op == "call_function"]
+    node.target = torch.export.custom_ops._call_custom_autograd_function_in_pre_dispatch
+    ((_, operator, reason),) = from_torch(program).unsupported
+    assert operator == "_call_custom_autograd_function_in_pre_dispatch"
+    assert "it may hold multiply-accumulates" in reason
+
+
 def test_a_product_with_a_vector_is_one_of_a_matrix_with_one_column():
     """Which torch's counter passes over."""
     (layer,) = from_torch(Call(torch.matmul), zeros((5, 7), (7,))).layers
@@ -144,6 +158,12 @@ def test_a_product_with_a_vector_is_one_of_a_matrix_with_one_column():
 
 
 WEIGHTS = {"batched product": 0, "weights on the left": 63, "experts": 4 * 7 * 9, "grouped": 12 * 2 * 9, "einsum": 0}
+WEIGHTS |= {
+    "vmap of activations": 0,
+    "vmap of a layer": 63,
+    "product without a gradient": 63,
+    "linear by activations": 0,
+}
 
 
 @pytest.mark.parametrize("name", WEIGHTS)

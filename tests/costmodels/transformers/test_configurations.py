@@ -110,11 +110,13 @@ LLAMA = PUBLISHED["Llama-3-70B"]
     ("members", "said"),
     [
         (LLAMA | {"model_type": "mamba"}, "the model_type 'mamba' is not known; known are llama, granite"),
+        (LLAMA | {"model_type": ["llama"]}, r"the model_type \['llama'\] is not known"),
         ({"architectures": ["LlamaForCausalLM"]}, "it has no model_type; known are"),
         (LLAMA | {"hidden_size": None}, "the member hidden_size or n_embd or n_embed is missing"),
         (LLAMA | {"hidden_size": -1}, "hidden_size = -1 is not a whole number from 1"),
         (LLAMA | {"hidden_size": 8192.5}, "hidden_size = 8192.5 is not a whole number"),
         (LLAMA | {"num_hidden_layers": 1e9}, "num_hidden_layers = .* is not a whole number from 1 to 10,000"),
+        (LLAMA | {"hidden_size": 1e22}, r"hidden_size = 1e\+22 is not a whole number from 1 to 100,000,000"),
         (LLAMA | {"vocab_size": True}, "vocab_size = True is not a whole number"),
         (LLAMA | {"num_key_value_heads": 7}, "num_attention_heads = 64 is no multiple of num_key_value_heads = 7"),
         (LLAMA | {"num_attention_heads": 63, "num_key_value_heads": 63}, "no multiple of num_attention_heads = 63"),
