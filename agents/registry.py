@@ -64,6 +64,16 @@ BUILT_IN: Mapping[str, Entry] = {
         "dsegym.agents.tpe:TreeParzenEstimator",
         "Bayesian optimisation with tree-structured Parzen estimators (Optuna)",
     ),
+    "gaussian_process": Entry(
+        "dsegym.agents.gaussian_process:GaussianProcess",
+        "Bayesian optimisation with a Gaussian process and log expected improvement (Optuna)",
+        ("torch",),
+    ),
+    "trust_region": Entry(
+        "dsegym.agents.trust_region:TrustRegion",
+        "Bayesian optimisation in a trust region, with an overlap kernel for unordered values (BoTorch)",
+    ),
+    "smac": Entry("dsegym.agents.smac:RandomForest", "Bayesian optimisation with a random forest (SMAC3)"),
     "two_loop_random": Entry(
         "dsegym.agents.two_loop:TwoLoopRandom", "random machines, for each the best of random mappings layer by layer"
     ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .base import Agent
+from .optuna_study import study_designs
 from .referee import Referee
 
 __all__ = ["TreeParzenEstimator"]
@@ -35,29 +36,15 @@ class TreeParzenEstimator(Agent):
 
     def search(self, referee: Referee, seed: int) -> None:
         """Asks, costs and tells until the budget is spent."""
-        import optuna
-        from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+        from optuna.samplers import TPESampler
 
-        space = referee.space
-        distributions: dict[str, BaseDistribution] = {
-            parameter.name: IntDistribution(0, len(parameter.values) - 1)
-            if parameter.ordered
-            else CategoricalDistribution(tuple(range(len(parameter.values))))
-            for parameter in space.parameters
-        }
-        verbosity = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        try:
-            sampler = optuna.samplers.TPESampler(
+        study_designs(
+            referee,
+            lambda: TPESampler(
                 seed=seed,
                 n_startup_trials=self.startup_samples,
                 n_ei_candidates=self.candidates,
                 multivariate=self.multivariate,
-            )
-            study = optuna.create_study(sampler=sampler)
-            while True:
-                trial = study.ask(distributions)
-                objective = referee.evaluate([trial.params[name] for name in space.names]).objective
-                study.tell(trial, float(objective[0]))
-        finally:
-            optuna.logging.set_verbosity(verbosity)
+            ),
+            lambda found: float(found.objective[0]),
+        )

@@ -8,7 +8,7 @@ import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from ...costmodels.files import plain_number
 
 if TYPE_CHECKING:
     import jax
+    from ax.api.configs import ChoiceParameterConfig
+    from ConfigSpace import ConfigurationSpace
+    from gymnasium.spaces import MultiDiscrete
+    from optuna.distributions import BaseDistribution
 
     from ...costmodels.arrays import Array
 
@@ -233,6 +237,80 @@ class DesignSpace:
         """The designs number `start` to `stop - 1` in lexicographic order, int32[stop - start, n]."""
         columns = np.unravel_index(np.arange(start, min(stop, self.size)), self.cardinalities)
         return np.stack(columns, axis=1).astype(np.int32)
+
+    # Other libraries' spaces: a parameter is its place among its values, a whole number where these are in order, else
+    # a category; `of_places` reads their answers. Each raises ModuleNotFoundError where its library is not installed.
+
+    def of_places(self, places: Mapping[str, object]) -> np.ndarray:
+        """The design, int32[n], of {name: place among the values}, as the spaces below have them.
+
+        Raises:
+            UnknownNameError: a name that is no parameter.
+            InvalidDesignError: a parameter is missing, or a place is no whole number or out of range.
+        """
+        for name in places:
+            if name not in self.names:
+                raise UnknownNameError("parameter", name, self.names)
+        missing = [name for name in self.names if name not in places]
+        if missing:
+            raise InvalidDesignError(f"The design leaves out {', '.join(missing)}.")
+        return self.check([places[name] for name in self.names])[0]
+
+    def to_gymnasium(self) -> MultiDiscrete[Any]:
+        """Gymnasium's space of designs, int32[n]."""
+        from gymnasium.spaces import MultiDiscrete
+
+        return MultiDiscrete(self.cardinalities, dtype=np.int32)
+
+    def to_optuna(self) -> dict[str, BaseDistribution]:
+        """Optuna's distributions by name, for `study.ask` and for its samplers."""
+        from optuna.distributions import CategoricalDistribution, IntDistribution
+
+        return {
+            p.name: IntDistribution(0, len(p.values) - 1)
+            if p.ordered
+            else CategoricalDistribution(tuple(range(len(p.values))))
+            for p in self.parameters
+        }
+
+    def to_configspace(self, seed: int | None = None) -> ConfigurationSpace:
+        """ConfigSpace's space, as SMAC takes it.
+
+        Args:
+            seed: of the configurations that it draws itself.
+        """
+        from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace, Constant, UniformIntegerHyperparameter
+
+        space = ConfigurationSpace(seed=seed)
+        for p in self.parameters:
+            last = len(p.values) - 1
+            if last == 0:
+                space.add(Constant(p.name, 0))
+            elif p.ordered:
+                space.add(UniformIntegerHyperparameter(p.name, 0, last, default_value=last // 2))
+            else:
+                space.add(CategoricalHyperparameter(p.name, tuple(range(last + 1)), default_value=0))
+        return space
+
+    def to_ax(self) -> list[ChoiceParameterConfig]:
+        """Ax's parameters, for `Client.configure_experiment`."""
+        from ax.api.configs import ChoiceParameterConfig
+
+        return [
+            ChoiceParameterConfig(
+                name=p.name, parameter_type="int", values=list(range(len(p.values))), is_ordered=p.ordered
+            )
+            for p in self.parameters
+        ]
+
+    def to_botorch(self) -> tuple[np.ndarray, dict[int, list[float]], dict[int, list[float]]]:
+        """BoTorch's bounds, float64[2, n], and its `discrete_dims` and `cat_dims`, {place in the design: values}, of
+        `optimize_acqf_mixed_alternating`.
+        """
+        bounds = np.stack([np.zeros(len(self)), self.cardinalities - 1.0])
+        ordered = {i: [float(v) for v in range(len(p.values))] for i, p in enumerate(self.parameters) if p.ordered}
+        others = {i: [float(v) for v in range(len(p.values))] for i, p in enumerate(self.parameters) if not p.ordered}
+        return bounds, ordered, others
 
 
 def _whole_numbers(array: np.ndarray) -> np.ndarray:

@@ -1,0 +1,51 @@
+"""Bayesian optimisation by a Gaussian process, by Optuna."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .base import Agent
+from .optuna_study import study_designs
+from .referee import Referee
+
+__all__ = ["GaussianProcess"]
+
+
+@dataclass(frozen=True)
+class GaussianProcess(Agent):
+    """Optuna's GP sampler, one design at a time: a Matérn 5/2 kernel with a length a parameter, log expected
+    improvement (Ament et al., NeurIPS 2023) times the probability that the constraint holds.
+
+    It models the logarithm of the objective as if there were no constraints, and the constraint's violation beside it.
+    A sample's own time grows with the cube of the samples before it: for some hundreds.
+    """
+
+    startup_samples: int = 10
+
+    name = "gaussian_process"
+    summary = "Bayesian optimisation with a Gaussian process and log expected improvement (Optuna)"
+    libraries = ("optuna", "torch")
+    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {"startup_samples": (10, 20, 50)}
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"startup_samples": (1, 1_000_000)}
+
+    def search(self, referee: Referee, seed: int) -> None:
+        """Asks, costs and tells until the budget is spent."""
+        import torch
+        from optuna.exceptions import ExperimentalWarning
+        from optuna.samplers import GPSampler
+
+        def sampler() -> GPSampler:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)  # that an objective is without noise can be said
+                return GPSampler(seed=seed, n_startup_trials=self.startup_samples, deterministic_objective=True)
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # the same sums in the same order, so the same seed gives the same samples
+        try:
+            study_designs(referee, sampler, lambda found: math.log(found.unpenalised[0]), constrained=True)
+        finally:
+            torch.set_num_threads(threads)

@@ -1,0 +1,66 @@
+"""Bayesian optimisation by a random forest, by SMAC3."""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from .base import Agent
+from .referee import Referee
+
+__all__ = ["RandomForest"]
+
+
+@dataclass(frozen=True)
+class RandomForest(Agent):
+    """SMAC3's facade for hyperparameters (Lindauer et al., JMLR 2022): a random forest on the logarithm of the
+    objective, log expected improvement, one random design in a few.
+
+    Attributes:
+        startup_samples: of a Sobol sequence, for each parameter; at most a quarter of the budget in all.
+    """
+
+    startup_samples: int = 10
+
+    name = "smac"
+    summary = "Bayesian optimisation with a random forest (SMAC3)"
+    libraries = ("smac",)
+    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {"startup_samples": (2, 5, 10)}
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"startup_samples": (1, 1000)}
+
+    def search(self, referee: Referee, seed: int) -> None:
+        """Asks, costs and tells until the budget is spent, or every design has been costed."""
+        from smac import HyperparameterOptimizationFacade, Scenario
+        from smac.main.exceptions import ConfigurationSpaceExhaustedException
+        from smac.runhistory import TrialValue
+
+        logging.getLogger("smac").setLevel(logging.CRITICAL)  # its words on spaces with few designs left
+        with tempfile.TemporaryDirectory() as folder:
+            scenario = Scenario(
+                referee.space.to_configspace(seed),
+                output_directory=Path(folder),
+                deterministic=True,
+                n_trials=referee.budget,
+                seed=seed,
+            )
+            facade = HyperparameterOptimizationFacade(
+                scenario,
+                lambda config, seed: math.nan,  # never called: the loop below asks and tells
+                initial_design=HyperparameterOptimizationFacade.get_initial_design(
+                    scenario, n_configs_per_hyperparameter=self.startup_samples
+                ),
+                logging_level=False,
+                overwrite=True,
+            )
+            while True:
+                try:
+                    asked = facade.ask()
+                except (StopIteration, ConfigurationSpaceExhaustedException):  # it has seen the whole space
+                    return
+                cost = math.log(referee.evaluate(referee.space.of_places(dict(asked.config))).objective[0])
+                facade.tell(asked, TrialValue(cost=cost), save=False)

@@ -1,0 +1,345 @@
+"""Bayesian optimisation in a trust region of discrete designs: a Gaussian process by BoTorch, searched locally."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from scipy.special import erfcx, log_ndtr
+from scipy.stats import norm
+
+from ..envs.core.spaces import DesignSpace
+from .base import Agent
+from .referee import Referee
+
+if TYPE_CHECKING:
+    from botorch.models import SingleTaskGP
+    from torch import Tensor
+
+__all__ = ["TrustRegion"]
+
+_POOL = 1000  # designs of the region among which the search for the most promising begins
+_BEGINNINGS = 8  # of them that are improved
+_NEIGHBOURS = 100  # changes of one parameter that are tried at once for each
+_ROUNDS = 5  # of such changes, at most
+_GROWTH = 1.1  # of the known designs, after which the kernel's lengths are fitted anew
+_TRIES = 20  # pools drawn for a design that is not known yet
+
+
+@dataclass(frozen=True)
+class TrustRegion(Agent):
+    """A Gaussian process on designs near the best; the region grows with success and shrinks with failure.
+
+    The kernel is a product over the parameters: squared exponential in the place of an ordered value, and of an
+    unordered one whether it is the same (overlap kernel), each with a length of its own under BoTorch's prior for many
+    dimensions (Hvarfner et al., ICML 2024). The constraint's violation is a process of its own. The acquisition, log
+    expected improvement (Ament et al., NeurIPS 2023) plus the log probability of being feasible, is maximised by local
+    search over the designs of the region, as CASMOPOLITAN does (Wan et al., ICML 2021). A region that has shrunk to one
+    parameter ends, and another begins from random designs.
+
+    Attributes:
+        startup_samples: random designs with which a region begins.
+        batch: designs costed for each fit, the next chosen as if the former had cost what is expected.
+        patience: batches without improvement after which the region halves; three with one double it.
+        training: known designs from which the processes learn at most, those nearest the best.
+        start: the name of a baseline that joins each region's random designs; empty for these alone.
+    """
+
+    startup_samples: int = 20
+    batch: int = 4
+    patience: int = 8
+    training: int = 256
+    start: str = ""
+
+    name = "trust_region"
+    summary = "Bayesian optimisation in a trust region, with an overlap kernel for unordered values (BoTorch)"
+    libraries = ("botorch", "gpytorch", "torch")
+    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "startup_samples": (10, 20, 50),
+        "batch": (1, 4, 8),
+        "patience": (4, 8, 16),
+        "training": (128, 256, 512),
+    }
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "startup_samples": (2, 100_000),
+        "batch": (1, 1000),
+        "patience": (1, 100_000),
+        "training": (2, 5000),
+    }
+
+    def search(self, referee: Referee, seed: int) -> None:
+        """Searches region after region until the budget is spent, or every design has been costed."""
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # the same sums in the same order, so the same seed gives the same samples
+        generator, seen = np.random.default_rng(seed), set[bytes]()
+        try:
+            while len(seen) < referee.space.size:
+                self._search_region(referee, generator, seen)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _search_region(self, referee: Referee, generator: np.random.Generator, seen: set[bytes]) -> None:
+        """One region, until it has shrunk to nothing. What is costed joins `seen`."""
+        space = referee.space
+        known = _Known(space)
+
+        def cost(designs: np.ndarray) -> bool:
+            seen.update(design.tobytes() for design in designs)
+            found = referee.evaluate(designs)
+            return known.add(
+                designs, *(np.asarray(c, float) for c in (found.objective, found.unpenalised, found.violation))
+            )
+
+        first = space.sample(generator, self.startup_samples)
+        if self.start:
+            first[0] = referee.baseline(self.start)
+        cost(first)
+        length, successes, failures, processes = 1.0, 0, 0, _Processes(space)
+        while length * len(space) >= 1.0:
+            near = known.nearest(self.training)
+            processes.learn(known.designs[near], known.logarithm[near], known.violation[near], known.threshold)
+            chosen = []
+            for _ in range(self.batch):
+                design = _most_promising(space, known.best, length, processes.promise, seen, generator)
+                if design is None:
+                    break
+                chosen.append(design)
+                seen.add(design.tobytes())
+                processes.pretend(design)
+            if not chosen:
+                return
+            improved = cost(np.array(chosen))
+            successes, failures = (successes + 1, 0) if improved else (0, failures + 1)
+            if successes >= 3:
+                length, successes = min(1.0, 2 * length), 0
+            elif failures >= self.patience:
+                length, failures = length / 2, 0
+
+
+class _Known:
+    """What a region's designs cost; the best is the one of least objective, feasible or not."""
+
+    def __init__(self, space: DesignSpace):
+        self.designs = np.zeros((0, len(space)), np.int32)
+        self._objective, self.logarithm, self.violation = np.zeros((3, 0))
+
+    def add(self, designs: np.ndarray, objective: np.ndarray, unpenalised: np.ndarray, violation: np.ndarray) -> bool:
+        """Whether the best is another now."""
+        before = self._objective.min(initial=np.inf)
+        self.designs = np.concatenate([self.designs, designs])
+        self._objective = np.append(self._objective, objective)
+        self.logarithm = np.append(self.logarithm, np.log(unpenalised))
+        self.violation = np.append(self.violation, np.sign(violation) * np.log1p(abs(violation)))
+        return bool(objective.min() < before)
+
+    @property
+    def best(self) -> np.ndarray:
+        return self.designs[np.argmin(self._objective)]
+
+    @property
+    def threshold(self) -> float | None:
+        """Least logarithm of a feasible design; None where none is."""
+        values = self.logarithm[self.violation <= 0]
+        return float(values.min()) if len(values) else None
+
+    def nearest(self, count: int) -> np.ndarray:
+        """Places of the designs that differ least from the best, the newest first among equals."""
+        differ = (self.designs != self.best).sum(axis=1)
+        return np.sort(np.lexsort((-np.arange(len(differ)), differ))[:count])
+
+
+class _Processes:
+    """Gaussian processes of the objective's logarithm and, once a design has been infeasible, of the violation."""
+
+    def __init__(self, space: DesignSpace):
+        self._encode, self._owners = _encoding(space)
+        self._lengths: dict[str, Any] = {}  # fitted so far
+        self._fitted = 0  # designs of the last fit
+        self._models: dict[str, Any] = {}  # BoTorch's
+        self._threshold: float | None = None
+
+    def learn(self, designs: np.ndarray, logarithm: np.ndarray, violation: np.ndarray, threshold: float | None) -> None:
+        """Conditions on known designs; fits the kernels' lengths where there are a tenth more than at the last fit."""
+        targets = {"cost": logarithm} | ({"violation": violation} if (violation > 0).any() else {})
+        fit = len(designs) >= _GROWTH * self._fitted or not targets.keys() <= self._lengths.keys()
+        features = self._encode(designs)
+        self._models = {name: self._model(name, features, values, fit) for name, values in targets.items()}
+        self._fitted = len(designs) if fit else self._fitted
+        self._threshold = threshold
+
+    def _model(self, name: str, features: Tensor, values: np.ndarray, fit: bool) -> SingleTaskGP:
+        import torch
+        from botorch.exceptions.errors import ModelFittingError
+        from botorch.fit import fit_gpytorch_mll
+        from botorch.models import SingleTaskGP
+        from botorch.models.transforms import Standardize
+        from gpytorch.mlls import ExactMarginalLogLikelihood
+
+        model = SingleTaskGP(
+            features,
+            torch.as_tensor(values)[:, None],
+            covar_module=_kernel(self._owners),
+            outcome_transform=Standardize(1),
+        )
+        learnt = self._lengths.get(name)
+        if learnt is not None:
+            model.load_state_dict({**model.state_dict(), **learnt})
+        if fit:
+            with contextlib.suppress(ModelFittingError):  # values that no lengths explain: those before stay
+                fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+            kept = ("covar_module", "likelihood", "mean_module")
+            self._lengths[name] = {key: value for key, value in model.state_dict().items() if key.startswith(kept)}
+        return model.eval()
+
+    def promise(self, designs: np.ndarray) -> np.ndarray:
+        """The acquisition of designs, float64[B]: logarithms, the higher the better."""
+        total = np.zeros(len(designs))
+        if self._threshold is not None:
+            mean, deviation = self._predicted("cost", designs)
+            total += np.log(deviation) + _log_improvement((self._threshold - mean) / deviation)
+        if "violation" in self._models:
+            mean, deviation = self._predicted("violation", designs)
+            total += log_ndtr(-mean / deviation)
+        return total
+
+    def _predicted(self, name: str, designs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of a process at designs, float64[B] each."""
+        import torch
+
+        with torch.no_grad():
+            posterior = self._models[name].posterior(self._encode(designs))
+            return posterior.mean.numpy().ravel(), posterior.variance.clamp_min(1e-12).sqrt().numpy().ravel()
+
+    def pretend(self, design: np.ndarray) -> None:
+        """Conditions on a design as if it cost what is expected."""
+        import torch
+
+        features = self._encode(design[None])
+        with torch.no_grad():
+            for name, model in self._models.items():
+                expected = model.posterior(features).mean
+                self._models[name] = model.condition_on_observations(features, expected)
+
+
+def _log_improvement(hope: np.ndarray) -> np.ndarray:
+    """log(phi(u) + u Phi(u)) of the hoped-for improvement in standard deviations, without cancellation."""
+    above, below = np.maximum(hope, 0.0), np.clip(hope, -1e4, 0.0)
+    ratio = np.sqrt(np.pi / 2) * erfcx(-below / np.sqrt(2))  # Phi / phi
+    return np.where(
+        hope > 0, np.log(norm.pdf(above) + above * norm.cdf(above)), norm.logpdf(below) + np.log1p(below * ratio)
+    )
+
+
+def _encoding(space: DesignSpace) -> tuple[Callable[[np.ndarray], Tensor], Tensor]:
+    """What the kernel sees of designs, float64[B, columns], and the parameter of each column, int64[columns].
+
+    An ordered parameter is one column, its place as a share; an unordered one is a column a value, so that two
+    different values are at a distance of 1.
+    """
+    import torch
+
+    columns = [1 if p.ordered else len(p.values) for p in space.parameters]
+    tables = [
+        np.linspace(0.0, 1.0, len(p.values))[:, None] if p.ordered else np.eye(len(p.values)) * np.sqrt(0.5)
+        for p in space.parameters
+    ]
+
+    def encode(designs: np.ndarray) -> Tensor:
+        parts = [table[designs[:, place]] for place, table in enumerate(tables)]
+        return torch.as_tensor(np.concatenate(parts, axis=1))
+
+    return encode, torch.as_tensor(np.repeat(np.arange(len(space)), columns))
+
+
+def _kernel(owners: Tensor) -> Any:
+    """Squared exponential with a length a parameter, shared by the parameter's columns."""
+    from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
+    from gpytorch.kernels import Kernel
+
+    class Shared(Kernel):
+        """Of encoded designs."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.base = get_covar_module_with_dim_scaled_prior(ard_num_dims=int(owners.max()) + 1)
+
+        def forward(
+            self, x1: Tensor, x2: Tensor, diag: bool = False, last_dim_is_batch: bool = False, **params: Any
+        ) -> Tensor:
+            lengths = self.base.lengthscale[..., owners]
+            squares = self.covar_dist(
+                x1 / lengths, x2 / lengths, square_dist=True, diag=diag, last_dim_is_batch=last_dim_is_batch, **params
+            )
+            return squares.div(-2).exp()
+
+    return Shared()
+
+
+def _most_promising(
+    space: DesignSpace,
+    centre: np.ndarray,
+    length: float,
+    promise: Callable[[np.ndarray], np.ndarray],
+    seen: set[bytes],
+    generator: np.random.Generator,
+) -> np.ndarray | None:
+    """The design of a region, not yet seen, of the highest acquisition that local search finds, int32[n].
+
+    Args:
+        space: of the designs.
+        centre: int32[n].
+        length: share of the parameters that may differ from the centre, and of an ordered one's range how far.
+        promise: acquisition of designs [B].
+        seen: bytes of the designs that are known.
+        generator: of the search.
+
+    Returns:
+        None where no pool held a design that is not known.
+    """
+    most = max(1, round(length * len(space)))
+    reach = np.maximum(1, np.ceil(length * (space.cardinalities - 1))).astype(int)
+    ordered = np.array([p.ordered for p in space.parameters])
+    low = np.where(ordered, np.maximum(0, centre - reach), 0)
+    high = np.where(ordered, np.minimum(space.cardinalities - 1, centre + reach), space.cardinalities - 1)
+
+    def fresh(designs: np.ndarray) -> np.ndarray:
+        inside = (designs != centre).sum(axis=1) <= most
+        new = np.fromiter((design.tobytes() not in seen for design in designs), bool, len(designs))
+        return designs[inside & new]
+
+    for _ in range(_TRIES):
+        changed = generator.integers(1, most + 1, (_POOL, 1))
+        rank = generator.random((_POOL, len(space))).argsort(axis=1).argsort(axis=1)
+        drawn = generator.integers(low, high + 1, (_POOL, len(space)))
+        pool = fresh(np.where(rank < changed, drawn, centre).astype(np.int32))
+        if len(pool):
+            break
+    else:
+        return None
+    values = promise(pool)
+    order = np.argsort(-values, kind="stable")[:_BEGINNINGS]
+    here, heights = pool[order], values[order]
+    for _ in range(_ROUNDS):
+        tried = np.repeat(here, _NEIGHBOURS, axis=0)
+        rows, owner = np.arange(len(tried)), np.repeat(np.arange(len(here)), _NEIGHBOURS)
+        places = generator.integers(0, len(space), len(tried))
+        tried[rows, places] = generator.integers(low[places], high[places] + 1)
+        allowed = (tried != centre).sum(axis=1) <= most
+        allowed &= np.fromiter((design.tobytes() not in seen for design in tried), bool, len(tried))
+        tried, owner = tried[allowed], owner[allowed]
+        if not len(tried):
+            break
+        found = promise(tried)
+        improved = False
+        for each in range(len(here)):
+            mine = np.flatnonzero(owner == each)
+            if len(mine) and (top := mine[np.argmax(found[mine])]) is not None and found[top] > heights[each]:
+                here[each], heights[each], improved = tried[top], found[top], True
+        if not improved:
+            break
+    return here[np.argmax(heights)]

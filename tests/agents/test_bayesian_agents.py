@@ -1,0 +1,111 @@
+"""Bayesian optimisers: each is its library's, finds what is to be found, and stops where the space ends."""
+
+import contextlib
+import math
+
+import numpy as np
+import pytest
+
+import dsegym
+from dsegym.agents import registry
+from dsegym.agents.referee import Referee
+from dsegym.agents.trust_region import _log_improvement
+from dsegym.costmodels.errors import BudgetExhausted
+from dsegym.envs.core.evaluation import Evaluation
+from dsegym.envs.core.spaces import DesignSpace, Parameter
+
+pytest.importorskip("botorch", reason="the Bayesian agents' libraries are not installed")
+pytest.importorskip("smac", reason="the Bayesian agents' libraries are not installed")
+BAYESIAN = ("gaussian_process", "trust_region", "smac")
+
+
+def searched(problem, name, samples, seed=0, **hyperparameters):
+    referee = Referee(problem, samples)
+    with contextlib.suppress(BudgetExhausted):
+        registry.make_agent(name, hyperparameters).search(referee, seed)
+    return referee.samples
+
+
+@pytest.fixture(scope="module")
+def schedule():
+    """Twenty parameters, half of them without an order."""
+    return dsegym.make_problem("dsegym/SocSchedulingStatic-v0")
+
+
+def test_the_gaussian_process_draws_the_samples_of_a_plain_optuna_script(problem):
+    import optuna
+
+    space = problem.space
+    sampler = optuna.samplers.GPSampler(seed=5, deterministic_objective=True)
+    study, designs = optuna.create_study(sampler=sampler), []
+    for _ in range(14):
+        trial = study.ask()
+        designs.append(
+            [
+                trial.suggest_int(p.name, 0, len(p.values) - 1)
+                if p.ordered
+                else trial.suggest_categorical(p.name, range(len(p.values)))
+                for p in space.parameters
+            ]
+        )
+        found = problem.evaluate(designs[-1])
+        trial.set_constraint("violation", float(found.violation[0]))
+        study.tell(trial, math.log(found.unpenalised[0]))
+    np.testing.assert_array_equal(searched(problem, "gaussian_process", 14, 5).designs, designs)
+
+
+@pytest.mark.slow
+def test_smac_draws_the_samples_of_a_plain_smac_script(problem, tmp_path):
+    from smac import HyperparameterOptimizationFacade, Scenario
+
+    space, designs = problem.space, []
+
+    def cost(config, seed=0):
+        designs.append([config[name] for name in space.names])
+        return math.log(problem.evaluate(designs[-1]).objective[0])
+
+    scenario = Scenario(space.to_configspace(5), output_directory=tmp_path, deterministic=True, n_trials=16, seed=5)
+    HyperparameterOptimizationFacade(scenario, cost, logging_level=False, overwrite=True).optimize()
+    np.testing.assert_array_equal(searched(problem, "smac", 16, 5).designs, designs)
+
+
+def test_the_log_of_the_expected_improvement_is_botorchs():
+    import torch
+    from botorch.acquisition.analytic import _log_ei_helper
+
+    hope = np.concatenate([-np.geomspace(1e3, 1e-6, 60), [0.0], np.geomspace(1e-6, 30, 30)])
+    np.testing.assert_allclose(_log_improvement(hope), _log_ei_helper(torch.as_tensor(hope)).numpy(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["trust_region", "smac"])
+def test_a_space_that_has_been_costed_whole_ends_the_search(name):
+    space = DesignSpace((Parameter("size", (1, 2, 4)), Parameter("kind", ("a", "b", "c"), ordered=False)))
+
+    def ask(question, designs):
+        assert question == "evaluate"
+        objective = 1.0 + abs(designs[:, 0] - 1) + (designs[:, 1] != 2)
+        asked.extend(map(tuple, designs.tolist()))
+        return Evaluation(None, objective, np.ones(len(designs), bool), np.zeros(len(designs)), objective)
+
+    asked = []
+    registry.make_agent(name, {"startup_samples": 2}).search(Referee.of(ask, space, 50), 0)
+    assert len(set(asked)) == space.size
+
+
+@pytest.mark.parametrize("name", ["trust_region", pytest.param("smac", marks=pytest.mark.slow)])
+def test_unordered_parameters_and_orders_of_tasks_are_searched_too(schedule, name):
+    samples = searched(schedule, name, 32)
+    assert len(samples.designs) == 32
+    assert len(np.unique(samples.designs, axis=0)) == 32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BAYESIAN)
+def test_it_beats_random_search_at_equal_samples(problem, name):
+    best = searched(problem, name, 100).objective.min()
+    assert best < min(searched(problem, "random_search", 100, seed).objective.min() for seed in range(10))
+
+
+def test_a_trust_region_begins_at_its_baseline(problem):
+    samples = searched(problem, "trust_region", 3, start="reference")
+    np.testing.assert_array_equal(samples.designs[0], problem.reference.design)
