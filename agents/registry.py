@@ -74,6 +74,11 @@ BUILT_IN: Mapping[str, Entry] = {
         "Bayesian optimisation in a trust region, with an overlap kernel for unordered values (BoTorch)",
     ),
     "smac": Entry("dsegym.agents.smac:RandomForest", "Bayesian optimisation with a random forest (SMAC3)"),
+    "portfolio": Entry(
+        "dsegym.agents.portfolio:Portfolio",
+        "splits its samples among others: successive halving over rules, local, evolutionary and Bayesian search",
+        ("botorch", "gpytorch", "optuna", "pymoo", "torch"),
+    ),
     "two_loop_random": Entry(
         "dsegym.agents.two_loop:TwoLoopRandom", "random machines, for each the best of random mappings layer by layer"
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,17 @@ from .suite import is_kept
 __all__ = ["designs_of", "searched", "stored", "trials_of"]
 
 
-def searched(problem: Problem, agent: str, metrics: Iterable[str], samples: int, seed: int) -> np.ndarray:
-    """The designs, int32[S, n], that an agent costs with a budget.
+def searched(
+    problem: Problem,
+    agent: str,
+    metrics: Iterable[str],
+    samples: int,
+    seed: int,
+    told: Callable[[int], None] = lambda spent: None,
+) -> np.ndarray:
+    """The designs, int32[S, n], that an agent costs with a budget; on Ctrl-C those that it has costed by then.
+
+    `told` hears how many these are, now and then.
 
     One with fields `metrics` and `start`, as `nsga2`, searches for the front of these costs from the reference on.
 
@@ -37,7 +46,16 @@ def searched(problem: Problem, agent: str, metrics: Iterable[str], samples: int,
     fields = {field.name for field in dataclasses.fields(load_agent(agent))}  # pyright: ignore[reportArgumentType]
     given = offered if offered.keys() <= fields else {}
     keeper = Scorekeeper(problem, samples)
-    status, message = search(make_agent(agent, given), Referee.of(keeper.ask, keeper.space, keeper.budget), seed)
+
+    def ask(*question: Any) -> Any:
+        answer = keeper.ask(*question)
+        told(samples - keeper.samples_left)
+        return answer
+
+    try:
+        status, message = search(make_agent(agent, given), Referee.of(ask, keeper.space, keeper.budget), seed)
+    except KeyboardInterrupt:
+        status, message = "stopped", ""
     keeper.close()
     found = keeper.samples.designs
     if status == "failed" and not len(found):

@@ -1,17 +1,22 @@
-"""`dsegym optimize`: the best designs of an instance, where all that could be the best can be costed."""
+"""`dsegym optimize`: the best designs of an instance, exact where all that could be best can be costed, or searched."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ...costmodels.errors import DsegymError
+from ..door import write_by_rename
+from ..formats import format_exact
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
-from .tables import obstacles, say, table, terminal
+from .tables import LONG, looseness, obstacles, progress_bar, say, table, terminal
 
 __all__ = ["optimize"]
+
+_SAMPLES = 1000  # of a search, where the user names none
 
 
 def optimize(
@@ -19,55 +24,124 @@ def optimize(
     option: OptionsOption = None,
     workload: WorkloadOption = None,
     best: Annotated[int, typer.Option(min=1, max=10, help="How many designs to show.")] = 3,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=10_000_000,
+            help=f"Search with so many designs; {_SAMPLES:,} where the instance is too large to cost every design.",
+            show_default=False,
+        ),
+    ] = None,
+    agent: Annotated[str, typer.Option(help="Who searches.")] = "portfolio",
+    seed: Annotated[int, typer.Option(min=0, help="Of the search.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the designs to this file, .json.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the best designs of an instance beside the reference: exact, by costing every design that could be best.
+    """Show the best designs of an instance beside the reference, and how far the best is from the bound.
+
+    Exact where every design that could be best can be costed; else, or with --samples, what a search finds.
 
     Example: `dsegym optimize dsegym/TrainingPlan-v0 -o model=Llama-3-70B -o cluster=H100 -o gpus=256`
     """
     from ...envs.core.scenarios import make_problem
 
+    if output is not None and output.suffix != ".json":
+        raise DsegymError(f"'{output}' is no name of a file of designs; allowed: a name that ends in .json.")
+    if output is not None and not output.parent.is_dir():
+        raise DsegymError(f"'{output}' cannot be written: there is no folder '{output.parent}'.")
     problem = make_problem(scenario, **options_of(option, workload))
-    designs = _ranked(problem, best)
+    designs = None if samples is not None else _ranked(problem, best)
+    origin = "exact: every design that could be best was costed"
+    if designs is None:
+        designs, spent = _searched(problem, agent, samples or _SAMPLES, seed, best)
+        origin = f"search: {spent:,} samples of {agent}, seed {seed}"
     columns = {f"{place}.": _described(problem, design) for place, design in enumerate(designs, 1)}
     if problem.reference.design is not None:
         columns[f"reference {problem.reference.name}"] = _described(problem, problem.reference.design)
-    notes = [*problem.notes, *obstacles(problem)]
+    notes = [*problem.notes, *obstacles(problem), *looseness(problem)]
+    content = {
+        "scenario": problem.scenario,
+        "options": dict(problem.options),
+        "origin": origin,
+        "objective": problem.objective.name,
+        "unit": problem.objective.unit,
+        "reference": problem.reference.value,
+        problem.bound.name: problem.bound.value,
+        "designs": columns,
+        "notes": notes,
+    }
+    if output is not None:
+        write_by_rename(output, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     if as_json:
-        content = {"scenario": problem.scenario, "options": dict(problem.options), "designs": columns, "notes": notes}
         print(json.dumps(content, indent=1, allow_nan=False))
         return
     console = terminal()
     say(console, f"{problem.scenario}: {problem.name}", "bold")
-    quantities = next(iter(columns.values()))
-    rows = [{"": name, **{title: each[name] for title, each in columns.items()}} for name in quantities]
-    title = f"Best designs by {problem.objective.name} [{problem.objective.unit}]"
-    console.print(table(title, rows))
+    say(console, f"{origin[0].upper()}{origin[1:]}.")
+    if columns:
+        parameters = problem.space.names if len(problem.space) > LONG else ()
+        quantities = [name for name in next(iter(columns.values())) if name not in parameters]
+        rows = [{"": name, **{title: each[name] for title, each in columns.items()}} for name in quantities]
+        title = f"Best designs by {problem.objective.name} [{problem.objective.unit}]"
+        console.print(table(title, rows))
+        if parameters:
+            say(console, f"The designs' {len(problem.space)} parameters are in --json and --output.")
+    say(console, _distance(problem, columns), "bold")
     for note in notes:
         say(console, f"Note: {note}")
+    if output is not None:
+        say(console, f"Wrote {output}.")
+
+
+def _distance(problem: Any, columns: Any) -> str:
+    """How far the best design is from reference and bound, in words."""
+    found, reference, bound = columns.get("1."), problem.reference, problem.bound
+    if found is None:
+        return "No design that was costed is feasible."
+    value, name = found[problem.objective.name], problem.objective.name
+    change = 100 * (value / reference.value - 1)
+    words = f"{abs(change):.3g} % {'above' if change > 0 else 'below'} the reference {format_exact(reference.value)}"
+    beyond = 100 * (value / bound.value - 1)
+    if beyond <= 1e-4:
+        return f"Best {name} {format_exact(value)}: {words}, at the {bound.name}."
+    above = f"{beyond:.3g} % above the {bound.name} {format_exact(bound.value)}"
+    return f"Best {name} {format_exact(value)}: {words}, {above}."
 
 
 def _ranked(problem: Any, count: int) -> Any:
-    """int[K, n], best first.
-
-    Raises:
-        DsegymError: the family cannot list its best designs, and its space is too large to cost.
-    """
-    import numpy as np
-
+    """int[K, n], best first; None where the family cannot list its best designs, and its space is too large to cost."""
     from ...envs.core.problem import ENUMERABLE
 
     if problem.ranked is not None:
         return problem.ranked(count)
     if problem.space.size > ENUMERABLE:
-        raise DsegymError(
-            f"{problem.scenario} has {problem.space.size:,} designs, too many to cost each; search them with an agent: "
-            "`dsegym run` with a suite that names the instance."
+        return None
+    return _best_of(problem, problem.space.enumerate(0, problem.space.size), count)
+
+
+def _searched(problem: Any, agent: str, samples: int, seed: int, count: int) -> tuple[Any, int]:
+    """The best of an agent's designs, int[K, n], and the number that it costed; Ctrl-C ends the search early."""
+    from ..front_search import searched
+
+    with progress_bar("samples") as progress:
+        task = progress.add_task(agent, total=samples)
+        designs = searched(
+            problem, agent, (), samples, seed, lambda spent: progress.update(task, completed=spent, refresh=True)
         )
-    everything = problem.space.enumerate(0, problem.space.size)
-    result = problem.evaluate_held_out(everything)
+    return _best_of(problem, designs, count), len(designs)
+
+
+def _best_of(problem: Any, designs: Any, count: int) -> Any:
+    """The best feasible designs, int[K, n], each once, best first."""
+    import numpy as np
+
+    designs = np.unique(designs, axis=0)
+    result = problem.evaluate_held_out(designs)
     order = np.argsort(np.where(result.feasible, result.objective, np.inf), kind="stable")[:count]
-    return everything[order[result.feasible[order]]]
+    return designs[order[result.feasible[order]]]
 
 
 def _described(problem: Any, design: Any) -> dict[str, Any]:

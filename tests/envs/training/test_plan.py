@@ -190,7 +190,6 @@ def test_the_best_three_plans_for_70_billion_on_256_gpus_are_printed(capsys, mon
     ("words", "said"),
     [
         ([ID, "-o", "gpus=0"], "gpus = '0' is not allowed"),
-        (["dsegym/AcceleratorSizing-v0"], "designs, too many to cost each"),
     ],
 )
 def test_what_cannot_be_optimized_is_refused_in_a_sentence(words, said, capsys, monkeypatch):

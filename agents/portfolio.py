@@ -1,0 +1,175 @@
+"""A portfolio: one agent that splits its budget among others, by successive halving."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..costmodels.errors import BudgetExhausted, DsegymError
+from .base import Agent
+from .referee import Referee
+from .registry import make_agent
+
+__all__ = ["Portfolio"]
+
+_EPISODES = (
+    "open_env",
+    "step_env",
+    "open_rollout",
+    "rollout",
+    "evaluate_relaxed",
+)  # questions of members that it refuses
+_ALL_RULES = {"heuristic": {"rule": "all"}}  # as members: each rule's design costs a sample
+
+
+@dataclass(frozen=True)
+class Portfolio(Agent):
+    """The problem's rules first, then successive halving (Karnin et al., ICML 2013) over agents at their defaults.
+
+    The rest of the budget falls into rounds of as many samples each. In a round every member searches on where it
+    stood, with an equal share; then the better half stays, by the least objective so far. One member is left for the
+    last round. A member that ends of its own accord leaves its share to the others. Members that fit a model to each
+    sample are left out of large budgets, which their own time would make slow.
+
+    Attributes:
+        members: names of agents, separated by commas.
+        fitted: those of them that fit a model to each sample.
+        fitted_most: the largest budget, in samples, in which these take part.
+    """
+
+    members: str = "hill_climb,genetic_algorithm,trust_region,tpe"
+    fitted: str = "trust_region,tpe"
+    fitted_most: int = 1000
+
+    name = "portfolio"
+    summary = "splits its samples among others: successive halving over rules, local, evolutionary and Bayesian search"
+    libraries = ("botorch", "gpytorch", "optuna", "pymoo", "torch")
+    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {"fitted_most": (0, 300, 1000)}
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "members": (1, 1000),
+        "fitted": (0, 1000),
+        "fitted_most": (0, 1_000_000),
+    }
+
+    def search(self, referee: Referee, seed: int) -> None:
+        """Searches until the budget is spent, or no member has more to try.
+
+        Raises:
+            DsegymError: `members` holds a name twice, an agent that is no search of designs, or a portfolio.
+        """
+        _Member("heuristic", referee, seed, math.inf).finish()
+        names = self._names(referee.budget)
+        seeds = np.random.SeedSequence(seed).generate_state(len(names))
+        members = [_Member(name, referee, int(s)) for name, s in zip(names, seeds, strict=True)]
+        try:
+            rounds = max(1, math.ceil(math.log2(len(members))) + 1)
+            for left in range(rounds, 0, -1):
+                share = max(1, referee.samples_left // left // max(1, len(members)))
+                for member in members:
+                    member.search_on(share)
+                members = [member for member in members if not member.ended]
+                members.sort(key=lambda member: member.best)  # stable: ties keep the order of `members`
+                keep = max(1, len(members) // 2)
+                for member in members[keep:]:
+                    member.dismiss()
+                members = members[:keep]
+                if not members:
+                    return
+            members[0].finish()  # until the referee stops it
+        finally:
+            for member in members:
+                member.dismiss()
+
+    def _names(self, budget: int) -> list[str]:
+        fitted = {name.strip() for name in self.fitted.split(",")}
+        names = [name.strip() for name in self.members.split(",")]
+        if len(set(names)) < len(names) or self.name in names:
+            raise DsegymError(f"A portfolio's members are different agents, none a portfolio; given: {self.members}.")
+        return [name for name in names if name not in fitted or budget <= self.fitted_most] or names
+
+
+class _Member:
+    """An agent that searches with a share of the budget, and stands still until it is given another.
+
+    It runs in a thread of its own, never beside another: whoever gives it a share waits until it is spent.
+    """
+
+    def __init__(self, name: str, referee: Referee, seed: int, allowance: float = 0.0):
+        self.best = (True, math.inf)  # of its samples: whether infeasible, and the objective
+        self.ended = False
+        self._agent = make_agent(name, _ALL_RULES.get(name))
+        self._referee, self._seed = referee, seed
+        self._allowance, self._dismissed = allowance, False
+        self._error: BaseException | None = None
+        self._go, self._stands = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def search_on(self, samples: float) -> None:
+        """Searches until so many samples more are spent, or it ends.
+
+        Raises: what the referee raises, `BudgetExhausted` among them, and what the agent raises of its own.
+        """
+        if self.ended:
+            return
+        self._allowance = samples
+        if not self._thread.ident:
+            self._thread.start()
+        else:
+            self._go.release()
+        self._stands.acquire()
+        if self._error is not None and not self._dismissed:
+            raise self._error
+
+    def finish(self) -> None:
+        """Searches until it ends."""
+        self.search_on(math.inf)
+
+    def dismiss(self) -> None:
+        """Ends it."""
+        if self._thread.ident and not self.ended:
+            self._dismissed = True
+            self._go.release()
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._agent.search(Referee.of(self._ask, self._referee.space, self._referee.budget), self._seed)
+        except BaseException as error:  # the round that waits raises it
+            self._error = error
+        self.ended = True
+        self._stands.release()
+
+    def _ask(self, *question: Any) -> Any:
+        if question[0] in _EPISODES:
+            raise DsegymError(f"{self._agent.name} plays episodes; a portfolio's members cost designs.")
+        if question[0] != "evaluate":
+            return self._referee._ask(*question)
+        pieces, designs = [], question[1]
+        while len(designs):
+            while self._allowance <= 0:
+                self._stands.release()
+                self._go.acquire()
+                if self._dismissed:
+                    raise BudgetExhausted("The portfolio goes on without it.")
+            now = int(min(self._allowance, len(designs)))
+            pieces.append(found := self._referee.evaluate(designs[:now]))
+            self._allowance, designs = self._allowance - now, designs[now:]
+            objective, infeasible = np.asarray(found.objective), ~np.asarray(found.feasible)
+            first = np.lexsort((objective, infeasible))[0]
+            self.best = min(self.best, (bool(infeasible[first]), float(objective[first])))
+        return _joined(pieces)
+
+
+def _joined(pieces: Sequence[Any]) -> Any:
+    """Evaluations of parts of a batch as that of the batch."""
+    first = pieces[0]
+    if first is None or len(pieces) == 1:
+        return first
+    if isinstance(first, tuple):
+        return type(first)(*(_joined(column) for column in zip(*pieces, strict=True)))
+    return np.concatenate(pieces)

@@ -1,0 +1,116 @@
+"""The portfolio: its members share the budget by halving, and none costs a sample more than its share."""
+
+import contextlib
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from dsegym.agents import registry
+from dsegym.agents.base import Agent
+from dsegym.agents.portfolio import Portfolio
+from dsegym.agents.referee import Referee
+from dsegym.costmodels.errors import BudgetExhausted, DsegymError
+from dsegym.envs.core.evaluation import Evaluation
+from dsegym.envs.core.spaces import DesignSpace, Parameter
+
+SPACE = DesignSpace((Parameter("who", tuple(range(9))), Parameter("count", tuple(range(2000)))))
+
+
+class Marked(Agent):
+    """Costs designs that bear its mark, `batch` at a time."""
+
+    summary = "marked designs"
+    mark, batch, most = 0, 1, 2000
+
+    def search(self, referee, seed):
+        for start in range(0, self.most, self.batch):
+            counts = np.arange(start, min(start + self.batch, self.most))
+            referee.evaluate(np.stack([np.full(len(counts), self.mark), counts], axis=1))
+
+
+@pytest.fixture
+def members(monkeypatch):
+    """Four members: mark 1 costs least, 4 most; the third asks for seventy at once. Mark 0 is the rules'."""
+
+    def kind(mark, **fields):
+        return type(f"Marked{mark}", (Marked,), {"name": f"marked{mark}", "mark": mark, **fields})
+
+    kinds = {f"m{i}": kind(i, batch=70 if i == 3 else 1) for i in range(1, 5)}
+    kinds |= {"short": kind(5, most=3), "heuristic": kind(0, most=1), "broken": kind(8)}
+    kinds["broken"].search = lambda self, referee, seed: 1 / 0
+    monkeypatch.setattr("dsegym.agents.portfolio.make_agent", lambda name, hyperparameters=None: kinds[name]())
+    return ",".join(f"m{i}" for i in range(1, 5))
+
+
+def spent(members, budget, **fields):
+    """The marks of all samples, in order."""
+    marks = []
+
+    def ask(question, designs=None):
+        if question == "samples_left":
+            return budget - len(marks)
+        left = budget - len(marks)
+        marks.extend(designs[:left, 0].tolist())
+        if left < len(designs):
+            raise BudgetExhausted("spent")
+        return Evaluation(None, 1.0 + designs[:, 0], np.ones(len(designs), bool), np.zeros(len(designs)))
+
+    referee = Referee.of(ask, SPACE, budget)
+    with contextlib.suppress(BudgetExhausted):
+        Portfolio(members=members, **fields).search(referee, 0)
+    return marks
+
+
+def test_every_round_halves_the_members_by_what_they_found(members):
+    marks = spent(members, 121)
+    assert marks[0] == 0  # the rules first
+    assert marks[1:41] == [mark for mark in (1, 2, 3, 4) for _ in range(10)]
+    assert marks[41:81] == [mark for mark in (1, 2) for _ in range(20)]
+    assert marks[81:] == [1] * 40
+
+
+@pytest.mark.parametrize("budget", [1, 2, 5, 13, 300])
+def test_it_spends_its_budget_however_small(members, budget):
+    assert len(spent(members, budget)) == budget
+
+
+def test_a_member_that_ends_leaves_its_share_to_the_others(members):
+    counts = Counter(spent("short,m2", 200))
+    assert counts == {0: 1, 5: 3, 2: 196}
+
+
+def test_it_ends_when_all_its_members_have(members):
+    assert spent("short", 200) == [0, 5, 5, 5]
+
+
+def test_members_that_fit_models_are_left_out_of_large_budgets(members):
+    assert 1 in spent(members, 100, fitted="m1", fitted_most=100)
+    assert 1 not in spent(members, 101, fitted="m1", fitted_most=100)
+
+
+def test_an_error_of_a_member_is_the_portfolios(members):
+    with pytest.raises(ZeroDivisionError):
+        spent("m1,broken", 100)
+
+
+@pytest.mark.parametrize("given", ["m1,m1", "portfolio", "m1, portfolio"])
+def test_members_that_are_no_different_agents_are_refused(members, given):
+    with pytest.raises(DsegymError, match="different agents, none a portfolio"):
+        spent(given, 100)
+
+
+def test_a_member_that_plays_episodes_is_refused(problem):
+    pytest.importorskip("stable_baselines3")
+    referee = Referee(problem, 50)
+    with pytest.raises(DsegymError, match="ppo plays episodes; a portfolio's members cost designs"):
+        Portfolio(members="ppo", fitted="").search(referee, 0)
+
+
+def test_its_defaults_are_agents_and_those_that_fit_models_are_among_them():
+    defaults = Portfolio()
+    names = defaults.members.split(",")
+    assert set(names) <= set(registry.agent_names())
+    assert set(defaults.fitted.split(",")) <= set(names)
+    declared = {library for name in names for library in registry.load_agent(name).libraries}
+    assert declared == set(defaults.libraries)

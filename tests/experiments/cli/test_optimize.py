@@ -1,0 +1,58 @@
+"""`dsegym optimize`: exact where it can be, else a search; what it says of bound and reference."""
+
+import json
+
+import pytest
+
+import dsegym
+
+SIZING = ("dsegym/AcceleratorSizing-v0", "--workload", "alexnet")
+
+
+def test_an_instance_too_large_to_list_is_searched_and_its_best_design_is_written(dsegym_command, tmp_path):
+    path = tmp_path / "best.json"
+    code, out, err = dsegym_command(
+        "optimize", *SIZING, "--samples", "60", "--agent", "hill_climb", "--best", "2", "--output", str(path)
+    )
+    assert code == 0, err
+    assert "Search: 60 samples of hill_climb, seed 0." in out
+    assert "the optimum" in out
+    content = json.loads(path.read_text(encoding="utf-8"))
+    problem = dsegym.make_problem(SIZING[0], workload="alexnet")
+    first = content["designs"]["1."]
+    design = problem.space.encode({name: first[name] for name in problem.space.names})
+    assert problem.evaluate(design).objective[0] == pytest.approx(first["latency"], rel=1e-6)
+    assert list(content["designs"])[:2] == ["1.", "2."]
+    assert content["reference"] == problem.reference.value
+    assert content["optimum"] == problem.bound.value
+
+
+def test_a_search_is_its_seeds(dsegym_command):
+    runs = [
+        dsegym_command("optimize", *SIZING, "--samples", "30", "--agent", "hill_climb", "--seed", seed, "--json")[1]
+        for seed in ("1", "1", "2")
+    ]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_a_small_space_is_costed_whole(dsegym_command):
+    code, out, _ = dsegym_command("optimize", "dsegym/ReasoningServe-v0", "--json")
+    content = json.loads(out)
+    assert code == 0
+    assert content["origin"].startswith("exact")
+    assert content["designs"]["1."][content["objective"]] == pytest.approx(content["optimum"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--agent", "hill_clim", "--samples", "5"), "Did you mean 'hill_climb'"),
+        (("--output", "best.txt"), "a name that ends in .json"),
+        (("--output", "no_such_folder/best.json"), "there is no folder 'no_such_folder'"),
+        (("--samples", "0"), "greater than or equal to 1"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(dsegym_command, arguments, words):
+    code, _, err = dsegym_command("optimize", *SIZING, *arguments)
+    assert code != 0
+    assert words in " ".join(err.split())
