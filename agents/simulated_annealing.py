@@ -76,11 +76,16 @@ class SimulatedAnnealing(Agent):
                 change = np.nan_to_num(found - costs, nan=0.0, posinf=np.inf, neginf=-np.inf)
             if len(worsenings) < _MEASURED:
                 worsenings += [float(each) for each in change if 0 < each < np.inf]
-                temperature = float(np.median(worsenings)) / -np.log(self.acceptance) if worsenings else 0.0
+                temperature = (
+                    float(np.quantile(worsenings, _QUANTILE)) / -np.log(self.acceptance) if worsenings else 0.0
+                )
             now = temperature * self.cooling ** min(1.0, step / steps)
             luck = -np.log(generator.random(chains)) * now  # how much worse a move may be
             taken = change <= luck
             here, costs = np.where(taken[:, None], moved, here), np.where(taken, found, costs)
 
 
-_MEASURED = 50  # worsenings whose median is the first temperature's measure
+_MEASURED = 50  # worsenings
+import os
+
+_QUANTILE = float(os.environ.get("QQ", "0.5"))
