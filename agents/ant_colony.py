@@ -35,8 +35,8 @@ class AntColony(Agent):
     """
 
     start: str = ""
-    ants: int = 16
-    evaporation: float = 0.1
+    ants: int = 8
+    evaporation: float = 0.25
     greediness: float = 0.0
 
     name = "ant_colony"

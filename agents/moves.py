@@ -7,7 +7,7 @@ import numpy as np
 from ..envs.core.spaces import DesignSpace
 from .referee import REFERENCE, Referee
 
-__all__ = ["first_design", "mutate"]
+__all__ = ["first_design", "has_start", "mutate"]
 
 _NEAR = 0.5  # the share of an ordered parameter's changes that are steps to a value close by
 
@@ -23,8 +23,12 @@ def first_design(referee: Referee, start: str, generator: np.random.Generator) -
     Raises:
         UnknownNameError: there is no such baseline.
     """
-    nowhere = not start or (start == REFERENCE and REFERENCE not in referee.baselines)
-    return referee.space.sample(generator, 1)[0] if nowhere else referee.baseline(start)
+    return referee.baseline(start) if has_start(referee, start) else referee.space.sample(generator, 1)[0]
+
+
+def has_start(referee: Referee, start: str) -> bool:
+    """Whether a search that is told to start from the baseline `start` has one, or begins at random."""
+    return bool(start) and (start != REFERENCE or REFERENCE in referee.baselines)
 
 
 def mutate(

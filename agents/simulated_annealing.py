@@ -9,12 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .base import Agent
-from .moves import first_design, mutate
+from .moves import has_start, mutate
 from .referee import REFERENCE, Referee
 
 __all__ = ["SimulatedAnnealing"]
 
 _STEPS = 200  # of a chain at least, where the budget has them: fewer chains anneal better than short ones
+_MEASURED = 50  # worsenings that the first temperature is measured by
+_QUANTILE = 0.25  # of them that counts: the larger ones may be penalties of broken constraints
+_DRAWN = 0.1  # the share of the budget that is drawn at random for want of a start
 
 
 @dataclass(frozen=True)
@@ -22,15 +25,16 @@ class SimulatedAnnealing(Agent):
     """Metropolis chains that cool together over the whole budget (S. Kirkpatrick et al., Science, 1983).
 
     A move changes a geometric number of parameters, ordered ones often by a step to a value close by. Temperatures fall
-    by a constant factor. The first is measured: that at which the median worsening among random moves is accepted
-    with probability `acceptance` (after W. Ben-Ameur, Comput. Optim. Appl., 2004). The last is `cooling` times that.
+    by a constant factor. The first is measured: that at which the lower quartile of the moves' worsenings is
+    accepted with probability `acceptance` (after W. Ben-Ameur, Comput. Optim. Appl., 2004). The last is `cooling` times that.
     SciPy's `dual_annealing` moves in continuous spaces, where ours have none.
 
     Attributes:
-        start: the name of the baseline that all chains start from; empty for a random design each.
+        start: the name of the baseline that all chains start from; empty for the best of random designs, a tenth of
+            the budget, as where a problem's reference has no design.
         chains: at most; of a small budget fewer, so that each has 200 steps, if the budget has as many.
         changes: parameters that a move changes on average.
-        acceptance: of a median worsening, at first.
+        acceptance: of that worsening, at first.
         cooling: the last temperature, as a share of the first.
     """
 
@@ -64,9 +68,13 @@ class SimulatedAnnealing(Agent):
         generator, space, budget = np.random.default_rng(seed), referee.space, referee.budget
         chains = max(1, min(self.chains, budget // _STEPS))
         steps = max(1, budget // chains - 1)
-        here = first_design(referee, self.start, generator)[None] if self.start else space.sample(generator, chains)
-        costs = np.resize(referee.costs(here), chains)
-        here = np.resize(here, (chains, len(space)))
+        if has_start(referee, self.start):
+            here = referee.baseline(self.start)[None]
+        else:
+            here = space.sample(generator, max(chains, int(_DRAWN * budget)))
+        costs = referee.costs(here)
+        leading = np.resize(np.argsort(costs, kind="stable"), chains)
+        here, costs = here[leading], costs[leading]
         worsenings: list[float] = []  # of all moves so far, until the first temperature is measured
         temperature = 0.0
         for step in range(budget):
@@ -83,9 +91,3 @@ class SimulatedAnnealing(Agent):
             luck = -np.log(generator.random(chains)) * now  # how much worse a move may be
             taken = change <= luck
             here, costs = np.where(taken[:, None], moved, here), np.where(taken, found, costs)
-
-
-_MEASURED = 50  # worsenings
-import os
-
-_QUANTILE = float(os.environ.get("QQ", "0.5"))
