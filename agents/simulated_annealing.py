@@ -25,9 +25,9 @@ class SimulatedAnnealing(Agent):
     """Metropolis chains that cool together over the whole budget (S. Kirkpatrick et al., Science, 1983).
 
     A move changes a geometric number of parameters, ordered ones often by a step to a value close by. Temperatures fall
-    by a constant factor. The first is measured: that at which the lower quartile of the moves' worsenings is
-    accepted with probability `acceptance` (after W. Ben-Ameur, Comput. Optim. Appl., 2004). The last is `cooling` times that.
-    SciPy's `dual_annealing` moves in continuous spaces, where ours have none.
+    by a constant factor. The first is measured: that at which the lower quartile of the moves' worsenings is accepted
+    with probability `acceptance` (after W. Ben-Ameur, Comput. Optim. Appl., 2004). The last is `cooling` times that.
+    SciPy's `dual_annealing` moves in continuous spaces, which ours are not.
 
     Attributes:
         start: the name of the baseline that all chains start from; empty for the best of random designs, a tenth of
