@@ -59,9 +59,9 @@ class NonDominatedSorting(Agent):
         def costs(designs: np.ndarray) -> Mapping[str, np.ndarray]:
             result = referee.evaluate(designs)
             columns = np.stack([np.asarray(getattr(result.metrics, name), np.float64) for name in names], axis=1)
-            broken = np.isnan(columns).any(axis=1)  # a cost that is no number is no design's that counts
-            violation = np.where(broken, np.inf, np.asarray(result.violation))
-            return {"F": np.where(broken[:, None], np.inf, columns), "G": violation[:, None]}
+            broken = np.isnan(columns).any(axis=1, keepdims=True)  # a cost that is no number is no design's that counts
+            violation = np.asarray(result.violation)[:, None]
+            return {"F": np.where(broken, np.inf, columns), "G": np.where(broken, np.inf, violation)}
 
         def algorithm(sampling: Any) -> NSGA2:
             operators = genetic_operators(self.crossover_eta, self.mutation_eta)
