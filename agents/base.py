@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from ..envs.core.problem import Problem
     from .referee import Referee
 
-__all__ = ["NEEDS", "Agent", "replayable_forms"]
+__all__ = ["NEEDS", "SMALL_SPACE", "SOBOL_DIMENSIONS", "Agent", "replayable_forms"]
+
+_MOST_ENUMERATED = 2**22  # designs that are put in a random order: 32 MB
+_SOBOL_DIMENSIONS = 21_201  # of the sequence's published direction numbers
+SMALL_SPACE = f"space of at most {_MOST_ENUMERATED:,} designs"
+SOBOL_DIMENSIONS = f"space of at most {_SOBOL_DIMENSIONS:,} parameters"
 
 
 class Agent(abc.ABC):
@@ -57,4 +62,6 @@ NEEDS: Mapping[str, Callable[[Problem], bool]] = {
     "relaxation": lambda problem: problem.relaxation is not None,
     "front": lambda problem: bool(problem.front),
     "replayable form": lambda problem: bool(replayable_forms(problem)),
+    SMALL_SPACE: lambda problem: problem.space.size <= _MOST_ENUMERATED,
+    SOBOL_DIMENSIONS: lambda problem: len(problem.space) <= _SOBOL_DIMENSIONS,
 }

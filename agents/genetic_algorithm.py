@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .base import Agent
-from .evolution import evolve
+from .evolution import evolve, genetic_operators
 from .referee import Referee
 
 __all__ = ["GeneticAlgorithm"]
@@ -47,13 +47,14 @@ class GeneticAlgorithm(Agent):
         """Evolves until the budget is spent."""
         from pymoo.algorithms.soo.nonconvex.ga import GA
 
+        def algorithm(sampling: Any) -> GA:
+            operators = genetic_operators(self.crossover_eta, self.mutation_eta)
+            return GA(pop_size=self.population_size, sampling=sampling, **operators)
+
         evolve(
             referee,
             seed,
-            GA,
-            lambda result: {"F": result.objective[:, None]},
-            population_size=self.population_size,
-            crossover_eta=self.crossover_eta,
-            mutation_eta=self.mutation_eta,
+            algorithm,
+            lambda designs: {"F": referee.costs(designs)[:, None]},
             start=referee.baseline(self.start) if self.start else None,
         )

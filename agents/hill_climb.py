@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..envs.core.spaces import DesignSpace
 from .base import Agent
+from .moves import first_design, mutate
 from .referee import REFERENCE, Referee
 
 __all__ = ["HillClimb"]
 
-_NEAR = 0.5  # the share of an ordered parameter's changes that are steps to a value close by
 _LARGEST = 0.125  # the share of the parameters that a mutant changes on average, at most
 
 
@@ -60,17 +59,17 @@ class HillClimb(Agent):
             UnknownNameError: the problem has no baseline of the name `start`.
         """
         generator, space = np.random.default_rng(seed), referee.space
-        here = self._first(referee, generator)
-        value = float(referee.evaluate(here).objective[0])
+        here = first_design(referee, self.start, generator)
+        value = float(referee.costs(here)[0])
         best, best_value = here, value
         changes, stuck = self.changes, 0
         while True:
-            mutants = _mutate(space, here, self.neighbours, changes, generator)
-            objective = referee.evaluate(mutants).objective
-            first = int(np.argmin(objective))
-            improved = objective[first] < value
-            if objective[first] <= value:
-                here, value = mutants[first], float(objective[first])
+            mutants = mutate(space, here, self.neighbours, changes, generator)
+            costs = referee.costs(mutants)
+            first = int(np.argmin(costs))
+            improved = costs[first] < value
+            if costs[first] <= value:
+                here, value = mutants[first], float(costs[first])
             if value < best_value:
                 best, best_value = here, value
             stuck = 0 if improved else stuck + 1
@@ -82,28 +81,5 @@ class HillClimb(Agent):
                 share = len(space) ** -generator.random()  # log-uniform: every scale is as likely
                 anew = generator.random(len(space)) < share
                 here = np.where(anew, space.sample(generator, 1)[0], best)
-                value = float(referee.evaluate(here).objective[0])
+                value = float(referee.costs(here)[0])
                 changes, stuck = self.changes, 0
-
-    def _first(self, referee: Referee, generator: np.random.Generator) -> np.ndarray:
-        """The design to start from, int32[n]."""
-        nowhere = not self.start or (self.start == REFERENCE and REFERENCE not in referee.baselines)
-        return referee.space.sample(generator, 1)[0] if nowhere else referee.baseline(self.start)
-
-
-def _mutate(
-    space: DesignSpace, design: np.ndarray, count: int, changes: float, generator: np.random.Generator
-) -> np.ndarray:
-    """Mutants of a design, int32[count, n], each with a geometric number (mean `changes`) of parameters changed."""
-    shape, cardinalities = (count, len(space)), space.cardinalities
-    # Which ones: those of the lowest rank in a random order, in which parameters without a choice come last.
-    order = np.where(cardinalities > 1, generator.random(shape), np.inf)
-    rank = order.argsort(axis=1).argsort(axis=1)
-    chosen = (rank < generator.geometric(1.0 / max(changes, 1.0), (count, 1))) & (cardinalities > 1)
-    # To what: any other value, or for ordered parameters one close by.
-    far = (design + generator.integers(1, np.maximum(cardinalities, 2), shape)) % cardinalities
-    step = generator.geometric(0.5, shape) * generator.choice((-1, 1), shape)
-    near = np.clip(design + step, 0, cardinalities - 1)
-    ordered = np.array([parameter.ordered for parameter in space.parameters])
-    close = ordered & (generator.random(shape) < _NEAR) & (near != design)
-    return np.where(chosen, np.where(close, near, far), design).astype(np.int32)

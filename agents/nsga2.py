@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..costmodels.errors import UnknownNameError
 from .base import Agent
-from .evolution import evolve
+from .evolution import evolve, genetic_operators
 from .referee import Referee
-
-if TYPE_CHECKING:
-    from ..envs.core.evaluation import Evaluation
 
 __all__ = ["NonDominatedSorting"]
 
@@ -59,19 +56,23 @@ class NonDominatedSorting(Agent):
             if name not in referee.front:
                 raise UnknownNameError("cost", name, referee.front)
 
-        def costs(result: Evaluation) -> Mapping[str, np.ndarray]:
-            columns = [np.asarray(getattr(result.metrics, name), np.float64) for name in names]
-            return {"F": np.stack(columns, axis=1), "G": np.asarray(result.violation)[:, None]}
+        def costs(designs: np.ndarray) -> Mapping[str, np.ndarray]:
+            result = referee.evaluate(designs)
+            columns = np.stack([np.asarray(getattr(result.metrics, name), np.float64) for name in names], axis=1)
+            broken = np.isnan(columns).any(axis=1, keepdims=True)  # a cost that is no number is no design's that counts
+            violation = np.asarray(result.violation)[:, None]
+            return {"F": np.where(broken, np.inf, columns), "G": np.where(broken, np.inf, violation)}
+
+        def algorithm(sampling: Any) -> NSGA2:
+            operators = genetic_operators(self.crossover_eta, self.mutation_eta)
+            return NSGA2(pop_size=self.population_size, sampling=sampling, **operators)
 
         evolve(
             referee,
             seed,
-            NSGA2,
+            algorithm,
             costs,
             objectives=len(names),
             constrained=True,
-            population_size=self.population_size,
-            crossover_eta=self.crossover_eta,
-            mutation_eta=self.mutation_eta,
             start=referee.baseline(self.start) if self.start else None,
         )

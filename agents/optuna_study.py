@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def study_designs(
             found = referee.evaluate(referee.space.of_places(trial.params))
             if constrained:
                 trial.set_constraint("violation", float(found.violation[0]))
-            study.tell(trial, value(found))
+            told = value(found)
+            study.tell(trial, math.inf if math.isnan(told) else told)  # a cost that is no number is the worst
     finally:
         optuna.logging.set_verbosity(verbosity)

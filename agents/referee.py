@@ -33,10 +33,9 @@ class Samples(NamedTuple):
 
     @property
     def best(self) -> int | None:
-        """The first feasible sample with the least objective; None where none is feasible."""
-        if not self.feasible.any():
-            return None
-        return int(np.argmin(np.where(self.feasible, self.objective, np.inf)))
+        """The first feasible sample with the least objective; None where none is feasible and has a number."""
+        counts = self.feasible & ~np.isnan(self.objective)
+        return int(np.argmin(np.where(counts, self.objective, np.inf))) if counts.any() else None
 
 
 class Trajectory(NamedTuple):
@@ -180,6 +179,14 @@ class Referee:
             TimeLimitReached: the trial's time is up.
         """
         return self._ask("evaluate", self._space.check(designs))
+
+    def costs(self, designs: object) -> np.ndarray:
+        """What `evaluate` says of each design in one number, float64[B]: the objective, infinite where it is none.
+
+        A cost model that divides by zero has no number for a design; it must not pass for the least.
+        """
+        objective = np.asarray(self.evaluate(designs).objective, np.float64)
+        return np.where(np.isnan(objective), np.inf, objective)
 
     def evaluate_relaxed(self, weights: Sequence[Any]) -> tuple[Evaluation, list[np.ndarray]]:
         """Costs the designs nearest to relaxed ones, with gradients of the smooth objective: one sample each.

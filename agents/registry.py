@@ -57,6 +57,34 @@ BUILT_IN: Mapping[str, Entry] = {
     "genetic_algorithm": Entry(
         "dsegym.agents.genetic_algorithm:GeneticAlgorithm", "genetic algorithm on index vectors (pymoo GA)"
     ),
+    "sobol": Entry("dsegym.agents.sobol:Sobol", "quasi-random designs of a scrambled Sobol' sequence (SciPy)"),
+    "latin_hypercube": Entry(
+        "dsegym.agents.latin_hypercube:LatinHypercube", "stratified random designs of Latin hypercubes (SciPy)"
+    ),
+    "exhaustive": Entry("dsegym.agents.exhaustive:Exhaustive", "every design of a small space once, in a random order"),
+    "simulated_annealing": Entry(
+        "dsegym.agents.simulated_annealing:SimulatedAnnealing",
+        "simulated annealing on index vectors, from a baseline's design",
+    ),
+    "block_local_search": Entry(
+        "dsegym.agents.block_local_search:BlockLocalSearch",
+        "local search of blocks of parameters in turn, from a baseline's design (after iCBS)",
+    ),
+    "regularised_evolution": Entry(
+        "dsegym.agents.regularised_evolution:RegularisedEvolution",
+        "evolution by mutation alone, in which the oldest die (Real et al.)",
+    ),
+    "ant_colony": Entry(
+        "dsegym.agents.ant_colony:AntColony", "ant colony optimisation: a pheromone per value (MAX-MIN ant system)"
+    ),
+    "differential_evolution": Entry(
+        "dsegym.agents.differential_evolution:DifferentialEvolution",
+        "differential evolution on index vectors (pymoo DE)",
+    ),
+    "cma_es": Entry(
+        "dsegym.agents.cma_es:CovarianceMatrixAdaptation",
+        "covariance matrix adaptation, with margin for integers and categories (cmaes CatCMAwM)",
+    ),
     "nsga2": Entry(
         "dsegym.agents.nsga2:NonDominatedSorting", "search for fronts of several costs at once (pymoo NSGA-II)"
     ),

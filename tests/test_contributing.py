@@ -42,7 +42,7 @@ def examples():
         yield
     unregister(NAME)
     unregister(SEQUENTIAL.partition(":")[2])
-    for module in ("toy_scenario", "toy_sequential", "toy_agent"):
+    for module in ("toy_scenario", "toy_sequential", "toy_agent", "nevergrad_agent"):
         sys.modules.pop(module, None)
 
 
@@ -59,11 +59,20 @@ def search(agent, samples, seed):
 
 def test_the_text_names_the_example_files_and_quotes_them_verbatim():
     sources = [path.read_text(encoding="utf-8") for path in sorted(EXAMPLES.glob("*.py"))]
-    named = {"rollout_agent.py", "toy_agent.py", "toy_model.py", "toy_scenario.py", "toy_sequential.py", "train_ppo.py"}
+    named = {
+        "nevergrad_agent.py",
+        "rollout_agent.py",
+        "toy_agent.py",
+        "toy_model.py",
+        "toy_scenario.py",
+        "toy_sequential.py",
+        "train_ppo.py",
+    }
     assert {path.name for path in EXAMPLES.glob("*.py")} == named
     assert "docs/examples/toy_scenario.py" in TEXT
     assert "docs/examples/toy_sequential.py" in TEXT
     assert "docs/examples/toy_agent.py" in TEXT
+    assert "docs/examples/nevergrad_agent.py" in TEXT
     quoted = blocks("python")
     assert quoted
     for block in quoted:
@@ -160,3 +169,12 @@ def test_the_suite_of_the_text_runs_and_verifies(tmp_path):
         manifest = read_trial(trial_directory(results, identifier)).manifest
         assert (manifest["status"], manifest["samples_used"]) == ("finished", trial.samples)
     assert [verdict.problem for verdict in verify(results)] == [""] * len(suite.trials)
+
+
+@pytest.mark.filterwarnings("ignore")  # Nevergrad's, of itself
+def test_nevergrads_optimiser_competes_from_one_file():
+    pytest.importorskip("nevergrad", reason="Nevergrad is not installed")
+    check_agent("nevergrad_agent:NgOpt", SCENARIO)
+    samples = search(make_agent("nevergrad_agent:NgOpt"), 120, 0)
+    best = samples.objective[samples.best]
+    assert best <= np.quantile(problem().evaluate(problem().space.sample(np.random.default_rng(0), 200)).objective, 0.1)

@@ -235,8 +235,15 @@ class DesignSpace:
 
     def enumerate(self, start: int, stop: int) -> np.ndarray:
         """The designs number `start` to `stop - 1` in lexicographic order, int32[stop - start, n]."""
-        columns = np.unravel_index(np.arange(start, min(stop, self.size)), self.cardinalities)
-        return np.stack(columns, axis=1).astype(np.int32)
+        return self.numbered(np.arange(start, min(stop, self.size)))
+
+    def numbered(self, numbers: np.ndarray) -> np.ndarray:
+        """The designs of these numbers, int[B], in lexicographic order, int32[B, n]."""
+        designs = np.zeros((len(numbers), len(self)), np.int32)
+        chosen = np.flatnonzero(self.cardinalities > 1)  # NumPy counts in 64 places at most
+        if chosen.size:
+            designs[:, chosen] = np.stack(np.unravel_index(numbers, self.cardinalities[chosen]), axis=1)
+        return designs
 
     # Other libraries' spaces: a parameter is its place among its values, a whole number where these are in order, else
     # a category; `of_places` reads their answers. Each raises ModuleNotFoundError where its library is not installed.

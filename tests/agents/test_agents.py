@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsegym.agents import hill_climb, registry
+from dsegym.agents import moves, registry
 from dsegym.agents.base import Agent
 from dsegym.agents.referee import Referee
 from dsegym.costmodels.errors import BudgetExhausted, DsegymError, UnknownNameError
@@ -190,7 +190,7 @@ def test_every_mutant_is_a_design_of_the_space_that_differs_where_there_is_a_cho
     )
     generator = np.random.default_rng(seed)
     design = space.sample(generator, 1)[0]
-    mutants = hill_climb._mutate(space, design, 50, changes, generator)
+    mutants = moves.mutate(space, design, 50, changes, generator)
     np.testing.assert_array_equal(space.check(mutants), mutants)
     differ = (mutants != design).sum(axis=1)
     assert (differ >= 1).all()
@@ -203,7 +203,7 @@ def test_every_mutant_is_a_design_of_the_space_that_differs_where_there_is_a_cho
 def test_mutants_change_as_many_parameters_as_asked_for_on_average_and_reach_every_value():
     space = DesignSpace(tuple(Parameter(f"p{i}", tuple(range(9))) for i in range(100)))
     design = np.full(100, 8, np.int32)
-    mutants = hill_climb._mutate(space, design, 20_000, 4.0, np.random.default_rng(0))
+    mutants = moves.mutate(space, design, 20_000, 4.0, np.random.default_rng(0))
     assert (mutants != design).sum(axis=1).mean() == pytest.approx(4.0, rel=0.05)
     assert set(np.unique(mutants)) == set(range(9))
 

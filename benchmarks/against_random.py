@@ -1,0 +1,188 @@
+"""Whether each agent at its defaults beats random search at equal samples, family by family, with intervals.
+
+    python benchmarks/against_random.py --agents simulated_annealing,ant_colony --families SleepTime --samples 300
+
+A row an agent and instance: by how many per cent its best design costs less than random search's, in the geometric mean
+over the seeds, with a bootstrapped interval of 95 % over both agents' seeds; and the share of the way from reference to
+bound, in logarithms, that its best designs go. Best designs are chosen by what searches see and valued on held-out
+cases where there are any. `CHECKED` are core instances; on `TUNED`, which no suite scores and which are not checked,
+the agents' defaults were chosen (`--tuned`; `--set name=value` changes a hyperparameter).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import dsegym
+from dsegym.agents.registry import agent_names, check_libraries, check_needs, make_agent
+from dsegym.costmodels.errors import BudgetExhausted, DsegymError
+from dsegym.envs.core.problem import Problem
+
+RANDOM = "random_search"
+RESAMPLES = 10_000
+
+# {family: the options that its core instance changes}.
+CHECKED: Mapping[str, Mapping[str, object]] = {
+    "AcceleratorDataflow": {},
+    "AcceleratorMapping": {},
+    "AcceleratorSizing": {},
+    "AcceleratorTemplate": {},
+    "AttentionAccelerator": {},
+    "BatchBestOfN": {},
+    "MemoryAllocation": {},
+    "MemoryMapping": {},
+    "PowerCap": {},
+    "ReasoningCascade": {},
+    "ReasoningServe": {},
+    "ServingCluster": {},
+    "ServingMix": {},
+    "ServingPlan": {},
+    "ServingStream": {},
+    "SleepTime": {},
+    "SocSchedulingStatic": {},
+    "SocSchedulingStream": {},
+    "SolveVerify": {},
+    "SubQuestionBudget": {},
+    "TrainingPlan": {},
+    "TreeSearch": {},
+}
+# Of no suite, and quick to cost; few parameters and a hundred, ordered ones and categories.
+TUNED: Mapping[str, Mapping[str, object]] = {
+    "AcceleratorDataflow": {"workload": "mobilenet_v2", "objective": "energy", "area_budget": "small"},
+    "AcceleratorMapping": {"workload": "alexnet", "objective": "latency"},
+    "AcceleratorSizing": {"workload": "alexnet", "objective": "edp", "area_budget": "small"},
+    "AcceleratorTemplate": {"objective": "energy"},
+    "MemoryAllocation": {"instance": "layered_100_s1"},
+    "MemoryMapping": {"program": "residual_tiny", "capacity": 0.25},
+    "ServingMix": {"tpot": 40, "rate": 4},
+    "SocSchedulingStatic": {"graph": "top3"},
+}
+
+
+class Row(NamedTuple):
+    """What one agent does on one instance."""
+
+    family: str
+    agent: str
+    lower: float  # %, by which its best designs cost less than random search's
+    least: float  # %, of the interval
+    most: float
+    share: float  # of the way from reference to bound, in logarithms
+    seconds: float  # a trial
+
+    @property
+    def verdict(self) -> str:
+        """What the interval says."""
+        return "beats" if self.least > 0 else "loses" if self.most < 0 else "as good"
+
+
+def best_values(
+    problem: Problem, name: str, hyperparameters: Mapping[str, Any], samples: int, seeds: int
+) -> tuple[np.ndarray, float]:
+    """The value of each seed's best design, float64[seeds], and the seconds of a trial."""
+    found, start = [], time.perf_counter()
+    for seed in range(seeds):
+        referee = dsegym.Referee(problem, samples)
+        with contextlib.suppress(BudgetExhausted):
+            make_agent(name, hyperparameters).search(referee, seed)
+        spent = referee.samples
+        best = spent.best if spent.best is not None else int(np.argmin(spent.objective))  # a penalty: above all others
+        found.append(float(problem.evaluate_held_out(spent.designs[best]).objective[0]))
+    return np.array(found), (time.perf_counter() - start) / seeds
+
+
+def compare(mine: np.ndarray, randoms: np.ndarray) -> tuple[float, float, float]:
+    """% by which values are lower than random search's, and the interval's ends."""
+    generator = np.random.default_rng(0)
+    mine, randoms = np.log(mine), np.log(randoms)
+    drawn = [generator.choice(each, (RESAMPLES, len(each))).mean(axis=1) for each in (mine, randoms)]
+    ends = np.quantile(drawn[0] - drawn[1], (0.975, 0.025))
+    lower, least, most = (100 * -math.expm1(each) for each in (mine.mean() - randoms.mean(), *ends))
+    return lower, least, most
+
+
+def measured(
+    family: str,
+    options: Mapping[str, object],
+    agents: Sequence[str],
+    hyperparameters: Mapping[str, Any],
+    samples: int,
+    seeds: int,
+) -> list[Row]:
+    """A row an agent that the instance suits."""
+    problem = dsegym.make_problem(f"dsegym/{family}-v0", **options)
+    problem.warm_up()
+    randoms, _ = best_values(problem, RANDOM, {}, samples, seeds)
+    way = math.log(problem.reference.value) - math.log(max(problem.bound.value, 1e-300))
+    rows = []
+    for name in agents:
+        try:
+            check_libraries(name)
+            check_needs(name, problem)
+        except DsegymError as reason:
+            print(f"{family:<22} {name:<24} {reason}", flush=True)
+            continue
+        values, seconds = best_values(problem, name, hyperparameters, samples, seeds)
+        share = float((math.log(problem.reference.value) - np.log(values)).mean() / way) if way > 0 else math.nan
+        rows.append(Row(family, name, *compare(values, randoms), share, seconds))
+        row = rows[-1]
+        interval = f"{row.lower:8.2f} % [{row.least:8.2f}, {row.most:8.2f}]"
+        print(f"{family:<22} {name:<24} {interval} {row.share:8.3f} {row.seconds:7.2f} s  {row.verdict}", flush=True)
+    return rows
+
+
+def value_of(text: str) -> Any:
+    """A hyperparameter as a command line gives it."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def main() -> None:
+    """Measures what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agents", default="", help="with commas between them; all when left out")
+    parser.add_argument("--families", default="", help="likewise")
+    parser.add_argument("--samples", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--tuned", action="store_true", help="the instances on which defaults were chosen")
+    parser.add_argument("--set", action="append", default=[], help="a hyperparameter, name=value")
+    parser.add_argument("--csv", type=Path, help="where the rows are written, too")
+    arguments = parser.parse_args()
+    instances = TUNED if arguments.tuned else CHECKED
+    families = arguments.families.split(",") if arguments.families else list(instances)
+    agents = [name for name in (arguments.agents.split(",") if arguments.agents else agent_names()) if name != RANDOM]
+    changed = {key: value_of(value) for key, _, value in (each.partition("=") for each in arguments.set)}
+    print(f"{arguments.samples} samples, {arguments.seeds} seeds; less than random search's best, interval of 95 %")
+    rows = [
+        row
+        for family in families
+        for row in measured(family, instances[family], agents, changed, arguments.samples, arguments.seeds)
+    ]
+    if arguments.csv:
+        with arguments.csv.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow((*Row._fields, "verdict"))
+            writer.writerows(
+                (*(f"{each:.6g}" if isinstance(each, float) else each for each in row), row.verdict) for row in rows
+            )
+    for name in agents:
+        own = [row for row in rows if row.agent == name]
+        counts = ", ".join(
+            f"{verdict} {sum(row.verdict == verdict for row in own)}" for verdict in ("beats", "as good", "loses")
+        )
+        print(f"{name:<24} {counts}")
+
+
+if __name__ == "__main__":
+    main()
