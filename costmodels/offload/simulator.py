@@ -1,0 +1,220 @@
+"""A step as its layers' tasks run one after the other on each resource, and overlap on different ones.
+
+Every resource (the GPU, its link up and down, the fabric among GPUs, the SSDs' reads and writes, the CXL cards' reads
+and writes, the processors) serves its tasks in the order of issue, each when it is free and what the task needs is
+there. A task of no length takes no place in a queue. Layers are issued in the order of the passes; a fetch begins when
+its buffer is free, `depth` layers ahead. All GPUs do the same, so one is played, with its part of what is shared.
+
+All times are sums and maxima of durations: a faster part or a deeper buffer never makes a step longer. Scalars, float32.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..arrays import Array
+from ..training.step import Number
+from .placement import Durations, turns
+
+__all__ = ["MOST_DEPTH", "Resources", "Times", "busy", "lower_bound_s", "simulate"]
+
+MOST_DEPTH = 4
+
+
+class Resources(NamedTuple):
+    """Seconds of each: when it is next free, or how long it is busy."""
+
+    gpu: Number
+    up: Number
+    down: Number
+    fabric: Number
+    read: Number
+    write: Number
+    cxl_read: Number
+    cxl_write: Number
+    processors: Number
+
+
+class Times(NamedTuple):
+    """Seconds from the step's begin."""
+
+    forward: Number  # end of the last layer's forward pass
+    backward: Number  # end of the first layer's backward pass, its gradient delivered
+    step: Number  # end of all
+
+
+class _State(NamedTuple):
+    free: Resources
+    computed: Array  # float32[MOST_DEPTH]: ends of the last layers' passes, the latest first
+    left: Array  # float32[MOST_DEPTH]: when the last layers' buffers on their way out were empty
+    updated: Array  # float32[MOST_DEPTH]: the same of updates
+
+
+def _serve(free: Resources, name: str, ready: Array, seconds: Array) -> tuple[Resources, Array]:
+    """The resource's next free time, and the task's end."""
+    end = jnp.maximum(getattr(free, name), ready) + seconds
+    some = seconds > 0
+    return free._replace(**{name: jnp.where(some, end, getattr(free, name))}), jnp.where(some, end, ready)
+
+
+def _push(last: Array, value: Array) -> jax.Array:
+    return jnp.concatenate([value[None], last[:-1]])
+
+
+def simulate(layers: Array, d: Durations, *, stride: Array, depth: Array, during: Array) -> Times:
+    """When a step's passes end.
+
+    Args:
+        layers: int32[L], 0 to L - 1.
+        d: of a layer.
+        stride, depth, during: as of `Placement`.
+    """
+    d = Durations(*(jnp.float32(each) for each in d))
+    behind = jnp.int32(depth) - 1
+    swapped = d.activations_down > 0
+    zero = jnp.float32(0)
+    during = jnp.asarray(during) > 0
+    stride = jnp.int32(stride)
+
+    def fetch(free: Resources, start: Array, read: Array, cxl: Array, up: Array) -> tuple[Resources, Array]:
+        free, from_ssd = _serve(free, "read", start, read)
+        free, from_cxl = _serve(free, "cxl_read", start, cxl)
+        free, there = _serve(free, "up", jnp.maximum(from_ssd, from_cxl), up)
+        return _serve(free, "fabric", there, d.gather)
+
+    def store(free: Resources, ready: Array, write: Array, cxl: Array) -> tuple[Resources, Array]:
+        free, on_ssd = _serve(free, "write", ready, write)
+        free, on_cxl = _serve(free, "cxl_write", ready, cxl)
+        return free, jnp.maximum(on_ssd, on_cxl)
+
+    def forward(state: _State, _: Array) -> tuple[_State, Array]:
+        free, there = fetch(state.free, state.computed[behind], d.weights_read, d.weights_cxl, d.weights_up)
+        free, end = _serve(free, "gpu", jnp.maximum(there, state.left[behind]), d.forward)
+        free, down = _serve(free, "down", end, d.activations_down)
+        free, stored = store(free, down, d.activations_write, d.activations_cxl_write)
+        return _State(free, _push(state.computed, end), _push(state.left, stored), state.updated), stored
+
+    def update(state: _State, place: Array, ready: Array, start: Array, on: Array) -> tuple[_State, Array]:
+        """Of the layer at a place of the backward order, if it is its time; when its new weights may return."""
+        turn = jnp.where((stride > 0) & (place % jnp.maximum(stride, 1) == stride - 1), 1.0, 0.0) * on
+        start = jnp.maximum(state.updated[behind], start)
+        free, read = _serve(state.free, "read", start, d.states_read * on)
+        free, cxl = _serve(free, "cxl_read", start, d.states_cxl * turn)
+        there = jnp.maximum(read, cxl)
+        free, up = _serve(free, "up", there, d.states_up * turn)
+        needed = jnp.maximum(ready, jnp.where(turn > 0, up, zero))
+        free, gpu = _serve(free, "gpu", needed, d.resident_update * on + d.moved_update * turn)
+        down = d.resident_weights_down * on + (d.states_down + d.moved_weights_down) * turn
+        free, down = _serve(free, "down", gpu, down)
+        free, processors = _serve(
+            free, "processors", jnp.maximum(ready, read), d.processor_update * (on - turn)
+        )
+        done = jnp.maximum(down, processors)
+        cxl_write = d.states_cxl_write * turn + d.weights_cxl_write * on
+        free, stored = store(free, done, d.states_write * on + d.weights_write * on, cxl_write)
+        pushed = jnp.where(on > 0, _push(state.updated, stored), state.updated)
+        return state._replace(free=free, updated=pushed), jnp.where(turn > 0, zero, processors)
+
+    def backward(state: _State, at: tuple[Array, Array]) -> tuple[_State, tuple[Array, Array]]:
+        place, stored = at
+        start = jnp.maximum(state.computed[behind], jnp.where(swapped, stored, zero))
+        read, cxl = d.weights_read + d.activations_read, d.weights_cxl + d.activations_cxl
+        free, there = fetch(state.free, start, read, cxl, d.weights_up + d.activations_up)
+        free, end = _serve(free, "gpu", jnp.maximum(there, state.left[behind]), d.backward)
+        free, scattered = _serve(free, "fabric", end, d.scatter)
+        turn = (stride > 0) & (place % jnp.maximum(stride, 1) == stride - 1)
+        free, gradient = _serve(free, "down", scattered, jnp.where(turn, zero, d.gradients_down))
+        state = _State(free, _push(state.computed, end), _push(state.left, gradient), state.updated)
+        on = jnp.where(during, 1.0, 0.0)
+        state, returns = update(state, place, gradient, zero, on)
+        return state, (gradient, returns)
+
+    def last(state: _State, at: tuple[Array, Array, Array]) -> tuple[_State, Array]:
+        """Updates that waited, and new weights that go back to the GPU."""
+        place, returns, barrier = at
+        on = jnp.where(during, 0.0, 1.0)
+        state, later = update(state, place, barrier, barrier, on)
+        turn = (stride > 0) & (place % jnp.maximum(stride, 1) == stride - 1)
+        ready = jnp.where(during, returns, later)
+        free, end = _serve(state.free, "up", ready, jnp.where(turn, zero, d.weights_return))
+        return state._replace(free=free), jnp.maximum(end, state.updated[0])
+
+    start = _State(Resources(*[zero] * len(Resources._fields)), *[jnp.zeros(MOST_DEPTH, jnp.float32)] * 3)
+    state, stored = jax.lax.scan(forward, start, layers)
+    forward_end = state.computed[0]
+    state, (gradients, returns) = jax.lax.scan(backward, state, (layers, stored[::-1]))
+    backward_end = jnp.maximum(jnp.max(gradients), state.computed[0])
+    barriers = jnp.broadcast_to(backward_end, layers.shape)
+    state, ends = jax.lax.scan(last, state, (layers, returns, barriers))
+    step = jnp.maximum(jnp.maximum(jnp.max(ends), backward_end), jnp.max(jnp.stack(state.free)))
+    return Times(forward_end, backward_end, step)
+
+
+def busy(layers: Number, d: Durations, stride: Number) -> tuple[Resources, Resources, Resources]:
+    """Seconds that each resource works: of the forward pass, the backward pass, and updates."""
+    gpus_turns = turns(layers, stride)
+    others = layers - gpus_turns
+    none = 0.0 * layers
+    forward = Resources(
+        gpu=layers * d.forward,
+        up=layers * d.weights_up,
+        down=layers * d.activations_down,
+        fabric=layers * d.gather,
+        read=layers * d.weights_read,
+        write=layers * d.activations_write,
+        cxl_read=layers * d.weights_cxl,
+        cxl_write=layers * d.activations_cxl_write,
+        processors=none,
+    )
+    backward = Resources(
+        gpu=layers * d.backward,
+        up=layers * (d.weights_up + d.activations_up),
+        down=others * d.gradients_down,
+        fabric=layers * (d.gather + d.scatter),
+        read=layers * (d.weights_read + d.activations_read),
+        write=none,
+        cxl_read=layers * (d.weights_cxl + d.activations_cxl),
+        cxl_write=none,
+        processors=none,
+    )
+    updates = Resources(
+        gpu=layers * d.resident_update + gpus_turns * d.moved_update,
+        up=gpus_turns * d.states_up + others * d.weights_return,
+        down=layers * d.resident_weights_down + gpus_turns * (d.states_down + d.moved_weights_down),
+        fabric=none,
+        read=layers * d.states_read,
+        write=layers * (d.states_write + d.weights_write),
+        cxl_read=gpus_turns * d.states_cxl,
+        cxl_write=gpus_turns * d.states_cxl_write + layers * d.weights_cxl_write,
+        processors=others * d.processor_update,
+    )
+    return forward, backward, updates
+
+
+def _most(*seconds: Number) -> jax.Array:
+    return jnp.max(jnp.stack(jnp.broadcast_arrays(*map(jnp.asarray, seconds))), axis=0)
+
+
+def lower_bound_s(layers: Number, d: Durations, *, stride: Number, depth: Number, during: Number) -> jax.Array:
+    """Seconds below which no step ends: the busiest resource, of each phase where one waits for the other.
+
+    What the backward pass fetches waits until activations have gone out, or is fetched `depth` layers ahead. The GPU
+    waits for the first layer's weights. Updates after the backward pass are a phase of their own.
+    """
+    forward, backward, updates = busy(layers, d, stride)
+    first = _most(d.weights_read, d.weights_cxl) + d.weights_up + d.gather
+    fetches = _most(backward.read, backward.cxl_read, backward.up)
+    swapped = jnp.asarray(d.activations_down) > 0
+    ahead = first + (layers - depth + 1) * d.forward + fetches + d.backward
+    delivered = d.scatter + jnp.where(turns(layers, stride) > 0, 0.0, d.gradients_down)
+    gpu = first + forward.gpu + backward.gpu + delivered
+    one_after_other = jnp.where(swapped, _most(first + forward.gpu, *forward) + _most(*backward), 0.0)
+    passes = _most(gpu, ahead, one_after_other)
+    both = [one + other for one, other in zip(backward, updates, strict=True)]
+    together = [one + other for one, other in zip(forward, both, strict=True)]
+    tail = jnp.where(swapped, _most(first + forward.gpu, *forward) + both[0], 0.0)
+    during_s = _most(passes, first + together[0], *together[1:], tail)
+    return jnp.where(jnp.asarray(during) > 0, during_s, passes + _most(*updates))
