@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from .simulator import Times, busy, lower_bound_s, simulate
 __all__ = ["PENALTY", "Instance", "Metrics", "Played", "evaluate", "placement_of", "play", "table_of"]
 
 PENALTY = 1e12  # above any feasible objective
-MOST_VALUES = 16  # of a parameter
+MOST_VALUES = 32  # of a parameter: batches to 4,096
 
 
 class Instance(NamedTuple):
@@ -51,7 +52,7 @@ class Played(NamedTuple):
     bytes: Kept
 
 
-def table_of(values: dict[str, tuple[float, ...]]) -> np.ndarray:
+def table_of(values: Mapping[str, tuple[float, ...]]) -> np.ndarray:
     """float32[parameters, `MOST_VALUES`], as `Instance.values`."""
     table = np.zeros((len(Placement._fields), MOST_VALUES), np.float32)
     for row, name in zip(table, Placement._fields, strict=True):
@@ -91,12 +92,13 @@ def tokens_of(placement: Placement, instance: Instance) -> Number:
     return placement.batch * instance.work.sequence_tokens * instance.server.gpus
 
 
-def screen(placement: Placement, instance: Instance) -> tuple[jax.Array, jax.Array]:
-    """Of a placement without playing it: least seconds of 10^6 tokens, and what is missed."""
+def screen(placement: Placement, instance: Instance) -> tuple[jax.Array, jax.Array, Kept]:
+    """Of a placement without playing it: least seconds of 10^6 tokens, what is missed, and bytes."""
     work, server = instance.work, instance.server
     seconds = durations(work, server, placement)
     least = lower_bound_s(work.model.layers, seconds, **_how(placement))
-    return least / tokens_of(placement, instance) * 1e6, missed(kept(work, server, placement), server)
+    needed = kept(work, server, placement)
+    return least / tokens_of(placement, instance) * 1e6, missed(needed, server), needed
 
 
 def evaluate(placement: Placement, instance: Instance) -> tuple[Metrics, jax.Array]:

@@ -189,7 +189,10 @@ def kept(work: Work, server: Server, placement: Placement) -> Kept:
         + logits,
         host=sums[1]
         + staged
-        + GRADIENT_BYTES * work.trainable * (1 - states.gpu - on_gpu) * (after * count + placement.during * depth * layer),
+        + GRADIENT_BYTES
+        * work.trainable
+        * (1 - states.gpu - on_gpu)
+        * (after * count + placement.during * depth * layer),
         cxl=sums[2],
         ssd=sums[3],
     )

@@ -11,12 +11,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 
+from ..training.step import WEIGHT_BYTES
+from ..transformers.architectures import parameters
 from .model import Instance, Metrics, evaluate, placement_of, screen
-from .placement import Placement
+from .placement import Kept, Placement, shares
 
 __all__ = ["RULES", "Rule", "Search", "Values", "values_of"]
 
@@ -27,22 +30,23 @@ STRIDES = (0, 1, 2, 3, 4, 6)
 DEPTHS = (1, 2, 4)
 CHUNK, PLAYED = 1 << 16, 1024  # designs that are screened, and played, together
 FIELDS = Placement._fields
+KINDS = ("weights", "optimizer", "activations")
 
 
-def values_of(*, batch: int, cxl: bool, ssd: bool, trainable: bool = True) -> Values:
-    """Of each parameter: powers of two to the batch; shares in quarters, with CXL cards in halves.
+def values_of(*, batch: int, cxl: bool, ssd: bool) -> Values:
+    """Of each parameter: powers of two and thrice those to the batch; shares in quarters, of activations and with CXL
+    cards in halves.
 
     Without CXL cards nothing lives there; without SSDs the last tier there is takes all that is left.
     """
-    del trainable
     fine = HALVES if cxl else QUARTERS
     below = fine if ssd or cxl else (1.0,)  # of the host
     cards = (HALVES if ssd else (1.0,)) if cxl else (0.0,)
-    sizes = sorted({2**n for n in range(batch.bit_length()) if 2**n <= batch} | {batch})
-    values: dict[str, tuple[float, ...]] = {"batch": tuple(map(float, sizes)), "recompute": HALVES}
-    for name in ("weights", "optimizer", "activations"):
-        shares = HALVES if name == "activations" else fine
-        values |= {f"{name}_gpu": shares, f"{name}_host": shares if len(below) > 1 else below, f"{name}_cxl": cards}
+    sizes = sorted({size for n in range(batch.bit_length()) for size in (2**n, 3 * 2**n) if size <= batch} | {batch})
+    values: dict[str, tuple[float, ...]] = {"batch": tuple(map(float, sizes)), "recompute": fine}
+    for name in KINDS:
+        split = HALVES if name == "activations" else fine
+        values |= {f"{name}_gpu": split, f"{name}_host": split if len(below) > 1 else below, f"{name}_cxl": cards}
     values |= {"stride": STRIDES, "depth": DEPTHS, "during": (0.0, 1.0)}
     return {name: values[name] for name in FIELDS}
 
@@ -59,12 +63,21 @@ def _spread(gpu: Sequence[float], host: Sequence[float], cxl: Sequence[float]) -
     return np.array(rows, np.int32)
 
 
-def distinct(values: Values) -> np.ndarray:
-    """int32[M, parameters]: every placement once, at the smallest depth."""
-    kinds = [
-        _spread(*(values[f"{name}_{tier}"] for tier in ("gpu", "host", "cxl")))
-        for name in ("weights", "optimizer", "activations")
-    ]
+def distinct(values: Values, instance: Instance) -> np.ndarray:
+    """int32[M, parameters]: every placement once, at the smallest depth, but for those whose weights or optimizer's
+    numbers alone are too many for a tier; all, where that leaves none.
+    """
+    kinds = [_spread(*(values[f"{kind}_{tier}"] for tier in ("gpu", "host", "cxl"))) for kind in KINDS]
+    work, server = instance.work, instance.server
+    count = float(parameters(work.model))
+    sizes = {"weights": WEIGHT_BYTES * count, "optimizer": work.optimizer_bytes * work.trainable * count}
+    capacity = np.array([server.gpu_bytes * server.gpus, server.host_bytes, server.cxl_bytes, server.ssd_bytes])
+    for place, kind in enumerate(sizes):
+        chosen = [
+            np.array(values[f"{kind}_{tier}"])[kinds[place][:, n]] for n, tier in enumerate(("gpu", "host", "cxl"))
+        ]
+        fits = (np.stack(shares(*chosen), axis=1) * sizes[kind] <= capacity).all(axis=1)
+        kinds[place] = kinds[place][fits] if fits.any() else kinds[place]
     counts = [len(values["batch"]), len(values["recompute"]), *map(len, kinds), len(values["stride"]), 1, 2]
     at = np.unravel_index(np.arange(np.prod(counts)), counts)
     parts = [at[0][:, None], at[1][:, None], *(kind[place] for kind, place in zip(kinds, at[2:5], strict=True))]
@@ -72,7 +85,7 @@ def distinct(values: Values) -> np.ndarray:
 
 
 @jax.jit
-def _screened(designs: jax.Array, instance: Instance) -> tuple[jax.Array, jax.Array]:
+def _screened(designs: jax.Array, instance: Instance) -> tuple[jax.Array, jax.Array, Kept]:
     return jax.vmap(lambda design: screen(placement_of(design, instance), instance))(designs)
 
 
@@ -81,13 +94,13 @@ def _played(designs: jax.Array, instance: Instance) -> tuple[Metrics, jax.Array]
     return jax.vmap(lambda design: evaluate(placement_of(design, instance), instance))(designs)
 
 
-def _in_chunks(function: Callable, size: int, designs: np.ndarray, instance: Instance) -> tuple:
-    parts = []
-    for start in range(0, len(designs), size):
-        chunk = designs[start : start + size]
-        padded = np.pad(chunk, ((0, size - len(chunk)), (0, 0)))
-        parts.append(jax.tree.map(lambda leaf, n=len(chunk): np.asarray(leaf)[:n], function(padded, instance)))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+def _in_chunks(function: Callable, size: int, designs: np.ndarray, instance: Instance) -> Any:
+    """What a function says of designs, int32[M, parameters], M above 0; NumPy, [M]."""
+    starts = range(0, len(designs), size)
+    padded = np.zeros((len(starts) * size, designs.shape[1]), np.int32)
+    padded[: len(designs)] = designs
+    parts = [function(padded[start : start + size], instance) for start in starts]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(designs)], *parts)
 
 
 @dataclass(frozen=True)
@@ -98,32 +111,63 @@ class Search:
     values: Values
 
     @functools.cached_property
-    def screened(self) -> tuple[np.ndarray, np.ndarray, float]:
-        """Designs that fit, each at its deepest, by ascending least objective; that; the least that is missed."""
-        designs = distinct(self.values)
-        depth = FIELDS.index("depth")
-        left, found, least, missed_least = designs, [], [], np.inf
-        for place in reversed(range(len(self.values["depth"]))):
-            if not len(left):
+    def _all(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, Kept]:
+        """Every design, each at its deepest that fits, else at the smallest depth; least objective; missed; bytes."""
+        designs = distinct(self.values, self.instance)
+        found = _in_chunks(_screened, CHUNK, designs, self.instance)
+        fitting = np.flatnonzero(found[1] <= 0)
+        for place in range(1, len(self.values["depth"])):
+            deeper = designs[fitting]
+            deeper[:, FIELDS.index("depth")] = place
+            if not len(deeper):
                 break
-            left = left.copy()
-            left[:, depth] = place
-            bound, missed = _in_chunks(_screened, CHUNK, left, self.instance)
-            fits = missed <= 0
-            missed_least = min(missed_least, float(missed.min()))
-            found.append(left[fits])
-            least.append(bound[fits])
-            left = left[~fits]
-        found, least = np.concatenate(found), np.concatenate(least)
-        order = np.argsort(least, kind="stable")
-        return found[order], least[order], missed_least
+            screened = _in_chunks(_screened, CHUNK, deeper, self.instance)
+            fits = screened[1] <= 0
+            fitting = fitting[fits]
+            designs[fitting] = deeper[fits]
+            for leaf, new in zip(jax.tree.leaves(found), jax.tree.leaves(screened), strict=True):
+                leaf[fitting] = new[fits]
+        return designs, *found
+
+    @functools.cached_property
+    def screened(self) -> tuple[np.ndarray, np.ndarray]:
+        """Designs that fit, each at its deepest, by ascending least objective; and that."""
+        designs, least, missed, _ = self._all
+        order = np.flatnonzero(missed <= 0)
+        order = order[np.argsort(least[order], kind="stable")]
+        return designs[order], least[order]
+
+    def smallest(self) -> tuple[dict[str, tuple[float, float]], bool]:
+        """{tier: (GB that a placement needs at least, GB that there are)}, and whether one of them alone would do.
+
+        Where no single tier that is larger would do, the tiers that the placement nearest to fitting lacks.
+        """
+        needed = np.stack(jax.tree.leaves(self._all[3]), axis=1)
+        capacity = np.array([getattr(self.instance.server, f"{tier}_bytes") for tier in Kept._fields])
+        over = needed > capacity
+        told = {}
+        for place, tier in enumerate(Kept._fields):
+            alone = ~np.delete(over, place, axis=1).any(axis=1)
+            if alone.any():
+                told[tier] = (float(needed[alone, place].min()) * 1e-9, float(capacity[place]) * 1e-9)
+        if told:
+            return told, True
+        nearest = int(np.argmin(self._all[2]))
+        lacking = np.flatnonzero(over[nearest])
+        return {Kept._fields[t]: (float(needed[nearest, t]) * 1e-9, float(capacity[t]) * 1e-9) for t in lacking}, False
+
+    def least_host(self) -> tuple[int, ...]:
+        """The feasible design that takes least of the host, fastest by the closed form."""
+        designs, least, missed, bytes_kept = self._all
+        order = np.lexsort((least, bytes_kept.host, missed > 0))
+        return tuple(designs[order[0]].tolist())
 
     def best(self, count: int = 1) -> np.ndarray:
         """int32[K, parameters], K at most `count`: feasible designs, best first, unlike in where weights, optimizer or
         activations live, or in the batch.
         """
-        designs, least, _ = self.screened
-        columns = [FIELDS.index(name) for name in FIELDS if name.startswith(("weights", "optimizer", "activations"))]
+        designs, least = self.screened
+        columns = [FIELDS.index(name) for name in FIELDS if name.startswith(KINDS)]
         columns.append(FIELDS.index("batch"))
         played, values = designs[:0], np.zeros(0, np.float32)
         ranked = designs[:0]
@@ -141,65 +185,60 @@ class Search:
         return ranked
 
     def by_rule(self, name: str) -> tuple[int, ...] | None:
-        """The design of a rule that is fastest among its batches and depths; None where none fits."""
-        wanted = RULES[name].only
-        rows = np.ones(len(self.screened[0]), bool)
-        for field, value in wanted.items():
-            allowed = self.values[field]
-            nearest = int(np.argmin([abs(each - value) for each in allowed]))
-            rows &= self.screened[0][:, FIELDS.index(field)] == nearest
-        rows &= RULES[name].also(self.screened[0], self.values)
-        designs = self.screened[0][rows]
-        if not len(designs):
+        """The fastest design that keeps a rule of `RULES`; None where none fits."""
+        rule, designs = RULES[name], self.screened[0]
+        chosen = {field: np.array(self.values[field])[designs[:, place]] for place, field in enumerate(FIELDS)}
+        rows = np.ones(len(designs), bool)
+        for field, value in rule.only.items():
+            rows &= chosen[field] == value
+        for kind, wanted in rule.places.items():
+            found = shares(*(chosen[f"{kind}_{tier}"] for tier in ("gpu", "host", "cxl")))
+            for tier, share in wanted.items():
+                rows &= getattr(found, tier) == share
+        if not rows.any():
             return None
-        metrics, _ = _in_chunks(_played, PLAYED, designs, self.instance)
-        return tuple(designs[int(np.argmin(metrics.seconds_per_million_tokens))].tolist())
-
-
-def _any(designs: np.ndarray, values: Values) -> np.ndarray:
-    del values
-    return np.ones(len(designs), bool)
+        metrics, _ = _in_chunks(_played, PLAYED, designs[rows], self.instance)
+        return tuple(designs[rows][int(np.argmin(metrics.seconds_per_million_tokens))].tolist())
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A placement by rule: the values of some parameters; of the others the fastest that fits."""
+    """A placement by rule; of what it leaves open the fastest that fits."""
 
     summary: str
-    only: Mapping[str, float]
-    also: Callable[[np.ndarray, Values], np.ndarray] = _any
+    places: Mapping[str, Mapping[str, float]]  # {kind: {tier: share}}
+    only: Mapping[str, float]  # {parameter: value}
 
 
-def _all(tier: str, *names: str) -> dict[str, float]:
-    """All of those objects in one tier."""
-    share = {"gpu": (1, 0, 0), "host": (0, 1, 0), "cxl": (0, 0, 1), "ssd": (0, 0, 0)}[tier]
-    return {f"{name}_{where}": s for name in names for where, s in zip(("gpu", "host", "cxl"), share, strict=True)}
-
-
-ANEW = {"recompute": 1.0, "stride": 0, "during": 0}
-KINDS = ("weights", "optimizer", "activations")
-HALF = {f"{name}_{tier}": share for name in KINDS for tier, share in (("gpu", 0.0), ("host", 0.5), ("cxl", 0.0))}
+AFTER = {"stride": 0, "during": 0}
+ANEW = {"recompute": 1, **AFTER}
 RULES: Mapping[str, Rule] = {
     "zero_infinity": Rule(
-        "after ZeRO-Infinity: weights and optimizer on SSDs, inputs of layers in the host, all else computed anew, "
+        "after ZeRO-Infinity: weights and optimizer on SSDs, inputs of layers in the host, the rest computed anew; "
         "updates after the backward pass",
-        {**_all("ssd", "weights", "optimizer"), **_all("host", "activations"), **ANEW},
+        {"weights": {"ssd": 1}, "optimizer": {"ssd": 1}, "activations": {"host": 1}},
+        ANEW,
     ),
     "zero_offload": Rule(
-        "after ZeRO-Offload: weights and inputs of layers in the GPU, optimizer in the host, updates after the backward "
-        "pass",
-        {**_all("gpu", "weights", "activations"), **_all("host", "optimizer"), **ANEW},
+        "after ZeRO-Offload: weights and inputs of layers in the GPU, optimizer in the host; updates after the "
+        "backward pass",
+        {"weights": {"gpu": 1}, "optimizer": {"host": 1}, "activations": {"gpu": 1}},
+        ANEW,
     ),
-    "all_host": Rule("everything in the host", {**_all("host", *KINDS), **ANEW}),
-    "all_ssd": Rule("everything on SSDs", {**_all("ssd", *KINDS), **ANEW}),
-    "static_halves": Rule("half of everything in the host, half on SSDs", {**HALF, **ANEW}),
+    "all_host": Rule("everything in the host, as ZeRO-3 with offload", {kind: {"host": 1} for kind in KINDS}, ANEW),
+    "all_ssd": Rule("everything on SSDs", {kind: {"ssd": 1} for kind in KINDS}, ANEW),
+    "static_halves": Rule(
+        "half of everything in the host, half on SSDs", {kind: {"host": 0.5, "ssd": 0.5} for kind in KINDS}, ANEW
+    ),
     "fuyou": Rule(
-        "after Fuyou: optimizer on SSDs, weights in the host or on SSDs, updates during the backward pass, activations "
-        "swapped or computed anew as is fastest",
-        {**_all("ssd", "optimizer"), "weights_gpu": 0, "stride": 0, "during": 1},
+        "after Fuyou: optimizer on SSDs, updates during the backward pass; activations swapped or computed anew, and "
+        "weights below the GPU, as is fastest",
+        {"weights": {"gpu": 0}, "optimizer": {"ssd": 1}},
+        {"stride": 0, "during": 1},
     ),
     "deep_optimizer_states": Rule(
-        "after Deep Optimizer States: as ZeRO-Offload, and every so many layers' updates on the GPU",
-        {**_all("gpu", "weights", "activations"), **_all("host", "optimizer"), "recompute": 1.0, "during": 0},
+        "after Deep Optimizer States: as ZeRO-Offload, but every so many layers are updated on the GPU",
+        {"weights": {"gpu": 1}, "optimizer": {"host": 1}, "activations": {"gpu": 1}},
+        {"recompute": 1, "during": 0},
     ),
 }

@@ -5,7 +5,8 @@ and writes, the processors) serves its tasks in the order of issue, each when it
 there. A task of no length takes no place in a queue. Layers are issued in the order of the passes; a fetch begins when
 its buffer is free, `depth` layers ahead. All GPUs do the same, so one is played, with its part of what is shared.
 
-All times are sums and maxima of durations: a faster part or a deeper buffer never makes a step longer. Scalars, float32.
+All times are sums and maxima of durations: a faster part or a deeper buffer never makes a step longer. Scalars of
+float32.
 """
 
 from __future__ import annotations
@@ -109,9 +110,7 @@ def simulate(layers: Array, d: Durations, *, stride: Array, depth: Array, during
         free, gpu = _serve(free, "gpu", needed, d.resident_update * on + d.moved_update * turn)
         down = d.resident_weights_down * on + (d.states_down + d.moved_weights_down) * turn
         free, down = _serve(free, "down", gpu, down)
-        free, processors = _serve(
-            free, "processors", jnp.maximum(ready, read), d.processor_update * (on - turn)
-        )
+        free, processors = _serve(free, "processors", jnp.maximum(ready, read), d.processor_update * (on - turn))
         done = jnp.maximum(down, processors)
         cxl_write = d.states_cxl_write * turn + d.weights_cxl_write * on
         free, stored = store(free, done, d.states_write * on + d.weights_write * on, cxl_write)
