@@ -5,13 +5,14 @@ and writes, the processors) serves its tasks in the order of issue, each when it
 there. A task of no length takes no place in a queue. Layers are issued in the order of the passes; a fetch begins when
 its buffer is free, `depth` layers ahead. All GPUs do the same, so one is played, with its part of what is shared.
 
-All times are sums and maxima of durations: a faster part or a deeper buffer never makes a step longer. Scalars of
-float32.
+All times are sums and maxima of durations: a faster part or a deeper buffer never makes a step longer. They are played
+in whole ticks, a 2^30th of what all tasks take one after the other, so that sums are exact and a design costs the same
+alone and among many.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from .placement import Durations, turns
 __all__ = ["MOST_DEPTH", "Resources", "Times", "busy", "lower_bound_s", "simulate"]
 
 MOST_DEPTH = 4
+TICKS = 2.0**30  # of all tasks one after the other: no end is beyond int32
 
 
 class Resources(NamedTuple):
@@ -49,9 +51,9 @@ class Times(NamedTuple):
 
 class _State(NamedTuple):
     free: Resources
-    computed: Array  # float32[MOST_DEPTH]: ends of the last layers' passes, the latest first
-    left: Array  # float32[MOST_DEPTH]: when the last layers' buffers on their way out were empty
-    updated: Array  # float32[MOST_DEPTH]: the same of updates
+    computed: Array  # int32[MOST_DEPTH]: ends of the last layers' passes, the latest first
+    left: Array  # int32[MOST_DEPTH]: when the last layers' buffers on their way out were empty
+    updated: Array  # int32[MOST_DEPTH]: the same of updates
 
 
 def _serve(free: Resources, name: str, ready: Array, seconds: Array) -> tuple[Resources, Array]:
@@ -59,6 +61,11 @@ def _serve(free: Resources, name: str, ready: Array, seconds: Array) -> tuple[Re
     end = jnp.maximum(getattr(free, name), ready) + seconds
     some = seconds > 0
     return free._replace(**{name: jnp.where(some, end, getattr(free, name))}), jnp.where(some, end, ready)
+
+
+def _ticks(length: Array) -> jax.Array:
+    """Whole ticks; what takes any time takes one at least."""
+    return jnp.where(length > 0, jnp.maximum(jnp.rint(length), 1.0), 0.0).astype(jnp.int32)
 
 
 def _push(last: Array, value: Array) -> jax.Array:
@@ -73,12 +80,21 @@ def simulate(layers: Array, d: Durations, *, stride: Array, depth: Array, during
         d: of a layer.
         stride, depth, during: as of `Placement`.
     """
-    d = Durations(*(jnp.float32(each) for each in d))
+    parts = busy(jnp.float32(len(layers)), Durations(*map(jnp.float32, d)), jnp.float32(stride))
+    tick = sum(sum(seconds) for seconds in parts) / TICKS
+    d = Durations(*(_ticks(jnp.float32(each) / tick) for each in d))
     behind = jnp.int32(depth) - 1
     swapped = d.activations_down > 0
-    zero = jnp.float32(0)
-    during = jnp.asarray(during) > 0
+    zero = jnp.int32(0)
+    during = (jnp.asarray(during) > 0).astype(jnp.int32)
     stride = jnp.int32(stride)
+    # Layers of updates and returns: some more at the end, in which nothing is updated, bring the last weights back.
+    places = jnp.concatenate([layers, jnp.zeros(MOST_DEPTH, jnp.int32)])
+    real = jnp.arange(len(places)) < len(layers)
+
+    def is_turn(place: Array) -> Array:
+        """1 where the update of the layer at a place of the backward order is the GPU's."""
+        return ((stride > 0) & (place % jnp.maximum(stride, 1) == stride - 1)).astype(jnp.int32)
 
     def fetch(free: Resources, start: Array, read: Array, cxl: Array, up: Array) -> tuple[Resources, Array]:
         free, from_ssd = _serve(free, "read", start, read)
@@ -100,7 +116,7 @@ def simulate(layers: Array, d: Durations, *, stride: Array, depth: Array, during
 
     def update(state: _State, place: Array, ready: Array, start: Array, on: Array) -> tuple[_State, Array]:
         """Of the layer at a place of the backward order, if it is its time; when its new weights may return."""
-        turn = jnp.where((stride > 0) & (place % jnp.maximum(stride, 1) == stride - 1), 1.0, 0.0) * on
+        turn = is_turn(place) * on
         start = jnp.maximum(state.updated[behind], start)
         free, read = _serve(state.free, "read", start, d.states_read * on)
         free, cxl = _serve(free, "cxl_read", start, d.states_cxl * turn)
@@ -124,32 +140,31 @@ def simulate(layers: Array, d: Durations, *, stride: Array, depth: Array, during
         free, there = fetch(state.free, start, read, cxl, d.weights_up + d.activations_up)
         free, end = _serve(free, "gpu", jnp.maximum(there, state.left[behind]), d.backward)
         free, scattered = _serve(free, "fabric", end, d.scatter)
-        turn = (stride > 0) & (place % jnp.maximum(stride, 1) == stride - 1)
-        free, gradient = _serve(free, "down", scattered, jnp.where(turn, zero, d.gradients_down))
+        free, gradient = _serve(free, "down", scattered, d.gradients_down * (1 - is_turn(place)))
         state = _State(free, _push(state.computed, end), _push(state.left, gradient), state.updated)
-        on = jnp.where(during, 1.0, 0.0)
-        state, returns = update(state, place, gradient, zero, on)
+        state, returns = update(state, place, gradient, zero, during)
         return state, (gradient, returns)
 
-    def last(state: _State, at: tuple[Array, Array, Array]) -> tuple[_State, Array]:
-        """Updates that waited, and new weights that go back to the GPU."""
-        place, returns, barrier = at
-        on = jnp.where(during, 0.0, 1.0)
-        state, later = update(state, place, barrier, barrier, on)
-        turn = (stride > 0) & (place % jnp.maximum(stride, 1) == stride - 1)
-        ready = jnp.where(during, returns, later)
-        free, end = _serve(state.free, "up", ready, jnp.where(turn, zero, d.weights_return))
-        return state._replace(free=free), jnp.maximum(end, state.updated[0])
+    def last(carry: tuple[_State, Array, Array], at: tuple[Array, Array, Array]) -> tuple[Any, Array]:
+        """Updates that waited, and new weights that go back to the GPU, `depth` layers behind."""
+        (state, ready, seconds), (place, returns, is_real) = carry, at
+        state, later = update(state, place, barrier, barrier, (1 - during) * is_real)
+        ready = _push(ready, jnp.where(during > 0, returns, later))
+        seconds = _push(seconds, d.weights_return * (1 - is_turn(place)) * is_real)
+        free, end = _serve(state.free, "up", ready[behind + 1], seconds[behind + 1])
+        return (state._replace(free=free), ready, seconds), jnp.maximum(end, state.updated[0])
 
-    start = _State(Resources(*[zero] * len(Resources._fields)), *[jnp.zeros(MOST_DEPTH, jnp.float32)] * 3)
+    none = jnp.zeros(MOST_DEPTH, jnp.int32)
+    start = _State(Resources(*[zero] * len(Resources._fields)), none, none, none)
     state, stored = jax.lax.scan(forward, start, layers)
     forward_end = state.computed[0]
     state, (gradients, returns) = jax.lax.scan(backward, state, (layers, stored[::-1]))
-    backward_end = jnp.maximum(jnp.max(gradients), state.computed[0])
-    barriers = jnp.broadcast_to(backward_end, layers.shape)
-    state, ends = jax.lax.scan(last, state, (layers, returns, barriers))
-    step = jnp.maximum(jnp.maximum(jnp.max(ends), backward_end), jnp.max(jnp.stack(state.free)))
-    return Times(forward_end, backward_end, step)
+    barrier = jnp.maximum(jnp.max(gradients), state.computed[0])
+    pending = jnp.zeros(MOST_DEPTH + 1, jnp.int32)
+    waiting = (places, jnp.concatenate([returns, none]), real.astype(jnp.int32))
+    (state, _, _), ends = jax.lax.scan(last, (state, pending, pending), waiting)
+    step = jnp.maximum(jnp.maximum(jnp.max(ends), barrier), jnp.max(jnp.stack(state.free)))
+    return Times(*(each.astype(jnp.float32) * tick for each in (forward_end, barrier, step)))
 
 
 def busy(layers: Number, d: Durations, stride: Number) -> tuple[Resources, Resources, Resources]:

@@ -169,11 +169,12 @@ def step_seconds(p, w, s):
         if p["during"]:
             returns.append(update(place, gradients[-1], None))
     backward_end = play.task(None, 0, *gradients)
-    for place in range(layers):
-        if not p["during"]:
+    for place in range(layers + depth):  # new weights go back to the GPU `depth` layers behind
+        if place < layers and not p["during"]:
             returns.append(update(place, backward_end, backward_end))
-        if returns[place] is not None:
-            play.task("up", d["new up"], returns[place])
+        back = place - depth
+        if back >= 0 and returns[back] is not None:
+            play.task("up", d["new up"], returns[back])
     ends = play.run()
     return ends[forward_end], ends[backward_end], max(ends)
 
