@@ -15,7 +15,7 @@ from .placement import Durations, Kept, Placement, Work, durations, kept, step_f
 from .server import Server
 from .simulator import Times, busy, lower_bound_s, simulate
 
-__all__ = ["PENALTY", "Instance", "Metrics", "Played", "evaluate", "placement_of", "play", "table_of"]
+__all__ = ["PENALTY", "Instance", "Metrics", "Played", "evaluate", "explain", "placement_of", "play", "table_of"]
 
 PENALTY = 1e12  # above any feasible objective
 MOST_VALUES = 32  # of a parameter: batches to 4,096
@@ -120,3 +120,9 @@ def evaluate(placement: Placement, instance: Instance) -> tuple[Metrics, jax.Arr
         ssd_written_gb=jnp.asarray(written * 1e-9 / millions),
     )
     return metrics, missed(bytes_kept, server)
+
+
+@jax.jit
+def explain(placement: Placement, instance: Instance) -> tuple[Metrics, jax.Array, Played]:
+    """Metrics, what is missed, and the design in full: compiled once for a number of layers."""
+    return *evaluate(placement, instance), play(placement, instance)

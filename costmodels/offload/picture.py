@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..diagram import Diagram, in_row, row_ticks
-from .model import Instance, evaluate, placement_of, play
+from .model import Instance, Played, explain, placement_of
 from .placement import Kept, Placement
 from .simulator import Resources, busy
 
@@ -15,10 +15,9 @@ __all__ = ["draw", "parts"]
 PHASES = ("forward", "backward", "update")
 
 
-def parts(instance: Instance, placement: Placement) -> dict[str, dict[str, float]]:
+def parts(instance: Instance, placement: Placement, played: Played) -> dict[str, dict[str, float]]:
     """{resource: {phase: seconds that it works}}."""
-    layers = instance.work.model.layers
-    found = busy(layers, play(placement, instance).seconds, placement.stride)
+    found = busy(instance.work.model.layers, played.seconds, placement.stride)
     return {
         name: {phase: float(getattr(seconds, name)) for phase, seconds in zip(PHASES, found, strict=True)}
         for name in Resources._fields
@@ -28,11 +27,12 @@ def parts(instance: Instance, placement: Placement) -> dict[str, dict[str, float
 def draw(instance: Instance, design: np.ndarray) -> Diagram:
     """A placement, int32[parameters]: above how long each resource works as shares of the step, below tiers' shares."""
     placement = placement_of(jnp.asarray(design), instance)
-    metrics, _ = evaluate(placement, instance)
-    step_s = float(metrics.step_s)
-    needed = play(placement, instance).bytes
+    metrics, _, played = explain(placement, instance)
+    step_s, needed = float(metrics.step_s), played.bytes
     rectangles, names = [], []
-    resources = [(name, seconds) for name, seconds in parts(instance, placement).items() if sum(seconds.values())]
+    resources = [
+        (name, seconds) for name, seconds in parts(instance, placement, played).items() if sum(seconds.values())
+    ]
     tiers = [tier for tier in Kept._fields if float(getattr(instance.server, f"{tier}_bytes"))]
     row = len(resources) + len(tiers)
     for name, seconds in resources:  # the first on top

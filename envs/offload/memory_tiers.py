@@ -27,7 +27,7 @@ from ...costmodels.arrays import Array
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.errors import DsegymError
 from ...costmodels.files import is_path
-from ...costmodels.offload.model import PENALTY, Instance, evaluate, placement_of, play, table_of
+from ...costmodels.offload.model import PENALTY, Instance, evaluate, explain, placement_of, table_of
 from ...costmodels.offload.picture import draw, parts
 from ...costmodels.offload.placement import Kept, Work
 from ...costmodels.offload.search import RULES, Search, Values, values_of
@@ -181,15 +181,19 @@ def _optimum(search: Search, problem: Problem) -> Yardstick:
     return Yardstick("optimum", float(problem.evaluate(design).objective[0]), source, design)
 
 
-_TIERS = {"gpu": "a GPU's memory", "host": "host memory", "cxl": "CXL memory", "ssd": "SSDs"}
+_TIERS = {"host": "host memory", "cxl": "CXL memory", "ssd": "SSDs", "gpu": "a GPU's memory"}
 
 
 def _why_nothing(search: Search, options: MemoryTiersOptions) -> str:
     """In a sentence: the smallest memory that would do."""
     smallest, single = search.smallest()
-    told = [f"{needed:,.1f} GB of {_TIERS[tier]}, not {there:,.1f}" for tier, (needed, there) in smallest.items()]
+    told = [
+        f"{smallest[tier][0]:,.1f} GB of {said} (of {smallest[tier][1]:,.1f} that can be used)"
+        for tier, said in _TIERS.items()
+        if tier in smallest
+    ]
     what = f"No placement of {options.model} on {options.gpus} x {options.gpu} fits"
-    return f"{what}: the smallest that would takes {(' or ' if single else ' and ').join(told)}, of what can be used."
+    return f"{what}: the smallest that would takes {(', or ' if single else ' and ').join(told)}."
 
 
 def _notes(options: MemoryTiersOptions) -> tuple[str, ...]:
@@ -207,15 +211,14 @@ def _break_down(
     params: Instance, space: DesignSpace, notes: tuple[str, ...], values: Mapping[str, object]
 ) -> Breakdown:
     placement = placement_of(jnp.asarray(space.encode(values)), params)
-    metrics, missed = evaluate(placement, params)
-    played = play(placement, params)
+    metrics, missed, played = explain(placement, params)
     step_s = float(metrics.step_s)
     totals: dict[str, float | str | None] = {name: float(value) for name, value in metrics._asdict().items()}
     totals |= {f"{name}_end_s": float(value) for name, value in played.times._asdict().items()}
     totals["missed"] = float(missed)
     rows: list[dict[str, float | str | None]] = [
         {"part": f"{resource}, {phase}", "of": "step", "seconds": value, "gigabytes": "", "share": value / step_s}
-        for resource, phases in parts(params, placement).items()
+        for resource, phases in parts(params, placement, played).items()
         for phase, value in phases.items()
         if value
     ]
