@@ -109,9 +109,9 @@ def evaluate(placement: Placement, instance: Instance) -> tuple[Metrics, jax.Arr
     least = lower_bound_s(work.model.layers, seconds, **_how(placement))
     written = sum(part.write for part in busy(work.model.layers, seconds, placement.stride)) * server.write_bytes_s
     metrics = Metrics(
-        seconds_per_million_tokens=times.step / millions,
+        seconds_per_million_tokens=jnp.asarray(times.step / millions),
         step_s=times.step,
-        tflops=step_flop(work, placement.batch) / times.step * 1e-12,
+        tflops=jnp.asarray(step_flop(work, placement.batch) / times.step * 1e-12),
         bound_s=least,
         gpu_gb=jnp.asarray(bytes_kept.gpu * 1e-9),
         host_gb=jnp.asarray(bytes_kept.host * 1e-9),

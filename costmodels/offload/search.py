@@ -159,7 +159,7 @@ class Search:
     def least_host(self) -> tuple[int, ...]:
         """The feasible design that takes least of the host, fastest by the closed form."""
         designs, least, missed, bytes_kept = self._all
-        order = np.lexsort((least, bytes_kept.host, missed > 0))
+        order = np.lexsort((least, np.asarray(bytes_kept.host), missed > 0))
         return tuple(designs[order[0]].tolist())
 
     def best(self, count: int = 1) -> np.ndarray:

@@ -44,9 +44,9 @@ class Resources(NamedTuple):
 class Times(NamedTuple):
     """Seconds from the step's begin."""
 
-    forward: Number  # end of the last layer's forward pass
-    backward: Number  # end of the first layer's backward pass, its gradient delivered
-    step: Number  # end of all
+    forward: Array  # end of the last layer's forward pass
+    backward: Array  # end of the first layer's backward pass, its gradient delivered
+    step: Array  # end of all
 
 
 class _State(NamedTuple):
@@ -56,10 +56,10 @@ class _State(NamedTuple):
     updated: Array  # int32[MOST_DEPTH]: the same of updates
 
 
-def _serve(free: Resources, name: str, ready: Array, seconds: Array) -> tuple[Resources, Array]:
+def _serve(free: Resources, name: str, ready: Number, seconds: Number) -> tuple[Resources, jax.Array]:
     """The resource's next free time, and the task's end."""
     end = jnp.maximum(getattr(free, name), ready) + seconds
-    some = seconds > 0
+    some = jnp.asarray(seconds) > 0
     return free._replace(**{name: jnp.where(some, end, getattr(free, name))}), jnp.where(some, end, ready)
 
 
@@ -72,7 +72,7 @@ def _push(last: Array, value: Array) -> jax.Array:
     return jnp.concatenate([value[None], last[:-1]])
 
 
-def simulate(layers: Array, d: Durations, *, stride: Array, depth: Array, during: Array) -> Times:
+def simulate(layers: Array, d: Durations, *, stride: Number, depth: Number, during: Number) -> Times:
     """When a step's passes end.
 
     Args:
@@ -96,13 +96,13 @@ def simulate(layers: Array, d: Durations, *, stride: Array, depth: Array, during
         """1 where the update of the layer at a place of the backward order is the GPU's."""
         return ((stride > 0) & (place % jnp.maximum(stride, 1) == stride - 1)).astype(jnp.int32)
 
-    def fetch(free: Resources, start: Array, read: Array, cxl: Array, up: Array) -> tuple[Resources, Array]:
+    def fetch(free: Resources, start: Number, read: Number, cxl: Number, up: Number) -> tuple[Resources, Array]:
         free, from_ssd = _serve(free, "read", start, read)
         free, from_cxl = _serve(free, "cxl_read", start, cxl)
         free, there = _serve(free, "up", jnp.maximum(from_ssd, from_cxl), up)
         return _serve(free, "fabric", there, d.gather)
 
-    def store(free: Resources, ready: Array, write: Array, cxl: Array) -> tuple[Resources, Array]:
+    def store(free: Resources, ready: Number, write: Number, cxl: Number) -> tuple[Resources, Array]:
         free, on_ssd = _serve(free, "write", ready, write)
         free, on_cxl = _serve(free, "cxl_write", ready, cxl)
         return free, jnp.maximum(on_ssd, on_cxl)
