@@ -30,9 +30,11 @@ def draw(instance: Instance, design: np.ndarray) -> Diagram:
     metrics, _, played = explain(placement, instance)
     step_s, needed = float(metrics.step_s), played.bytes
     rectangles, names = [], []
-    resources = [
-        (name, seconds) for name, seconds in parts(instance, placement, played).items() if sum(seconds.values())
-    ]
+    # Rows are the instance's, not the design's: designs are drawn side by side.
+    absent = [] if float(instance.server.cxl_bytes) else ["cxl_read", "cxl_write"]
+    absent += [] if float(instance.server.ssd_bytes) else ["read", "write"]
+    absent += [] if float(instance.server.gpus) > 1 else ["fabric"]
+    resources = [each for each in parts(instance, placement, played).items() if each[0] not in absent]
     tiers = [tier for tier in Kept._fields if float(getattr(instance.server, f"{tier}_bytes"))]
     row = len(resources) + len(tiers)
     for name, seconds in resources:  # the first on top

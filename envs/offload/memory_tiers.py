@@ -30,6 +30,7 @@ from ...costmodels.files import is_path
 from ...costmodels.offload.model import PENALTY, Instance, evaluate, explain, placement_of, table_of
 from ...costmodels.offload.picture import draw, parts
 from ...costmodels.offload.placement import Kept, Work
+from ...costmodels.offload.relaxation import any_split_s
 from ...costmodels.offload.search import RULES, Search, Values, values_of
 from ...costmodels.offload.server import HOST_SHARE, Server, gpu_usable_bytes, reached_by
 from ...costmodels.training.models import sizes_checked, trained_model, trained_models
@@ -215,7 +216,7 @@ def _break_down(
     step_s = float(metrics.step_s)
     totals: dict[str, float | str | None] = {name: float(value) for name, value in metrics._asdict().items()}
     totals |= {f"{name}_end_s": float(value) for name, value in played.times._asdict().items()}
-    totals["missed"] = float(missed)
+    totals |= {"bound_of_any_split_s": any_split_s(placement, params), "missed": float(missed)}
     rows: list[dict[str, float | str | None]] = [
         {"part": f"{resource}, {phase}", "of": "step", "seconds": value, "gigabytes": "", "share": value / step_s}
         for resource, phases in parts(params, placement, played).items()

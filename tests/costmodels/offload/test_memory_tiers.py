@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from dsegym.costmodels.offload.model import evaluate, explain, placement_of
 from dsegym.costmodels.offload.placement import Placement, durations, shares, step_flop
+from dsegym.costmodels.offload.relaxation import any_split_s
 from dsegym.costmodels.offload.search import KINDS, Search, distinct
 from dsegym.costmodels.offload.server import reached_by
 from dsegym.costmodels.offload.simulator import busy
@@ -247,6 +248,32 @@ def test_placements_are_listed_once(small):
     rest = np.stack([places[name] for name in ("batch", "recompute", "stride", "depth", "during")], axis=1)
     rows = np.concatenate([*split, rest], axis=1)
     assert len(np.unique(rows, axis=0)) == len(rows)
+
+
+@settings(max_examples=60, deadline=None)
+@given(placements, servers)
+def test_no_split_that_fits_is_faster_than_the_linear_program_says(values, server):
+    instance = instance_of(**server, host_memory=40)
+    placement = Placement(*(np.float32(values[name]) for name in Placement._fields))
+    metrics, missed, _ = explain(placement, instance)
+    least = any_split_s(placement, instance)
+    if float(missed) == 0:
+        assert least is not None
+        assert least <= float(metrics.step_s) * (1 + 1e-5)
+
+
+def test_the_linear_program_finds_the_split_of_two_links_in_closed_form():
+    """Weights of a frozen model that GPU and host do not hold are read from cards and SSDs at once, equally long."""
+    instance = instance_of(trainable=1e-6, sequence_length=8, link=400, ssds=1, ssd_read=1, cxl_bandwidth=1.5)
+    gpu, host = 2.2e9, 0.9e9
+    server = instance.server._replace(gpu_bytes=np.float32(gpu), host_bytes=np.float32(host))
+    values = EMPTY | {"batch": 1.0, "depth": 1.0, "recompute": 1.0}
+    _, _, played = of(values, instance)
+    least = any_split_s(Placement(*map(np.float32, values.values())), instance._replace(server=server))
+    weights = 2 * plain(instance[:2])[0]["parameters"]
+    held = (gpu - float(played.bytes.gpu)) / (1 - 1 / LAYERS)  # a layer less is fetched
+    outside = (weights - held - host) / (1 - 1 / (4 * LAYERS))  # a layer of the SSDs' quarter passes through the host
+    assert least == pytest.approx(2 * outside / (1e9 + 3e9), rel=0.01)
 
 
 # --- Published headlines ----------------------------------------------------------------------------------------------

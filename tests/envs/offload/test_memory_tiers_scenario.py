@@ -64,6 +64,7 @@ def test_a_breakdown_tells_each_resource_and_tier(small):
     step = found.totals["step_s"]
     busiest = max(row["seconds"] for row in found.rows if row["of"] == "step")
     assert 0 < busiest <= step
+    assert 0 < found.totals["bound_of_any_split_s"] <= step
     assert found.totals["forward_end_s"] < found.totals["backward_end_s"] < found.totals["step_end_s"]
     tiers = {row["part"]: row for row in found.rows if row["of"] == "memory"}
     assert list(tiers) == ["gpu", "host", "cxl", "ssd"]
@@ -87,6 +88,8 @@ def test_a_placement_is_drawn_as_what_resources_do_and_tiers_hold(small):
     seconds = sum(row["seconds"] for row in totals.rows if str(row["part"]).startswith("gpu, "))
     assert gpu == pytest.approx(seconds / totals.totals["step_s"], rel=1e-5)
     assert any(each.kind == "memory" for each in picture.rectangles)
+    other = small.picture(np.array(small.bound.design, np.int32))
+    assert other.y_ticks == picture.y_ticks  # they are drawn side by side
 
 
 def test_without_ssds_or_cards_nothing_is_placed_there():
