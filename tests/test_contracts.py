@@ -61,6 +61,10 @@ INSTANCES = {
         {"program": "residual_tiny", "capacity": 0.5},
         {"program": "residual_tiny", "capacity": 0.5, "space": "msa"},
     ],
+    "dsegym/MemoryTiers-v0": [
+        {"model": "GPT-1.7B", "gpu": "L4", "batch": 4},
+        {"model": "GPT-1.7B", "gpu": "L4", "batch": 4, "cxl_cards": 1, "ssds": 0},
+    ],
     "dsegym/ReasoningServe-v0": [{}, {"levels": 3}],
     "dsegym/ServingPlan-v0": [{}, {"model": "OPT-13B", "engine": "distserve", "gpu": "A100-SXM-80GB", "tpot": 100}],
     "dsegym/TrainingPlan-v0": [{"model": "GPT-22B", "gpus": 64}, {"model": "GPT-1.7B", "gpus": 16, "gpu_mtbf": 5000}],
@@ -78,6 +82,7 @@ INSTANCES = {
 # Of each scenario the first instance is among the quick tests; these programs take minutes to compile.
 MINUTES = (
     "dsegym/AcceleratorMapping-v0",
+    "dsegym/MemoryTiers-v0",
     "dsegym/ServingStream-v0",
     "dsegym/SocSchedulingStream-v0",
     "dsegym/TreeSearch-v0",

@@ -57,6 +57,7 @@ BUILT_IN: Mapping[str, str] = {
     "dsegym/BatchBestOfN-v0": "dsegym.envs.reasoning.batch_best_of_n:SCENARIO",
     "dsegym/MemoryAllocation-v0": "dsegym.envs.memory.allocation:SCENARIO",
     "dsegym/MemoryMapping-v0": "dsegym.envs.memory.mapping:SCENARIO",
+    "dsegym/MemoryTiers-v0": "dsegym.envs.offload.memory_tiers:SCENARIO",
     "dsegym/PowerCap-v0": "dsegym.envs.serving.power_cap:SCENARIO",
     "dsegym/ReasoningCascade-v0": "dsegym.envs.reasoning.cascade:SCENARIO",
     "dsegym/ReasoningServe-v0": "dsegym.envs.reasoning.serve:SCENARIO",
