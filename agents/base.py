@@ -57,11 +57,20 @@ def replayable_forms(problem: Problem) -> tuple[str, ...]:
     return tuple(form for form in problem.forms if problem.functional_env(form).replayable)
 
 
+def single_choice_forms(problem: Problem) -> tuple[str, ...]:
+    """Those of `replayable_forms` in which an action is one choice; they alone have masks."""
+    from gymnasium.spaces import Discrete
+
+    forms = replayable_forms(problem)
+    return tuple(form for form in forms if isinstance(problem.functional_env(form).action_space, Discrete))
+
+
 # What an agent may need of a problem: whether the problem has it.
 NEEDS: Mapping[str, Callable[[Problem], bool]] = {
     "relaxation": lambda problem: problem.relaxation is not None,
     "front": lambda problem: bool(problem.front),
     "replayable form": lambda problem: bool(replayable_forms(problem)),
+    "form of single choices": lambda problem: bool(single_choice_forms(problem)),
     SMALL_SPACE: lambda problem: problem.space.size <= _MOST_ENUMERATED,
     SOBOL_DIMENSIONS: lambda problem: len(problem.space) <= _SOBOL_DIMENSIONS,
 }

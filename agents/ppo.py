@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from .base import Agent
 from .referee import Referee
+from .torch_training import train_until_stopped
 
 __all__ = ["ProximalPolicyOptimisation"]
 
@@ -50,14 +51,13 @@ class ProximalPolicyOptimisation(Agent):
 
     def search(self, referee: Referee, seed: int) -> None:
         """Trains until the budget is spent."""
-        import torch
         from stable_baselines3 import PPO
 
-        env = referee.stable_baselines3_env(self.lanes, self.form if self.form in referee.forms else None)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # the same sums in the same order, so the same seed gives the same samples
-        try:
-            policy = PPO(
+        train_until_stopped(
+            referee,
+            self.lanes,
+            self.form,
+            lambda env: PPO(
                 "MlpPolicy",
                 env,
                 learning_rate=self.learning_rate,
@@ -70,8 +70,5 @@ class ProximalPolicyOptimisation(Agent):
                 policy_kwargs={"net_arch": [self.hidden_units, self.hidden_units]},
                 seed=seed,
                 device="cpu",
-            )
-            while True:
-                policy.learn(total_timesteps=100_000, reset_num_timesteps=False)
-        finally:
-            torch.set_num_threads(threads)
+            ),
+        )

@@ -115,6 +115,13 @@ BUILT_IN: Mapping[str, Entry] = {
         "Bayesian optimisation of machines, and inside of mappings layer by layer (Gaussian processes)",
     ),
     "ppo": Entry("dsegym.agents.ppo:ProximalPolicyOptimisation", "proximal policy optimisation (stable-baselines3)"),
+    "maskable_ppo": Entry(
+        "dsegym.agents.maskable_ppo:MaskablePpo",
+        "proximal policy optimisation that knows which actions are legal (sb3-contrib)",
+        ("torch",),
+    ),
+    "a2c": Entry("dsegym.agents.a2c:AdvantageActorCritic", "advantage actor-critic (stable-baselines3)"),
+    "dqn": Entry("dsegym.agents.dqn:DeepQNetwork", "deep Q-networks on forms of one choice a step (stable-baselines3)"),
     "gradient_descent": Entry(
         "dsegym.agents.gradient_descent:GradientDescent",
         "Adam on the cost model's smooth relaxation, multi-start (Optax)",

@@ -233,10 +233,14 @@ def test_every_library_and_need_that_an_agent_declares_exists(name, problem):
 def test_an_agent_declares_every_library_that_it_imports(name):
     """Beside those that dsegym itself depends on."""
     agent = registry.load_agent(name)
-    tree = ast.parse(inspect.getsource(sys.modules[agent.__module__]))
-    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
-    roots = {module.partition(".")[0] for module in imported} - set(sys.stdlib_module_names) - {"numpy", "jax", "scipy"}
+    nodes = list(ast.walk(ast.parse(inspect.getsource(sys.modules[agent.__module__]))))
+    near = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 1}  # what agents share
+    for module in near - {"base", "referee", "registry"}:
+        nodes += ast.walk(ast.parse(inspect.getsource(sys.modules[f"dsegym.agents.{module}"])))
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    ours = {"gymnasium", "numpy", "jax", "scipy"}
+    roots = {module.partition(".")[0] for module in imported} - set(sys.stdlib_module_names) - ours
     own = agent.libraries if name != "portfolio" else ()  # its members import theirs: tests/agents/test_portfolio.py
     assert {library.replace("-", "_") for library in own} == roots
 
