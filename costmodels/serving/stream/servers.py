@@ -97,7 +97,9 @@ def get_server(name: str, gpus: int, model: str) -> Server:
     require_fit(model, architecture, device, precision, gpus, BLOCK)
     blocks = int(capacity_tokens(architecture, device, precision, gpus)) // BLOCK
     law = roofline_law(replica_of(architecture, device, precision, gpus))
-    return Server(f"{name}/{gpus}" if gpus > 1 else name, law, blocks, False, _swap_us(architecture, precision.kv_bytes, gpus))
+    return Server(
+        f"{name}/{gpus}" if gpus > 1 else name, law, blocks, False, _swap_us(architecture, precision.kv_bytes, gpus)
+    )
 
 
 def parse_servers(text: str) -> tuple[tuple[int, str, int], ...]:
