@@ -97,6 +97,8 @@ def test_an_objective_of_0_ends_no_search(name):
     space = DesignSpace((Parameter("size", tuple(range(64))), Parameter("kind", ("a", "b", "c"), ordered=False)))
 
     def ask(question, designs):
+        if len(asked) >= 5:
+            raise BudgetExhausted
         objective = np.maximum(designs[:, 0] - 40.0, 0.0)  # 0: a share of failures where nothing fails
         asked.extend(objective.tolist())
         return Evaluation(None, objective, np.ones(len(designs), bool), np.zeros(len(designs)), objective)
@@ -104,7 +106,7 @@ def test_an_objective_of_0_ends_no_search(name):
     asked = []
     with contextlib.suppress(BudgetExhausted):
         registry.make_agent(name, {"startup_samples": 2}).search(Referee.of(ask, space, 5), 0)
-    assert len(asked) == 5
+    assert len(asked) >= 5  # it went on after the first 0
     assert 0.0 in asked[:-1]
 
 
