@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ..envs.core.evaluation import LEAST_OBJECTIVE
 from .base import Agent
 from .optuna_study import study_designs
 from .referee import Referee
@@ -46,6 +47,8 @@ class GaussianProcess(Agent):
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # the same sums in the same order, so the same seed gives the same samples
         try:
-            study_designs(referee, sampler, lambda found: math.log(found.unpenalised[0]), constrained=True)
+            study_designs(
+                referee, sampler, lambda found: math.log(max(found.unpenalised[0], LEAST_OBJECTIVE)), constrained=True
+            )
         finally:
             torch.set_num_threads(threads)

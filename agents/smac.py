@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ..envs.core.evaluation import LEAST_OBJECTIVE
 from .base import Agent
 from .referee import Referee
 
@@ -62,5 +63,6 @@ class RandomForest(Agent):
                     asked = facade.ask()
                 except (StopIteration, ConfigurationSpaceExhaustedException):  # it has seen the whole space
                     return
-                cost = math.log(referee.evaluate(referee.space.of_places(dict(asked.config))).objective[0])
+                objective = referee.evaluate(referee.space.of_places(dict(asked.config))).objective[0]
+                cost = math.log(max(objective, LEAST_OBJECTIVE))
                 facade.tell(asked, TrialValue(cost=cost), save=False)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import erfcx, log_ndtr
 from scipy.stats import norm
 
+from ..envs.core.evaluation import LEAST_OBJECTIVE
 from ..envs.core.spaces import DesignSpace
 from .base import Agent
 from .referee import Referee
@@ -133,7 +134,7 @@ class _Known:
         before = self._objective.min(initial=np.inf)
         self.designs = np.concatenate([self.designs, designs])
         self._objective = np.append(self._objective, objective)
-        self.logarithm = np.append(self.logarithm, np.log(unpenalised))
+        self.logarithm = np.append(self.logarithm, np.log(np.maximum(unpenalised, LEAST_OBJECTIVE)))
         self.violation = np.append(self.violation, np.sign(violation) * np.log1p(abs(violation)))
         return bool(objective.min() < before)
 

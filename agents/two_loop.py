@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..costmodels.errors import BudgetExhausted
+from ..envs.core.evaluation import LEAST_OBJECTIVE
 from .base import Agent
 from .referee import Referee
 
@@ -169,7 +170,7 @@ class TwoLoopBayesian(Agent):
 
     def _order(self, known: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
         """The places of what is asked, from the least bound up: a process of unit length and variance, standardised."""
-        values = np.log(values) if self.logarithm else values
+        values = np.log(np.maximum(values, LEAST_OBJECTIVE)) if self.logarithm else values
         mean, spread = known.mean(axis=0), known.std(axis=0)
         known, asked = ((each - mean) / np.where(spread > 0, spread, 1.0) for each in (known, asked))
         centre, scale = values.mean(), values.std() or 1.0

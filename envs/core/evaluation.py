@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "BOUNDS",
+    "LEAST_OBJECTIVE",
     "LEAST_ROOM",
     "Evaluation",
     "Expert",
@@ -26,6 +27,7 @@ BOUNDS: Mapping[str, str] = {
     "oracle": "an oracle's, which knows what is hidden, so that no policy need reach it",
     "best known": "the best known value, which may not be the optimum",
 }
+LEAST_OBJECTIVE = 1e-12  # that logarithms take it for: a share of failures can be 0
 LEAST_ROOM = 1e-6  # relative, between reference and bound: less is the rounding of float32
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...costmodels.arrays import Array
-from .evaluation import Evaluation, Yardstick
+from .evaluation import LEAST_OBJECTIVE, Evaluation, Yardstick
 from .features import Discrete, Feature, MultiDiscrete
 from .functional import FunctionalEnv
 from .problem import Problem, YardstickRule, costed, enumerated, given
@@ -109,7 +109,8 @@ class _OneShotEnv(FunctionalEnv[OneShotState, OneShotParams]):
         """float32: log(reference / objective) of the finished design, 0 before."""
         del state
         done = self.over(next_state, params)
-        return jnp.where(done, jnp.log(params.reference / jnp.where(done, next_state.objective, 1.0)), 0.0)
+        objective = jnp.maximum(jnp.where(done, next_state.objective, 1.0), LEAST_OBJECTIVE)
+        return jnp.where(done, jnp.log(params.reference / objective), 0.0)
 
     def final_info(self, state: OneShotState, params: OneShotParams) -> dict[str, Array]:
         """The finished episode's design, objective and feasibility."""

@@ -27,7 +27,11 @@ SERVING_STREAM = Collection(
     scenario="dsegym/ServingStream-v0",
     summary="unequal fleets at several rates; tested on other fleets, rates between and beyond, and a burstier trace",
     train=lambda: _streams(
-        ("2*rtx4090+1*rtxpro6000", "1*rtxpro6000+2*L4", "1*rtx4090+1*L4", "2*rtx4090"),
+        (
+            *("2*rtx4090+1*rtxpro6000", "1*rtxpro6000+2*L4", "1*rtx4090+1*L4", "2*rtx4090"),
+            # Else a slow server is always one that misses the target of TPOT, as the L4 is, which the A10G is not.
+            *("1*A100-SXM-80GB+1*A40+1*L4", "1*L40S+2*V100-SXM-32GB", "1*H200-SXM-141GB+2*A40", "1*MI300X+1*L40S"),
+        ),
         ("azure_conv", "poisson"),
         (8, 16, 32),
     ),

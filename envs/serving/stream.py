@@ -9,9 +9,9 @@ model, N requests of an episode: a window of a trace.
 | `parametric`, `sequential` | the weights of a routing rule, as of a one-shot family: what the leaderboard ranks |
 
 An action that is not legal counts as the server with the fewest requests; `info["illegal_actions"]` counts those.
-Reward: minus the growth of the objective, a request, over the reference's; for objective=missed over 1. Time is
-`info["elapsed_us"]`. How many tokens a request will make is not observed.
-Observation: float32[7 M + 4], `ServingStream.features`.
+Reward: minus the growth of the objective, a request, over the reference's; for objective=missed over 1, as soon as a
+target is missed. Time is `info["elapsed_us"]`. How many tokens a request will make is not observed.
+Observation: float32[14 (M + 1) + 5], `ServingStream.features`; a column of 0 stands for turning away.
 Termination: when all requests were sent; they are then served.
 
     >>> import gymnasium, dsegym
@@ -41,7 +41,15 @@ from ...costmodels.serving.stream import game
 from ...costmodels.serving.stream.bounds import stream_bound
 from ...costmodels.serving.stream.game import Params, State
 from ...costmodels.serving.stream.picture import draw_stream
-from ...costmodels.serving.stream.servers import MODELS, Server, parse_servers, server_rows, servers_of, stacked
+from ...costmodels.serving.stream.servers import (
+    MODELS,
+    PREEMPTIONS,
+    Server,
+    parse_servers,
+    server_rows,
+    servers_of,
+    stacked,
+)
 from ...costmodels.serving.stream.traces import SYNTHETIC, Windows, get_trace, trace_names, windows
 from ..core.evaluation import Objective, Sweep, Yardstick
 from ..core.features import Discrete, Feature
@@ -69,6 +77,7 @@ NOTES: Mapping[str, str] = {
     "1.6 % in latency. Requests make as many tokens as the trace says.",
     "skew": "What uneven contexts add on the RTX PRO 6000 was chosen within its measured range with one of those "
     "runs in sight.",
+    "swap": "What swapping takes is modelled: PCIe at 20 GB/s, or 6 us a copy. No run that swaps is compared with.",
     "modelled": "The steps of {names} are a roofline's, calibrated on other GPUs' steady states: not measured.",
     "scaled": "A trace's time is stretched to the wanted rate; its bursts are its own.",
     "poisson": "Arrivals are synthetic: exponential gaps; sizes are those of Azure's conversations.",
@@ -140,6 +149,7 @@ class ServingStreamOptions(Options):
     ttft: float = number(1000, (500, 1000, 4000), least=1, most=1e6, unit="ms", summary="target of missed")
     tpot: float = number(50, (30, 50, 100), least=1, most=1e5, unit="ms", summary="target of missed")
     prefix_cache: str = choice("none", ("none", "shared"), "a store of all prefixes so far, for traces that name them")
+    preemption: str = choice("recompute", PREEMPTIONS, "what is preempted is computed again, or its cache is swapped")
     requests: int = whole(96, (32, 96), least=2, most=512, summary="of an episode")
     sequences: int = whole(32, (32, 128, 256), least=1, most=256, summary="at once on a server, at most")
 
@@ -172,8 +182,8 @@ class ServingStream(PolicyEnv[State, Params]):
 
     @property
     def features(self) -> Sequence[Feature]:
-        """Of each server, and of the offered request."""
-        each = ((self.servers,), 0.0, _HIGHEST)
+        """Of each server and, the last, of turning away; and of the offered request."""
+        each = ((self.servers + 1,), 0.0, _HIGHEST)
         return (
             Feature("waiting", *each, "requests that wait there, over 8"),
             Feature("running", *each, "requests that run there, over the most"),
@@ -182,8 +192,16 @@ class ServingStream(PolicyEnv[State, Params]):
             Feature("own", *each, "time of the offered prompt there, over the target of TTFT"),
             Feature("step", *each, "time of the last step, over the target of TPOT"),
             Feature("slowness", *each, "time of a step of one sequence over the fastest server's, over 4"),
+            Feature("first", *each, "time to the request's first token there, as forecast, over the target of TTFT"),
+            Feature("pace", *each, "time of a step there with the request, as forecast, over the target of TPOT"),
+            Feature("room", *each, "share of the cache that is free beyond what waits and the request's prompt"),
+            Feature("slots", *each, "sequences that could run there besides, over the most"),
+            Feature("context", *each, "mean tokens in the cache of those that run there, over 2048"),
+            Feature("hopeful", *each, "requests there whose first token is not late yet, over the most that run"),
+            Feature("away", (self.servers + 1,), 0.0, 1.0, "1 of turning away, where that is allowed"),
             Feature("prompt", (), 0.0, _HIGHEST, "tokens of the offered prompt, over 2048"),
             Feature("gap", (), 0.0, _HIGHEST, "time since the request before, s"),
+            Feature("gaps", (), 0.0, _HIGHEST, "mean time between the last requests, eight at most, s"),
             Feature("left", (), 0.0, 1.0, "share of the requests that are left"),
             Feature("sheds", (), 0.0, 1.0, "1 if requests may be turned away"),
         )
@@ -220,21 +238,31 @@ class ServingStream(PolicyEnv[State, Params]):
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
         seen, there = game.views(state, params), jnp.asarray(params.facts.there)
+        ahead, most = game.forecasts(state, params), jnp.asarray(params.limits.sequences)
+        sheds = jnp.asarray(params.sheds).astype(jnp.float32)
         of_servers = {
             "waiting": seen.waiting / 8,
-            "running": seen.running / jnp.asarray(params.limits.sequences),
+            "running": seen.running / most,
             "used": seen.used,
             "backlog": seen.backlog_us / params.ttft_us,
             "own": seen.own_us / params.ttft_us,
             "step": seen.step_us / params.tpot_us,
             "slowness": jnp.asarray(params.facts.slowness) / 4,
+            "first": ahead.first_us / params.ttft_us,
+            "pace": ahead.pace_us / params.tpot_us,
+            "room": ahead.room,
+            "slots": ahead.slots / most,
+            "context": ahead.context / 2048,
+            "hopeful": ahead.hopeful / most,
         }
         values = {
-            **{name: jnp.where(there, value, 0.0) for name, value in of_servers.items()},
+            **{name: jnp.append(jnp.where(there, value, 0.0), 0.0) for name, value in of_servers.items()},
+            "away": jnp.append(jnp.zeros(self.servers), sheds),
             "prompt": seen.prompt / 2048,
             "gap": seen.gap_us * 1e-6,
+            "gaps": ahead.gap_us * 1e-6,
             "left": 1.0 - state.next / jnp.asarray(params.requests),
-            "sheds": jnp.asarray(params.sheds).astype(jnp.float32),
+            "sheds": sheds,
         }
         return {name: jnp.clip(value, 0.0, _HIGHEST).astype(jnp.float32) for name, value in values.items()}
 
@@ -301,7 +329,7 @@ def build(options: ServingStreamOptions) -> Problem:
             f"prefix_cache = shared needs a trace that names its prefixes, as mooncake_conversation; {options.trace} "
             "does not."
         )
-    laws, limits = stacked(servers, options.sequences)
+    laws, limits = stacked(servers, options.sequences, options.preemption)
 
     def drawn(part: str, seed: int) -> Windows:
         return windows(
@@ -333,6 +361,7 @@ def build(options: ServingStreamOptions) -> Problem:
     notes = (
         NOTES["engine"],
         *([NOTES["skew"]] if laws.skew.any() else []),
+        *([NOTES["swap"]] if options.preemption != "recompute" else []),
         *([NOTES["modelled"].format(names=", ".join(modelled))] if modelled else []),
         NOTES["poisson" if options.trace == SYNTHETIC else "scaled"],
     )
@@ -362,7 +391,7 @@ def build(options: ServingStreamOptions) -> Problem:
     )
 
 
-CORE = (  # measured servers, unequal ones; bursts; long prompts with prefixes; every objective
+CORE = (  # measured servers, unequal ones; bursts; long prompts with prefixes; every objective; swaps
     {},
     {"objective": "missed"},
     {"servers": "1*rtxpro6000+2*L4", "rate": 8},
@@ -370,6 +399,7 @@ CORE = (  # measured servers, unequal ones; bursts; long prompts with prefixes; 
     {"servers": "4*rtx4090", "trace": "azure_code", "objective": "ttft"},
     {"servers": "3*rtxpro6000", "trace": "mooncake_conversation", "rate": 3, "prefix_cache": "shared"},
     {"servers": "2*rtx4090+1*L4", "trace": "poisson", "rate": 12, "objective": "missed"},
+    {"servers": "2*rtx4090", "sequences": 128, "preemption": "grouped_swap"},
 )
 SCENARIO = Scenario(
     summary="Send each request that arrives to one of several engines that serve a language model.",

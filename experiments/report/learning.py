@@ -41,6 +41,7 @@ TRUTH: Mapping[str, str] = {
     "dsegym/MemoryAllocation-v0": "peaks exact; the instances synthetic",
     "dsegym/SocSchedulingStatic-v0": "exact on published graphs; random graphs synthetic",
     "dsegym/SocSchedulingStream-v0": "modelled after DS3; arrivals and noise synthetic",
+    "dsegym/ServingStream-v0": "engine tracks measured runs of vLLM; GPUs by the roofline, and swaps, modelled",
     "dsegym/BatchBestOfN-v0": "recorded outcomes, or synthetic questions",
     "dsegym/ReasoningCascade-v0": "recorded outcomes",
     "dsegym/SleepTime-v0": "synthetic",

@@ -92,6 +92,24 @@ def test_a_space_that_has_been_costed_whole_ends_the_search(name):
     assert len(set(asked)) == space.size
 
 
+@pytest.mark.parametrize("name", BAYESIAN)
+def test_an_objective_of_0_ends_no_search(name):
+    space = DesignSpace((Parameter("size", tuple(range(64))), Parameter("kind", ("a", "b", "c"), ordered=False)))
+
+    def ask(question, designs):
+        if len(asked) >= 5:
+            raise BudgetExhausted
+        objective = np.maximum(designs[:, 0] - 40.0, 0.0)  # 0: a share of failures where nothing fails
+        asked.extend(objective.tolist())
+        return Evaluation(None, objective, np.ones(len(designs), bool), np.zeros(len(designs)), objective)
+
+    asked = []
+    with contextlib.suppress(BudgetExhausted):
+        registry.make_agent(name, {"startup_samples": 2}).search(Referee.of(ask, space, 5), 0)
+    assert len(asked) >= 5  # it went on after the first 0
+    assert 0.0 in asked[:-1]
+
+
 @pytest.mark.parametrize("name", ["trust_region", pytest.param("smac", marks=pytest.mark.slow)])
 def test_unordered_parameters_and_orders_of_tasks_are_searched_too(schedule, name):
     samples = searched(schedule, name, 32)

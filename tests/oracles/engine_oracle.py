@@ -23,6 +23,7 @@ class Request:
     held: int = 0
     cached: int = 0  # blocks of it that are free and not taken yet, at most
     behind: int = 0  # free blocks that are taken after these
+    swapped: int = 0  # tokens of it in the host's memory
     queued: int | None = None
     first: int | None = None
     last: int | None = None
@@ -63,7 +64,8 @@ def step_us(law, tokens, sequences, chunk, before, decoding, context, longest):
 class Engine:
     """One engine; `requests` are sent to it in the order of arrival."""
 
-    def __init__(self, law, *, sequences, blocks, tokens=2048, depth=2):
+    def __init__(self, law, *, sequences, blocks, tokens=2048, depth=2, swap_us=0):
+        self.swap_us, self.moved = swap_us, 0  # blocks to the host's memory and back, of this step
         self.law, self.sequences, self.tokens, self.depth = law, sequences, tokens, depth
         self.free, self.running, self.waiting, self.coming = blocks, [], [], []
         self.now, self.flying, self.steps, self.preempted, self.log = None, [], 0, 0, []
@@ -80,6 +82,7 @@ class Engine:
             self.look()
 
     def look(self):
+        self.moved = 0
         for request in [each for each in self.running if each.last is not None and each.last <= self.now]:
             self.running.remove(request)
             self._give_back(request.held)
@@ -135,7 +138,10 @@ class Engine:
     def _preempt(self, victim):
         self.running.remove(victim)
         self._give_back(victim.held)
-        victim.cached, victim.behind = victim.computed // BLOCK, 0
+        if self.swap_us:
+            victim.swapped, self.moved = victim.computed, self.moved + victim.held
+        else:
+            victim.cached, victim.behind = victim.computed // BLOCK, 0
         victim.held = victim.computed = 0
         self.waiting.insert(0, victim)
         self.preempted += 1
@@ -148,7 +154,9 @@ class Engine:
             if whole > before - ahead:
                 break
             hit = max(0, min(before - ahead - request.behind, request.cached, (request.target - 1) // BLOCK))
-            request.computed = max(hit * BLOCK, request.reused)
+            request.computed = max(hit * BLOCK, request.reused, request.swapped)
+            self.moved += blocks(request.swapped)
+            request.swapped = 0
             tokens = min(request.target - request.computed, budget)
             request.held, request.cached = blocks(request.computed + tokens), 0
             self.free -= request.held
@@ -175,6 +183,7 @@ class Engine:
             sum(contexts) // max(len(contexts), 1),
             max(contexts, default=0),
         )
+        duration += self.moved * self.swap_us
         start = max(self.now, self.ends)
         self.ends = start + duration
         for request, tokens in step:

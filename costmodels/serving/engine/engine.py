@@ -4,7 +4,9 @@ First come, first served. A step carries up to `tokens` tokens: a token of every
 prompt is still going), then chunks of prompts that wait. A request is admitted when the blocks of all that it has so
 far fit; where a running one finds no block, the latest admitted are preempted, and a step that preempts admits nobody.
 What was preempted is computed again but for its blocks that nobody has taken since (prefix caching: freed blocks are
-taken oldest first, a request's last ones before its first); a store of prefixes may bring more. With `depth` 2 a step
+taken oldest first, a request's last ones before its first); a store of prefixes may bring more. Or it is swapped: its
+blocks go to the host's memory, which holds all, and come back with it, in the time of the steps that push it out and
+take it in. With `depth` 2 a step
 is scheduled while the one before it runs (asynchronous scheduling), so that the scheduler knows what is over a step
 later. A request makes all its tokens: lengths are known to the engine, and to nobody who routes.
 
@@ -65,6 +67,7 @@ class Limits(NamedTuple):
     tokens: Array  # of a step
     blocks: Array  # of cache
     depth: Array  # steps in flight: 1 or 2
+    swap_us: Array  # of a block to the host's memory or back; 0: what is preempted is computed again
 
 
 class State(NamedTuple):
@@ -73,7 +76,7 @@ class State(NamedTuple):
     computed: Array  # tokens in the cache, of those that run
     generated: Array  # tokens that were scheduled, which the latest steps may be making still
     held: Array  # blocks; above 0: it runs
-    cached: Array  # full blocks that it held when it was preempted
+    cached: Array  # full blocks that it held when it was preempted; tokens, where it was swapped
     behind: Array  # free blocks that are taken after those
     queued_us: Array  # when the engine saw it
     first_us: Array  # its first token
@@ -98,6 +101,7 @@ class Work(NamedTuple):
     decoding: Array
     context: Array
     longest: Array
+    swap_us: Array  # of what goes to the host's memory and comes back
 
 
 def blocks_of(tokens: Any) -> Any:
@@ -144,7 +148,8 @@ def schedule(requests: Requests, limits: Limits, state: State, active: Array | b
     pushed = jnp.where(lost, held, 0)
     runs, extra = jnp.where(lost, 0, runs), jnp.where(lost, 0, extra)
     free = free + _total(pushed) - _total(extra)
-    cached = jnp.where(lost, state.computed // BLOCK, state.cached)
+    swaps = jnp.asarray(limits.swap_us) > 0
+    cached = jnp.where(lost, jnp.where(swaps, state.computed, state.computed // BLOCK), state.cached)
     behind = jnp.where(lost, _before(pushed), behind + _total(pushed))
     computed, held = jnp.where(lost, 0, state.computed), jnp.where(lost, 0, held + extra)
     # Waiting requests, in order, as long as all that they have fits. What is left of a preempted one's blocks is what
@@ -153,7 +158,9 @@ def schedule(requests: Requests, limits: Limits, state: State, active: Array | b
     whole = jnp.where(waits, blocks_of(target), 0)
     ahead = _before(whole)
     hit = jnp.where(waits, jnp.clip(free - ahead - behind, 0, jnp.minimum(cached, (target - 1) // BLOCK)), 0)
-    begun = jnp.where(waits, jnp.maximum(hit * BLOCK, jnp.asarray(requests.reused)), 0)
+    hit = jnp.where(swaps, 0, hit)
+    kept = jnp.where(swaps, cached, hit * BLOCK)
+    begun = jnp.where(waits, jnp.maximum(kept, jnp.asarray(requests.reused)), 0)
     wanted = jnp.where(waits, target - begun, 0)
     left = budget - _total(runs) - _before(wanted)
     room = limits.sequences - _total(running)
@@ -178,6 +185,7 @@ def schedule(requests: Requests, limits: Limits, state: State, active: Array | b
         decoding=decoding,
         context=_total(jnp.where(decodes, after, 0)) // jnp.maximum(decoding, 1),
         longest=jnp.max(jnp.where(decodes, after, 0)).astype(jnp.int32),
+        swap_us=limits.swap_us * (_total(pushed) + _total(jnp.where(admitted, blocks_of(cached), 0))),
     )
     seen = arrived & (state.queued_us == NEVER) & active
     return (
@@ -249,7 +257,7 @@ def duration_us(law: StepLaw, work: Work, tokens: Array) -> jax.Array:
         decoding=work.decoding,
         context=work.context,
         longest=work.longest,
-    )
+    ) + jnp.asarray(work.swap_us)
 
 
 def tick(law: StepLaw, limits: Limits, requests: Requests, state: State, active: Array | bool = True) -> State:
@@ -318,6 +326,6 @@ def coast(law: StepLaw, limits: Limits, requests: Requests, state: State, until_
     )
 
 
-def limits_of(*, sequences: int, blocks: int, tokens: int = 2048, depth: int = 2) -> Limits:
+def limits_of(*, sequences: int, blocks: int, tokens: int = 2048, depth: int = 2, swap_us: int = 0) -> Limits:
     """Limits as arrays."""
-    return Limits(*(np.asarray(value, np.int32) for value in (sequences, tokens, blocks, depth)))
+    return Limits(*(np.asarray(value, np.int32) for value in (sequences, tokens, blocks, depth, swap_us)))

@@ -16,13 +16,14 @@ import numpy as np
 from ...arrays import Array
 from ...luck import uniform
 from ..engine import engine
-from ..engine.engine import MINE, NEVER, Limits, Requests
-from ..engine.law import MOST_TOKENS, StepLaw
+from ..engine.engine import MINE, NEVER, Limits, Requests, blocks_of
+from ..engine.law import MOST_SEQUENCES, MOST_TOKENS, StepLaw, step_us
 from .traces import Windows
 
 __all__ = [
     "LUCK",
     "Facts",
+    "Forecasts",
     "Metrics",
     "Params",
     "State",
@@ -30,6 +31,7 @@ __all__ = [
     "action_mask",
     "advance",
     "facts_of",
+    "forecasts",
     "luck_of",
     "metrics",
     "over",
@@ -76,6 +78,7 @@ class Metrics(NamedTuple):
     shed: Array  # share of all requests that are turned away
     preempted: Array  # times
     tokens_per_s: Array  # made, from the first arrival to the last token
+    fairness: Array  # Jain's index of the requests' tokens a second; 1: all the same; 1/N: one alone; away: 0 tokens
 
 
 class State(NamedTuple):
@@ -90,7 +93,7 @@ class State(NamedTuple):
 
 
 class Views(NamedTuple):
-    """What a router sees; float32[M] but for the last two."""
+    """What a router sees of its servers, float32[M], and of the offered request."""
 
     waiting: Array  # requests that were sent there and not admitted
     running: Array  # requests
@@ -100,6 +103,21 @@ class Views(NamedTuple):
     own_us: Array  # the offered prompt, likewise
     prompt: Array  # float32, tokens of it that are to compute
     gap_us: Array  # float32, since the request before
+
+
+class Forecasts(NamedTuple):
+    """What a router makes of what it sees and of the laws of its servers, if the offered request went there; float32.
+
+    Servers that are full are taken as if they were not: when a request ends nobody knows.
+    """
+
+    first_us: Array  # [M], until the request's first token: the step under way, then prompts beside what decodes
+    pace_us: Array  # [M], a step in which all that are there decode, the request too
+    room: Array  # [M], share of the cache that is free beyond all prompts that wait and this one
+    slots: Array  # [M], sequences that run at most and are not taken
+    context: Array  # [M], mean tokens in the cache of those that run
+    hopeful: Array  # [M], requests there whose first token is not late yet
+    gap_us: Array  # [], mean time between the last arrivals, eight at most
 
 
 def facts_of(laws: StepLaw) -> Facts:
@@ -217,9 +235,11 @@ def _times(state: State) -> tuple[Array, Array]:
     return jnp.min(state.engines.first_us, axis=0), jnp.min(state.engines.last_us, axis=0)
 
 
-def _missed(state: State, params: Params) -> Array:
-    """bool[N]: requests that miss a target, of those whose times are known."""
-    first, last = _times(state)
+def _missed(state: State, params: Params, now_us: Array | int = NEVER) -> Array:
+    """bool[N]: requests that have missed a target by now: a first token that is late, or the last one, is no secret
+    before it is made.
+    """
+    first, last = (jnp.minimum(each, now_us) for each in _times(state))
     pace = (last - first).astype(jnp.float32) / jnp.maximum(state.window.output - 1, 1)
     return ((first - state.window.arrival_us) > params.ttft_us) | (pace > params.tpot_us)
 
@@ -230,7 +250,7 @@ def progress(objective: str, before: State, after: State, params: Params) -> jax
     arrival = after.window.arrival_us
     if objective == "missed":
         done = [
-            ((_times(state)[1] <= clock) & _missed(state, params) & (state.server >= 0)) | _turned(state, params)
+            (_missed(state, params, clock) & (state.server >= 0)) | _turned(state, params)
             for state, clock in zip((before, after), clocks, strict=True)
         ]
         return jnp.sum(done[1]).astype(jnp.float32) - jnp.sum(done[0])
@@ -262,6 +282,7 @@ def metrics(state: State, params: Params) -> Metrics:
     seconds = (last - arrival).astype(jnp.float32) * _US
     pace = (last - first).astype(jnp.float32) / jnp.maximum(output - 1, 1) * _US
     end = jnp.max(jnp.where(served, last, 1)).astype(jnp.float32) * _US
+    rate = jnp.where(served, output / jnp.where(served, seconds, 1.0), 0.0)
     return Metrics(
         latency_s=mean(seconds),
         ttft_s=mean((first - arrival).astype(jnp.float32) * _US),
@@ -270,6 +291,7 @@ def metrics(state: State, params: Params) -> Metrics:
         shed=jnp.sum(turned).astype(jnp.float32) / total,
         preempted=jnp.sum(state.engines.preempted).astype(jnp.float32) / total,
         tokens_per_s=jnp.sum(jnp.where(served, output, 0)).astype(jnp.float32) / end,
+        fairness=jnp.sum(rate) ** 2 / (total * jnp.maximum(jnp.sum(rate**2), 1e-12)),
     )
 
 
@@ -293,6 +315,66 @@ def views(state: State, params: Params) -> Views:
         own_us=own * per_token,
         prompt=own,
         gap_us=jnp.where(over(state, params), 0, clock_us(state, params) - before).astype(jnp.float32),
+    )
+
+
+def forecasts(state: State, params: Params) -> Forecasts:
+    """What would become of the offered request on each server; what it will make is not looked at."""
+    engines, count, window = state.engines, servers(params), state.window
+    now = jnp.where(over(state, params), _at(window.arrival_us, state.next - 1), clock_us(state, params))
+    open_ = (state.server == jnp.arange(count)[:, None]) & (engines.last_us == NEVER)
+    running = engines.held > 0
+    there, runs = jnp.sum(open_, axis=1), jnp.sum(running, axis=1)
+    own = _at(window.prompt - window.reused, state.next)
+    left = jnp.where(open_, jnp.maximum(window.prompt - jnp.maximum(engines.computed, window.reused), 0), 0)
+    held = jnp.sum(jnp.where(running, engines.computed, 0), axis=1)
+    context = held // jnp.maximum(runs, 1)
+    longest = jnp.max(jnp.where(running, engines.computed, 0), axis=1)
+    decoding = jnp.clip(there + 1, 1, MOST_SEQUENCES)
+    prompts = jnp.sum(left, axis=1) + own
+    beside = jnp.clip(runs, 0, MOST_SEQUENCES)
+    chunk = jnp.minimum(prompts, MOST_TOKENS - beside)
+
+    def step(law: StepLaw, **carried: Array) -> Array:
+        return step_us(law, **carried)
+
+    of_prompts = jax.vmap(step)(
+        params.laws,
+        tokens=chunk + beside,
+        sequences=jnp.minimum(beside + 1, MOST_SEQUENCES),
+        chunk=chunk,
+        before=jnp.maximum(own - chunk, 0) // 2,
+        decoding=beside,
+        context=context,
+        longest=longest,
+    )
+    # All there decode at the mean of the contexts there and the offered prompt.
+    whole = jnp.sum(jnp.where(open_, window.prompt + engines.generated, 0), axis=1) + _at(window.prompt, state.next)
+    of_all = jax.vmap(step)(
+        params.laws,
+        tokens=decoding,
+        sequences=decoding,
+        chunk=jnp.zeros_like(chunk),
+        before=jnp.zeros_like(chunk),
+        decoding=decoding,
+        context=whole // (there + 1),
+        longest=jnp.maximum(longest, _at(window.prompt, state.next)),
+    )
+    busy = jnp.clip(engines.latest_us - now, 0, None).astype(jnp.float32)
+    steps = prompts.astype(jnp.float32) / jnp.maximum(chunk, 1)
+    waits = jnp.sum(jnp.where(open_ & ~running, blocks_of(window.prompt + engines.generated), 0), axis=1)
+    free = engines.free - waits - blocks_of(_at(window.prompt, state.next))
+    late = (jnp.minimum(engines.first_us, now) - window.arrival_us) > params.ttft_us
+    latest = jnp.minimum(state.next, 8)
+    since = now - _at(window.arrival_us, state.next - latest)
+    return Forecasts(
+        first_us=busy + steps * of_prompts,
+        pace_us=of_all.astype(jnp.float32),
+        room=free / jnp.asarray(params.limits.blocks),
+        slots=(params.limits.sequences - there).astype(jnp.float32),
+        context=context.astype(jnp.float32),
+        hopeful=jnp.sum(open_ & ~late, axis=1).astype(jnp.float32),
+        gap_us=since.astype(jnp.float32) / jnp.maximum(latest, 1),
     )
 
 

@@ -102,10 +102,10 @@ def test_points_of_attention_are_the_measured_ones_and_those_left_out_are_near(s
     assert np.quantile(np.abs(errors), 0.99) < 0.014
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_a_replay_equals_the_plain_engine_to_the_microsecond(measured, run):
+@pytest.mark.parametrize(("run", "swap_us"), [(RUNS[0], 0), (RUNS[1], 0), (RUNS[0], 384)])
+def test_a_replay_equals_the_plain_engine_to_the_microsecond(measured, run, swap_us):
     requests = jax.tree.map(lambda leaf: leaf[:120], _requests(measured[run]))
-    limits = dict(sequences=64, blocks=1500)  # so few that requests are preempted
+    limits = dict(sequences=64, blocks=1500, swap_us=swap_us)  # so few that requests are preempted
     found = replayed(laws.profile_law(run), limits_of(**limits), requests)
     plain, engine = oracle.replay(laws.profile_law(run), _plain(requests), **limits)
     assert found.preempted == engine.preempted > 0
@@ -125,6 +125,7 @@ def test_any_traffic_equals_the_plain_engine_and_conserves_requests_and_tokens(d
     limits = dict(
         sequences=data.draw(st.sampled_from((1, 4, 64))), blocks=data.draw(st.sampled_from((170, 400, 5000))),
         tokens=data.draw(st.sampled_from((64, 512, 2048))), depth=data.draw(st.sampled_from((1, 2))),
+        swap_us=data.draw(st.sampled_from((0, 1, 400))),
     )  # fmt: skip
     law = laws.profile_law(RUNS[0])
     found = replayed(law, limits_of(**limits), requests)
@@ -138,6 +139,17 @@ def test_any_traffic_equals_the_plain_engine_and_conserves_requests_and_tokens(d
     assert engine.free + sum(each.held for each in plain) == limits["blocks"]
     assert (found.first_us > arrival).all()
     assert ((found.last_us > found.first_us) == (output > 1)).all()
+
+
+def test_a_swap_out_and_in_takes_what_its_blocks_take_and_computes_nothing_again():
+    law, limits = laws.profile_law(RUNS[0]), dict(sequences=8, blocks=40, depth=1)
+    arrival, prompt, output = np.array([0, 1]), np.array([300, 280]), np.array([60, 60])  # 19 and 18 of 40 blocks
+    requests = Requests(*(each.astype(np.int32) for each in (arrival, prompt, output, np.zeros(2))))
+    free, dear = (replayed(law, limits_of(**limits, swap_us=each), requests) for each in (1, 1001))
+    assert free.preempted == dear.preempted == 1
+    assert free.steps == dear.steps
+    # Both wait for the way out of the second, which holds 19 blocks then, and the second for its way back.
+    assert (dear.last_us - free.last_us).tolist() == [19 * 1000, 2 * 19 * 1000]
 
 
 def test_steps_in_scalars_are_steps():

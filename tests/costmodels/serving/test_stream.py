@@ -52,6 +52,8 @@ def test_an_episode_equals_plain_engines_to_the_microsecond(missed):
         if actions[place] < 2:
             assert (request.first, request.last) == (int(state.engines.first_us[:, place].min()), int(last[place]))
     metrics = env.metrics(state, problem.params)
+    rates = [0.0 if each.last is None else each.output / (each.last - each.arrival) for each in requests]
+    assert float(metrics.fairness) == pytest.approx(sum(rates) ** 2 / (24 * sum(rate**2 for rate in rates)), rel=1e-4)
     served = [each for each in requests if each.last is not None]
     late = [
         each.first - each.arrival > 1e6 or (each.last - each.first) / max(each.output - 1, 1) > 5e4 for each in served
@@ -59,6 +61,59 @@ def test_an_episode_equals_plain_engines_to_the_microsecond(missed):
     assert float(metrics.shed) == pytest.approx(actions.count(2) / 24)
     assert float(metrics.missed) == pytest.approx((sum(late) + actions.count(2)) / 24)
     assert float(metrics.latency_s) == pytest.approx(np.mean([each.last - each.arrival for each in served]) * 1e-6)
+
+
+def test_forecasts_are_what_a_look_at_plain_engines_says(missed):
+    problem, env = missed
+    rng, seen = np.random.default_rng(1), []
+    forecasts = jax.jit(game.forecasts)
+
+    def choose(number, state):
+        seen.append(jax.tree.map(np.asarray, forecasts(state, problem.params)))
+        return rng.integers(0, 2)
+
+    state, actions = _played(problem, env, choose)
+    window = jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), state.window)
+    requests = [oracle.Request(*row) for row in zip(*window, strict=True)]
+    servers = servers_of(parse_servers(SMALL["servers"]), "Llama-3-8B")
+    limits = [{"sequences": 6, "blocks": server.blocks} for server in servers]
+    checked = []
+
+    def check(number, engines):
+        offered, found = requests[number], seen[number]
+        for place, (engine, server) in enumerate(zip(engines, servers, strict=True)):
+            running = [each for each in engine.running if each.held]
+            waiting = [*engine.waiting, *engine.coming]
+            open_ = [each for each in [*running, *waiting] if each.last is None]
+            left = sum(max(each.prompt - each.computed, 0) for each in open_) + offered.prompt
+            chunk = min(left, 2048 - len(running))
+            held = [each.computed for each in running]
+            first_us = oracle.step_us(
+                server.law, chunk + len(running), len(running) + 1, chunk, max(offered.prompt - chunk, 0) // 2,
+                len(running), sum(held) // max(len(held), 1), max(held, default=0),
+            )  # fmt: skip
+            busy = max(engine.ends - offered.arrival, 0)
+            assert found.first_us[place] == pytest.approx(busy + left / chunk * first_us, rel=1e-5)
+            decoding = len(open_) + 1
+            whole = sum(each.target for each in open_) + offered.prompt
+            pace_us = oracle.step_us(
+                server.law, decoding, decoding, 0, 0, decoding, whole // decoding, max([*held, offered.prompt])
+            )
+            assert found.pace_us[place] == pace_us
+            waits = sum(oracle.blocks(each.target) for each in waiting)
+            free = engine.free - waits - oracle.blocks(offered.prompt)
+            assert found.room[place] == pytest.approx(free / server.blocks, abs=1e-6)
+            assert found.slots[place] == 6 - len(open_)
+            late = [min(each.first or 2**31, offered.arrival) - each.arrival > 1e6 for each in open_]
+            assert found.hopeful[place] == late.count(False)
+            checked.append((len(waiting), late.count(True)))
+        last = [each.arrival for each in requests[max(number - 8, 0) : number + 1]]
+        assert found.gap_us == pytest.approx((last[-1] - last[0]) / max(len(last) - 1, 1))
+        return actions[number]
+
+    oracle.route([each.law for each in servers], limits, requests, check)
+    assert max(waits for waits, _ in checked) > 1
+    assert max(late for _, late in checked) > 0
 
 
 def test_requests_and_tokens_are_conserved(missed):

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import dsegym
-from dsegym.envs.core.evaluation import Objective, Yardstick
+from dsegym.envs.core.evaluation import Evaluation, Objective, Yardstick
 from dsegym.envs.core.features import Discrete, Feature
 from dsegym.envs.core.functional import play
+from dsegym.envs.core.one_shot import OneShotParams, ParametricEnv
 from dsegym.envs.core.options import Options
 from dsegym.envs.core.policies import (
     HELD_OUT,
@@ -166,3 +167,16 @@ def test_recorded_problems_without_a_share_solved_are_counted_without_an_error()
     assert found.totals["test_problems"] == 2
     assert not any("error" in name for name in found.totals)
     assert found.notes == ("a note",)
+
+
+def test_a_design_with_an_objective_of_0_has_a_finite_reward_above_all_others():
+    space = DesignSpace((Parameter("size", (1, 2)),))
+    env = ParametricEnv(
+        lambda design, costs: Evaluation(None, jnp.asarray(costs)[design[0]], jnp.bool_(True)),
+        tuple(space.cardinalities.tolist()),
+    )
+    params = OneShotParams(np.float32([0.0, 0.001]), np.float32(0.1))
+    state = env.start(jax.random.key(0), params)
+    none, few = (float(env.reward(state, env.advance(state, np.array([at]), params), params)) for at in (0, 1))
+    assert np.isfinite(none)
+    assert none > few > 0
