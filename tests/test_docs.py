@@ -133,6 +133,7 @@ def assert_shows(shown, printed):
 def run_command(command, monkeypatch, capfd):
     """What a `dsegym ...` command prints."""
     monkeypatch.setattr(sys, "argv", shlex.split(command))
+    monkeypatch.delenv("COLUMNS", raising=False)  # pages show what a pipe gets; pytest-xdist tells a terminal's width
     try:
         cli.main()
     except SystemExit as stop:
