@@ -75,7 +75,9 @@ SPACE = DesignSpace(
         Parameter("ahead_limit", _LIMITS, summary="reads of the step over its compute above which none is read ahead"),
         Parameter("hot", HOT, summary="slots with high bits, by falling router weight"),
         Parameter("busy_hot", HOT, summary="the same in a step whose reads are long"),
-        Parameter("busy", _LIMITS, summary="reads of the step, all with high bits, over its compute: above, it is long"),
+        Parameter(
+            "busy", _LIMITS, summary="reads of the step, all with high bits, over its compute: above, it is long"
+        ),
     )
 )
 HEURISTICS = Heuristics(
@@ -143,7 +145,9 @@ class ExpertCache(PolicyEnv[State, Params]):
         Feature("repeated", meaning="share of the layer's experts that are among its K hottest"),
         Feature("hit_rate", meaning="so far"),
         Feature("last_hits", meaning="share of the last step's look-ups"),
-        Feature("spread", (2,), meaning="share of memory's experts of this and of the next layer, over the mean, halved"),
+        Feature(
+            "spread", (2,), meaning="share of memory's experts of this and of the next layer, over the mean, halved"
+        ),
         Feature("layer", meaning="number of the layer over all"),
         Feature("left", meaning="of the episode"),
     )

@@ -39,10 +39,10 @@ __all__ = [
     "action_of",
     "advance",
     "batch_of",
-    "hot_slots",
     "cost_ms",
-    "missing",
+    "hot_slots",
     "metrics",
+    "missing",
     "most_steps",
     "over",
     "start",
@@ -91,7 +91,7 @@ class State(NamedTuple):
     step: Array  # int32, layers done, those of the warm tokens included
     level: Array  # int8[L, X]
     stamp: Array  # int32[L, X], of the last use or read-ahead; 0 for never
-    count: Array  # int32[L, X], look-ups
+    uses: Array  # int32[L, X], look-ups
     heat: Array  # int32[L, X], look-ups that fade by an eighth a token
     used: Array  # int32, units
     backlog_ms: Array  # float32, of reads ahead that have not arrived
@@ -198,7 +198,7 @@ def warmed(offset: Array, params: Params) -> State:
     nothing = jnp.float32(0)
     return State(
         offset=jnp.asarray(offset, jnp.int32), step=jnp.int32(WARM_TOKENS * layers), level=level.reshape(heat.shape),
-        stamp=stamp, count=count, heat=heat, used=jnp.sum(jnp.where(stays, size, 0)), backlog_ms=nothing,
+        stamp=stamp, uses=count, heat=heat, used=jnp.sum(jnp.where(stays, size, 0)), backlog_ms=nothing,
         time_ms=nothing, loss=nothing, hits=nothing, looked_up=nothing, high=nothing, read_mib=nothing, ahead=nothing,
         last_hits=nothing, last_read_ms=nothing,
     )  # fmt: skip
@@ -220,7 +220,7 @@ def _keys(state: State, keep: Array, layer: Array, params: Params) -> Array:
     shape = (layers, experts)
     keys = (
         state.stamp,
-        state.count * _STAMP + state.stamp,
+        state.uses * _STAMP + state.stamp,
         jnp.broadcast_to((layers - distance) * _STAMP, shape) + state.stamp,
         jnp.where(own == layer, 0, _STAMP) + state.stamp,
         state.heat * (_NEAR // distance),
@@ -250,7 +250,7 @@ def advance(state: State, action: Array, params: Params) -> State:
     slots = jnp.max(jnp.where(rows, np.arange(1, batch.shape[0] + 1)[:, None], 0), axis=0)
     level = jnp.maximum(state.level, jnp.where(here, want, 0).astype(jnp.int8))
     stamp = jnp.where(here & chosen, stamped + slots, state.stamp)
-    count = state.count + (here & chosen)
+    count = state.uses + (here & chosen)
     heat = jnp.where(here, state.heat - (state.heat >> 3) + _HEAT * chosen, state.heat)
 
     # What is read ahead: the hottest of the next layer that are not in memory, as far as they fit beside the batch.
@@ -272,7 +272,7 @@ def advance(state: State, action: Array, params: Params) -> State:
     touched = (here & chosen) | (after & extra)
     size = jnp.where(level == HIGH, units[HIGH][:, None], jnp.where(level == LOW, units[LOW][:, None], 0))
     used = state.used + jnp.sum(loads) + ahead_units
-    keys = _keys(state._replace(stamp=stamp, count=count, heat=heat), keep, layer, params)
+    keys = _keys(state._replace(stamp=stamp, uses=count, heat=heat), keep, layer, params)
     keys = jnp.where(touched | (level == ABSENT), _LAST, keys)
     goes_all = keep == KEEP.index("none")
     places = np.arange(layers * experts, dtype=np.int32).reshape(layers, experts)
@@ -305,7 +305,7 @@ def advance(state: State, action: Array, params: Params) -> State:
         step=state.step + 1,
         level=level,
         stamp=stamp,
-        count=count,
+        uses=count,
         heat=heat,
         used=used,
         backlog_ms=backlog,

@@ -66,7 +66,15 @@ def sequences_in_flight(host: Host, mixture: Mixture, prompt: float, generated: 
 
 
 def pass_of(host: Host, mixture: Mixture, prompt: float, generated: float, *, overlapped: bool = True) -> Pass:
-    """The law: the longest of streaming, multiplying and attending; prompts are admitted as sequences end."""
+    """The law: the longest of streaming, multiplying and attending; prompts are admitted as sequences end.
+
+    Raises:
+        DsegymError: nothing is generated, or the host's memory is slower than PCIe.
+    """
+    if prompt < 0 or generated <= 0:
+        raise DsegymError(f"prompt = {prompt:g} and generated = {generated:g} tokens: 0 at least, and above 0.")
+    if host.memory_bytes_s <= host.pcie_bytes_s:
+        raise DsegymError("The host's memory must be faster than PCIe, which streams from it.")
     sequences = sequences_in_flight(host, mixture, prompt, generated, overlapped=overlapped)
     tokens = sequences * (1 + prompt / generated)
     weights = mixture.weight_bytes / host.pcie_bytes_s

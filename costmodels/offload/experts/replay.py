@@ -96,9 +96,7 @@ def replay(routes: Routes, rule: str, capacity_bytes: int) -> Replay:
         size = int(routes.expert_bytes[batch.layer])
         missed = len(different) - hits
         decoded = int(batch.decoded)
-        for place, more in enumerate(
-            (len(different), hits, len(different) * decoded, hits * decoded, missed * size)
-        ):
+        for place, more in enumerate((len(different), hits, len(different) * decoded, hits * decoded, missed * size)):
             totals[place] += more
         resident[different] = True
         used[batch.layer] += missed * size
