@@ -287,8 +287,8 @@ FORMATS: Sequence[Format] = (
     Format(
         "routes",
         "a log of routes to experts (BigMoeOnEdge's route_trace v1)",
-        "comments with n_layer, n_expert, n_expert_used, expert_bytes; a header with step, layer, expert, perhaps turn, "
-        "phase, slot, weight; a row a look-up; gzip's files are unpacked",
+        "comments with n_layer, n_expert, n_expert_used, expert_bytes; a header with step, layer, expert, perhaps "
+        "turn, phase, slot, weight; a row a look-up; gzip's files are unpacked",
         "bytes of an expert at 4 bits; phase 0 is the prompt, 1 is decoded",
         f"{MOST_LOOK_UPS:,} look-ups; 64 MiB; unknown experts and layers are refused",
         recognisers.has_columns("step", "layer", "expert"),

@@ -61,8 +61,8 @@ _NEVER = 1e9
 
 OBJECTIVE = Objective("cost", "ms", "time of a token, and a penalty for the proxy of quality that low bits lose")
 NOTES = (
-    "Quality is a proxy, not measured: an expert at b bits loses 16 x 4^-b, the law of uniform quantisation's error, by "
-    "router weight; what a token that loses 1 is worth is an option.",
+    "Quality is a proxy, not measured: an expert at b bits loses 16 x 4^-b, the law of uniform quantisation's error, "
+    "by router weight; what a token that loses 1 is worth is an option.",
     "Flash and compute are constants measured on one phone; a hit-rate is not a throughput: on that phone a rule with "
     "more hits was slower, because the system took its pages.",
 )
@@ -162,7 +162,7 @@ class ExpertCache(PolicyEnv[State, Params]):
 
     def observe(self, state: State, params: Params) -> Mapping[str, Array]:
         """See `features`."""
-        layers, experts = state.level.shape
+        layers = state.level.shape[0]
         layer, batch = state.step % layers, game.batch_of(state, params)
         after = (layer + 1) % layers
         there = batch >= 0
@@ -239,8 +239,8 @@ def _pools(options: ExpertCacheOptions) -> tuple[Routes, Routes]:
     least = WARM_TOKENS + options.tokens
     if half < least:
         raise DsegymError(
-            f"routes = {options.routes} has {tokens} decoded tokens: each half of them must have the {WARM_TOKENS} that "
-            f"warm the cache and the {options.tokens} of an episode; {2 * least} are needed, or fewer tokens."
+            f"routes = {options.routes} has {tokens} decoded tokens: each half of them must have the {WARM_TOKENS} "
+            f"that warm the cache and the {options.tokens} of an episode; {2 * least} are needed, or fewer tokens."
         )
     first, second = (
         replace(drawn, chosen=drawn.chosen[part], phase=drawn.phase[part], turn=drawn.turn[part])

@@ -2,9 +2,9 @@
 
 Two bit-widths are two planes of an expert: the low bits, which every look-up needs, and the rest, which a look-up with
 high bits needs too. With the whole capacity for one plane, Belady's rule on fractions of experts (what is needed again
-last goes first, in part) reads least: by exchange, for equal or unequal sizes, and reading ahead saves no byte. The same
-of whole experts, from which what a policy did not use is taken off again. Where a share f of the look-ups has high
-bits, at least
+last goes first, in part) reads least: by exchange, for equal or unequal sizes, and reading ahead saves no byte. The
+same of whole experts, from which what a policy did not use is taken off again. Where a share f of the look-ups has
+high bits, at least
     max(low plane + max(0, rest - left out), whole experts - left out) bytes
 are read, left out = (1 - f) x look-ups x the rest's size, and the loss is at least that of the f heaviest slots. The
 time is at least the compute's and the reads'. f is unknown: the least of all f, over a fine grid whose cells take the

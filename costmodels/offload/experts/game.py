@@ -4,11 +4,11 @@ The rules: docs/expert_cache.md. Pure JAX on one episode. A slice of L layers wi
 layer, by falling router weight, -1 where a model uses fewer. Experts have two bit-widths, `LOW` and `HIGH`, that may be
 equal; they are nested, so that from low to high only the difference is read. Sizes count in `UNIT_BYTES`.
 
-An episode is a window of recorded or generated tokens: `WARM_TOKENS` that fill the cache by heat, at no cost, then those
-that are played. A step: the router's experts are known; those that are not in memory, or with fewer bits than wanted,
-are read; some of the next layer's are read ahead; then entries are evicted until the capacity holds, never one that the
-step touched. The flash reads one thing after another: what was read ahead and has not arrived, what is missing, then
-what is read ahead. A layer takes as long as its compute or its reads, whichever is longer.
+An episode is a window of recorded or generated tokens: `WARM_TOKENS` that fill the cache by heat, at no cost, then
+those that are played. A step: the router's experts are known; those that are not in memory, or with fewer bits than
+wanted, are read; some of the next layer's are read ahead; then entries are evicted until the capacity holds, never one
+that the step touched. The flash reads one thing after another: what was read ahead and has not arrived, what is
+missing, then what is read ahead. A layer takes as long as its compute or its reads, whichever is longer.
 """
 
 from __future__ import annotations

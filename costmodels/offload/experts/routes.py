@@ -2,10 +2,10 @@
 
 N tokens, L layers, X experts a layer, K experts a token and layer by falling router weight.
 
-The generator: of a layer's X experts, `active` are ever chosen, with popularity falling as rank^-zipf in an order of the
-layer's own; a token takes the K largest of log(popularity) + stickiness [chosen for the token before] + Gumbel noise.
-Its three constants are fitted to each record (`models.csv`), which it tracks in what repeats from token to token and in
-how popular the popular ones are; it knows no topics and no dependence between layers.
+The generator: of a layer's X experts, `active` are ever chosen, with popularity falling as rank^-zipf in an order of
+the layer's own; a token takes the K largest of log(popularity) + stickiness [chosen for the token before] + Gumbel
+noise. Its three constants are fitted to each record (`models.csv`), which it tracks in what repeats from token to token
+and in how popular the popular ones are; it knows no topics and no dependence between layers.
 """
 
 from __future__ import annotations
@@ -252,10 +252,10 @@ def _text_of(path: str) -> str:
 def load_routes(path: str | Path) -> Routes:
     """A log of routes: BigMoeOnEdge's `route_trace v1`, plain or gzipped, or the same with fewer columns.
 
-    Lines of comments say the model: `# n_layer=48 n_expert=128 n_expert_used=6`, and what an expert takes at 4 bits, once
-    for all layers, `# expert_bytes=3059712`, or a line a layer, `# layer=0 expert_bytes=3059712`. A row is a look-up:
-    `step` (the token), `layer`, `expert`; where they are given, `turn`, `phase` (0 prompt, 1 decode; else all are
-    decoded), `slot` (the rank by router weight; else the order of rows) and `weight`. Other columns are not read.
+    Lines of comments say the model: `# n_layer=48 n_expert=128 n_expert_used=6`, and what an expert takes at 4 bits,
+    once for all layers, `# expert_bytes=3059712`, or a line a layer, `# layer=0 expert_bytes=3059712`. A row is a
+    look-up: `step` (the token), `layer`, `expert`; where they are given, `turn`, `phase` (0 prompt, 1 decode; else all
+    are decoded), `slot` (the rank by router weight; else the order of rows) and `weight`. Other columns are not read.
 
     Raises:
         InvalidWorkloadError: it is no such file, or a row does not fit the model; names the file and the line.

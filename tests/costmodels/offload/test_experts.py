@@ -137,7 +137,7 @@ def test_replays_are_the_plain_dictionaries(log, capacity, rule):
 def test_no_rule_hits_more_often_than_belady_and_more_memory_never_hurts_it(log, slots):
     hits = replay(log, "belady", 3 * slots).hits
     layers, top_k = log.chosen.shape[1:]
-    # A layer's share that is less than its batch still keeps the batch: together the layers then hold more than allowed.
+    # A layer's share that is less than its batch still keeps the batch: all layers together then hold too much.
     rules = RULES if slots // layers >= top_k else ("lru", "lfu")
     assert all(replay(log, rule, 3 * slots).hits <= hits for rule in rules)
     assert hits <= replay(log, "belady", 3 * slots + 3).hits
