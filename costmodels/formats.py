@@ -291,7 +291,7 @@ FORMATS: Sequence[Format] = (
         "turn, phase, slot, weight; a row a look-up; gzip's files are unpacked",
         "bytes of an expert at 4 bits; phase 0 is the prompt, 1 is decoded",
         f"{MOST_LOOK_UPS:,} look-ups; 64 MiB; unknown experts and layers are refused",
-        recognisers.has_columns("step", "layer", "expert"),
+        recognisers.is_routes,
     ),
 )
 
