@@ -18,6 +18,7 @@ BENCHMARKS = (
     "memory",
     "allocation",
     "serving_stream",
+    "expert_cache",
     "soc",
     "reasoning",
     "training",

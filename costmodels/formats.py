@@ -26,6 +26,7 @@ __all__ = [
     "MOST_EDGES",
     "MOST_ELEMENTS",
     "MOST_LAYERS",
+    "MOST_LOOK_UPS",
     "MOST_PROBLEMS",
     "MOST_REQUESTS",
     "MOST_TASKS",
@@ -44,6 +45,7 @@ MOST_ACCESSES = 20_000  # of a program that is played
 MOST_CLASSES = 200  # of requests
 MOST_REQUESTS = 2_000_000  # of a trace
 MOST_DEVICES = 16  # of a user's table
+MOST_LOOK_UPS = 2_000_000  # of a log of routes
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ READERS: Mapping[str, Reader] = {
     "trace": Reader("ServingStream", "trace", "serving_stream.md"),
     "model": Reader("ServingPlan", "model", "serving_plan.md"),
     "devices": Reader("ServingMix", "gpus", "serving_mix.md"),
+    "routes": Reader("ExpertCache", "routes", "expert_cache.md"),
 }
 
 
@@ -280,6 +283,15 @@ FORMATS: Sequence[Format] = (
         "as the names say, 10^9 bytes a GB; dense peaks, links in one direction; a known device keeps what is left out",
         f"{MOST_DEVICES} devices",
         recognisers.has_columns("device"),
+    ),
+    Format(
+        "routes",
+        "a log of routes to experts (BigMoeOnEdge's route_trace v1)",
+        "comments with n_layer, n_expert, n_expert_used, expert_bytes; a header with step, layer, expert, perhaps "
+        "turn, phase, slot, weight; a row a look-up; gzip's files are unpacked",
+        "bytes of an expert at 4 bits; phase 0 is the prompt, 1 is decoded",
+        f"{MOST_LOOK_UPS:,} look-ups; 64 MiB; unknown experts and layers are refused",
+        recognisers.is_routes,
     ),
 )
 

@@ -35,6 +35,7 @@ __all__ = [
     "is_program",
     "is_request_sizes",
     "is_requests_by_arrival",
+    "is_routes",
     "is_task_graph_set",
     "is_tgff",
     "is_topology",
@@ -59,11 +60,15 @@ def has_columns(*columns: str) -> Callable[[str], bool]:
     return matches
 
 
+def is_routes(text: str) -> bool:
+    """A log of the experts that a router chose."""
+    return has_columns("step", "layer", "expert")(text)
+
+
 def is_own_layers(text: str) -> bool:
-    """dsegym's table of layers, told from SCALE-Sim's topologies, whose first column may be `Layer` too."""
-    return has_columns("kind")(text) or (
-        has_columns("layer")(text) and not is_gemm_topology(text) and not is_topology(text)
-    )
+    """dsegym's table of layers, told from others with a column `Layer`: SCALE-Sim's topologies, logs of routes."""
+    others = (is_gemm_topology, is_topology, is_routes)
+    return has_columns("kind")(text) or (has_columns("layer")(text) and not any(other(text) for other in others))
 
 
 def is_gemm_topology(text: str) -> bool:

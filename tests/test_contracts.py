@@ -57,6 +57,10 @@ INSTANCES = {
         {"instance": "perfect_12_s1"},
         {"instance": "perfect_12_s1", "placement": "best_fit"},
     ],
+    "dsegym/ExpertCache-v0": [
+        {"tokens": 2, "layers": 4},
+        {"tokens": 2, "layers": 4, "routes": "gptoss_recorded", "bits": "4"},
+    ],
     "dsegym/MemoryMapping-v0": [
         {"program": "residual_tiny", "capacity": 0.5},
         {"program": "residual_tiny", "capacity": 0.5, "space": "msa"},
@@ -82,6 +86,7 @@ INSTANCES = {
 # Of each scenario the first instance is among the quick tests; these programs take minutes to compile.
 MINUTES = (
     "dsegym/AcceleratorMapping-v0",
+    "dsegym/ExpertCache-v0",
     "dsegym/MemoryTiers-v0",
     "dsegym/ServingStream-v0",
     "dsegym/SocSchedulingStream-v0",

@@ -133,7 +133,8 @@ def test_the_installed_package_loads_its_workloads_suites_and_optima(probe):
     assert min(*probe["layers"].values(), *probe["suites"].values()) > 0
     # Where luck decides, no optimum is known: a proven bound, or what one does who knows what is hidden.
     for name in (
-        "PowerCap", "ReasoningCascade", "SocSchedulingStream", "SolveVerify", "SleepTime", "SubQuestionBudget",
+        "ExpertCache", "PowerCap", "ReasoningCascade", "SocSchedulingStream", "SolveVerify", "SleepTime",
+        "SubQuestionBudget",
     ):  # fmt: skip
         assert probe["bounds"].pop(f"dsegym/{name}-v0") == "bound"
     for name in ("BatchBestOfN", "TreeSearch"):

@@ -34,6 +34,7 @@ BUILT_IN: Mapping[str, str] = {
     "batch-data-sets": "dsegym.envs.reasoning.collections:BATCH_DATA_SETS",
     "batch-verifiers": "dsegym.envs.reasoning.collections:BATCH_VERIFIERS",
     "cascade-budgets": "dsegym.envs.reasoning.collections:CASCADE_BUDGETS",
+    "expert-caches": "dsegym.envs.offload.collections:EXPERT_CACHES",
     "memory-zoo": "dsegym.envs.memory.collections:MEMORY_ZOO",
     "memory-zoo-small": "dsegym.envs.memory.collections:MEMORY_ZOO_SMALL",
     "packing": "dsegym.envs.memory.collections:PACKING",

@@ -55,6 +55,7 @@ BUILT_IN: Mapping[str, str] = {
     "dsegym/AcceleratorTemplate-v0": "dsegym.envs.accelerator.template:SCENARIO",
     "dsegym/AttentionAccelerator-v0": "dsegym.envs.accelerator.attention:SCENARIO",
     "dsegym/BatchBestOfN-v0": "dsegym.envs.reasoning.batch_best_of_n:SCENARIO",
+    "dsegym/ExpertCache-v0": "dsegym.envs.offload.expert_cache:SCENARIO",
     "dsegym/MemoryAllocation-v0": "dsegym.envs.memory.allocation:SCENARIO",
     "dsegym/MemoryMapping-v0": "dsegym.envs.memory.mapping:SCENARIO",
     "dsegym/MemoryTiers-v0": "dsegym.envs.offload.memory_tiers:SCENARIO",

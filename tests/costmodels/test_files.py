@@ -12,6 +12,7 @@ from dsegym.costmodels.allocation.instance import load_instance
 from dsegym.costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
 from dsegym.costmodels.formats import FORMATS, READERS, format_of, format_rows
 from dsegym.costmodels.memory.program import get_program
+from dsegym.costmodels.offload.experts.routes import load_routes
 from dsegym.costmodels.reasoning.outcomes import load_outcomes
 from dsegym.costmodels.serving.mix.requests import histogram
 from dsegym.costmodels.serving.stream.traces import get_trace
@@ -29,6 +30,7 @@ LOADERS = {
     "trace": get_trace,
     "model": get_model,
     "devices": get_device,
+    "routes": load_routes,
 }
 SAMPLES = {  # one of each format
     "a table of requests by arrival": "arrival_s,prompt_tokens,output_tokens\n0,200,3\n0.5,100,2\n",
@@ -50,6 +52,9 @@ SAMPLES = {  # one of each format
             "num_attention_heads": 4,
             "vocab_size": 100,
         }
+    ),
+    "a log of routes to experts (BigMoeOnEdge's route_trace v1)": (
+        "# n_layer=1 n_expert=4 n_expert_used=2\n# expert_bytes=4096\nstep,layer,expert\n0,0,3\n0,0,1\n"
     ),
     "a table of devices": "device,bf16_tflops,memory_gb,bandwidth_gb_s,scale_up_gb_s\nX1,400,96,4000,300\n",
     "a table of layers": "layer,kind,m,n,k\nfc,gemm,1,2,3\n",
