@@ -22,6 +22,9 @@ class RandomForest(Agent):
     """SMAC3's facade for hyperparameters (Lindauer et al., JMLR 2022): a random forest on the logarithm of the
     objective, log expected improvement, one random design in a few.
 
+    SMAC3 goes through a set of designs whose order is Python's hash seed's: trials fix it, a search in your own process
+    is the same in another only with the environment variable PYTHONHASHSEED set.
+
     Attributes:
         startup_samples: of a Sobol sequence, for each parameter; at most a quarter of the budget in all.
     """

@@ -79,7 +79,9 @@ class AgentProcess:
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     cwd=working,
-                    env={name: value for name, value in os.environ.items() if name not in _WITHHELD},
+                    # Sets of texts have one order in every process, so that a library that goes through one (SMAC3)
+                    # searches the same way for the same seed.
+                    env={n: v for n, v in os.environ.items() if n not in _WITHHELD} | {"PYTHONHASHSEED": "0"},
                     start_new_session=True,  # Ctrl-C is not for it
                 )
             self._made = made.pop_all()

@@ -151,3 +151,15 @@ class Gated(Agent):
         while not (folder / "open").exists():
             time.sleep(0.02)
         RandomSearch().search(referee, seed)
+
+
+class GoesThroughASet(Agent):
+    """Draws from texts in a set's order, which is that of Python's hash seed."""
+
+    name = "goes_through_a_set"
+    summary = "the order of a set"
+
+    def search(self, referee, seed):
+        designs = referee.space.sample(np.random.default_rng(seed), SPENT)
+        order = sorted(range(SPENT), key=lambda place: hash(f"{place}"))
+        referee.evaluate(designs[order])

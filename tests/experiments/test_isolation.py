@@ -203,6 +203,17 @@ def searched(agent, time_limit_s=None):
     return ended
 
 
+def test_the_order_of_sets_is_the_same_in_every_process(monkeypatch):
+    found = []
+    for hash_seed in ("1", "2"):
+        monkeypatch.setenv("PYTHONHASHSEED", hash_seed)
+        problem = dsegym.make_problem("dsegym/AcceleratorSizing-v0", workload="alexnet")
+        keeper = Scorekeeper(problem, 10)
+        isolation.search_apart(Job("awkward_agents:GoesThroughASet", {}, 0, keeper.space, keeper.budget), keeper)
+        found.append(keeper.samples.designs)
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize("agent", STALLING)
 def test_a_message_that_does_not_come_to_its_end_ends_the_search(agent, monkeypatch):
     monkeypatch.setattr(isolation, "_MESSAGE_S", 2.0)
