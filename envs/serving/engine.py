@@ -278,7 +278,8 @@ CORE: Sequence[Mapping[str, object]] = (  # roofline and measured; each trace an
     {"model": "Llama-3-70B", "precision": "fp8", "tpot": 25, "rate": 16},
     {"server": "rtx4090", "model": "Llama-3-8B", "gpus": 2, "trace": "poisson", "rate": 8},
     {"server": "rtxpro6000", "model": "Llama-3-8B", "gpus": 1, "objective": "latency"},
-    {"server": "rtxpro6000_tp2", "gpus": 2, "objective": "throughput", "rate": 32},
+    {"server": "rtxpro6000_tp2", "gpus": 4, "trace": "poisson", "rate": 3, "ttft": 500},
+    {"model": "Llama-3-8B", "objective": "throughput", "rate": 64, "trace": "azure_code"},
     {"trace": "mooncake_conversation", "prefix_cache": "shared", "rate": 2, "ttft": 4000},
 )
 SCENARIO = Scenario(
