@@ -24,6 +24,7 @@ BENCHMARKS = (
 )
 # They take many minutes.
 ONLY_BY_NAME = (
+    "aiconfigurator_peer",
     "clients",
     "dosa_protocol",
     "learners",

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,7 @@ OBJECTIVES = {
     "throughput": Objective("token_time", "ms", "a window's time over its tokens; above 1e6: does not start"),
 }
 NOTES = {
-    "engine": "Times are of an engine model that replays measured runs of vLLM to 2 % where its operators are measured; "
+    "engine": "Times are of an engine model that replays measured runs of vLLM to 2 % where operators are measured; "
     "other knobs than those of these runs were not replayed.",
     "modelled": "{name} is modelled by the calibrated roofline: nothing there was measured.",
     "memory": "What activations, logits and CUDA graphs take of memory is arithmetic, not measured.",
@@ -152,12 +152,9 @@ def _deployment(options: ServingEngineOptions) -> tuple[Deployment, tuple[int, .
     else:
         device = get_device(options.server)
         memory, weights = device.memory_bytes, float(weight_bytes(model, precision))
-        degrees = tuple(
-            each
-            for each in DEGREES
-            if each <= options.gpus and weights < SHARES[-1] * memory * each and float(model.kv_heads) % each == 0
-        )
-        require_fit(options.model, model, device, precision, options.gpus, BLOCK)
+        splits = tuple(each for each in DEGREES if each <= options.gpus and float(model.kv_heads) % each == 0)
+        require_fit(options.model, model, device, precision, splits[-1], BLOCK)
+        degrees = tuple(each for each in splits if weights < MEMORY_SHARE * memory * each)
         replicas = [replica_of(model, device, precision, each) for each in degrees]
         tokens = tuple(most for most in TOKENS if prefill_s(replicas[0], most) < MOST_STEP_S)
         laws = [roofline_law(each, max(tokens[-1], MOST_MEASURED_TOKENS)) for each in replicas]
@@ -177,22 +174,26 @@ def _deployment(options: ServingEngineOptions) -> tuple[Deployment, tuple[int, .
 
     split = np.array(degrees)
     cache = BLOCK * float(kv_bytes_per_token(model, precision.kv_bytes)) * np.array(copies)
-    return Deployment(
-        laws=jax.tree.map(lambda *leaves: np.stack(leaves), *laws),
-        replicas=(options.gpus // split).astype(np.int32),
-        lanes=np.ones(options.gpus // min(degrees), bool),
-        memory_bytes=floats(memory * split),
-        fixed_bytes=floats(fixed),
-        token_bytes=floats([_token_bytes(model)] * len(degrees)),
-        sequence_bytes=floats(logits),
-        block_bytes=floats(cache),
-        spare_bytes=floats(GRAPH_BYTES * split),
-        windows=drawn,
-        longest=np.asarray((drawn.prompt + drawn.output).max(), np.int32),
-        ttft_us=floats(options.ttft * 1e3),
-        tpot_us=floats(options.tpot * 1e3),
-        goal=np.asarray(GOALS.index(options.objective), np.int32),
-    ), degrees, tokens
+    return (
+        Deployment(
+            laws=jax.tree.map(lambda *leaves: np.stack(leaves), *laws),
+            replicas=(options.gpus // split).astype(np.int32),
+            lanes=np.ones(options.gpus // min(degrees), bool),
+            memory_bytes=floats(memory * split),
+            fixed_bytes=floats(fixed),
+            token_bytes=floats([_token_bytes(model)] * len(degrees)),
+            sequence_bytes=floats(logits),
+            block_bytes=floats(cache),
+            spare_bytes=floats(GRAPH_BYTES * split),
+            windows=drawn,
+            longest=np.asarray((drawn.prompt + drawn.output).max(), np.int32),
+            ttft_us=floats(options.ttft * 1e3),
+            tpot_us=floats(options.tpot * 1e3),
+            goal=np.asarray(GOALS.index(options.objective), np.int32),
+        ),
+        degrees,
+        tokens,
+    )
 
 
 MOST_MEASURED_TOKENS = TOKENS[MEASURED_TOKENS - 1]
@@ -244,7 +245,7 @@ def build(options: ServingEngineOptions) -> Problem:
         NOTES["memory"],
         NOTES["tuned"],
     )
-    return one_shot_problem(
+    problem = one_shot_problem(
         options=options,
         space=space,
         objective=OBJECTIVES[options.objective],
@@ -256,6 +257,15 @@ def build(options: ServingEngineOptions) -> Problem:
         notes=notes,
         batch_sizes=BATCH_SIZES,
     )
+    return replace(problem, ranked=functools.partial(_ranked, problem))
+
+
+def _ranked(problem: Problem, count: int) -> np.ndarray:
+    """The best designs, best first; of those that cost the same, as knobs that nothing binds do, the first alone."""
+    everything = problem.space.enumerate(0, problem.space.size)
+    found = problem.evaluate(everything)
+    _, first = np.unique(np.where(found.feasible, found.objective, np.inf), return_index=True)
+    return everything[[place for place in first if found.feasible[place]][:count]]
 
 
 @jax.jit

@@ -45,7 +45,8 @@ def _between(points, value):
 
 def step_us(law, tokens, sequences, chunk, before, decoding, context, longest):
     contexts = [0] + [16 * 2**i for i in range(14)]
-    axes = ([0] + [16 * 2**i for i in range(len(law.attention) - 1)], contexts, [0] + [2**i for i in range(9)], contexts)
+    chunks = [0] + [16 * 2**i for i in range(len(law.attention) - 1)]
+    axes = (chunks, contexts, [0] + [2**i for i in range(9)], contexts)
     context += (longest - context) * int(law.skew) // 1024
     places = [_between(axis, value) for axis, value in zip(axes, (chunk, before, decoding, context), strict=True)]
 

@@ -6,8 +6,8 @@ with its limits, over the step times of its degree. What its cache holds is the 
     cache = share x memory - weights - activations of a full step - logits of all sequences
 
 Activations and logits are the largest buffers of a layer, 2 bytes a number, and 4 bytes a logit: arithmetic, not
-measured; so is `GRAPH_BYTES`, which CUDA graphs and libraries take beside the share. T degrees, W windows of N requests,
-L replicas at most.
+measured; so is `GRAPH_BYTES`, which CUDA graphs and libraries take beside the share. T degrees, W windows of N
+requests, L replicas at most.
 """
 
 from __future__ import annotations
@@ -77,8 +77,9 @@ def memory_blocks(knobs: Knobs, given: Deployment) -> jax.Array:
     """float32[]: blocks of a replica's cache; negative where the rest does not fit."""
     at = knobs.degree
     taken = jnp.asarray(given.fixed_bytes)[at] + knobs.tokens * jnp.asarray(given.token_bytes)[at]
-    free = knobs.share * jnp.asarray(given.memory_bytes)[at] - taken - knobs.sequences * jnp.asarray(given.sequence_bytes)
-    return free / jnp.asarray(given.block_bytes)[at]
+    free = knobs.share * jnp.asarray(given.memory_bytes, jnp.float32)[at] - taken
+    free = free - knobs.sequences * jnp.asarray(given.sequence_bytes)
+    return jnp.asarray(free / jnp.asarray(given.block_bytes)[at])
 
 
 def missing(knobs: Knobs, given: Deployment) -> jax.Array:
@@ -86,15 +87,13 @@ def missing(knobs: Knobs, given: Deployment) -> jax.Array:
     longest = jnp.asarray(given.longest).astype(jnp.float32)
     memory, spare = jnp.asarray(given.memory_bytes)[knobs.degree], jnp.asarray(given.spare_bytes)[knobs.degree]
     needed = blocks_of(jnp.asarray(given.longest)).astype(jnp.float32)
-    return sum(
-        jnp.maximum(each, 0.0)
-        for each in (
-            1 - memory_blocks(knobs, given) / needed,
-            1 - (1 - knobs.share) * memory / spare,
-            jnp.where(knobs.whole > 0, 1 - knobs.tokens / longest, 0.0),
-            1 - knobs.tokens / knobs.sequences,
-        )
-    )  # pyright: ignore[reportReturnType]
+    parts = (
+        1 - memory_blocks(knobs, given) / needed,
+        1 - (1 - knobs.share) * memory / spare,
+        jnp.where(knobs.whole > 0, 1 - knobs.tokens / longest, 0.0),
+        1 - knobs.tokens / knobs.sequences,
+    )
+    return jnp.sum(jnp.maximum(jnp.stack(parts), 0.0))
 
 
 def _mean(values: Array) -> jax.Array:

@@ -134,7 +134,7 @@ def roofline_law(replica: roofline.Replica, most_tokens: int = MOST_TOKENS) -> S
     """The law of a model on any accelerators, by the calibrated roofline, for steps of 2,048 x 2**n tokens at most.
 
     Raises:
-        DsegymError: the largest step takes more than 1.4 s, so that attention and it may not fit into int32 nanoseconds.
+        DsegymError: the largest step takes more than 1.4 s: with attention it may not fit into int32 nanoseconds.
     """
     further = (most_tokens // MOST_TOKENS).bit_length() - 1
     chunks = (*CHUNKS, *(MOST_TOKENS << 1 + i for i in range(further)))
@@ -147,7 +147,9 @@ def roofline_law(replica: roofline.Replica, most_tokens: int = MOST_TOKENS) -> S
     none = seconds(np.ones(1), zero, zero, zero)
     token = seconds(np.maximum(np.arange(most_tokens + 1.0), 1), 0.0 * np.arange(most_tokens + 1), zero, zero)
     if token[-1] > MOST_STEP_S:
-        raise DsegymError(f"A step of {most_tokens:,} tokens takes {token[-1]:.1f} s; {MOST_STEP_S} s at most are modelled.")
+        raise DsegymError(
+            f"A step of {most_tokens:,} tokens takes {token[-1]:.1f} s; {MOST_STEP_S} s at most are modelled."
+        )
     sequence = seconds(np.ones(1), zero, zero, np.arange(MOST_SEQUENCES + 1.0)) - none
     chunk, before, decoding, context = np.meshgrid(chunks, CONTEXTS, SEQUENCES, CONTEXTS, indexing="ij", sparse=True)
     flop = attention_flop(model, model.prefill_pair_flop, chunk, before + chunk / 2)

@@ -25,7 +25,7 @@ def test_any_setting_is_what_plain_engines_make_of_its_requests(problem):
     designs = problem.space.sample(np.random.default_rng(3), 12)
     result, params = problem.evaluate(designs), problem.params
     law = jax.tree.map(lambda leaf: leaf[0], params.laws)
-    assert result.feasible.any() and not result.feasible.all()
+    assert 0 < result.feasible.mean() < 1
     for place in np.flatnonzero(result.feasible):
         knobs = problem.decode(designs[place])
         chunk = knobs["prompt_chunk"]
@@ -79,7 +79,8 @@ def test_replicas_that_are_split_hold_the_same_weights_once():
         float(problem.evaluate(problem.space.encode(base | {"tensor": tensor})).metrics.cache_tokens[0])
         for tensor in (1, 2, 4)
     ]
-    assert caches[1] > 2 * caches[0] and caches[2] > 2 * caches[1]
+    assert caches[1] > 2 * caches[0]
+    assert caches[2] > 2 * caches[1]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_replicas_that_are_split_hold_the_same_weights_once():
         ({"model": "Qwen3-32B"}, DsegymError, "rtx4090 was measured with Llama-3-8B in bf16 on 1 GPU"),
         ({"precision": "fp8"}, DsegymError, "rtx4090 was measured with Llama-3-8B in bf16"),
         ({"server": "rtxpro6000_tp2", "model": "Qwen3-32B", "gpus": 3}, DsegymError, "on 2 GPUs"),
-        ({"server": "A10G", "model": "Llama-3-70B", "gpus": 1}, DsegymError, "does not fit on 1 x A10G: .* GB are missing"),
+        ({"server": "A10G", "model": "Llama-3-70B", "gpus": 1}, DsegymError, "does not fit on 1 x A10G: .* missing"),
         ({"prefix_cache": "shared"}, DsegymError, "needs a trace that names its prefixes"),
         ({"gpus": 9}, InvalidOptionError, "gpus = 9 is not allowed"),
         ({"rate": -1}, InvalidOptionError, "rate = -1 is not allowed"),
