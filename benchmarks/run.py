@@ -26,6 +26,7 @@ BENCHMARKS = (
 # They take many minutes.
 ONLY_BY_NAME = (
     "agents",
+    "aiconfigurator_peer",
     "clients",
     "dosa_protocol",
     "learners",

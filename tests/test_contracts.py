@@ -73,6 +73,10 @@ INSTANCES = {
     "dsegym/ServingPlan-v0": [{}, {"model": "OPT-13B", "engine": "distserve", "gpu": "A100-SXM-80GB", "tpot": 100}],
     "dsegym/TrainingPlan-v0": [{"model": "GPT-22B", "gpus": 64}, {"model": "GPT-1.7B", "gpus": 16, "gpu_mtbf": 5000}],
     "dsegym/ServingCluster-v0": [{}, {"goal": "cost", "power": 0, "rate": 100}],
+    "dsegym/ServingEngine-v0": [
+        {"server": "rtx4090", "model": "Llama-3-8B", "gpus": 1, "requests": 6},
+        {"requests": 6, "gpus": 2, "objective": "latency"},
+    ],
     "dsegym/ServingMix-v0": [{}, {"workload": "azure_conv", "rate": 32, "slices": 2}],
     "dsegym/ServingStream-v0": [
         {"requests": 6},

@@ -63,6 +63,7 @@ BUILT_IN: Mapping[str, str] = {
     "dsegym/ReasoningCascade-v0": "dsegym.envs.reasoning.cascade:SCENARIO",
     "dsegym/ReasoningServe-v0": "dsegym.envs.reasoning.serve:SCENARIO",
     "dsegym/ServingCluster-v0": "dsegym.envs.serving.cluster:SCENARIO",
+    "dsegym/ServingEngine-v0": "dsegym.envs.serving.engine:SCENARIO",
     "dsegym/ServingMix-v0": "dsegym.envs.serving.mix:SCENARIO",
     "dsegym/ServingPlan-v0": "dsegym.envs.serving.plan:SCENARIO",
     "dsegym/TrainingPlan-v0": "dsegym.envs.training.plan:SCENARIO",

@@ -46,7 +46,8 @@ def _between(points, value):
 
 def step_us(law, tokens, sequences, chunk, before, decoding, context, longest):
     contexts = [0] + [16 * 2**i for i in range(14)]
-    axes = ([0] + [16 * 2**i for i in range(8)], contexts, [0] + [2**i for i in range(9)], contexts)
+    chunks = [0] + [16 * 2**i for i in range(len(law.attention) - 1)]
+    axes = (chunks, contexts, [0] + [2**i for i in range(9)], contexts)
     context += (longest - context) * int(law.skew) // 1024
     places = [_between(axis, value) for axis, value in zip(axes, (chunk, before, decoding, context), strict=True)]
 
@@ -64,9 +65,10 @@ def step_us(law, tokens, sequences, chunk, before, decoding, context, longest):
 class Engine:
     """One engine; `requests` are sent to it in the order of arrival."""
 
-    def __init__(self, law, *, sequences, blocks, tokens=2048, depth=2, swap_us=0):
+    def __init__(self, law, *, sequences, blocks, tokens=2048, depth=2, swap_us=0, chunk=NEVER, whole=0):
         self.swap_us, self.moved = swap_us, 0  # blocks to the host's memory and back, of this step
         self.law, self.sequences, self.tokens, self.depth = law, sequences, tokens, depth
+        self.chunk, self.whole = chunk, whole
         self.free, self.running, self.waiting, self.coming = blocks, [], [], []
         self.now, self.flying, self.steps, self.preempted, self.log = None, [], 0, 0, []
         self.ends = 0
@@ -118,7 +120,7 @@ class Engine:
                 continue
             if request.last is not None or budget == 0:
                 continue
-            tokens = min(request.target - request.computed, budget)
+            tokens = min(request.target - request.computed, self.chunk, budget)
             more = blocks(request.computed + tokens) - request.held
             while more > self.free and request in self.running:
                 victim = [each for each in self.running if each.last is None][-1]
@@ -155,9 +157,12 @@ class Engine:
                 break
             hit = max(0, min(before - ahead - request.behind, request.cached, (request.target - 1) // BLOCK))
             request.computed = max(hit * BLOCK, request.reused, request.swapped)
+            wanted = min(request.target - request.computed, self.chunk)
+            if self.whole and wanted > budget:
+                break
             self.moved += blocks(request.swapped)
             request.swapped = 0
-            tokens = min(request.target - request.computed, budget)
+            tokens = min(wanted, budget)
             request.held, request.cached = blocks(request.computed + tokens), 0
             self.free -= request.held
             ahead, hits, budget = ahead + whole, hits + hit, budget - tokens

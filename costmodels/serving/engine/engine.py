@@ -68,6 +68,8 @@ class Limits(NamedTuple):
     blocks: Array  # of cache
     depth: Array  # steps in flight: 1 or 2
     swap_us: Array  # of a block to the host's memory or back; 0: what is preempted is computed again
+    chunk: Array  # tokens of one prompt that a step carries at most
+    whole: Array  # 1: a step carries a whole prompt or none of it
 
 
 class State(NamedTuple):
@@ -139,7 +141,8 @@ def schedule(requests: Requests, limits: Limits, state: State, active: Array | b
     # Running requests, in order; those that find no block push out the latest.
     target, running = prompt + state.generated, held > 0
     moves = running & open_
-    wanted = jnp.where(moves, target - state.computed, 0)
+    chunk = jnp.asarray(limits.chunk)
+    wanted = jnp.where(moves, jnp.minimum(target - state.computed, chunk), 0)
     runs = jnp.clip(budget - _before(wanted), 0, wanted)
     extra = jnp.where(runs > 0, blocks_of(state.computed + runs) - held, 0)
     pushable = jnp.where(moves, held, 0)
@@ -161,10 +164,12 @@ def schedule(requests: Requests, limits: Limits, state: State, active: Array | b
     hit = jnp.where(swaps, 0, hit)
     kept = jnp.where(swaps, cached, hit * BLOCK)
     begun = jnp.where(waits, jnp.maximum(kept, jnp.asarray(requests.reused)), 0)
-    wanted = jnp.where(waits, target - begun, 0)
+    wanted = jnp.where(waits, jnp.minimum(target - begun, chunk), 0)
     left = budget - _total(runs) - _before(wanted)
     room = limits.sequences - _total(running)
-    admitted = waits & (ahead + whole <= free) & (_before(waits.astype(jnp.int32)) < room) & (left > 0) & ~jnp.any(lost)
+    needed = jnp.where(jnp.asarray(limits.whole) > 0, wanted, 1)
+    fits = (ahead + whole <= free) & (_before(waits.astype(jnp.int32)) < room) & (left > 0) & (left >= needed)
+    admitted = waits & fits & ~jnp.any(lost)
     chunks = jnp.where(admitted, jnp.minimum(wanted, left), 0)
     taken = jnp.where(admitted, blocks_of(begun + chunks), 0)
     free, behind = free - _total(taken), behind - _total(jnp.where(admitted, hit, 0))
@@ -326,6 +331,15 @@ def coast(law: StepLaw, limits: Limits, requests: Requests, state: State, until_
     )
 
 
-def limits_of(*, sequences: int, blocks: int, tokens: int = 2048, depth: int = 2, swap_us: int = 0) -> Limits:
-    """Limits as arrays."""
-    return Limits(*(np.asarray(value, np.int32) for value in (sequences, tokens, blocks, depth, swap_us)))
+def limits_of(
+    *,
+    sequences: int,
+    blocks: int,
+    tokens: int = 2048,
+    depth: int = 2,
+    swap_us: int = 0,
+    chunk: int = NEVER,
+    whole: int = 0,
+) -> Limits:
+    """Limits as arrays; whole prompts need as many tokens a step as the longest request has, or it is never served."""
+    return Limits(*(np.asarray(value, np.int32) for value in (sequences, tokens, blocks, depth, swap_us, chunk, whole)))

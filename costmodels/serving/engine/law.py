@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...arrays import Array
-from ...errors import UnknownNameError
+from ...errors import DsegymError, UnknownNameError
 from ...tables import package_rows
 from ...transformers.architectures import attention_flop
 from .. import roofline
@@ -34,6 +34,7 @@ __all__ = [
     "CHUNKS",
     "CONTEXTS",
     "MOST_SEQUENCES",
+    "MOST_STEP_S",
     "MOST_TOKENS",
     "PROFILES",
     "SEQUENCES",
@@ -50,6 +51,7 @@ __all__ = [
 
 MOST_TOKENS = 2048  # T, of a step: as far as operators were measured, and vLLM's default
 MOST_SEQUENCES = 256  # S, likewise
+MOST_STEP_S = 1.4  # of a step's tokens
 _MEASURED = 12  # contexts of the profiles
 _FLAT = 1024  # tokens cached of prompts, below which the table of attention is taken as linear, and leaves points out
 CONTEXTS = (0, *(16 << i for i in range(14)))  # tokens; the last three are extrapolated
@@ -99,7 +101,7 @@ class StepLaw(NamedTuple):
     token: Array  # [T + 1]
     sequence: Array  # [S + 1]
     experts: Array  # [ranks * T + 1], by the tokens of all ranks; [1] of 0 for a dense model
-    attention: Array  # [9, C, 10, C], one layer: chunk, its context, decoding sequences, context of each
+    attention: Array  # [9 or more, C, 10, C], one layer: chunk, its context, decoding sequences, context of each
     layers: Array  # int32[]
     skew: Array  # int32[], of 1024
 
@@ -128,8 +130,14 @@ def profile_law(name: str) -> StepLaw:
     return law._replace(experts=_whole_ns(profile.layers * experts_us))
 
 
-def roofline_law(replica: roofline.Replica) -> StepLaw:
-    """The law of a model on any accelerators, by the calibrated roofline."""
+def roofline_law(replica: roofline.Replica, most_tokens: int = MOST_TOKENS) -> StepLaw:
+    """The law of a model on any accelerators, by the calibrated roofline, for steps of 2,048 x 2**n tokens at most.
+
+    Raises:
+        DsegymError: the largest step takes more than 1.4 s: with attention it may not fit into int32 nanoseconds.
+    """
+    further = (most_tokens // MOST_TOKENS).bit_length() - 1
+    chunks = (*CHUNKS, *(MOST_TOKENS << 1 + i for i in range(further)))
     model, layers = replica.model, int(replica.model.layers)
 
     def seconds(tokens: Array, flop: Array, cache_bytes: Array, requests: Array) -> np.ndarray:
@@ -137,9 +145,13 @@ def roofline_law(replica: roofline.Replica) -> StepLaw:
 
     zero = np.zeros(1)
     none = seconds(np.ones(1), zero, zero, zero)
-    token = seconds(np.maximum(np.arange(MOST_TOKENS + 1.0), 1), 0.0 * np.arange(MOST_TOKENS + 1), zero, zero)
+    token = seconds(np.maximum(np.arange(most_tokens + 1.0), 1), 0.0 * np.arange(most_tokens + 1), zero, zero)
+    if token[-1] > MOST_STEP_S:
+        raise DsegymError(
+            f"A step of {most_tokens:,} tokens takes {token[-1]:.1f} s; {MOST_STEP_S} s at most are modelled."
+        )
     sequence = seconds(np.ones(1), zero, zero, np.arange(MOST_SEQUENCES + 1.0)) - none
-    chunk, before, decoding, context = np.meshgrid(CHUNKS, CONTEXTS, SEQUENCES, CONTEXTS, indexing="ij", sparse=True)
+    chunk, before, decoding, context = np.meshgrid(chunks, CONTEXTS, SEQUENCES, CONTEXTS, indexing="ij", sparse=True)
     flop = attention_flop(model, model.prefill_pair_flop, chunk, before + chunk / 2)
     flop = flop + attention_flop(model, model.decode_pair_flop, decoding, context)
     cached = np.where(chunk > 0, before + chunk, 0) + decoding * context
@@ -273,7 +285,7 @@ def step_us(
     """
     context = context + ((longest - context) * jnp.asarray(law.skew) >> 10)
     places = (
-        _place(chunk, CHUNKS[1], len(CHUNKS)),
+        _place(chunk, CHUNKS[1], jnp.shape(law.attention)[0]),
         _place(before, CONTEXTS[1], len(CONTEXTS)),
         _place(decoding, SEQUENCES[1], len(SEQUENCES)),
         _place(context, CONTEXTS[1], len(CONTEXTS)),

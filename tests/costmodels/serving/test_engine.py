@@ -126,7 +126,11 @@ def test_any_traffic_equals_the_plain_engine_and_conserves_requests_and_tokens(d
         sequences=data.draw(st.sampled_from((1, 4, 64))), blocks=data.draw(st.sampled_from((170, 400, 5000))),
         tokens=data.draw(st.sampled_from((64, 512, 2048))), depth=data.draw(st.sampled_from((1, 2))),
         swap_us=data.draw(st.sampled_from((0, 1, 400))),
+        chunk=data.draw(st.sampled_from((NEVER, 100, 700))),
     )  # fmt: skip
+    if data.draw(st.booleans()):  # whole prompts, which a step must hold with all that was made when it is preempted
+        limits |= {"whole": 1, "tokens": 2048}
+        requests = requests._replace(prompt=np.minimum(requests.prompt, 2048 - 120))
     law = laws.profile_law(RUNS[0])
     found = replayed(law, limits_of(**limits), requests)
     plain, engine = oracle.replay(law, _plain(requests), **limits)
