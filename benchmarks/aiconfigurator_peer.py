@@ -24,7 +24,7 @@ from timing import median_seconds, report
 from dsegym.costmodels.serving import roofline
 from dsegym.costmodels.transformers import architectures, devices
 
-PLANS = 200
+PLANS = 80
 MODELS = {"Llama-3-8B": "meta-llama/Meta-Llama-3.1-8B", "Qwen3-32B": "Qwen/Qwen3-32B"}
 SYSTEMS = {"A100-SXM-80GB": "a100_sxm", "H100-SXM-80GB": "h100_sxm", "H200-SXM-141GB": "h200_sxm"}
 CHOICES = {

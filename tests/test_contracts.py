@@ -92,6 +92,7 @@ MINUTES = (
     "dsegym/AcceleratorMapping-v0",
     "dsegym/ExpertCache-v0",
     "dsegym/MemoryTiers-v0",
+    "dsegym/ServingEngine-v0",
     "dsegym/ServingStream-v0",
     "dsegym/SocSchedulingStream-v0",
     "dsegym/TreeSearch-v0",

@@ -27,7 +27,7 @@ from ...costmodels.breakdown import Breakdown
 from ...costmodels.errors import DsegymError
 from ...costmodels.files import is_path
 from ...costmodels.serving.engine.engine import BLOCK, NEVER
-from ...costmodels.serving.engine.knobs import GOALS, GRAPH_BYTES, PENALTY, Deployment, Knobs, evaluate, missing
+from ...costmodels.serving.engine.knobs import GOALS, GRAPH_BYTES, PENALTY, Deployment, Knobs, Memory, evaluate
 from ...costmodels.serving.engine.law import MOST_STEP_S, PROFILES, profile_law, roofline_law
 from ...costmodels.serving.roofline import prefill_s, replica_of
 from ...costmodels.serving.stream.servers import MEASURED, MODELS
@@ -65,6 +65,7 @@ _CHUNK = (NEVER, 256, 1024, NEVER)
 SHARES = (0.8, 0.9, 0.95)
 DEGREES = (1, 2, 4, 8)
 WINDOWS = 2
+MOST_BLOCKS = 2**20  # 16 million tokens, beyond what windows need
 BATCH_SIZES = (1, 32)
 _MEMORY = {"rtx4090": 24e9, "rtxpro6000": 96e9, "rtxpro6000_tp2": 96e9}  # of a GPU
 
@@ -106,7 +107,7 @@ def _space(degrees: Sequence[int], tokens: Sequence[int]) -> DesignSpace:
     )
 
 
-def _knobs(design: Array) -> Knobs:
+def _knobs(design: Array, params: Deployment) -> Knobs:
     tensor, tokens, sequences, chunk, share = (design[..., place] for place in range(5))
     return Knobs(
         degree=tensor,
@@ -114,14 +115,16 @@ def _knobs(design: Array) -> Knobs:
         sequences=jnp.asarray(SEQUENCES, jnp.int32)[sequences],
         chunk=jnp.asarray(_CHUNK, jnp.int32)[chunk],
         whole=(chunk == 0).astype(jnp.int32),
-        share=jnp.asarray(SHARES, jnp.float32)[share],
+        blocks=jnp.asarray(params.blocks)[tensor, tokens, sequences, share],
+        missed=jnp.asarray(params.missed)[tensor, tokens, sequences, chunk, share],
     )
 
 
 def cost(design: Array, params: Deployment) -> Evaluation:
     """The objective of one design, int32[5]."""
-    metrics, value, missed = evaluate(_knobs(design), params)
-    feasible = missed <= 0.0
+    knobs = _knobs(design, params)
+    metrics, value = evaluate(knobs, params)
+    feasible, missed = knobs.missed <= 0.0, knobs.missed
     return Evaluation(metrics, jnp.where(feasible, value, PENALTY * (1 + missed)), feasible, missed, value)
 
 
@@ -169,31 +172,34 @@ def _deployment(options: ServingEngineOptions) -> tuple[Deployment, tuple[int, .
         reuse=options.prefix_cache == "shared",
     )
 
-    def floats(values: object) -> np.ndarray:
-        return np.asarray(values, np.float32)
+    def along(axis: int, values: object) -> np.ndarray:
+        return np.asarray(values, np.float64).reshape([-1 if place == axis else 1 for place in range(5)])
 
     split = np.array(degrees)
-    cache = BLOCK * float(kv_bytes_per_token(model, precision.kv_bytes)) * np.array(copies)
-    return (
-        Deployment(
-            laws=jax.tree.map(lambda *leaves: np.stack(leaves), *laws),
-            replicas=(options.gpus // split).astype(np.int32),
-            lanes=np.ones(options.gpus // min(degrees), bool),
-            memory_bytes=floats(memory * split),
-            fixed_bytes=floats(fixed),
-            token_bytes=floats([_token_bytes(model)] * len(degrees)),
-            sequence_bytes=floats(logits),
-            block_bytes=floats(cache),
-            spare_bytes=floats(GRAPH_BYTES * split),
-            windows=drawn,
-            longest=np.asarray((drawn.prompt + drawn.output).max(), np.int32),
-            ttft_us=floats(options.ttft * 1e3),
-            tpot_us=floats(options.tpot * 1e3),
-            goal=np.asarray(GOALS.index(options.objective), np.int32),
-        ),
-        degrees,
-        tokens,
+    token = BLOCK * float(kv_bytes_per_token(model, precision.kv_bytes))
+    held = Memory(
+        memory_bytes=along(0, memory * split),
+        fixed_bytes=along(0, fixed),
+        token_bytes=_token_bytes(model),
+        sequence_bytes=logits,
+        block_bytes=along(0, token * np.array(copies)),
+        spare_bytes=along(0, GRAPH_BYTES * split),
     )
+    knobs = along(1, tokens), along(2, SEQUENCES), along(4, SHARES)
+    whole = along(3, [chunk == "whole" for chunk in CHUNKS]) > 0
+    longest = int((drawn.prompt + drawn.output).max())
+    deployment = Deployment(
+        laws=jax.tree.map(lambda *leaves: np.stack(leaves), *laws),
+        replicas=(options.gpus // split).astype(np.int32),
+        lanes=np.ones(options.gpus // min(degrees), bool),
+        blocks=np.clip(held.blocks(*knobs), 1, MOST_BLOCKS).astype(np.int32)[..., 0, :],
+        missed=held.missing(*knobs, whole, longest).astype(np.float32),
+        windows=drawn,
+        ttft_us=np.asarray(options.ttft * 1e3, np.float32),
+        tpot_us=np.asarray(options.tpot * 1e3, np.float32),
+        goal=np.asarray(GOALS.index(options.objective), np.int32),
+    )
+    return deployment, degrees, tokens
 
 
 MOST_MEASURED_TOKENS = TOKENS[MEASURED_TOKENS - 1]
@@ -213,7 +219,7 @@ def _presets(params: Deployment, degrees: Sequence[int], tokens: Sequence[int]) 
     for name, ((most, *others), order) in PRESETS.items():
         for degree in range(len(degrees))[::order]:
             design = (degree, min(most, len(tokens) - 1), *others)
-            if float(missing(_knobs(jnp.asarray(design)), params)) <= 0:
+            if params.missed[design] <= 0:
                 found[name] = design
                 break
     return found
@@ -234,9 +240,10 @@ def build(options: ServingEngineOptions) -> Problem:
     measured = options.server in MEASURED
     space, designs = _space(degrees, tokens), _presets(params, degrees, tokens)
     if not designs:
+        longest = int((params.windows.prompt + params.windows.output).max())
         raise DsegymError(
-            f"No preset starts: the longest request has {int(params.longest):,} tokens, for whose cache "
-            f"{options.gpus} x {options.server} have no room beside {options.model}; take more GPUs or another trace."
+            f"No preset starts: the longest request has {longest:,} tokens, for whose cache {options.gpus} x "
+            f"{options.server} have no room beside {options.model}; take more GPUs or another trace."
         )
     name = next(iter(designs))
     notes = (

@@ -16,13 +16,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ...arrays import Array
 from ..stream.traces import Windows
 from .engine import BLOCK, NEVER, Limits, Requests, State, blocks_of, coast, initial, next_arrival_us, tick
 from .law import StepLaw
 
-__all__ = ["GOALS", "GRAPH_BYTES", "PENALTY", "Deployment", "Knobs", "Metrics", "evaluate", "memory_blocks", "missing"]
+__all__ = ["GOALS", "GRAPH_BYTES", "PENALTY", "Deployment", "Knobs", "Memory", "Metrics", "evaluate"]
 
 GRAPH_BYTES = 1.5e9  # of an accelerator, outside the share
 TAIL = 0.9  # of the requests
@@ -38,23 +39,47 @@ class Knobs(NamedTuple):
     sequences: Array  # int32[], at once (max_num_seqs)
     chunk: Array  # int32[], of a prompt a step (long_prefill_token_threshold)
     whole: Array  # int32[], 1: prompts are not chunked
-    share: Array  # float32[], of memory (gpu_memory_utilization)
+    blocks: Array  # int32[], of a replica's cache
+    missed: Array  # float32[], what is missing for the engine to start
+
+
+class Memory(NamedTuple):
+    """What takes a replica's memory; NumPy numbers that broadcast."""
+
+    memory_bytes: np.ndarray
+    fixed_bytes: np.ndarray  # weights, and what a measured deployment is known to take
+    token_bytes: float  # of a step
+    sequence_bytes: float
+    block_bytes: np.ndarray
+    spare_bytes: np.ndarray  # beside the share
+
+    def blocks(self, tokens: np.ndarray, sequences: np.ndarray, share: np.ndarray) -> np.ndarray:
+        """float64: of cache; negative where the rest does not fit."""
+        taken = self.fixed_bytes + tokens * self.token_bytes + sequences * self.sequence_bytes
+        return (share * self.memory_bytes - taken) / self.block_bytes
+
+    def missing(
+        self, tokens: np.ndarray, sequences: np.ndarray, share: np.ndarray, whole: np.ndarray, longest: int
+    ) -> np.ndarray:
+        """float64: by what shares the engine's start fails, summed, for requests of so many tokens; 0: it starts."""
+        parts = (
+            1 - self.blocks(tokens, sequences, share) / blocks_of(longest),
+            1 - (1 - share) * self.memory_bytes / self.spare_bytes,
+            np.where(whole, 1 - tokens / longest, 0.0),
+            1 - tokens / sequences,
+        )
+        return sum((np.maximum(each, 0.0) for each in parts), np.zeros(1))
 
 
 class Deployment(NamedTuple):
-    """A model on GPUs, and what arrives; arrays."""
+    """A model on GPUs, and what arrives; arrays. K, S, C and M values of tokens, sequences, chunk and share."""
 
     laws: StepLaw  # leaves [T, ...]
     replicas: Array  # int32[T]
     lanes: Array  # bool[L], for the shape
-    memory_bytes: Array  # float32[T], of a replica, as are all below
-    fixed_bytes: Array  # float32[T]: weights, and what a measured deployment is known to take
-    token_bytes: Array  # float32[T], a token of a step
-    sequence_bytes: Array  # float32[]
-    block_bytes: Array  # float32[T]
-    spare_bytes: Array  # float32[T], beside the share
+    blocks: Array  # int32[T, K, S, M]
+    missed: Array  # float32[T, K, S, C, M]
     windows: Windows
-    longest: Array  # int32[], tokens of a request
     ttft_us: Array
     tpot_us: Array
     goal: Array  # int32[], of `GOALS`
@@ -73,37 +98,14 @@ class Metrics(NamedTuple):
     cache_tokens: Array  # of a replica
 
 
-def memory_blocks(knobs: Knobs, given: Deployment) -> jax.Array:
-    """float32[]: blocks of a replica's cache; negative where the rest does not fit."""
-    at = knobs.degree
-    taken = jnp.asarray(given.fixed_bytes)[at] + knobs.tokens * jnp.asarray(given.token_bytes)[at]
-    free = knobs.share * jnp.asarray(given.memory_bytes, jnp.float32)[at] - taken
-    free = free - knobs.sequences * jnp.asarray(given.sequence_bytes)
-    return jnp.asarray(free / jnp.asarray(given.block_bytes)[at])
-
-
-def missing(knobs: Knobs, given: Deployment) -> jax.Array:
-    """float32[]: by what shares the engine's start fails, summed; 0 where it starts."""
-    longest = jnp.asarray(given.longest).astype(jnp.float32)
-    memory, spare = jnp.asarray(given.memory_bytes)[knobs.degree], jnp.asarray(given.spare_bytes)[knobs.degree]
-    needed = blocks_of(jnp.asarray(given.longest)).astype(jnp.float32)
-    parts = (
-        1 - memory_blocks(knobs, given) / needed,
-        1 - (1 - knobs.share) * memory / spare,
-        jnp.where(knobs.whole > 0, 1 - knobs.tokens / longest, 0.0),
-        1 - knobs.tokens / knobs.sequences,
-    )
-    return jnp.sum(jnp.maximum(jnp.stack(parts), 0.0))
-
-
-def _mean(values: Array) -> jax.Array:
-    """float32[], in halves: the order of additions does not depend on how many settings are costed at once."""
+def _mean(values: Array, scale: float = 1.0) -> jax.Array:
+    """float32[], scaled, in halves: the order of additions does not depend on how many settings are costed at once."""
     flat = jnp.ravel(values).astype(jnp.float32)
     count = flat.size
     flat = jnp.pad(flat, (0, (1 << (count - 1).bit_length()) - count))
     while flat.size > 1:
         flat = flat[: flat.size // 2] + flat[flat.size // 2 :]
-    return flat[0] / count
+    return flat[0] * np.float32(scale / count)
 
 
 def _served(law: StepLaw, limits: Limits, requests: Requests, starts: Array) -> State:
@@ -122,11 +124,9 @@ def _served(law: StepLaw, limits: Limits, requests: Requests, starts: Array) -> 
     )
 
 
-def evaluate(knobs: Knobs, given: Deployment) -> tuple[Metrics, Array, Array]:
-    """Metrics of one setting, the goal's value, and what is missing for it to start (its metrics then mean nothing)."""
-    missed, blocks = missing(knobs, given), memory_blocks(knobs, given)
-    held = jnp.clip(blocks, 1, 2**24).astype(jnp.int32)
-    limits = Limits(knobs.sequences, knobs.tokens, held, jnp.int32(2), jnp.int32(0), knobs.chunk, knobs.whole)
+def evaluate(knobs: Knobs, given: Deployment) -> tuple[Metrics, Array]:
+    """Metrics of one setting, and the goal's value; they mean nothing where it does not start."""
+    limits = Limits(knobs.sequences, knobs.tokens, knobs.blocks, jnp.int32(2), jnp.int32(0), knobs.chunk, knobs.whole)
     law = jax.tree.map(lambda leaf: jnp.asarray(leaf)[knobs.degree], given.laws)
     windows, lanes = jax.tree.map(jnp.asarray, given.windows), len(given.lanes)
     count, requests = windows.prompt.shape
@@ -138,24 +138,25 @@ def evaluate(knobs: Knobs, given: Deployment) -> tuple[Metrics, Array, Array]:
         return (shaped if fill is None else jnp.where(mine, shaped, fill)).reshape(count * lanes, requests)
 
     every = Requests(laned(windows.arrival_us, NEVER), *(laned(leaf, None) for leaf in windows[1:]))
-    last = _served(law, limits, every, missed <= 0)
+    last = _served(law, limits, every, knobs.missed <= 0)
     first_us, last_us = (
         jnp.min(leaf.reshape(count, lanes, requests), axis=1) for leaf in (last.first_us, last.last_us)
     )
     ttft = (first_us - windows.arrival_us).astype(jnp.float32)
     latency = (last_us - windows.arrival_us).astype(jnp.float32)
-    tpot = (last_us - first_us) / jnp.maximum(windows.output - 1, 1).astype(jnp.float32)
-    strain = jnp.maximum(ttft / given.ttft_us, tpot / given.tpot_us)
-    token_us = jnp.max(last_us, axis=1) / jnp.sum(windows.output, axis=1).astype(jnp.float32)
+    # Reciprocals, into which XLA turns some divisions: how a setting is rounded must not depend on the batch.
+    tpot = (last_us - first_us).astype(jnp.float32) * (1 / jnp.maximum(windows.output - 1, 1).astype(jnp.float32))
+    token_us = jnp.max(last_us, axis=1).astype(jnp.float32) * (1 / jnp.sum(windows.output, axis=1).astype(jnp.float32))
+    strain = jnp.maximum(ttft * (1 / jnp.asarray(given.ttft_us)), tpot * (1 / jnp.asarray(given.tpot_us)))
     metrics = Metrics(
-        latency_s=_mean(latency) * 1e-6,
-        ttft_s=_mean(ttft) * 1e-6,
-        tpot_s=_mean(tpot) * 1e-6,
+        latency_s=_mean(latency, 1e-6),
+        ttft_s=_mean(ttft, 1e-6),
+        tpot_s=_mean(tpot, 1e-6),
         tail=jnp.quantile(strain.ravel(), TAIL),
-        token_ms=_mean(token_us) * 1e-3,
+        token_ms=_mean(token_us, 1e-3),
         met=_mean(strain <= 1),
         preempted=jnp.sum(last.preempted) / jnp.float32(count),
-        cache_tokens=blocks * BLOCK,
+        cache_tokens=(knobs.blocks * BLOCK).astype(jnp.float32),
     )
     value = jnp.stack([metrics.tail, metrics.latency_s, metrics.token_ms])[given.goal]
-    return metrics, value, missed
+    return metrics, value
