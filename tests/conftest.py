@@ -56,7 +56,9 @@ def pytest_runtest_call(item):
     try:
         return (yield)
     except (ModuleNotFoundError, DsegymError) as error:
-        if importlib.util.find_spec("stable_baselines3") or not re.search("stable[-_]baselines3|torch|sb3|smac", str(error)):
+        if importlib.util.find_spec("stable_baselines3") or not re.search(
+            "stable[-_]baselines3|torch|sb3|smac", str(error)
+        ):
             raise
         pytest.skip("stable-baselines3 is not installed")
 

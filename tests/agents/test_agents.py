@@ -29,7 +29,10 @@ FITTED = {
 }  # a budget of those that fit a model to each sample
 AGENTS = registry.agent_names()
 SEARCHERS = [name for name in AGENTS if name != "heuristic"]  # which asks for one design, and nothing of the seed
-every_searcher = pytest.mark.parametrize("name", SEARCHERS)
+SLOWEST = ("smac",)  # seconds a trial, however short
+every_searcher = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOWEST else name for name in SEARCHERS]
+)
 every_agent = pytest.mark.parametrize("name", AGENTS)
 
 
