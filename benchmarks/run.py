@@ -19,6 +19,7 @@ BENCHMARKS = (
     "allocation",
     "serving_stream",
     "expert_cache",
+    "memory_tiers",
     "soc",
     "reasoning",
     "training",
