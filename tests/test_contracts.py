@@ -109,7 +109,12 @@ def test_a_scenario_keeps_its_contract_in_every_form(name, options):
     check_scenario(name, [options])
 
 
-@pytest.mark.parametrize("name", AGENTS)
+FITTED = ("gaussian_process", "smac", "trust_region")  # a model to each sample: a minute or three
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in FITTED else name for name in AGENTS]
+)
 def test_an_agent_keeps_its_contract(name):
     check_agent(name, "dsegym/AcceleratorSizing-v0", workload="alexnet", area_budget="small")
 
