@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from .base import Agent
 from .referee import Referee
-from .torch_training import train_until_stopped
+from .torch_training import RANGES, train_until_stopped
 
 __all__ = ["AdvantageActorCritic"]
 
@@ -42,11 +42,9 @@ class AdvantageActorCritic(Agent):
         "hidden_units": (32, 64, 128),
     }
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "lanes": (1, 4096),
+        **RANGES,
         "steps": (1, 100_000),
-        "learning_rate": (1e-8, 10),
         "entropy_coefficient": (0, 100),
-        "hidden_units": (1, 8192),
     }
 
     def search(self, referee: Referee, seed: int) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ..envs.core.problem import Problem
     from .referee import Referee
 
-__all__ = ["NEEDS", "SMALL_SPACE", "SOBOL_DIMENSIONS", "Agent", "replayable_forms"]
+__all__ = ["NEEDS", "SMALL_SPACE", "SOBOL_DIMENSIONS", "Agent", "replayable_forms", "single_choice_forms"]
 
 _MOST_ENUMERATED = 2**22  # designs that are put in a random order: 32 MB
 _SOBOL_DIMENSIONS = 21_201  # of the sequence's published direction numbers

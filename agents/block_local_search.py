@@ -10,7 +10,7 @@ import numpy as np
 
 from ..envs.core.spaces import DesignSpace
 from .base import Agent
-from .moves import first_design
+from .moves import first_design, partly_drawn
 from .referee import REFERENCE, Referee
 
 __all__ = ["BlockLocalSearch"]
@@ -67,9 +67,7 @@ class BlockLocalSearch(Agent):
             if cost < best_cost:
                 best, best_cost = here, cost
             if not improved:
-                share = len(space) ** -generator.random()  # log-uniform: every scale is as likely
-                anew = generator.random(len(space)) < share
-                here = np.where(anew, space.sample(generator, 1)[0], best)
+                here = partly_drawn(space, best, generator)
                 cost = float(referee.costs(here)[0])
 
 

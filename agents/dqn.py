@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from .base import Agent
 from .referee import Referee
-from .torch_training import single_choice_form, train_until_stopped
+from .torch_training import RANGES, single_choice_form, train_until_stopped
 
 __all__ = ["DeepQNetwork"]
 
@@ -43,12 +43,10 @@ class DeepQNetwork(Agent):
         "hidden_units": (32, 64, 128),
     }
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "lanes": (1, 4096),
-        "learning_rate": (1e-8, 10),
+        **RANGES,
         "batch_size": (1, 100_000),
         "startup_steps": (1, 10_000_000),
         "exploration": (0, 1),
-        "hidden_units": (1, 8192),
     }
 
     def search(self, referee: Referee, seed: int) -> None:

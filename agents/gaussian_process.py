@@ -12,6 +12,7 @@ from ..envs.core.evaluation import LEAST_OBJECTIVE
 from .base import Agent
 from .optuna_study import study_designs
 from .referee import Referee
+from .torch_training import one_thread
 
 __all__ = ["GaussianProcess"]
 
@@ -35,7 +36,6 @@ class GaussianProcess(Agent):
 
     def search(self, referee: Referee, seed: int) -> None:
         """Asks, costs and tells until the budget is spent."""
-        import torch
         from optuna.exceptions import ExperimentalWarning
         from optuna.samplers import GPSampler
 
@@ -44,11 +44,7 @@ class GaussianProcess(Agent):
                 warnings.simplefilter("ignore", ExperimentalWarning)  # that an objective is without noise can be said
                 return GPSampler(seed=seed, n_startup_trials=self.startup_samples, deterministic_objective=True)
 
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # the same sums in the same order, so the same seed gives the same samples
-        try:
+        with one_thread():
             study_designs(
                 referee, sampler, lambda found: math.log(max(found.unpenalised[0], LEAST_OBJECTIVE)), constrained=True
             )
-        finally:
-            torch.set_num_threads(threads)

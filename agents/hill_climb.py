@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .base import Agent
-from .moves import first_design, mutate
+from .moves import first_design, mutate, partly_drawn
 from .referee import REFERENCE, Referee
 
 __all__ = ["HillClimb"]
@@ -78,8 +78,6 @@ class HillClimb(Agent):
             elif stuck >= self.patience and 2 * changes <= _LARGEST * len(space):
                 changes, stuck = 2 * changes, 0
             elif stuck >= self.patience:
-                share = len(space) ** -generator.random()  # log-uniform: every scale is as likely
-                anew = generator.random(len(space)) < share
-                here = np.where(anew, space.sample(generator, 1)[0], best)
+                here = partly_drawn(space, best, generator)
                 value = float(referee.costs(here)[0])
                 changes, stuck = self.changes, 0

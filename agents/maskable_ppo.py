@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 from .base import Agent
 from .referee import Referee
-from .torch_training import single_choice_form, train_until_stopped
+from .torch_training import ON_POLICY, single_choice_form, train_until_stopped
 
-__all__ = ["MaskablePpo"]
+__all__ = ["MaskableProximalPolicyOptimisation"]
 
 
 @dataclass(frozen=True)
-class MaskablePpo(Agent):
+class MaskableProximalPolicyOptimisation(Agent):
     """sb3-contrib's MaskablePPO (Huang, Ontañón, FLAIRS 2022) on a form of one choice a step; an episode is a sample.
 
     Attributes:
@@ -41,14 +41,7 @@ class MaskablePpo(Agent):
         "epochs": (5, 10, 20),
         "hidden_units": (32, 64, 128),
     }
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "lanes": (1, 4096),
-        "steps": (2, 100_000),
-        "learning_rate": (1e-8, 10),
-        "entropy_coefficient": (0, 100),
-        "epochs": (1, 10_000),
-        "hidden_units": (1, 8192),
-    }
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = ON_POLICY
 
     def search(self, referee: Referee, seed: int) -> None:
         """Trains until the budget is spent."""

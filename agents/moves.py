@@ -7,7 +7,7 @@ import numpy as np
 from ..envs.core.spaces import DesignSpace
 from .referee import REFERENCE, Referee
 
-__all__ = ["first_design", "has_start", "mutate"]
+__all__ = ["first_design", "has_start", "mutate", "partly_drawn"]
 
 _NEAR = 0.5  # the share of an ordered parameter's changes that are steps to a value close by
 
@@ -55,3 +55,10 @@ def mutate(
     ordered = np.array([parameter.ordered for parameter in space.parameters])
     close = ordered & (generator.random(shape) < _NEAR) & (near != design)
     return np.where(chosen, np.where(close, near, far), design).astype(np.int32)
+
+
+def partly_drawn(space: DesignSpace, design: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A design, int32[n], of which a share is drawn anew: anything from one parameter to all, every scale as likely."""
+    share = len(space) ** -generator.random()
+    anew = generator.random(len(space)) < share
+    return np.where(anew, space.sample(generator, 1)[0], design)

@@ -159,7 +159,10 @@ class _Member:
             now = int(min(self._allowance, len(designs)))
             pieces.append(found := self._referee.evaluate(designs[:now]))
             self._allowance, designs = self._allowance - now, designs[now:]
-            objective, infeasible = np.asarray(found.objective), ~np.asarray(found.feasible)
+            objective, infeasible = (
+                np.nan_to_num(np.asarray(found.objective), nan=np.inf, posinf=np.inf),
+                ~np.asarray(found.feasible),
+            )
             first = np.lexsort((objective, infeasible))[0]
             self.best = min(self.best, (bool(infeasible[first]), float(objective[first])))
         return _joined(pieces)

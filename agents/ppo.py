@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from .base import Agent
 from .referee import Referee
-from .torch_training import train_until_stopped
+from .torch_training import ON_POLICY, train_until_stopped
 
 __all__ = ["ProximalPolicyOptimisation"]
 
@@ -40,14 +40,7 @@ class ProximalPolicyOptimisation(Agent):
         "epochs": (5, 10, 20),
         "hidden_units": (32, 64, 128),
     }
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "lanes": (1, 4096),
-        "steps": (2, 100_000),
-        "learning_rate": (1e-8, 10),
-        "entropy_coefficient": (0, 100),
-        "epochs": (1, 10_000),
-        "hidden_units": (1, 8192),
-    }
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = ON_POLICY
 
     def search(self, referee: Referee, seed: int) -> None:
         """Trains until the budget is spent."""

@@ -116,7 +116,7 @@ BUILT_IN: Mapping[str, Entry] = {
     ),
     "ppo": Entry("dsegym.agents.ppo:ProximalPolicyOptimisation", "proximal policy optimisation (stable-baselines3)"),
     "maskable_ppo": Entry(
-        "dsegym.agents.maskable_ppo:MaskablePpo",
+        "dsegym.agents.maskable_ppo:MaskableProximalPolicyOptimisation",
         "proximal policy optimisation that knows which actions are legal (sb3-contrib)",
         ("torch",),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,6 +67,6 @@ class RandomForest(Agent):
                     asked = facade.ask()
                 except (StopIteration, ConfigurationSpaceExhaustedException):  # it has seen the whole space
                     return
-                objective = referee.evaluate(referee.space.of_places(dict(asked.config))).objective[0]
-                cost = math.log(max(objective, LEAST_OBJECTIVE))
+                found = referee.costs(referee.space.of_places(dict(asked.config)))[0]
+                cost = math.log(min(max(found, LEAST_OBJECTIVE), sys.float_info.max))
                 facade.tell(asked, TrialValue(cost=cost), save=False)

@@ -1,13 +1,26 @@
-"""What stable-baselines3's learners share here: they train on a referee's lanes until it stops them."""
+"""What agents in torch share: one thread, ranges, and training on a referee's lanes until it stops them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .referee import Referee
 
-__all__ = ["single_choice_form", "train_until_stopped"]
+__all__ = ["ON_POLICY", "RANGES", "one_thread", "single_choice_form", "train_until_stopped"]
+
+RANGES: Mapping[str, tuple[float, float]] = {  # of the hyperparameters that they share
+    "lanes": (1, 4096),
+    "learning_rate": (1e-8, 10),
+    "hidden_units": (1, 8192),
+}
+ON_POLICY: Mapping[str, tuple[float, float]] = {  # and of those that learn from rollouts
+    **RANGES,
+    "steps": (2, 100_000),
+    "entropy_coefficient": (0, 100),
+    "epochs": (1, 10_000),
+}
 
 
 def train_until_stopped(referee: Referee, lanes: int, form: str, make: Callable[[Any], Any]) -> None:
@@ -19,15 +32,22 @@ def train_until_stopped(referee: Referee, lanes: int, form: str, make: Callable[
         form: one of the referee's; the first where it has none of this name.
         make: a model of stable-baselines3 on the environment.
     """
-    import torch
-
     env = referee.stable_baselines3_env(lanes, form if form in referee.forms else None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the same sums in the same order, so the same seed gives the same samples
-    try:
+    with one_thread():
         model = make(env)
         while True:
             model.learn(total_timesteps=100_000, reset_num_timesteps=False)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: the same sums in the same order, so that the same seed gives the same samples."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)
 

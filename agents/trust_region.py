@@ -15,6 +15,7 @@ from ..envs.core.evaluation import LEAST_OBJECTIVE
 from ..envs.core.spaces import DesignSpace
 from .base import Agent
 from .referee import Referee
+from .torch_training import one_thread
 
 if TYPE_CHECKING:
     from botorch.models import SingleTaskGP
@@ -73,16 +74,10 @@ class TrustRegion(Agent):
 
     def search(self, referee: Referee, seed: int) -> None:
         """Searches region after region until the budget is spent, or every design has been costed."""
-        import torch
-
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # the same sums in the same order, so the same seed gives the same samples
         generator, seen = np.random.default_rng(seed), set[bytes]()
-        try:
+        with one_thread():
             while len(seen) < referee.space.size:
                 self._search_region(referee, generator, seen)
-        finally:
-            torch.set_num_threads(threads)
 
     def _search_region(self, referee: Referee, generator: np.random.Generator, seen: set[bytes]) -> None:
         """One region, until it has shrunk to nothing. What is costed joins `seen`."""
@@ -131,10 +126,17 @@ class _Known:
 
     def add(self, designs: np.ndarray, objective: np.ndarray, unpenalised: np.ndarray, violation: np.ndarray) -> bool:
         """Whether the best is another now."""
-        before = self._objective.min(initial=np.inf)
+        before, broken = self._objective.min(initial=np.inf), np.isnan(objective) | np.isnan(unpenalised)
+        objective = np.where(broken, np.inf, objective)  # what is no number is as the worst, and breaks a constraint
+        logarithm = np.log(np.maximum(unpenalised, LEAST_OBJECTIVE))
+        known = np.append(self.logarithm, logarithm[~broken])
+        logarithm, violation = (
+            np.where(broken, known.max() if known.size else 0.0, logarithm),
+            np.where(broken, 1.0, violation),
+        )
         self.designs = np.concatenate([self.designs, designs])
         self._objective = np.append(self._objective, objective)
-        self.logarithm = np.append(self.logarithm, np.log(np.maximum(unpenalised, LEAST_OBJECTIVE)))
+        self.logarithm = np.append(self.logarithm, logarithm)
         self.violation = np.append(self.violation, np.sign(violation) * np.log1p(abs(violation)))
         return bool(objective.min() < before)
 

@@ -221,13 +221,23 @@ class DesignSpace:
             UnknownNameError: a name that is no parameter.
             InvalidDesignError: a parameter is missing or a value is not in its list.
         """
-        for name in values:
+        self._check_names(values)
+        return np.array([p.index(values[p.name]) for p in self.parameters], dtype=np.int32)
+
+    def _check_names(self, given: Iterable[str]) -> None:
+        """Refuses names that are not those of all parameters.
+
+        Raises:
+            UnknownNameError: a name that is no parameter.
+            InvalidDesignError: a parameter is missing.
+        """
+        given = dict.fromkeys(given)
+        for name in given:
             if name not in self.names:
                 raise UnknownNameError("parameter", name, self.names)
-        missing = [name for name in self.names if name not in values]
+        missing = [name for name in self.names if name not in given]
         if missing:
             raise InvalidDesignError(f"The design leaves out {', '.join(missing)}.")
-        return np.array([p.index(values[p.name]) for p in self.parameters], dtype=np.int32)
 
     def sample(self, generator: np.random.Generator, count: int) -> np.ndarray:
         """Uniform random designs, int32[count, n]."""
@@ -255,12 +265,7 @@ class DesignSpace:
             UnknownNameError: a name that is no parameter.
             InvalidDesignError: a parameter is missing, or a place is no whole number or out of range.
         """
-        for name in places:
-            if name not in self.names:
-                raise UnknownNameError("parameter", name, self.names)
-        missing = [name for name in self.names if name not in places]
-        if missing:
-            raise InvalidDesignError(f"The design leaves out {', '.join(missing)}.")
+        self._check_names(places)
         return self.check([places[name] for name in self.names])[0]
 
     def to_gymnasium(self) -> MultiDiscrete[Any]:

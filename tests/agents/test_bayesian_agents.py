@@ -127,3 +127,26 @@ def test_it_beats_random_search_at_equal_samples(problem, name):
 def test_a_trust_region_begins_at_its_baseline(problem):
     samples = searched(problem, "trust_region", 3, start="reference")
     np.testing.assert_array_equal(samples.designs[0], problem.reference.design)
+
+
+SPACE = DesignSpace((Parameter("rows", tuple(range(12))), Parameter("kind", ("a", "b", "c", "d"), ordered=False)))
+
+
+@pytest.mark.parametrize("name", ["gaussian_process", "trust_region", pytest.param("smac", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [False, True])
+def test_a_cost_that_is_no_number_does_not_pass_for_the_least(name, every):
+    """A third of the designs has no number, or all have none."""
+    asked = []
+
+    def ask(question, designs):
+        assert question == "evaluate"
+        asked.extend(designs[:, 0].tolist())
+        if len(asked) > 36:
+            raise BudgetExhausted("spent")
+        objective = np.where(every | (designs[:, 0] > 7), np.nan, 1.0 + abs(designs[:, 0] - 5) + designs[:, 1])
+        return Evaluation(None, objective, np.isfinite(objective), np.zeros(len(designs)), objective)
+
+    with contextlib.suppress(BudgetExhausted):
+        registry.make_agent(name, {"startup_samples": 4}).search(Referee.of(ask, SPACE, 36), 0)
+    assert len(asked) >= 36
+    assert every or 5 in asked
