@@ -5,7 +5,7 @@
 A row an agent and instance: by how many per cent its best design costs less than random search's, in the geometric mean
 over the seeds, with a bootstrapped interval of 95 % over both agents' seeds; and the share of the way from reference to
 bound, in logarithms, that its best designs go. Best designs are chosen by what searches see and valued on held-out
-cases where there are any. `CHECKED` are core instances; on `TUNED`, which no suite scores and which are not checked,
+cases where there are any. `CHECKED` are the families' default instances; on `TUNED`, which no suite scores and which are not checked,
 the agents' defaults were chosen (`--tuned`; `--set name=value` changes a hyperparameter).
 """
 
@@ -26,34 +26,14 @@ import dsegym
 from dsegym.agents.registry import agent_names, check_libraries, check_needs, make_agent
 from dsegym.costmodels.errors import BudgetExhausted, DsegymError
 from dsegym.envs.core.problem import Problem
+from dsegym.envs.core.scenarios import scenario_ids
 
 RANDOM = "random_search"
 RESAMPLES = 10_000
 
-# {family: the options that its core instance changes}.
+# Of every family the instance that its options' defaults make.
 CHECKED: Mapping[str, Mapping[str, object]] = {
-    "AcceleratorDataflow": {},
-    "AcceleratorMapping": {},
-    "AcceleratorSizing": {},
-    "AcceleratorTemplate": {},
-    "AttentionAccelerator": {},
-    "BatchBestOfN": {},
-    "MemoryAllocation": {},
-    "MemoryMapping": {},
-    "PowerCap": {},
-    "ReasoningCascade": {},
-    "ReasoningServe": {},
-    "ServingCluster": {},
-    "ServingMix": {},
-    "ServingPlan": {},
-    "ServingStream": {},
-    "SleepTime": {},
-    "SocSchedulingStatic": {},
-    "SocSchedulingStream": {},
-    "SolveVerify": {},
-    "SubQuestionBudget": {},
-    "TrainingPlan": {},
-    "TreeSearch": {},
+    name.removeprefix("dsegym/").removesuffix("-v0"): {} for name in scenario_ids() if name.startswith("dsegym/")
 }
 # Of no suite, and quick to cost; few parameters and a hundred, ordered ones and categories.
 TUNED: Mapping[str, Mapping[str, object]] = {

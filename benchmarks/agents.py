@@ -7,7 +7,6 @@ other half are names. Memory is the most that 100,000 samples hold, where they t
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import time
 import tracemalloc
 from typing import Any
@@ -16,8 +15,8 @@ import numpy as np
 from timing import report
 
 from dsegym.agents.referee import Referee
-from dsegym.agents.registry import load_agent, make_agent
-from dsegym.costmodels.errors import BudgetExhausted
+from dsegym.agents.registry import check_libraries, make_agent
+from dsegym.costmodels.errors import BudgetExhausted, DsegymError
 from dsegym.envs.core.evaluation import Evaluation
 from dsegym.envs.core.spaces import DesignSpace, Parameter
 
@@ -77,7 +76,11 @@ def search(name: str, parameters: int, samples: int) -> float:
 
 def installed(name: str) -> bool:
     """Whether its libraries are."""
-    return all(importlib.util.find_spec(library) for library in load_agent(name).libraries)
+    try:
+        check_libraries(name)
+    except DsegymError:
+        return False
+    return True
 
 
 def main() -> None:
