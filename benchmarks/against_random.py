@@ -5,8 +5,8 @@
 A row an agent and instance: by how many per cent its best design costs less than random search's, in the geometric mean
 over the seeds, with a bootstrapped interval of 95 % over both agents' seeds; and the share of the way from reference to
 bound, in logarithms, that its best designs go. Best designs are chosen by what searches see and valued on held-out
-cases where there are any. `CHECKED` are the families' default instances; on `TUNED`, which no suite scores and which are not checked,
-the agents' defaults were chosen (`--tuned`; `--set name=value` changes a hyperparameter).
+cases where there are any. `CHECKED` are the families' default instances; on `TUNED`, which no suite scores and which
+are not checked, the agents' defaults were chosen (`--tuned`; `--set name=value` changes a hyperparameter).
 """
 
 from __future__ import annotations
