@@ -9,13 +9,13 @@ was played. Of fetch depths only the deepest that fits is played: a deeper one n
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
 
+from ..training.optimum import in_chunks
 from ..training.step import WEIGHT_BYTES
 from ..transformers.architectures import parameters
 from .model import Instance, Metrics, evaluate, placement_of, screen
@@ -94,15 +94,6 @@ def _played(designs: jax.Array, instance: Instance) -> tuple[Metrics, jax.Array]
     return jax.vmap(lambda design: evaluate(placement_of(design, instance), instance))(designs)
 
 
-def _in_chunks(function: Callable, size: int, designs: np.ndarray, instance: Instance) -> Any:
-    """What a function says of designs, int32[M, parameters], M above 0; NumPy, [M]."""
-    starts = range(0, len(designs), size)
-    padded = np.zeros((len(starts) * size, designs.shape[1]), np.int32)
-    padded[: len(designs)] = designs
-    parts = [function(padded[start : start + size], instance) for start in starts]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(designs)], *parts)
-
-
 @dataclass(frozen=True)
 class Search:
     """All placements of an instance."""
@@ -114,14 +105,14 @@ class Search:
     def _all(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, Kept]:
         """Every design, each at its deepest that fits, else at the smallest depth; least objective; missed; bytes."""
         designs = distinct(self.values, self.instance)
-        found = _in_chunks(_screened, CHUNK, designs, self.instance)
+        found = in_chunks(_screened, CHUNK, designs, self.instance)
         fitting = np.flatnonzero(found[1] <= 0)
         for place in range(1, len(self.values["depth"])):
             deeper = designs[fitting]
             deeper[:, FIELDS.index("depth")] = place
             if not len(deeper):
                 break
-            screened = _in_chunks(_screened, CHUNK, deeper, self.instance)
+            screened = in_chunks(_screened, CHUNK, deeper, self.instance)
             fits = screened[1] <= 0
             fitting = fitting[fits]
             designs[fitting] = deeper[fits]
@@ -173,7 +164,7 @@ class Search:
         ranked = designs[:0]
         for start in range(0, len(designs), PLAYED):
             chunk = designs[start : start + PLAYED]
-            metrics, _ = _in_chunks(_played, PLAYED, chunk, self.instance)
+            metrics, _ = in_chunks(_played, PLAYED, chunk, self.instance)
             played, values = np.concatenate([played, chunk]), np.append(values, metrics.seconds_per_million_tokens)
             order = np.argsort(values, kind="stable")
             _, first = np.unique(played[order][:, columns], axis=0, return_index=True)
@@ -197,7 +188,7 @@ class Search:
                 rows &= getattr(found, tier) == share
         if not rows.any():
             return None
-        metrics, _ = _in_chunks(_played, PLAYED, designs[rows], self.instance)
+        metrics, _ = in_chunks(_played, PLAYED, designs[rows], self.instance)
         return tuple(designs[rows][int(np.argmin(metrics.seconds_per_million_tokens))].tolist())
 
 

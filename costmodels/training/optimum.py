@@ -8,7 +8,9 @@ crossed with them.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 from .plan import Instance, Metrics, choice_of, evaluate, objective
 from .search import PARAMETERS, PLAIN, RULES, Limits, Values, in_order, listed
 
-__all__ = ["CUT", "Search"]
+__all__ = ["CUT", "Search", "in_chunks"]
 
 CUT = ("tensor", "pipeline", "data", "context", "batch")
 CHUNK = 4096  # designs that are costed together
@@ -35,10 +37,15 @@ def _costed(designs: jax.Array, instance: Instance) -> tuple[Metrics, jax.Array,
 
 def costed(designs: np.ndarray, instance: Instance) -> tuple[Metrics, np.ndarray, np.ndarray]:
     """Metrics, what is missed and the objective of designs, int32[M, parameters], M above 0; NumPy, [M]."""
-    starts = range(0, len(designs), CHUNK)
-    padded = np.zeros((len(starts) * CHUNK, designs.shape[1]), np.int32)
+    return in_chunks(_costed, CHUNK, designs, instance)
+
+
+def in_chunks(function: Callable[[np.ndarray, Any], Any], size: int, designs: np.ndarray, instance: Any) -> Any:
+    """What a compiled function says of designs, int32[M, parameters], M above 0, so many at a time; NumPy, [M]."""
+    starts = range(0, len(designs), size)
+    padded = np.zeros((len(starts) * size, designs.shape[1]), np.int32)
     padded[: len(designs)] = designs
-    parts = [_costed(padded[start : start + CHUNK], instance) for start in starts]
+    parts = [function(padded[start : start + size], instance) for start in starts]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(designs)], *parts)
 
 

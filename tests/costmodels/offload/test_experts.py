@@ -7,6 +7,7 @@ import itertools
 import expert_oracle as oracle
 import numpy as np
 import pytest
+from expert_toy import least_miss_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +26,6 @@ from dsegym.costmodels.offload.experts.routes import (
     routes_of,
     statistics,
 )
-from dsegym.costmodels.offload.experts.toy import least_miss_rate
 
 MIB = 2**20
 

@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 
-from ...errors import DsegymError
+from dsegym.costmodels.errors import DsegymError
 
 __all__ = ["least_miss_rate"]
 
