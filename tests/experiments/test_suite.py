@@ -289,7 +289,13 @@ def test_trials_are_counted_as_they_are_made(seeds, objective, agents, count, tm
     assert len(load_suite(path).trials) == count_trials(read_suite_file(path)) == count
 
 
-@pytest.mark.parametrize("name", suite_names())
+# Whose instances have optima that are searched for when they are made.
+SLOW_SUITES = ("memory-tiers", "serving", "serving-stream")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW_SUITES else name for name in suite_names()]
+)
 def test_a_shipped_suite_loads_under_its_own_name(name):
     suite = load_suite(name)
     assert suite.name == name

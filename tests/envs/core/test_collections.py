@@ -131,7 +131,10 @@ def smallest_and_largest(problems, form):
 PADDED = [name for name in collection_names() if not name.startswith(("memory-zoo", "soc-"))]
 
 
-@pytest.mark.parametrize("name", PADDED)
+# The stream's instances compile for half a minute; tests/envs/serving/test_stream_padding.py plays smaller ones.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "serving-stream" else name for name in PADDED]
+)
 def test_a_padded_instance_plays_as_alone(name):
     collection = load_collection(name)
     for problem in smallest_and_largest(collection.problems("test"), collection.form):
