@@ -75,7 +75,9 @@ class Killed(BaseException):
     """In place of a signal."""
 
 
-@pytest.mark.parametrize("calls", [3, 40, 100])
+@pytest.mark.parametrize(
+    "calls", [3, pytest.param(40, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.slow)]
+)
 def test_a_run_that_was_killed_goes_on_to_the_same_results(suite, whole, tmp_path, monkeypatch, calls):
     monkeypatch.setattr(trainings, "SAVE_EVERY_S", 0.0)
     seen = []
