@@ -36,22 +36,7 @@ def main() -> None:
 
     oracle = load_oracle("expert_oracle")
     first = start(jnp.zeros(1, jnp.uint32))
-    offset, tokens = int(first.offset[0]), game.WARM_TOKENS + int(params.tokens)
-    window = np.asarray(params.routes)[offset : offset + tokens].tolist()
-    device = oracle.Device(
-        [[[expert for expert in layer if expert >= 0] for layer in token] for token in window],
-        game.WARM_TOKENS,
-        experts=params.popularity.shape[1],
-        units=params.units.tolist(),
-        capacity=int(params.capacity),
-        compute_ms=float(params.compute_ms),
-        units_per_ms=float(params.units_per_ms),
-        weights=params.weights.tolist(),
-        losses=params.losses.tolist(),
-        penalty_ms=float(params.penalty_ms),
-        popularity=params.popularity.tolist(),
-        slots=params.routes.shape[2],
-    )
+    device = oracle.device_of(params, int(first.offset[0]))
     begun = time.perf_counter()
     while not device.over:
         device.act(ACTION)

@@ -17,7 +17,6 @@ from dsegym.envs.core.problem import evaluate_batch
 
 BATCH = 4096
 MODEL = "GPT-1.7B"
-NAMES = ("gpus", "peak", "hbm", "eta", "half", "flash", "link", "fabric", "cxl", "read", "write", "updates")
 
 
 def main() -> None:
@@ -31,19 +30,7 @@ def main() -> None:
 
     oracle = load_oracle("offload_oracle")
     work, server = problem.params.work, problem.params.server
-    h = float(work.model.hidden)
-    of_gpt = {
-        "layers": int(work.model.layers),
-        "hidden": h,
-        "tokens": float(work.sequence_tokens),
-        "parameters": float(parameters(jax.tree.map(float, work.model))),
-        "multiplied": 12 * h * h,
-        "logits": float(work.model.output_parameters),
-        "kept": 34 * h,
-        "trainable": 1.0,
-        "optimizer": 12.0,
-    }
-    rates = dict(zip(NAMES, map(float, server), strict=False))
+    of_gpt, rates = oracle.plain(work, server, parameters(jax.tree.map(float, work.model)))
     some = [problem.decode(design) for design in sampled[:20]]
     plain = median_seconds(
         lambda: [oracle.step_seconds(each, of_gpt, rates) for each in some], repeats=3, warm_up=1

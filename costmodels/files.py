@@ -146,7 +146,15 @@ def read_text(path: str | Path, *, most_bytes: int = MOST_BYTES) -> str:
     Raises:
         InvalidWorkloadError: as of `read_bytes`, or it holds no text; says what it looks like.
     """
-    content = read_bytes(path, most_bytes=most_bytes)
+    return text_of(path, read_bytes(path, most_bytes=most_bytes))
+
+
+def text_of(path: str | Path, content: bytes) -> str:
+    """The text of a file's content, as of `read_text`.
+
+    Raises:
+        InvalidWorkloadError: it holds no text; says what it looks like.
+    """
     for start, what in _SIGNATURES:
         if content.startswith(start):
             fail(path, f"this looks like {what}")

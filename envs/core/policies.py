@@ -80,6 +80,11 @@ class PolicyEnv(FunctionalEnv[State, Params]):
         """float32, to be minimised, of an episode's metrics or of means: the game's `failure`, or 1 - accuracy."""
         return self.game.failure(metrics) if hasattr(self.game, "failure") else 1.0 - metrics.accuracy
 
+    def reward(self, state: State, next_state: State, params: Params) -> Array:
+        """float32: minus the growth of the objective, of all that was played so far."""
+        before, after = (self.objective(self.metrics(each, params)) for each in (state, next_state))
+        return before - after
+
     def drawing(self, states: Sequence[State], actions: Sequence[Any], params: Params) -> Diagram:
         """An episode so far: its states, the first one included, leaves on the host, and the actions between them."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Collections of caches of experts: routes of two models, several memories; tested on recorded routes of a third."""
+"""Collections of caches of experts: generated routes of two models; tested on recorded ones of three, a third's too."""
 
 from __future__ import annotations
 

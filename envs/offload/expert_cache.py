@@ -152,10 +152,6 @@ class ExpertCache(PolicyEnv[State, Params]):
         Feature("left", meaning="of the episode"),
     )
 
-    def reward(self, state: State, next_state: State, params: Params) -> Array:
-        """float32: minus the growth of the cost."""
-        return game.cost_ms(state, params) - game.cost_ms(next_state, params)
-
     def objective(self, metrics: Metrics) -> Array:
         """See the module's docstring."""
         return metrics.cost_ms

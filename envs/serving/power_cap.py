@@ -150,10 +150,6 @@ class PowerCap(PolicyEnv[State, Params]):
         action = jnp.clip(jnp.asarray(action, jnp.int32), 0, _LEVELS**2 - 1)
         return game.advance(state, jnp.stack([action // _LEVELS, action % _LEVELS]), params)
 
-    def reward(self, state: State, next_state: State, params: Params) -> Array:
-        """float32: minus the growth of the objective."""
-        return game.impact(game.metrics(state, params)) - game.impact(game.metrics(next_state, params))
-
     def objective(self, metrics: Metrics) -> Array:
         """See the module's docstring."""
         return game.impact(metrics)

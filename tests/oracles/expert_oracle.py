@@ -1,6 +1,7 @@
 """A cache of experts in plain Python: dictionaries of what is in memory, and the recorded engine's accounting."""
 
 ABSENT, LOW, HIGH = 0, 1, 2
+WARM_TOKENS = 8
 KEEP = ("recency", "frequency", "cycle", "layer", "expected", "popularity", "none")
 AHEAD = (0, 1, 2, 4)
 HOT = ("none", "one", "half", "all")
@@ -17,7 +18,7 @@ class Device:
         self.layers = len(tokens[0])
         self.level, self.stamp, self.count, self.heat = {}, {}, {}, {}
         self.time_ms = self.backlog_ms = self.loss = 0.0
-        self.hits = self.looked_up = self.high = self.read_units = self.ahead = self.evicted = self.loaded = 0
+        self.hits = self.looked_up = self.high = self.ahead = self.evicted = self.loaded = 0
         for number in range(warm):
             for layer, chosen in enumerate(tokens[number]):
                 self._see(layer, chosen, number * self.layers + layer)
@@ -111,6 +112,25 @@ class Device:
     @property
     def cost_ms(self):
         return (self.time_ms + self.penalty_ms / self.layers * self.loss) / (len(self.tokens) - self.warm)
+
+
+def device_of(params, offset):
+    """The episode of an instance that begins at a token."""
+    tokens = params.routes[offset : offset + WARM_TOKENS + int(params.tokens)].tolist()
+    return Device(
+        [[[expert for expert in layer if expert >= 0] for layer in token] for token in tokens],
+        WARM_TOKENS,
+        experts=params.popularity.shape[1],
+        units=params.units.tolist(),
+        capacity=int(params.capacity),
+        compute_ms=float(params.compute_ms),
+        units_per_ms=float(params.units_per_ms),
+        weights=params.weights.tolist(),
+        losses=params.losses.tolist(),
+        penalty_ms=float(params.penalty_ms),
+        popularity=params.popularity.tolist(),
+        slots=params.routes.shape[2],
+    )
 
 
 def hit_counts(batches, expert_bytes, capacity, rule):

@@ -6,6 +6,24 @@ from collections import defaultdict, deque
 GB = 1e9
 
 
+def plain(work, server, parameters):
+    """An instance's work, of a GPT with so many parameters, and its server as the functions here take them."""
+    h = float(work.model.hidden)
+    w = {
+        "layers": int(work.model.layers),
+        "hidden": h,
+        "tokens": float(work.sequence_tokens),
+        "parameters": float(parameters),
+        "multiplied": 12 * h * h,
+        "logits": float(work.model.output_parameters),
+        "kept": 34 * h,
+        "trainable": float(work.trainable),
+        "optimizer": float(work.optimizer_bytes),
+    }
+    names = ("gpus", "peak", "hbm", "eta", "half", "flash", "link", "fabric", "cxl", "read", "write", "updates")
+    return w, dict(zip(names, map(float, server), strict=False))
+
+
 def split(gpu, host, cxl):
     """Shares of the four tiers."""
     rest = 1 - gpu

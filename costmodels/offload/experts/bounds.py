@@ -23,11 +23,11 @@ from ...arrays import Array
 from ...luck import episode_key
 from . import game
 from .game import ABSENT, HIGH, LOW, WARM_TOKENS, Params
+from .replay import next_uses
 
 __all__ = ["least_cost_ms", "least_read_units", "window_bound_ms"]
 
 _CELLS = 2000
-_NEVER = np.iinfo(np.int64).max
 
 
 class _Window(NamedTuple):
@@ -46,21 +46,15 @@ def least_read_units(batches: np.ndarray, warm: np.ndarray, size: np.ndarray, ca
         size: int[entries], units.
         capacity: units, that hold after each step.
     """
-    until = np.full(len(size), _NEVER)
-    following = np.empty((len(batches), batches.shape[1]), np.int64)
-    for step in range(len(batches) - 1, -1, -1):
-        entries = batches[step]
-        following[step] = until[entries]  # of unused slots: not read
-        until[entries[entries >= 0]] = step
+    steps = [np.unique(entries[entries >= 0]) for entries in batches]
+    following, until = next_uses(steps, len(size))
     kept = np.where(warm, size, 0).astype(np.int64)
     used, read = int(kept.sum()), 0
-    for entries, after in zip(batches, following, strict=True):
-        there = entries >= 0
-        entries = entries[there]
+    for entries, after in zip(steps, following, strict=True):
         more = int((size[entries] - kept[entries]).sum())
         read, used = read + more, used + more
         kept[entries] = size[entries]
-        until[entries] = after[there]
+        until[entries] = after
         while used > capacity:
             victim = int(np.argmax(np.where(kept > 0, until, -1)))
             gone = min(int(kept[victim]), used - capacity)

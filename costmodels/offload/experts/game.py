@@ -191,9 +191,7 @@ def warmed(offset: Array, params: Params) -> State:
     stamp, count, heat = jax.lax.fori_loop(0, WARM_TOKENS, see, (zero, zero, zero))
     order = jnp.argsort(-heat.ravel(), stable=True)
     size = jnp.broadcast_to(jnp.asarray(params.units)[HIGH][:, None], heat.shape).ravel()[order]
-    together = jnp.cumsum(jnp.where(heat.ravel()[order] > 0, size, 0))
-    # Sums of sizes may exceed int32 beyond the capacity: what is hot is at most warm tokens x slots a layer.
-    stays = (together <= params.capacity) & (heat.ravel()[order] > 0)
+    stays = (jnp.cumsum(size) <= params.capacity) & (heat.ravel()[order] > 0)  # all experts together are in int32
     level = jnp.zeros(heat.size, jnp.int8).at[order].set(jnp.where(stays, HIGH, ABSENT).astype(jnp.int8))
     nothing = jnp.float32(0)
     return State(

@@ -9,7 +9,7 @@ experts of equal bytes, a good rule else. Python's integers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +17,10 @@ import numpy as np
 from ...errors import DsegymError, UnknownNameError
 from .routes import DECODE, PROMPT, Routes
 
-__all__ = ["RULES", "Replay", "batches", "replay", "token_cycle_bytes"]
+__all__ = ["NEVER", "RULES", "Replay", "batches", "next_uses", "replay", "token_cycle_bytes"]
 
 RULES = ("belady", "lru", "lfu", "layer_lru", "layer_lfu")
-_NEVER = 2**40
+NEVER = 2**40  # a step of no log
 
 
 class Batch(NamedTuple):
@@ -88,8 +88,8 @@ def replay(routes: Routes, rule: str, capacity_bytes: int) -> Replay:
     budget = capacity_bytes // layers if rule.startswith("layer") else capacity_bytes
     resident = np.zeros(layers * routes.experts, bool)
     stamp, count = np.zeros(len(resident), np.int64), np.zeros(len(resident), np.int64)
-    next_use, used = _next_uses(keys, len(resident)), np.zeros(layers, np.int64)
-    until, clock, totals = np.full(len(resident), _NEVER), 0, [0, 0, 0, 0, 0]
+    next_use, until = next_uses(keys, len(resident))
+    used, clock, totals = np.zeros(layers, np.int64), 0, [0, 0, 0, 0, 0]
     for batch, mine, following in zip(found, keys, next_use, strict=True):
         different = np.unique(mine)
         hits = int(resident[different].sum())
@@ -125,11 +125,13 @@ def _victim(rule: str, free: np.ndarray, stamp: np.ndarray, count: np.ndarray, u
     return int(free[np.lexsort((stamp[free], count[free]))[0]])
 
 
-def _next_uses(keys: list[np.ndarray], entries: int) -> list[np.ndarray]:
-    """For each batch: int64, the next batch that looks up each of its different experts."""
-    following, until = [], np.full(entries, _NEVER)
-    for number in range(len(keys) - 1, -1, -1):
-        different = np.unique(keys[number])
+def next_uses(steps: Sequence[np.ndarray], entries: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """For each step, its different entries in ascending order: int64, the next step that has each, else `NEVER`; and
+    int64[entries], the first that has each entry.
+    """
+    following, until = [], np.full(entries, NEVER)
+    for number in range(len(steps) - 1, -1, -1):
+        different = np.unique(steps[number])
         following.append(until[different])
         until[different] = number
-    return following[::-1]
+    return following[::-1], until

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import io
 import re
 import zlib
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import InvalidWorkloadError, UnknownNameError
-from ...files import MOST_BYTES, fail, is_path, number, read_bytes, read_text, shown, whole_number
+from ...files import MOST_BYTES, fail, is_path, number, read_bytes, shown, text_of, whole_number
 from ...formats import MOST_LOOK_UPS, format_of
 from ...tables import normalised, package_rows, read_user_table
 
@@ -231,22 +232,15 @@ class _LookUp(NamedTuple):
 def _text_of(path: str) -> str:
     """The text of a log; gzip's files, as BigMoeOnEdge publishes them, are unpacked."""
     content = read_bytes(path)
-    if not content.startswith(b"\x1f\x8b"):
-        return read_text(path)
-    try:
-        with gzip.open(path, "rb") as file:
-            unpacked = file.read(MOST_BYTES + 1)
-    except (OSError, EOFError, zlib.error):
-        fail(path, "the gzip file is broken")
-    if len(unpacked) > MOST_BYTES:
-        fail(path, f"the unpacked file has more than {MOST_BYTES:,} bytes")
-    try:
-        text = unpacked.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError:
-        fail(path, "the unpacked file is not UTF-8")
-    if not text.strip():
-        fail(path, "the file is empty")
-    return text
+    if content.startswith(b"\x1f\x8b"):
+        try:
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+                content = file.read(MOST_BYTES + 1)
+        except (OSError, EOFError, zlib.error):
+            fail(path, "the gzip file is broken")
+        if len(content) > MOST_BYTES:
+            fail(path, f"the unpacked file has more than {MOST_BYTES:,} bytes")
+    return text_of(path, content)
 
 
 def load_routes(path: str | Path) -> Routes:

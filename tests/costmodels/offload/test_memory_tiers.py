@@ -13,7 +13,7 @@ import training_oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsegym.costmodels.offload.model import evaluate, explain, placement_of
+from dsegym.costmodels.offload.model import evaluate, explain, placement_of, table_of
 from dsegym.costmodels.offload.placement import Placement, durations, shares, step_flop
 from dsegym.costmodels.offload.relaxation import any_split_s
 from dsegym.costmodels.offload.search import KINDS, Search, distinct
@@ -48,22 +48,7 @@ def of(values, instance):
 
 def plain(instance):
     """An instance's work (of a GPT) and server as the oracle takes them."""
-    work, server = instance
-    model = work.model
-    h = float(model.hidden)
-    w = {
-        "layers": int(model.layers),
-        "hidden": h,
-        "tokens": float(work.sequence_tokens),
-        "parameters": float(parameters(jax.tree.map(float, model))),
-        "multiplied": 12 * h * h,
-        "logits": float(model.output_parameters),
-        "kept": 34 * h,
-        "trainable": float(work.trainable),
-        "optimizer": float(work.optimizer_bytes),
-    }
-    names = ("gpus", "peak", "hbm", "eta", "half", "flash", "link", "fabric", "cxl", "read", "write", "updates")
-    return w, dict(zip(names, map(float, server), strict=False))
+    return oracle.plain(instance.work, instance.server, parameters(jax.tree.map(float, instance.work.model)))
 
 
 share = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -98,7 +83,7 @@ servers = st.fixed_dictionaries(
 def test_a_step_takes_what_a_plain_simulation_of_its_tasks_says(values, server):
     instance = instance_of(**server)
     _, _, played = of(values, instance)
-    expected = oracle.step_seconds(values, *plain(instance[:2]))
+    expected = oracle.step_seconds(values, *plain(instance))
     assert [float(each) for each in played.times] == pytest.approx(expected, rel=2e-5)
 
 
@@ -107,7 +92,7 @@ def test_a_step_takes_what_a_plain_simulation_of_its_tasks_says(values, server):
 def test_bytes_of_each_tier_are_what_plain_sums_say(values, server):
     instance = instance_of(**server)
     _, _, played = of(values, instance)
-    expected = oracle.kept_gb(values, *plain(instance[:2]))
+    expected = oracle.kept_gb(values, *plain(instance))
     assert [float(each) * 1e-9 for each in played.bytes] == pytest.approx(list(expected.values()), rel=1e-5, abs=1e-6)
 
 
@@ -180,7 +165,7 @@ def test_states_are_zeros_sixteen_bytes_of_a_parameter_split_among_gpus(gpus):
     """ZeRO-3 in figure 1 of Rajbhandari et al.: what of the fullest GPU does not grow with the batch."""
     instance = instance_of(gpus=gpus)
     one, two = (of(IN_GPU | {"batch": batch}, instance)[2].bytes.gpu for batch in (1.0, 2.0))
-    n, h, tokens = plain(instance[:2])[0]["parameters"], 2304, 1024
+    n, h, tokens = plain(instance)[0]["parameters"], 2304, 1024
     passing = 2 * (2 * n / LAYERS * (1 - 1 / gpus) + 2 * n / LAYERS)  # weights gathered, gradients that leave
     logits = 6 * tokens * 51200
     states = 2 * float(one) - float(two) - passing - logits
@@ -213,10 +198,7 @@ def small_search():
     values = {**search.values, "batch": (4.0, 8.0), "recompute": (0.0, 1.0), "stride": (0, 2)}
     halves = {f"{kind}_{tier}": (0.0, 0.5, 1.0) for kind in KINDS for tier in ("gpu", "host")}
     values |= halves
-    table = np.zeros_like(search.instance.values)
-    for row, name in zip(table, Placement._fields, strict=True):
-        row[: len(values[name])] = values[name]
-    return Search(search.instance._replace(values=table), values)
+    return Search(search.instance._replace(values=table_of(values)), values)
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +252,7 @@ def test_the_linear_program_finds_the_split_of_two_links_in_closed_form():
     values = EMPTY | {"batch": 1.0, "depth": 1.0, "recompute": 1.0}
     _, _, played = of(values, instance)
     least = any_split_s(Placement(*map(np.float32, values.values())), instance._replace(server=server))
-    weights = 2 * plain(instance[:2])[0]["parameters"]
+    weights = 2 * plain(instance)[0]["parameters"]
     held = (gpu - float(played.bytes.gpu)) / (1 - 1 / LAYERS)  # a layer less is fetched
     outside = (weights - held - host) / (1 - 1 / (4 * LAYERS))  # a layer of the SSDs' quarter passes through the host
     assert least == pytest.approx(2 * outside / (1e9 + 3e9), rel=0.01)
@@ -296,22 +278,16 @@ def test_matrix_products_of_the_rtx_4090_are_as_measured_within_one_percent(shar
         assert peak * reached.eta * x / (x + reached.half_size) == pytest.approx(measured, rel=0.01)
 
 
-def tflops(search, rule, **only):
-    """TFLOP/s of a rule's design, its batch at most what is given."""
-    design = search.by_rule(rule)
-    if design is None:
-        return None
-    metrics, _, _ = explain(placement_of(np.array(design), search.instance), search.instance)
-    return float(metrics.tflops)
-
-
 FUYOU = MappingProxyType({"model": "OPT-13B", "gpu": "RTX4090", "cxl_cards": 0, "host_memory": 512})
 
 
 @functools.cache
 def headline(rule, batch, ssds, ssd_read, updates):
+    """TFLOP/s of a rule's design, its batch at most what is given."""
     options = {"batch": batch, "ssds": ssds, "ssd_read": ssd_read, "ssd_write": ssd_read, "updates": updates}
-    return tflops(made(**{**FUYOU, **options}), rule)
+    search = made(**{**FUYOU, **options})
+    metrics, _, _ = explain(placement_of(np.array(search.by_rule(rule)), search.instance), search.instance)
+    return float(metrics.tflops)
 
 
 def test_fuyous_156_teraflops_are_the_ceiling_of_a_4090_that_waits_for_nothing_within_three_percent():

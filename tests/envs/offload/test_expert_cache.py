@@ -32,26 +32,6 @@ def started(params, seed):
     return START(episode_key(seed), params)
 
 
-def device_of(params, state):
-    """The oracle's episode of a state at its beginning."""
-    first, tokens = int(state.offset), game.WARM_TOKENS + int(params.tokens)
-    routes = np.asarray(params.routes)[first : first + tokens]
-    return oracle.Device(
-        [[[expert for expert in layer if expert >= 0] for layer in token] for token in routes.tolist()],
-        game.WARM_TOKENS,
-        experts=params.popularity.shape[1],
-        units=np.asarray(params.units).tolist(),
-        capacity=int(params.capacity),
-        compute_ms=float(params.compute_ms),
-        units_per_ms=float(params.units_per_ms),
-        weights=np.asarray(params.weights).tolist(),
-        losses=np.asarray(params.losses).tolist(),
-        penalty_ms=float(params.penalty_ms),
-        popularity=np.asarray(params.popularity).tolist(),
-        slots=routes.shape[2],
-    )
-
-
 def levels_of(state):
     found = np.asarray(state.level)
     return {
@@ -70,7 +50,7 @@ def test_every_step_is_the_plain_devices(options):
     generator = np.random.default_rng(0)
     for seed in params.seeds[:3]:
         state = started(params, seed)
-        device = device_of(params, state)
+        device = oracle.device_of(params, int(state.offset))
         keep = int(generator.integers(len(game.KEEP)))
         while not bool(game.over(state, params)):
             assert levels_of(state) == device.level
