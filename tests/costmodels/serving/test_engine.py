@@ -21,12 +21,16 @@ from dsegym.costmodels.transformers.devices import get_device, get_precision
 RUNS = ("rtx4090_llama31_8b_tp1", "rtxpro6000_qwen3_32b_tp2")
 
 
-def _roofline_law():
-    replica = roofline.replica_of(get_architecture("Llama-3-8B"), get_device("L4"), get_precision("bf16"), 1)
-    return laws.roofline_law(replica)
+def _roofline_law(model, device, most_tokens):
+    replica = roofline.replica_of(get_architecture(model), get_device(device), get_precision("bf16"), 1)
+    return laws.roofline_law(replica, most_tokens)
 
 
-LAWS = {**{name: lambda name=name: laws.profile_law(name) for name in RUNS}, "roofline": _roofline_law}
+LAWS = {
+    **{name: lambda name=name: laws.profile_law(name) for name in RUNS},
+    "roofline": lambda: _roofline_law("Llama-3-8B", "L4", 2048),
+    "large steps": lambda: _roofline_law("Qwen3-32B", "H100-SXM-80GB", 8192),  # of seconds, where prompts are long
+}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,7 @@ def _plain(requests):
 def test_steps_take_what_plain_interpolation_says(name):
     law, rng = LAWS[name](), np.random.default_rng(0)
     for _ in range(40):
-        chunk, decoding = int(rng.integers(0, 1500)), int(rng.integers(0, 257))
+        chunk, decoding = int(rng.integers(0, len(law.token) - 256)), int(rng.integers(0, 257))
         before, context = (int(each) for each in 2 ** rng.uniform(0, 17, 2))
         longest = context + int(rng.integers(0, 5000))
         given_ = dict(
@@ -78,6 +82,12 @@ def test_no_step_is_faster_for_carrying_more(name):
     assert (np.diff(law.sequence) >= 0).all()
     for axis in range(4):
         assert (np.diff(law.attention, axis=axis) >= 0).all()
+
+
+@pytest.mark.parametrize("name", ["roofline", "large steps"])
+def test_a_large_step_takes_longer_the_more_is_cached_as_far_as_prompts_go(name):
+    prompts = LAWS[name]().attention[-2:, :, 0, 0].astype(np.float64)
+    assert np.allclose(np.diff(prompts[:, -3:], axis=1), np.diff(prompts[:, -4:-1], axis=1) * 2, rtol=1e-3)
 
 
 @pytest.mark.parametrize("run", RUNS)
