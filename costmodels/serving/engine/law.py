@@ -269,9 +269,10 @@ def _share(span_ns: Array, part: Array) -> Array:
     return (span_ns >> _FRACTION_BITS) * part + ((span_ns & (1 << _FRACTION_BITS) - 1) * part >> _FRACTION_BITS)
 
 
-def _whole_us(once_ns: Array, layers: Array, attention_ns: Array) -> Array:
+def _whole_us(once_ns: Array, layers: Array, attention_ns: Array) -> jax.Array:
     """`once_ns + layers * attention_ns` in whole us, rounded: a long prompt's product would not fit into int32."""
-    return layers * (attention_ns // 1000) + (once_ns + layers * (attention_ns % 1000) + 500) // 1000
+    of = jnp.asarray(layers)
+    return of * (attention_ns // 1000) + (once_ns + of * (attention_ns % 1000) + 500) // 1000
 
 
 def step_us(
@@ -308,7 +309,7 @@ def step_us(
     for _, part in reversed(places):
         values = values[0::2] + _share(values[1::2] - values[0::2], part)
     once = jnp.asarray(law.token)[tokens] + jnp.asarray(law.sequence)[sequences]
-    return _whole_us(once, jnp.asarray(law.layers), values[0])
+    return _whole_us(once, law.layers, values[0])
 
 
 class Decoding(NamedTuple):
