@@ -28,7 +28,7 @@ from ...costmodels.errors import DsegymError
 from ...costmodels.files import is_path
 from ...costmodels.serving.engine.engine import BLOCK, NEVER
 from ...costmodels.serving.engine.knobs import GOALS, GRAPH_BYTES, PENALTY, Deployment, Knobs, Memory, evaluate
-from ...costmodels.serving.engine.law import MOST_STEP_S, PROFILES, profile_law, roofline_law
+from ...costmodels.serving.engine.law import MOST_STEP_S, MOST_TOKENS, PROFILES, profile_law, roofline_law
 from ...costmodels.serving.roofline import prefill_s, replica_of
 from ...costmodels.serving.stream.servers import MEASURED, MODELS
 from ...costmodels.serving.stream.traces import SYNTHETIC, get_trace, trace_names, windows
@@ -58,7 +58,6 @@ NOTES = {
     "tuned": "Settings are judged on the requests that they are tuned to.",
 }
 TOKENS = (256, 512, 1024, 2048, 4096, 8192)
-MEASURED_TOKENS = 4  # of these
 SEQUENCES = (8, 16, 32, 64, 128, 192, 256)
 CHUNKS = ("whole", 256, 1024, "budget")
 _CHUNK = (NEVER, 256, 1024, NEVER)
@@ -138,6 +137,7 @@ def _deployment(options: ServingEngineOptions) -> tuple[Deployment, tuple[int, .
     """The arrays, the degrees of tensor parallelism, and the tokens of a step that are modelled."""
     model, precision = get_architecture(options.model), get_precision(options.precision)
     logits = 4 * float(model.output_parameters) / float(model.hidden)
+    block = BLOCK * float(kv_bytes_per_token(model, precision.kv_bytes))
     if options.server in MEASURED:
         profile, served, blocks = MEASURED[options.server]
         degrees = (PROFILES[profile].tensor_parallelism,)
@@ -148,10 +148,9 @@ def _deployment(options: ServingEngineOptions) -> tuple[Deployment, tuple[int, .
             )
         laws, memory = [profile_law(profile)], _MEMORY[options.server]
         # What its measured cache leaves of the measured setting, 0.9, 2,048 tokens, the sequences of its runs.
-        block = BLOCK * float(kv_bytes_per_token(model, precision.kv_bytes))
-        step = MOST_MEASURED_TOKENS * _token_bytes(model) + PROFILES[profile].sequences * logits
+        step = MOST_TOKENS * _token_bytes(model) + PROFILES[profile].sequences * logits
         fixed = [MEMORY_SHARE * memory * degrees[0] - blocks * block - step]
-        copies, tokens = [1.0], TOKENS[:MEASURED_TOKENS]
+        copies, tokens = [1.0], tuple(most for most in TOKENS if most <= MOST_TOKENS)
     else:
         device = get_device(options.server)
         memory, weights = device.memory_bytes, float(weight_bytes(model, precision))
@@ -160,7 +159,7 @@ def _deployment(options: ServingEngineOptions) -> tuple[Deployment, tuple[int, .
         degrees = tuple(each for each in splits if weights < MEMORY_SHARE * memory * each)
         replicas = [replica_of(model, device, precision, each) for each in degrees]
         tokens = tuple(most for most in TOKENS if prefill_s(replicas[0], most) < MOST_STEP_S)
-        laws = [roofline_law(each, max(tokens[-1], MOST_MEASURED_TOKENS)) for each in replicas]
+        laws = [roofline_law(each, max(tokens[-1], MOST_TOKENS)) for each in replicas]
         fixed, copies = [weights] * len(degrees), [float(cache_copies(model, each)) for each in degrees]
     drawn = windows(
         options.trace,
@@ -176,13 +175,12 @@ def _deployment(options: ServingEngineOptions) -> tuple[Deployment, tuple[int, .
         return np.asarray(values, np.float64).reshape([-1 if place == axis else 1 for place in range(5)])
 
     split = np.array(degrees)
-    token = BLOCK * float(kv_bytes_per_token(model, precision.kv_bytes))
     held = Memory(
         memory_bytes=along(0, memory * split),
         fixed_bytes=along(0, fixed),
         token_bytes=_token_bytes(model),
         sequence_bytes=logits,
-        block_bytes=along(0, token * np.array(copies)),
+        block_bytes=along(0, block * np.array(copies)),
         spare_bytes=along(0, GRAPH_BYTES * split),
     )
     knobs = along(1, tokens), along(2, SEQUENCES), along(4, SHARES)
@@ -201,8 +199,6 @@ def _deployment(options: ServingEngineOptions) -> tuple[Deployment, tuple[int, .
     )
     return deployment, degrees, tokens
 
-
-MOST_MEASURED_TOKENS = TOKENS[MEASURED_TOKENS - 1]
 
 # Presets: places of tokens, sequences, chunk and share, and whether degrees are tried from the least or from the most.
 PRESETS: Mapping[str, tuple[tuple[int, int, int, int], int]] = {

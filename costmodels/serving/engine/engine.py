@@ -6,9 +6,10 @@ far fit; where a running one finds no block, the latest admitted are preempted, 
 What was preempted is computed again but for its blocks that nobody has taken since (prefix caching: freed blocks are
 taken oldest first, a request's last ones before its first); a store of prefixes may bring more. Or it is swapped: its
 blocks go to the host's memory, which holds all, and come back with it, in the time of the steps that push it out and
-take it in. With `depth` 2 a step
-is scheduled while the one before it runs (asynchronous scheduling), so that the scheduler knows what is over a step
-later. A request makes all its tokens: lengths are known to the engine, and to nobody who routes.
+take it in. A threshold, `chunk`, bounds what a step carries of one prompt; without chunked prefill, `whole`, a prompt
+is admitted only where the step has room for all that is left of it, or for as much as the threshold lets through. With
+`depth` 2 a step is scheduled while the one before it runs (asynchronous scheduling), so that the scheduler knows what
+is over a step later. A request makes all its tokens: lengths are known to the engine, and to nobody who routes.
 
 Requests are in the order of their arrival, so that the running ones and the waiting ones are each in that order too. N
 requests; blocks hold 16 tokens.
@@ -68,8 +69,8 @@ class Limits(NamedTuple):
     blocks: Array  # of cache
     depth: Array  # steps in flight: 1 or 2
     swap_us: Array  # of a block to the host's memory or back; 0: what is preempted is computed again
-    chunk: Array  # tokens of one prompt that a step carries at most
-    whole: Array  # 1: a step carries a whole prompt or none of it
+    chunk: Array  # tokens of one prompt that a step carries at most, 1 or more; NEVER: what the step has left
+    whole: Array  # 1: nobody is admitted with less than all that is left of the prompt, or `chunk`; 0: with any token
 
 
 class State(NamedTuple):
@@ -341,5 +342,9 @@ def limits_of(
     chunk: int = NEVER,
     whole: int = 0,
 ) -> Limits:
-    """Limits as arrays; whole prompts need as many tokens a step as the longest request has, or it is never served."""
+    """Limits as arrays, of an engine that computes again what it preempts and chunks prompts, unless said otherwise.
+
+    An engine never serves a request that its blocks do not hold; nor, where prompts are `whole`, one whose prompt, with
+    all that it has made when it is preempted, has more tokens than a step, and than `chunk` lets through.
+    """
     return Limits(*(np.asarray(value, np.int32) for value in (sequences, tokens, blocks, depth, swap_us, chunk, whole)))

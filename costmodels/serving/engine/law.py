@@ -51,7 +51,7 @@ __all__ = [
 
 MOST_TOKENS = 2048  # T, of a step: as far as operators were measured, and vLLM's default
 MOST_SEQUENCES = 256  # S, likewise
-MOST_STEP_S = 1.4  # of a step's tokens
+MOST_STEP_S = 1.4  # of a step's tokens alone; int32 nanoseconds end at 2.1 s
 _MEASURED = 12  # contexts of the profiles
 _FLAT = 1024  # tokens cached of prompts, below which the table of attention is taken as linear, and leaves points out
 CONTEXTS = (0, *(16 << i for i in range(14)))  # tokens; the last three are extrapolated
@@ -59,7 +59,7 @@ CHUNKS = (0, *(16 << i for i in range(8)))
 SEQUENCES = (0, *(1 << i for i in range(9)))
 _CAPTURED = (0, 1, 2, 4, *range(8, 256, 8), *range(256, 513, 16))  # tokens
 _FRACTION_BITS = 7  # of a place between two points
-_MOST_NS = 2**24 - 1  # of a layer's attention, so that no product overflows; above 4 million cached tokens only
+_MOST_NS = 2**30 - 1  # of a layer's attention: 1 s, so that twice as much, extrapolated, fits into int32
 
 # Where a layer stands: so many times in each of the model's layers, or once.
 _EACH_LAYER = {"layernorm": 2, "qkv_proj": 1, "qk_norm": 1, "rotary_emb": 1, "o_proj": 1, "gate_up_proj": 1,
@@ -134,7 +134,7 @@ def roofline_law(replica: roofline.Replica, most_tokens: int = MOST_TOKENS) -> S
     """The law of a model on any accelerators, by the calibrated roofline, for steps of 2,048 x 2**n tokens at most.
 
     Raises:
-        DsegymError: the largest step takes more than 1.4 s: with attention it may not fit into int32 nanoseconds.
+        DsegymError: the tokens of the largest step take more than 1.4 s, attention left out.
     """
     further = (most_tokens // MOST_TOKENS).bit_length() - 1
     chunks = (*CHUNKS, *(MOST_TOKENS << 1 + i for i in range(further)))
@@ -264,6 +264,17 @@ def _place(value: Array, first: int, points: int) -> tuple[Array, Array]:
     return place, (whole - _point(place, first) << _FRACTION_BITS) >> _width_bits(place, first)
 
 
+def _share(span_ns: Array, part: Array) -> Array:
+    """`span_ns * part` over 2**7, whole, by halves of the span: the product itself would not fit into int32."""
+    return (span_ns >> _FRACTION_BITS) * part + ((span_ns & (1 << _FRACTION_BITS) - 1) * part >> _FRACTION_BITS)
+
+
+def _whole_us(once_ns: Array, layers: Array, attention_ns: Array) -> jax.Array:
+    """`once_ns + layers * attention_ns` in whole us, rounded: a long prompt's product would not fit into int32."""
+    of = jnp.asarray(layers)
+    return of * (attention_ns // 1000) + (once_ns + of * (attention_ns % 1000) + 500) // 1000
+
+
 def step_us(
     law: StepLaw,
     *,
@@ -296,9 +307,9 @@ def step_us(
     offsets = [sum(int(stride) * (at >> (3 - axis) & 1) for axis, stride in enumerate(strides)) for at in range(16)]
     values = table.ravel()[corner + jnp.array(offsets, jnp.int32)]
     for _, part in reversed(places):
-        values = values[0::2] + ((values[1::2] - values[0::2]) * part >> _FRACTION_BITS)
+        values = values[0::2] + _share(values[1::2] - values[0::2], part)
     once = jnp.asarray(law.token)[tokens] + jnp.asarray(law.sequence)[sequences]
-    return (once + jnp.asarray(law.layers) * values[0] + 500) // 1000
+    return _whole_us(once, law.layers, values[0])
 
 
 class Decoding(NamedTuple):
@@ -329,8 +340,7 @@ def decode_us(steps: Decoding, further: Array) -> Array:
     """int32[], us: what `step_us` says of the step after so many, sooner."""
     part = (steps.beyond + further << _FRACTION_BITS) >> steps.bits
     fewer, more = (
-        steps.corners_ns[at] + ((steps.corners_ns[at + 1] - steps.corners_ns[at]) * part >> _FRACTION_BITS)
-        for at in (0, 2)
+        steps.corners_ns[at] + _share(steps.corners_ns[at + 1] - steps.corners_ns[at], part) for at in (0, 2)
     )
-    attention = fewer + ((more - fewer) * steps.sequences_part >> _FRACTION_BITS)
-    return (steps.once_ns + steps.layers * attention + 500) // 1000
+    attention = fewer + _share(more - fewer, steps.sequences_part)
+    return _whole_us(steps.once_ns, steps.layers, attention)

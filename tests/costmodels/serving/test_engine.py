@@ -21,12 +21,16 @@ from dsegym.costmodels.transformers.devices import get_device, get_precision
 RUNS = ("rtx4090_llama31_8b_tp1", "rtxpro6000_qwen3_32b_tp2")
 
 
-def _roofline_law():
-    replica = roofline.replica_of(get_architecture("Llama-3-8B"), get_device("L4"), get_precision("bf16"), 1)
-    return laws.roofline_law(replica)
+def _roofline_law(model, device, most_tokens):
+    replica = roofline.replica_of(get_architecture(model), get_device(device), get_precision("bf16"), 1)
+    return laws.roofline_law(replica, most_tokens)
 
 
-LAWS = {**{name: lambda name=name: laws.profile_law(name) for name in RUNS}, "roofline": _roofline_law}
+LAWS = {
+    **{name: lambda name=name: laws.profile_law(name) for name in RUNS},
+    "roofline": lambda: _roofline_law("Llama-3-8B", "L4", 2048),
+    "large steps": lambda: _roofline_law("Qwen3-32B", "H100-SXM-80GB", 8192),  # of seconds, where prompts are long
+}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,7 @@ def _plain(requests):
 def test_steps_take_what_plain_interpolation_says(name):
     law, rng = LAWS[name](), np.random.default_rng(0)
     for _ in range(40):
-        chunk, decoding = int(rng.integers(0, 1500)), int(rng.integers(0, 257))
+        chunk, decoding = int(rng.integers(0, len(law.token) - 256)), int(rng.integers(0, 257))
         before, context = (int(each) for each in 2 ** rng.uniform(0, 17, 2))
         longest = context + int(rng.integers(0, 5000))
         given_ = dict(
@@ -78,6 +82,12 @@ def test_no_step_is_faster_for_carrying_more(name):
     assert (np.diff(law.sequence) >= 0).all()
     for axis in range(4):
         assert (np.diff(law.attention, axis=axis) >= 0).all()
+
+
+@pytest.mark.parametrize("name", ["roofline", "large steps"])
+def test_a_large_step_takes_longer_the_more_is_cached_as_far_as_prompts_go(name):
+    prompts = LAWS[name]().attention[-2:, :, 0, 0].astype(np.float64)
+    assert np.allclose(np.diff(prompts[:, -3:], axis=1), np.diff(prompts[:, -4:-1], axis=1) * 2, rtol=1e-3)
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -114,9 +124,11 @@ def test_a_replay_equals_the_plain_engine_to_the_microsecond(measured, run, swap
         assert times.tolist() == [getattr(each, name) for each in plain], name
 
 
-@settings(max_examples=12)
+@pytest.mark.parametrize("whole", [0, 1])
+@pytest.mark.parametrize("swap_us", [0, 400])
+@settings(max_examples=6)
 @given(st.data())
-def test_any_traffic_equals_the_plain_engine_and_conserves_requests_and_tokens(data):
+def test_any_traffic_equals_the_plain_engine_and_conserves_requests_and_tokens(swap_us, whole, data):
     count, rng = 24, np.random.default_rng(data.draw(st.integers(0, 2**31)))
     prompt, output = rng.integers(1, 2500, count), rng.integers(1, 120, count)
     reused = np.minimum(rng.integers(0, 3, count) * 512, (prompt - 1) // BLOCK * BLOCK)
@@ -125,16 +137,15 @@ def test_any_traffic_equals_the_plain_engine_and_conserves_requests_and_tokens(d
     limits = dict(
         sequences=data.draw(st.sampled_from((1, 4, 64))), blocks=data.draw(st.sampled_from((170, 400, 5000))),
         tokens=data.draw(st.sampled_from((64, 512, 2048))), depth=data.draw(st.sampled_from((1, 2))),
-        swap_us=data.draw(st.sampled_from((0, 1, 400))),
-        chunk=data.draw(st.sampled_from((NEVER, 100, 700))),
+        chunk=data.draw(st.sampled_from((NEVER, 100, 700))), swap_us=swap_us, whole=whole,
     )  # fmt: skip
-    if data.draw(st.booleans()):  # whole prompts, which a step must hold with all that was made when it is preempted
-        limits |= {"whole": 1, "tokens": 2048}
+    if whole:  # a step must hold a prompt and all that was made when it is preempted, or what `chunk` lets through
+        limits["tokens"] = max(limits["tokens"], min(limits["chunk"], 2048))
         requests = requests._replace(prompt=np.minimum(requests.prompt, 2048 - 120))
     law = laws.profile_law(RUNS[0])
     found = replayed(law, limits_of(**limits), requests)
     plain, engine = oracle.replay(law, _plain(requests), **limits)
-    assert found.steps == engine.steps
+    assert (found.steps, found.preempted) == (engine.steps, engine.preempted)
     assert found.last_us.tolist() == [each.last for each in plain]
     assert found.first_us.tolist() == [each.first for each in plain]
     # Every request is served, with all its tokens and no more; every block comes back.
