@@ -1,5 +1,5 @@
 """The command line: `dsegym list | info | cost | optimize | bound | pareto | run | leaderboard | verify | trace |
-workload`, and `dsegym train | evaluate | learning`.
+workload | doctor`, and `dsegym train | evaluate | learning`.
 
 Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -8,22 +8,40 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
 from ...costmodels.errors import visible
-from . import board, bound, cost, learn, optimize, pareto, pay, run, show, trace, workload
+from . import board, bound, cost, doctor, learn, optimize, pareto, pay, run, show, trace, workload
 from .failures import failure_of
 
 __all__ = ["main"]
 
 app = typer.Typer(
-    help="Design-space exploration of computer systems: environments, agents, a fair competition.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"dsegym {version('dsegym')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version, and exit.")
+    ] = False,
+) -> None:
+    """Design-space exploration of computer systems: environments, agents, a fair competition."""
+
 
 for _name, _command in (
     ("list", show.list_command),
@@ -40,6 +58,7 @@ for _name, _command in (
     ("evaluate", learn.evaluate_command),
     ("verify", board.verify_command),
     ("learning", pay.learning),
+    ("doctor", doctor.doctor),
 ):
     app.command(_name)(_command)
 

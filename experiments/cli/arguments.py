@@ -21,7 +21,17 @@ __all__ = [
     "pairs_of",
 ]
 
-ScenarioArgument = Annotated[str, typer.Argument(help="A scenario's id, dsegym/AcceleratorSizing-v0 say.")]
+
+def _scenarios(incomplete: str) -> list[str]:
+    """What a shell completes."""
+    from ...envs.core.scenarios import scenario_ids
+
+    return [name for name in scenario_ids() if name.startswith(incomplete)]
+
+
+ScenarioArgument = Annotated[
+    str, typer.Argument(help="A scenario's id, dsegym/AcceleratorSizing-v0 say.", autocompletion=_scenarios)
+]
 OptionsOption = Annotated[
     list[str] | None,
     typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of the scenario; see `dsegym info`."),
