@@ -71,7 +71,7 @@ def verify(
     progress: Callable[[int, int], None] = lambda done, total: None,
     *,
     allow: Collection[str] = (),
-    rerun: bool = False,
+    rerun: bool | Collection[str] = False,
 ) -> list[Verdict]:
     """Checks every trial of a results directory, and the leaderboard if there is one.
 
@@ -84,7 +84,8 @@ def verify(
         results: the directory; users' files are taken from the copies in it.
         progress: called with how many trials are done, and how many there are.
         allow: packages beside this one that may be imported, where trials name them.
-        rerun: whether the agents of finished trials search again from their seeds, and must come to the same designs.
+        rerun: whether the agents of finished trials search again from their seeds, and must come to the same designs;
+            or the names of those that do.
 
     Raises:
         CorruptResultError: the directory holds no results.
@@ -161,7 +162,7 @@ def _check(
     result: TrialResult,
     declared: Mapping[str, Any] | None,
     allow: Collection[str],
-    rerun: bool,
+    rerun: bool | Collection[str],
 ) -> None:
     manifest, trace = result.manifest, result.trace
     path = directory / TRACE
@@ -197,7 +198,8 @@ def _check(
     if declared is not None and manifest["trial"] != declared:
         reject_manifest("its trial is not the one that the suite declares in its place.")
     _check_agent(directory, trial, manifest, allow)
-    if rerun and manifest["status"] == "finished":
+    again = rerun if isinstance(rerun, bool) else trial.agent in rerun
+    if again and manifest["status"] == "finished":
         _rerun(directory, trial, problem, trace, allow)
 
 

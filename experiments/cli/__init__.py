@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ...costmodels.errors import visible
-from . import board, bound, cost, doctor, learn, optimize, pareto, pay, run, show, trace, workload
+from . import board, bound, cost, doctor, learn, optimize, pareto, pay, run, show, submit, trace, workload
 from .failures import failure_of
 
 __all__ = ["main"]
@@ -61,6 +61,7 @@ for _name, _command in (
     ("doctor", doctor.doctor),
 ):
     app.command(_name)(_command)
+app.add_typer(submit.app, name="submit")
 
 
 def main() -> None:

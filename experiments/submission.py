@@ -1,0 +1,254 @@
+"""Submissions: a results directory with a short card, that anyone can replay.
+
+    RESULTS/submission.toml
+
+title = "Tabu search on memory mappings"
+authors = ["Ada Example <ada@example.org>"]
+date = 2026-11-29
+
+[[entries]]                     # one for each agent or policy in the results
+name = "my_package.search:Tabu" # as the results name it
+source = "https://github.com/ada/tabu/tree/0123abc"
+deterministic = true            # whether its seed determines its samples: `--rerun` repeats those only
+chosen_on = "five instances that no suite scores"  # where its hyperparameters were chosen, in words
+considered = { tenure = [2, 4, 8] }                # every value of each hyperparameter that was tried; optional
+
+The rest of the directory is what `dsegym run` and `dsegym evaluate` write, and nothing else. No code of a submission
+runs when it is checked, but that of packages which the reader allows by name.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..costmodels.errors import CorruptResultError, DsegymError, InvalidSuiteError, shortened
+from .door import LONGEST, write_by_rename
+from .evaluations import evaluation_directories, read_evaluation
+from .store import EVALUATIONS, SUITE, declared_trials, holds_suite, read_suite, strays
+from .suite import FILES, check_keys, check_once, read_suite_file, tables_of
+
+__all__ = ["CARD", "Card", "Entry", "check_submission", "entrants_of", "read_card", "write_template"]
+
+CARD = "submission.toml"
+MOST_FILES, MOST_BYTES = 1_000_000, 8 * 2**30
+_PARTS = (CARD, SUITE, "trials", FILES, EVALUATIONS, "policies", "policies.json", "leaderboard")
+_LONGEST_WORDS = 1000  # characters of a text in a card
+_FEW = 10  # entries that an error lists
+_BLANK = "?"  # what a template leaves to its author
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a card says of one agent or policy.
+
+    Attributes:
+        name: as the results name it.
+        source: a link to its code.
+        deterministic: whether its seed determines its samples.
+        chosen_on: where its hyperparameters were chosen, in words.
+        considered: {hyperparameter: every value that was tried}.
+    """
+
+    name: str
+    source: str
+    deterministic: bool
+    chosen_on: str
+    considered: Mapping[str, tuple[str | bool | int | float, ...]]
+
+
+@dataclass(frozen=True)
+class Card:
+    """Who submits what."""
+
+    title: str
+    authors: tuple[str, ...]
+    date: datetime.date
+    entries: tuple[Entry, ...]
+
+
+def read_card(results: Path) -> Card:
+    """The card of a submission.
+
+    Raises:
+        DsegymError: it is missing, or a member is missing, unknown, of the wrong type or still blank; names it.
+    """
+    path = results / CARD
+    if not os.path.lexists(path):
+        raise CorruptResultError(f"'{results}' has no {CARD}; `dsegym submit new {results}` writes one to fill in.")
+    if path.is_symlink():
+        raise CorruptResultError(f"{path}: it is a link; a submission holds plain files only.")
+    content = read_suite_file(path, "card")
+    try:
+        check_keys("card", content, ("title", "authors", "date", "entries"), ())
+        date = content["date"]
+        if type(date) is not datetime.date:
+            raise ValueError(f"date = {shortened(repr(date))} is no date such as 2026-11-29, without quotes.")
+        entries = tuple(_entry(table) for table in tables_of("entries", content["entries"]))
+        check_once("entry", (entry.name for entry in entries))
+        if not isinstance(content["authors"], list) or not content["authors"]:
+            raise ValueError("authors must be a list of texts that is not empty.")
+        authors = tuple(_words("author", author) for author in content["authors"])
+        return Card(_words("title", content["title"]), authors, date, entries)
+    except (DsegymError, ValueError) as error:
+        raise InvalidSuiteError(f"The card '{path}' does not hold: {error}") from None
+
+
+def _entry(table: Mapping[str, Any]) -> Entry:
+    check_keys("entry", table, ("name", "source", "deterministic", "chosen_on"), ("considered",))
+    name = _words("name", table["name"])
+    source = _words(f"source of {name}", table["source"])
+    if not re.fullmatch(r"https://[^\s/]+\.[^\s/]+(/\S*)?", source):
+        raise ValueError(f"source = {shortened(repr(source))} of {name} is no link of the form https://...")
+    if type(table["deterministic"]) is not bool:
+        raise ValueError(f"deterministic of {name} must be true or false.")
+    considered = table.get("considered", {})
+    if not isinstance(considered, dict):
+        raise ValueError(f"considered of {name} must be a table, {{ population_size = [20, 50, 100] }} say.")
+    for key, values in considered.items():
+        plain = isinstance(values, list) and values and all(isinstance(v, str | bool | int | float) for v in values)
+        if not plain:
+            raise ValueError(f"considered.{shortened(key)} of {name} must list the values that were tried.")
+    chosen_on = _words(f"chosen_on of {name}", table["chosen_on"])
+    tried = {key: tuple(values) for key, values in considered.items()}
+    return Entry(name, source, table["deterministic"], chosen_on, tried)
+
+
+def _words(what: str, value: object) -> str:
+    if not (isinstance(value, str) and value.strip() and value.isprintable() and len(value) <= _LONGEST_WORDS):
+        raise ValueError(f"the {what} must be a text of 1 to {_LONGEST_WORDS} characters on one line.")
+    if value.strip() == _BLANK:
+        raise ValueError(f"the {what} is still '{_BLANK}': fill it in.")
+    return value
+
+
+def entrants_of(results: Path) -> dict[str, list[dict[str, Any]]]:
+    """Who is in a results directory: {agent or policy: the sets of hyperparameters that the suite fixes for it}.
+
+    Raises:
+        CorruptResultError: it holds no results, or damaged ones.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    if holds_suite(results):
+        note = read_suite(results)
+        if "declared" not in note:
+            raise CorruptResultError(f"{results / SUITE}: it does not say which trials its suite declares.")
+        for agent in note["declared"]["agents"]:
+            sets = found.setdefault(agent["name"], [])
+            if agent["draw"] is None:
+                sets.append(agent["hyperparameters"])
+    for directory in evaluation_directories(results):
+        found.setdefault(read_evaluation(directory).manifest["policy"]["name"], [])
+    return found
+
+
+def write_template(results: Path) -> Path:
+    """Writes a card to be filled in, with what the results say already.
+
+    Raises:
+        DsegymError: there is a card already, or no results.
+    """
+    path = results / CARD
+    found = entrants_of(results)
+    if os.path.lexists(path):
+        raise DsegymError(f"'{path}' is there already; edit it, or remove it first.")
+    lines = [
+        f'title = "{_BLANK}"',
+        f'authors = ["{_BLANK}"]',
+        f"date = {datetime.date.today().isoformat()}",
+    ]
+    for name, sets in found.items():
+        lines += [
+            "",
+            "[[entries]]",
+            f"name = {json.dumps(name)}",
+            f'source = "{_BLANK}"  # https://... of its code',
+            "deterministic = true  # whether its seed determines its samples",
+            f'chosen_on = "{_BLANK}"  # where its hyperparameters were chosen, "defaults" say',
+        ]
+        keys = {
+            key: list({json.dumps(each[key]): None for each in sets if key in each}) for each in sets for key in each
+        }
+        if keys:
+            tried = ", ".join(f"{key} = [{', '.join(values)}]" for key, values in keys.items())
+            lines.append(f"considered = {{ {tried} }}  # every value that was tried")
+    write_by_rename(path, ("\n".join(lines) + "\n").encode())
+    return path
+
+
+def check_submission(results: Path) -> Card:
+    """Checks a submission's card, its files and that both name the same entries; replays nothing, see `verify`.
+
+    Raises:
+        DsegymError: what does not hold, in one sentence.
+    """
+    if not results.is_dir():
+        raise CorruptResultError(f"'{shortened(results, LONGEST)}' is no directory.")
+    _check_files(results)
+    card = read_card(results)
+    found = entrants_of(results)
+    named = {entry.name: entry for entry in card.entries}
+    _check_same(results, "in the results, and not on the card", found.keys() - named.keys())
+    _check_same(results, "on the card, and not in the results", named.keys() - found.keys())
+    for name, sets in found.items():
+        for key, value in _missing(named[name], sets):
+            raise CorruptResultError(
+                f"{results / CARD}: {name} ran with {shortened(key)} = {shortened(json.dumps(value))}, which is not "
+                "among the values that its card says were considered."
+            )
+    if holds_suite(results):
+        note = read_suite(results)
+        lying = strays(results, note)
+        if lying:
+            raise CorruptResultError(f"{results / 'trials'}: {lying[0]} is no trial of this suite; remove it.")
+        expected = len(declared_trials(note))
+        there = sum((results / "trials" / each).is_dir() for each in note["trials"])
+        if there < expected:
+            raise CorruptResultError(
+                f"'{results}': {expected - there} of {expected} trials are not done yet."
+            )
+    return card
+
+
+def _missing(entry: Entry, sets: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Hyperparameters that ran and were not considered."""
+    for each in sets:
+        for key, value in each.items():
+            if value not in entry.considered.get(key, ()):
+                yield key, value
+
+
+def _check_same(results: Path, where: str, names: Collection[str]) -> None:
+    if names:
+        listed = ", ".join(shortened(name) for name in sorted(names)[:_FEW]) + ", ..." * (len(names) > _FEW)
+        raise CorruptResultError(f"{results / CARD}: {where}: {listed}.")
+
+
+def _check_files(results: Path) -> None:
+    """Refuses what a submission cannot hold: links, other things than files and folders, and files of other kinds."""
+    unknown = sorted(entry.name for entry in results.iterdir() if entry.name not in _PARTS)
+    if unknown:
+        raise CorruptResultError(
+            f"'{results}' holds {shortened(unknown[0])}, which is no part of a submission; its parts are "
+            f"{', '.join(_PARTS)}."
+        )
+    count = size = 0
+    for folder, folders, files in os.walk(results):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            status = path.lstat()
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+                raise CorruptResultError(f"{path}: it is a link or no plain file; a submission holds plain files only.")
+            count, size = count + 1, size + status.st_size
+        if count > MOST_FILES or size > MOST_BYTES:
+            raise CorruptResultError(
+                f"'{results}' holds more than {MOST_FILES:,} files or {MOST_BYTES / 2**30:.0f} GiB, the most that a "
+                "submission can have."
+            )
