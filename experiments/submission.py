@@ -211,9 +211,7 @@ def check_submission(results: Path) -> Card:
         expected = len(declared_trials(note))
         there = sum((results / "trials" / each).is_dir() for each in note["trials"])
         if there < expected:
-            raise CorruptResultError(
-                f"'{results}': {expected - there} of {expected} trials are not done yet."
-            )
+            raise CorruptResultError(f"'{results}': {expected - there} of {expected} trials are not done yet.")
     return card
 
 
