@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import hypothesis
+import psutil
 import pytest
 
 import dsegym
@@ -64,14 +65,18 @@ def pytest_runtest_call(item):
 
 
 MOST_MAPS = 20_000  # of the 65,530 memory maps that Linux allows a process; XLA takes several for each program
+MOST_BYTES = 3 * 2**30  # that a process of tests keeps
 
 
 @pytest.fixture(autouse=True, scope="module")
-def a_process_that_does_not_run_out_of_memory_maps():
-    """Compiled programs are let go after a module where there are too many: beyond the limit, XLA ends the process."""
+def a_process_that_does_not_run_out_of_memory():
+    """Compiled programs are let go after a module where there are too many: beyond the maps, XLA ends the process."""
     yield
+    if "jax" not in sys.modules:
+        return
     maps = Path("/proc/self/maps")
-    if "jax" in sys.modules and maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+    many = maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS
+    if many or psutil.Process().memory_info().rss > MOST_BYTES:
         sys.modules["jax"].clear_caches()
         gc.collect()
 
