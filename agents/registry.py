@@ -122,6 +122,14 @@ BUILT_IN: Mapping[str, Entry] = {
     ),
     "a2c": Entry("dsegym.agents.a2c:AdvantageActorCritic", "advantage actor-critic (stable-baselines3)"),
     "dqn": Entry("dsegym.agents.dqn:DeepQNetwork", "deep Q-networks on forms of one choice a step (stable-baselines3)"),
+    "jax_ppo": Entry(
+        "dsegym.agents.jax_ppo:CompiledProximalPolicyOptimisation",
+        "proximal policy optimisation in compiled rollouts (flax, Optax)",
+    ),
+    "reinforce": Entry(
+        "dsegym.agents.reinforce:GreedyReinforce",
+        "REINFORCE with the greedy policy's return as baseline, ReMax (flax, Optax)",
+    ),
     "gradient_descent": Entry(
         "dsegym.agents.gradient_descent:GradientDescent",
         "Adam on the cost model's smooth relaxation, multi-start (Optax)",
