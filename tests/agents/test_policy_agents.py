@@ -58,3 +58,11 @@ def test_a_problem_without_a_one_shot_form_is_searched_in_its_first(name):
     samples = searched(mapping, name, 20, lanes=4)
     assert len(samples.designs) == 20
     assert len(np.unique(samples.designs, axis=0)) > 1
+
+
+@pytest.mark.slow
+@every_one
+def test_what_it_designs_late_is_cheaper_than_random_designs(problem, name):
+    """It learns; the best of as many random designs may still be better on a space of seven parameters."""
+    late = np.log(searched(problem, name, 800, 0).objective[-200:]).mean()
+    assert late < np.log(searched(problem, "random_search", 800, 0).objective).mean() - 5
