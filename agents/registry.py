@@ -88,6 +88,15 @@ BUILT_IN: Mapping[str, Entry] = {
     "nsga2": Entry(
         "dsegym.agents.nsga2:NonDominatedSorting", "search for fronts of several costs at once (pymoo NSGA-II)"
     ),
+    "nsga3": Entry(
+        "dsegym.agents.nsga3:ReferencePoints",
+        "search for fronts of several costs at once, with reference points (Optuna NSGA-III)",
+    ),
+    "expected_hypervolume": Entry(
+        "dsegym.agents.expected_hypervolume:ExpectedHypervolume",
+        "Bayesian optimisation of fronts by the hypervolume's log expected improvement (Optuna)",
+        ("torch",),
+    ),
     "tpe": Entry(
         "dsegym.agents.tpe:TreeParzenEstimator",
         "Bayesian optimisation with tree-structured Parzen estimators (Optuna)",
