@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..costmodels.errors import UnknownNameError
 from .base import Agent
 from .evolution import evolve, genetic_operators
 from .referee import Referee
+from .several_costs import costs_in, names_of
 
 __all__ = ["NonDominatedSorting"]
 
@@ -51,14 +51,11 @@ class NonDominatedSorting(Agent):
         """Evolves until the budget is spent."""
         from pymoo.algorithms.moo.nsga2 import NSGA2
 
-        names = tuple(name.strip() for name in self.metrics.split(",") if name.strip()) or referee.front
-        for name in names:
-            if name not in referee.front:
-                raise UnknownNameError("cost", name, referee.front)
+        names = names_of(referee, self.metrics)
 
         def costs(designs: np.ndarray) -> Mapping[str, np.ndarray]:
             result = referee.evaluate(designs)
-            columns = np.stack([np.asarray(getattr(result.metrics, name), np.float64) for name in names], axis=1)
+            columns = costs_in(result, names)
             broken = np.isnan(columns).any(axis=1, keepdims=True)  # a cost that is no number is no design's that counts
             violation = np.asarray(result.violation)[:, None]
             return {"F": np.where(broken, np.inf, columns), "G": np.where(broken, np.inf, violation)}

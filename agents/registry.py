@@ -88,6 +88,15 @@ BUILT_IN: Mapping[str, Entry] = {
     "nsga2": Entry(
         "dsegym.agents.nsga2:NonDominatedSorting", "search for fronts of several costs at once (pymoo NSGA-II)"
     ),
+    "nsga3": Entry(
+        "dsegym.agents.nsga3:ReferencePoints",
+        "search for fronts of several costs at once, with reference points (Optuna NSGA-III)",
+    ),
+    "expected_hypervolume": Entry(
+        "dsegym.agents.expected_hypervolume:ExpectedHypervolume",
+        "Bayesian optimisation of fronts by the hypervolume's log expected improvement (Optuna)",
+        ("torch",),
+    ),
     "tpe": Entry(
         "dsegym.agents.tpe:TreeParzenEstimator",
         "Bayesian optimisation with tree-structured Parzen estimators (Optuna)",
@@ -122,6 +131,14 @@ BUILT_IN: Mapping[str, Entry] = {
     ),
     "a2c": Entry("dsegym.agents.a2c:AdvantageActorCritic", "advantage actor-critic (stable-baselines3)"),
     "dqn": Entry("dsegym.agents.dqn:DeepQNetwork", "deep Q-networks on forms of one choice a step (stable-baselines3)"),
+    "jax_ppo": Entry(
+        "dsegym.agents.jax_ppo:CompiledProximalPolicyOptimisation",
+        "proximal policy optimisation in compiled rollouts (flax, Optax)",
+    ),
+    "reinforce": Entry(
+        "dsegym.agents.reinforce:GreedyReinforce",
+        "REINFORCE with the greedy policy's return as baseline, ReMax (flax, Optax)",
+    ),
     "gradient_descent": Entry(
         "dsegym.agents.gradient_descent:GradientDescent",
         "Adam on the cost model's smooth relaxation, multi-start (Optax)",

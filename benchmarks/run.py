@@ -26,6 +26,7 @@ BENCHMARKS = (
 )
 # They take many minutes.
 ONLY_BY_NAME = (
+    "agent_memory",
     "agents",
     "aiconfigurator_peer",
     "clients",

@@ -109,7 +109,12 @@ def test_a_scenario_keeps_its_contract_in_every_form(name, options):
     check_scenario(name, [options])
 
 
-FITTED = ("gaussian_process", "smac", "trust_region")  # a model to each sample: a minute or three
+FITTED = (
+    "expected_hypervolume",
+    "gaussian_process",
+    "smac",
+    "trust_region",
+)  # a model to each sample: a minute or three
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,10 @@ def search(agent, samples, seed):
 def test_the_text_names_the_example_files_and_quotes_them_verbatim():
     sources = [path.read_text(encoding="utf-8") for path in sorted(EXAMPLES.glob("*.py"))]
     named = {
+        "carps_objective.py",
+        "ioh_problem.py",
         "nevergrad_agent.py",
+        "optunahub_benchmark.py",
         "rollout_agent.py",
         "toy_agent.py",
         "toy_model.py",

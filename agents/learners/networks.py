@@ -45,6 +45,7 @@ __all__ = [
     "default_kind",
     "layout_of",
     "network_of",
+    "plain_network",
 ]
 
 AUTO = "auto"
@@ -112,12 +113,7 @@ def layout_of(env: FunctionalEnv[Any, Any]) -> Layout:
     space, features = env.action_space, list(env.features)
     if any(feature.channel for feature in features):
         raise DsegymError("Learners' networks take observations that are vectors; those of this form have an image.")
-    if isinstance(space, gymnasium.spaces.Discrete):
-        counts, several = (int(space.n),), False
-    elif isinstance(space, gymnasium.spaces.MultiDiscrete) and space.nvec.ndim == 1:
-        counts, several = tuple(int(count) for count in space.nvec), True
-    else:
-        raise DsegymError(f"Learners take Discrete and MultiDiscrete actions; given: {space}.")
+    counts, several = _choices_of(space)
     actions = len(counts) if several else counts[0]
     tables = [f.shape for f in features if len(f.shape) == 2 and f.size == actions and f.along is None and not several]
     leads = bool(features) and features[0].shape[:1] == (actions,)
@@ -131,6 +127,30 @@ def layout_of(env: FunctionalEnv[Any, Any]) -> Layout:
     starts = np.cumsum([0, *(feature.size for feature in features)]).tolist()
     parts = tuple(_Part(start, f.shape, role) for start, f, role in zip(starts, features, roles, strict=False))
     return Layout(counts, several, rows, scored, parts)
+
+
+def _choices_of(space: gymnasium.Space) -> tuple[tuple[int, ...], bool]:
+    """`Layout`'s counts and several of an action space.
+
+    Raises:
+        DsegymError: its actions are neither one choice nor several.
+    """
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return (int(space.n),), False
+    if isinstance(space, gymnasium.spaces.MultiDiscrete) and space.nvec.ndim == 1:
+        return tuple(int(count) for count in space.nvec), True
+    raise DsegymError(f"Learners take Discrete and MultiDiscrete actions; given: {space}.")
+
+
+def plain_network(observations: gymnasium.Space, actions: gymnasium.Space, units: int) -> Network:
+    """An `mlp` of two layers for a form of which nothing but its spaces is known.
+
+    Raises:
+        DsegymError: observations are no vectors, or actions are neither one choice nor several.
+    """
+    if not (isinstance(observations, gymnasium.spaces.Box) and len(observations.shape) == 1):
+        raise DsegymError(f"Learners' networks take observations that are vectors; those of this form: {observations}.")
+    return Network(Configuration("mlp", units), Layout(*_choices_of(actions), (), False, ()))
 
 
 def _role(feature: Feature, table: tuple[int, ...]) -> str:

@@ -19,7 +19,7 @@ from .base import judged, masked
 from .fitting import OPTIMISER, fit
 from .gradient_learner import RolloutLearner, illegal_actions, rollout_figures
 
-__all__ = ["ProximalPolicyOptimisation"]
+__all__ = ["Batch", "Carry", "ProximalPolicyOptimisation", "Scale"]
 
 
 class Scale(NamedTuple):
@@ -31,6 +31,12 @@ class Scale(NamedTuple):
     mean: Array  # float32
     squares: Array  # float32, sum of squared differences from the mean
     returns: Array  # float32[B], of the episodes under way, discounted
+
+    @classmethod
+    def of_nothing(cls, lanes: int) -> Scale:
+        """Before the first return."""
+        zero = jnp.float32(0)
+        return cls(zero, zero, zero, jnp.zeros(lanes))
 
 
 class Carry(NamedTuple):
@@ -47,7 +53,7 @@ class Carry(NamedTuple):
     updates: Array  # int32, of the whole training
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
     """What an update learns from; leaves [T, B, ...]."""
 
     observation: Array
@@ -84,9 +90,7 @@ class ProximalPolicyOptimisation(RolloutLearner):
         Raises: as `first`.
         """
         variables, lanes, observation, mask, rest = self.first(env, params, key)
-        zero = jnp.float32(0)
-        scale = Scale(zero, zero, zero, jnp.zeros(self.lanes))
-        moments = OPTIMISER.init(variables)
+        moments, scale = OPTIMISER.init(variables), Scale.of_nothing(self.lanes)
         return Carry(variables, moments, lanes, observation, mask, scale, rest, jnp.int32(0), jnp.int32(updates))
 
     def update(self, env: FunctionalEnv[Any, Any], params: Any, carry: Carry) -> tuple[Carry, Mapping[str, Array]]:
@@ -94,13 +98,13 @@ class ProximalPolicyOptimisation(RolloutLearner):
         network: Any = self.network(env)  # flax types what `apply` returns too widely
         keys = jax.random.split(self.update_key(carry), self.rollout + self.epochs)
 
-        def act(at: tuple[Lane, Array, Array | None], key: Array) -> tuple[Any, _Batch]:
+        def act(at: tuple[Lane, Array, Array | None], key: Array) -> tuple[Any, Batch]:
             lanes, observation, mask = at
             logits, value = network.apply(carry.variables, observation, mask)
             action = jax.random.categorical(key, masked(logits, mask)).astype(jnp.int32)
             log_probability, _ = judged(logits, mask, action, value.shape)
             lanes, found = step_lanes(env, lanes, action, params)
-            batch = _Batch(
+            batch = Batch(
                 observation,
                 mask,
                 action,
@@ -114,28 +118,41 @@ class ProximalPolicyOptimisation(RolloutLearner):
 
         start = (carry.lanes, carry.observation, carry.mask)
         (lanes, observation, mask), batch = jax.lax.scan(act, start, keys[: self.rollout])
+        carry, figures = self.learnt(
+            network, carry._replace(lanes=lanes, observation=observation, mask=mask), batch, keys[self.rollout :]
+        )
+        return carry, {**rollout_figures(batch.reward, batch.terminal, batch.illegal), **figures}
+
+    def learnt(self, network: Any, carry: Carry, batch: Batch, keys: Array) -> tuple[Carry, Mapping[str, Array]]:
+        """The carry after the epochs over a rollout, and figures of them.
+
+        Args:
+            network: whose variables the carry has.
+            carry: its observation and mask are those after the rollout.
+            batch: the rollout's steps.
+            keys: one for each epoch.
+        """
         scale, per_reward = self._scaled(carry.scale, batch)
-        _, last = network.apply(carry.variables, observation, mask)
+        _, last = network.apply(carry.variables, carry.observation, carry.mask)
         advantage = self._advantages(batch._replace(reward=batch.reward * per_reward), last)
         variables, moments, figures = fit(
             lambda variables, row: self._loss(network, variables, *row),
             carry.variables,
             carry.moments,
             (batch, advantage, advantage + batch.value),
-            keys=keys[self.rollout :],
+            keys=keys,
             minibatches=self.minibatches,
             rate=self.rate(carry),
         )
-        after = Carry(variables, moments, lanes, observation, mask, scale, carry.key, carry.done + 1, carry.updates)
-        return after, {**rollout_figures(batch.reward, batch.terminal, batch.illegal), **figures}
+        return carry._replace(variables=variables, moments=moments, scale=scale, done=carry.done + 1), figures
 
-    def _scaled(self, scale: Scale, batch: _Batch) -> tuple[Scale, Array]:
+    def _scaled(self, scale: Scale, batch: Batch) -> tuple[Scale, Array]:
         """The moments with a rollout's returns so far, and 1 over their deviation as it was after each step, float32
         [T, 1]: as `VecNormalize` of stable-baselines3 does it. One deviation for a whole rollout learns worse where
         an update is a large part of the training (`benchmarks/learners.py`).
         """
 
-        def step(scale: Scale, row: _Batch) -> tuple[Scale, Array]:
+        def step(scale: Scale, row: Batch) -> tuple[Scale, Array]:
             returns = self.discount * scale.returns + row.reward
             count, mean = jnp.float32(returns.size), returns.mean()
             total, apart = scale.seen + count, mean - scale.mean
@@ -146,10 +163,10 @@ class ProximalPolicyOptimisation(RolloutLearner):
         scale, per_reward = jax.lax.scan(step, scale, batch)
         return scale, per_reward[:, None]
 
-    def _advantages(self, batch: _Batch, last: Array) -> Array:
+    def _advantages(self, batch: Batch, last: Array) -> Array:
         """float32[T, B]: generalised advantage estimates; `last`, float32[B], is the value of what comes next."""
 
-        def back(at: tuple[Array, Array], row: _Batch) -> tuple[tuple[Array, Array], Array]:
+        def back(at: tuple[Array, Array], row: Batch) -> tuple[tuple[Array, Array], Array]:
             advantage, value_after = at
             goes_on = 1.0 - row.terminal
             error = row.reward + self.discount * value_after * goes_on - row.value
@@ -159,7 +176,7 @@ class ProximalPolicyOptimisation(RolloutLearner):
         return jax.lax.scan(back, (jnp.zeros_like(last), last), batch, reverse=True)[1]
 
     def _loss(
-        self, network: Any, variables: Any, batch: _Batch, advantage: Array, target: Array
+        self, network: Any, variables: Any, batch: Batch, advantage: Array, target: Array
     ) -> tuple[Array, Mapping[str, Array]]:
         """float32[] of a minibatch, and the mean entropy."""
         logits, value = network.apply(variables, batch.observation, batch.mask)

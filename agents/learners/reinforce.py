@@ -19,7 +19,7 @@ from .base import Act, greedy, judged, sampled
 from .fitting import OPTIMISER, descended
 from .gradient_learner import GradientLearner
 
-__all__ = ["Reinforce"]
+__all__ = ["Carry", "Reinforce", "Row"]
 
 
 class Carry(NamedTuple):
@@ -32,7 +32,7 @@ class Carry(NamedTuple):
     updates: Array  # int32, of the whole training
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """A step of an episode that is to be learned from."""
 
     observation: Array  # float32[n]
@@ -69,7 +69,7 @@ class Reinforce(GradientLearner):
         """B episodes, each sampled and greedy, and one step of gradient."""
         network: Any = self.network(env)  # flax types what `apply` returns too widely
 
-        def pair(key: Array) -> tuple[Any, _Row, Array]:
+        def pair(key: Array) -> tuple[Any, Row, Array]:
             start, draws = jax.random.split(key)
             first = env.start(start, params)
             last, rows = _episode(env, sampled(network, carry.variables), first, params, draws, lambda row: row)
@@ -78,18 +78,7 @@ class Reinforce(GradientLearner):
 
         last, rows, baseline = jax.vmap(pair)(jax.random.split(self.update_key(carry), self.lanes))  # [B, T, ...]
         gain = rows.reward.sum(1) - baseline
-        scaled = gain * jax.lax.rsqrt(jnp.mean(gain**2) + 1e-12)  # the entropy's weight is then alike for all families
-
-        def loss(variables: Any) -> tuple[Array, Array]:
-            logits, value = network.apply(variables, rows.observation, rows.mask)
-            log_probability, entropy = judged(logits, rows.mask, rows.action, value.shape)
-            steps = rows.alive.sum()
-            uncertain = jnp.sum(jnp.where(rows.alive, entropy, 0.0)) / steps
-            of_all = jnp.sum(jnp.where(rows.alive, log_probability, 0.0) * scaled[:, None]) / steps
-            return -of_all - self.entropy * uncertain, uncertain
-
-        (_, entropy), gradient = jax.value_and_grad(loss, has_aux=True)(carry.variables)
-        variables, moments = descended(gradient, carry.variables, carry.moments, self.rate(carry))
+        carry, entropy = self.learnt(network, carry, rows, gain[:, None])
         illegal = jax.vmap(env.illegal)(last)
         figures = {
             "reward": rows.reward.sum() / rows.alive.sum(),
@@ -98,11 +87,35 @@ class Reinforce(GradientLearner):
             "entropy": entropy,
             "gain": gain.mean(),
         }
-        return Carry(variables, moments, carry.key, carry.done + 1, carry.updates), figures
+        return carry, figures
+
+    def learnt(self, network: Any, carry: Carry, rows: Row, gain: Array) -> tuple[Carry, Array]:
+        """The carry after a step up the gradient of rows, leaves [B, T, ...], and the mean entropy.
+
+        Args:
+            network: whose variables the carry has.
+            carry: before the step.
+            rows: of which those count that are alive.
+            gain: of the episodes over their baselines, float32, [B, 1] or [B, T].
+        """
+        # The entropy's weight is then alike for all families.
+        scaled = gain * jax.lax.rsqrt(jnp.mean(gain**2) + 1e-12)
+
+        def loss(variables: Any) -> tuple[Array, Array]:
+            logits, value = network.apply(variables, rows.observation, rows.mask)
+            log_probability, entropy = judged(logits, rows.mask, rows.action, value.shape)
+            steps = rows.alive.sum()
+            uncertain = jnp.sum(jnp.where(rows.alive, entropy, 0.0)) / steps
+            of_all = jnp.sum(jnp.where(rows.alive, log_probability, 0.0) * scaled) / steps
+            return -of_all - self.entropy * uncertain, uncertain
+
+        (_, entropy), gradient = jax.value_and_grad(loss, has_aux=True)(carry.variables)
+        variables, moments = descended(gradient, carry.variables, carry.moments, self.rate(carry))
+        return carry._replace(variables=variables, moments=moments, done=carry.done + 1), entropy
 
 
 def _episode(
-    env: FunctionalEnv[Any, Any], act: Act, first: Any, params: Any, key: Array, keep: Callable[[_Row], Any]
+    env: FunctionalEnv[Any, Any], act: Act, first: Any, params: Any, key: Array, keep: Callable[[Row], Any]
 ) -> tuple[Any, Any]:
     """The last state of an episode, and what is kept of each of its T rows."""
 
@@ -115,6 +128,6 @@ def _episode(
         action = act(observation, mask, key)
         moved = env.advance(state, action, params)
         reward = jnp.where(alive, env.reward(state, moved, params), 0.0)
-        return chosen(alive, moved, state), keep(_Row(observation, mask, action, reward, alive))
+        return chosen(alive, moved, state), keep(Row(observation, mask, action, reward, alive))
 
     return jax.lax.scan(step, first, jax.random.split(key, env.horizon))

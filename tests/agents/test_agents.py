@@ -3,11 +3,13 @@
 import ast
 import contextlib
 import dataclasses
+import importlib
 import inspect
 import sys
 import types
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, EntryPoints
+from importlib.util import resolve_name
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from dsegym.envs.core.spaces import DesignSpace, Parameter
 
 BUDGET = 60
 FITTED = {
+    "expected_hypervolume": 24,
     "gaussian_process": 16,
     "trust_region": 28,
     "smac": 16,
@@ -236,10 +239,17 @@ def test_every_library_and_need_that_an_agent_declares_exists(name, problem):
 def test_an_agent_declares_every_library_that_it_imports(name):
     """Beside those that dsegym itself depends on."""
     agent = registry.load_agent(name)
-    nodes = list(ast.walk(ast.parse(inspect.getsource(sys.modules[agent.__module__]))))
-    near = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 1}  # what agents share
-    for module in near - {"base", "referee", "registry"}:
-        nodes += ast.walk(ast.parse(inspect.getsource(sys.modules[f"dsegym.agents.{module}"])))
+    nodes, left, seen = [], [agent.__module__], {"dsegym.agents.referee", "dsegym.agents.registry"}
+    while left:  # the agent's module, and what agents and learners share
+        module = left.pop()
+        if module in seen or not module.startswith("dsegym.agents."):
+            continue
+        seen.add(module)
+        found = importlib.import_module(module)
+        own = list(ast.walk(ast.parse(inspect.getsource(found))))
+        nodes += own
+        relative = [node for node in own if isinstance(node, ast.ImportFrom) and node.level]
+        left += [resolve_name("." * node.level + (node.module or ""), found.__package__) for node in relative]
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
     ours = {"gymnasium", "numpy", "jax", "scipy"}

@@ -54,6 +54,45 @@ def test_the_gaussian_process_draws_the_samples_of_a_plain_optuna_script(problem
     np.testing.assert_array_equal(searched(problem, "gaussian_process", 14, 5).designs, designs)
 
 
+@pytest.mark.parametrize(("name", "samples"), [("nsga3", 60), ("expected_hypervolume", 14)])
+@pytest.mark.filterwarnings("ignore")  # of samplers that Optuna calls experimental
+def test_a_search_of_several_costs_draws_the_samples_of_a_plain_optuna_script(problem, name, samples):
+    import optuna
+
+    if name == "nsga3":
+        sampler, scale, given = (
+            optuna.samplers.NSGAIIISampler(population_size=10, seed=5),
+            float,
+            {"population_size": 10},
+        )
+    else:
+        sampler, scale = optuna.samplers.GPSampler(seed=5, deterministic_objective=True), math.log
+        given = {"startup_samples": 10}
+    study, designs = optuna.create_study(sampler=sampler, directions=["minimize"] * 2), []
+    for _ in range(samples):
+        trial = study.ask()
+        designs.append(
+            [
+                trial.suggest_int(p.name, 0, len(p.values) - 1)
+                if p.ordered
+                else trial.suggest_categorical(p.name, range(len(p.values)))
+                for p in problem.space.parameters
+            ]
+        )
+        found = problem.evaluate(designs[-1])
+        trial.set_constraint("violation", float(found.violation[0]))
+        study.tell(trial, [scale(float(found.metrics.latency_s[0])), scale(float(found.metrics.energy_j[0]))])
+    drawn = searched(problem, name, samples, 5, metrics="latency_s,energy_j", **given)
+    np.testing.assert_array_equal(drawn.designs, designs)
+
+
+def test_a_gaussian_process_goes_on_when_it_forgets(problem):
+    samples = searched(problem, "gaussian_process", 24, startup_samples=6, training=8)
+    assert len(samples.designs) == 24
+    first = searched(problem, "gaussian_process", 10, startup_samples=6)
+    np.testing.assert_array_equal(samples.designs[:10], first.designs)  # nothing is forgotten yet
+
+
 @pytest.mark.slow
 def test_smac_draws_the_samples_of_a_plain_smac_script(problem, tmp_path):
     from smac import HyperparameterOptimizationFacade, Scenario
