@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+import dsegym
 from dsegym.costmodels.errors import DsegymError, InvalidActionError
 from dsegym.envs.faces.actions import checked_action, checked_seed
 from dsegym.envs.faces.gymnasium_env import FunctionalGymnasiumEnv
@@ -140,7 +141,7 @@ def test_an_environment_pickles_and_copies_in_mid_episode(problem):
     expected = [env.step(action) for action in (0, 1)]
     frame = env.render()
     for copy in copies:
-        assert copy.problem is problem
+        assert copy.problem is dsegym.make_problem(problem.scenario, **problem.options)
         for (observation, reward, *_), mine in zip(expected, [copy.step(a) for a in (0, 1)], strict=True):
             np.testing.assert_array_equal(mine[0], observation)
             assert mine[1] == reward
