@@ -264,7 +264,7 @@ def route(laws, limits, requests, choose):
     return engines
 
 
-def route_pools(laws, limits, requests, choose, *, prefills, move_us, hop_us, block_us):
+def route_pools(laws, limits, requests, choose, *, prefills, move_us, block_us):
     """Prompts to engines of one pool, tokens to those of the other.
 
     `choose(number, fleet)` gives who moves, or None, and who gets the prompt, or len(engines) to turn away. The fleet
@@ -289,7 +289,7 @@ def route_pools(laws, limits, requests, choose, *, prefills, move_us, hop_us, bl
                 if request.output == 1:
                     request.last = prompt.last
                     continue
-                over = prompt.last + hop_us + blocks(request.prompt) * block_us
+                over = prompt.last + blocks(request.prompt) * block_us
                 tokens = replace(request, arrival=over, generated=1, brought=request.prompt)
                 shares.append((request, tokens, target))
                 engines[target].send(tokens)

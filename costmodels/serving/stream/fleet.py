@@ -30,7 +30,6 @@ class Pools(NamedTuple):
     prefills: Array  # bool[M], at the start: computes prompts
     move_us: Array  # int32[], for which an engine that changes pools takes no requests
     block_us: Array  # int32[], of a block of cache from one engine to another
-    hop_us: Array  # int32[], of any transfer besides
 
 
 class Fleet(NamedTuple):
@@ -67,7 +66,7 @@ def times(engines: engine.State, trips: Trips) -> tuple[Array, Array]:
 
 
 def _transfer_us(pools: Pools, trips: Trips) -> Array:
-    return pools.hop_us + blocks_of(trips.window.prompt) * pools.block_us
+    return blocks_of(trips.window.prompt) * pools.block_us
 
 
 def requests_of(fleet: Fleet, trips: Trips, engines: engine.State) -> Requests:

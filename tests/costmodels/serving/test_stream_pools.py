@@ -72,7 +72,7 @@ def _check(state, plain, engines):
 def _play_pools(seed, **given):
     rng = np.random.default_rng(seed)
     pools = Pools(np.array([True, True, False, False]), np.int32(rng.integers(1, 300_000)),
-                  np.int32(rng.integers(1, 200)), np.int32(rng.integers(0, 50_000)))  # fmt: skip
+                  np.int32(rng.integers(1, 2000)))  # fmt: skip
     params = _params(rng, pools=pools, **given)
     state, actions, loads = game.start(episode_key(0), params), [], []
     for _ in range(COUNT):
@@ -92,7 +92,7 @@ def _play_pools(seed, **given):
 
     engines, promised = oracle.route_pools(
         _laws(params), _limits(params), plain, choose, prefills=pools.prefills.tolist(), move_us=int(pools.move_us),
-        hop_us=int(pools.hop_us), block_us=int(pools.block_us),
+        block_us=int(pools.block_us),
     )  # fmt: skip
     assert np.asarray(state.pools.decode).tolist() == [-1 if each is None else each for each in promised]
     assert int(state.illegal) == 0
