@@ -85,7 +85,7 @@ NOTES: Mapping[str, str] = {
     "runs in sight.",
     "swap": "What swapping takes is modelled: PCIe at 20 GB/s, or 6 us a copy. No run that swaps is compared with.",
     "pools": "Prompts' caches move when the prompt is done, over a link of their own; links are never busy otherwise.",
-    "priorities": "Priorities are updated every {steps} steps: the fewest tokens first. No measured run is compared with.",
+    "priorities": "Priorities change every {steps} steps: the fewest tokens first. No measured run is compared with.",
     "modelled": "The steps of {names} are a roofline's, calibrated on other GPUs' steady states: not measured.",
     "scaled": "A trace's time is stretched to the wanted rate; its bursts are its own.",
     "poisson": "Arrivals are synthetic: exponential gaps; sizes are those of Azure's conversations.",
@@ -152,7 +152,7 @@ POOLED_HEURISTICS = Heuristics(
     {**HEURISTICS.neutral, **_NO_MOVES},
     {
         **HEURISTICS.changes,
-        "load_following": {"backlog": 1, "own": 1, "to_prefill": 0.25, "to_decode": 0.5},
+        "load_following": {"backlog": 1, "own": 1, "to_prefill": 0.5, "to_decode": 0.9},
         "follows_prompts": {"backlog": 1, "own": 1, "to_prefill": 0.25},
     },
 )
@@ -190,7 +190,7 @@ class ServingStreamOptions(Options):
         0, (0, 10, 50), least=0, most=10_000, summary="steps between priorities, the fewest tokens first; 0: none"
     )
     prefill: int = whole(
-        0, (0, 1, 2), least=0, most=15, summary="servers, the first ones, for prompts only, the others for tokens; 0: both"
+        0, (0, 1, 2), least=0, most=15, summary="servers, the first ones, for prompts only, others for tokens; 0: both"
     )
     move: float = number(1, (1, 10), least=0, most=600, unit="s", summary="for which a server changes pools")
     link: float = number(25, (12.5, 25, 50), least=1, most=10_000, unit="GB/s", summary="between servers of two pools")
@@ -359,7 +359,9 @@ class ServingStream(PolicyEnv[State, Params]):
         away = jnp.asarray(params.sheds) & (values["shed"] < _NEVER) & (wait > values["shed"])
         return ((mover + 1) * (self.servers + 1) + jnp.where(away, self.servers, best)).astype(jnp.int32)
 
-    def _moved(self, values: Mapping[str, Array], seen: game.Views, state: State, params: Params) -> tuple[Array, Array]:
+    def _moved(
+        self, values: Mapping[str, Array], seen: game.Views, state: State, params: Params
+    ) -> tuple[Array, Array]:
         """int32: the server that changes pools, the one with the fewest requests, or -1; bool[M]: who gets prompts."""
         pools, most = game.pool_views(state, params), jnp.asarray(params.limits.sequences)
         sends, makes = pools.takes & pools.prefills, pools.takes & ~pools.prefills

@@ -11,8 +11,8 @@ is admitted only where the step has room for all that is left of it, or for as m
 `depth` 2 a step is scheduled while the one before it runs (asynchronous scheduling), so that the scheduler knows what
 is over a step later. A request makes all its tokens: lengths are known to the engine, and to nobody who routes.
 
-With priorities (`priority_tick`) requests are taken in another order, which is told anew every so many steps: those that
-made the fewest tokens first. That step takes as many as sequences and cache hold and pushes out those that run beside.
+With priorities (`priority_tick`) requests are taken in another order, told anew every so many steps: those that made
+the fewest tokens first. That step takes as many as sequences and cache hold and pushes out those that run beside.
 
 Requests are in the order of their arrival, so that the running ones and the waiting ones are each in that order too. N
 requests; blocks hold 16 tokens.
@@ -289,9 +289,7 @@ def tick(law: StepLaw, limits: Limits, requests: Requests, state: State, active:
     return _carried(law, limits, requests, state, work, active)
 
 
-def _carried(
-    law: StepLaw, limits: Limits, requests: Requests, state: State, work: Work, active: Array | bool
-) -> State:
+def _carried(law: StepLaw, limits: Limits, requests: Requests, state: State, work: Work, active: Array | bool) -> State:
     duration = duration_us(law, work, work.tokens)
     return finish(
         requests,

@@ -24,6 +24,7 @@ __all__ = ["Engines", "Fleet", "Pools", "Trips", "requests_of", "served", "times
 
 _POOLED: Any = Requests(0, None, 0, 0)  # pyright: ignore[reportArgumentType]  # axes: each engine has own ones
 
+
 class Pools(NamedTuple):
     """Engines that compute prompts, and engines that make tokens. Whole us."""
 
