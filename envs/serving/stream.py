@@ -8,10 +8,14 @@ model, N requests of an episode: a window of a trace.
 | `decisions` | the server for the request that has arrived: Discrete(M + 1); M turns it away, where objective=missed |
 | `parametric`, `sequential` | the weights of a routing rule, as of a one-shot family: what the leaderboard ranks |
 
+Where the first servers compute prompts only (`prefill`), an action is Discrete((M + 1)^2): 1 + the server that changes
+pools, or 0, times M + 1, and what is sent where.
+
 An action that is not legal counts as the server with the fewest requests; `info["illegal_actions"]` counts those.
 Reward: minus the growth of the objective, a request, over the reference's; for objective=missed over 1, as soon as a
 target is missed. Time is `info["elapsed_us"]`. How many tokens a request will make is not observed.
-Observation: float32[14 (M + 1) + 5], `ServingStream.features`; a column of 0 stands for turning away.
+Observation: float32[14 (M + 1) + 5], 3 (M + 1) more with pools, `ServingStream.features`; a column of 0 stands for
+turning away.
 Termination: when all requests were sent; they are then served.
 
     >>> import gymnasium, dsegym
@@ -39,12 +43,14 @@ from ...costmodels.luck import episode_key
 from ...costmodels.serving.engine.engine import BLOCK, blocks_of
 from ...costmodels.serving.stream import game
 from ...costmodels.serving.stream.bounds import stream_bound
+from ...costmodels.serving.stream.fleet import Pools
 from ...costmodels.serving.stream.game import Params, State
 from ...costmodels.serving.stream.picture import draw_stream
 from ...costmodels.serving.stream.servers import (
     MODELS,
     PREEMPTIONS,
     Server,
+    block_us,
     parse_servers,
     server_rows,
     servers_of,
@@ -78,6 +84,8 @@ NOTES: Mapping[str, str] = {
     "skew": "What uneven contexts add on the RTX PRO 6000 was chosen within its measured range with one of those "
     "runs in sight.",
     "swap": "What swapping takes is modelled: PCIe at 20 GB/s, or 6 us a copy. No run that swaps is compared with.",
+    "pools": "Prompts' caches move when the prompt is done, over a link of their own; links are never busy otherwise.",
+    "priorities": "Priorities change every {steps} steps: the fewest tokens first. No measured run is compared with.",
     "modelled": "The steps of {names} are a roofline's, calibrated on other GPUs' steady states: not measured.",
     "scaled": "A trace's time is stretched to the wanted rate; its bursts are its own.",
     "poisson": "Arrivals are synthetic: exponential gaps; sizes are those of Azure's conversations.",
@@ -122,6 +130,32 @@ HEURISTICS = Heuristics(
     },
 )
 REFERENCE = "round_robin"
+# Of fleets with pools: the same, and when a server changes pools.
+POOLED_SPACE = DesignSpace(
+    (
+        *SPACE.parameters,
+        Parameter(
+            "to_prefill",
+            (0.125, 0.25, 0.5, 1, 2, _NEVER),
+            summary="a server is moved to prompts where they wait longer, over the target of TTFT; 99: never",
+        ),
+        Parameter(
+            "to_decode",
+            (0.25, 0.5, 0.75, 0.9, 1.25, _NEVER),
+            summary="a server is moved to tokens where requests or cache, over the most, are more; 99: never",
+        ),
+    )
+)
+_NO_MOVES = {"to_prefill": _NEVER, "to_decode": _NEVER}
+POOLED_HEURISTICS = Heuristics(
+    POOLED_SPACE,
+    {**HEURISTICS.neutral, **_NO_MOVES},
+    {
+        **HEURISTICS.changes,
+        "load_following": {"backlog": 1, "own": 1, "to_prefill": 0.5, "to_decode": 0.9},
+        "follows_prompts": {"backlog": 1, "own": 1, "to_prefill": 0.25},
+    },
+)
 
 
 def _servers(given: object) -> str:
@@ -152,6 +186,14 @@ class ServingStreamOptions(Options):
     preemption: str = choice("recompute", PREEMPTIONS, "what is preempted is computed again, or its cache is swapped")
     requests: int = whole(96, (32, 96), least=2, most=512, summary="of an episode")
     sequences: int = whole(32, (32, 128, 256), least=1, most=256, summary="at once on a server, at most")
+    update: int = whole(
+        0, (0, 10, 50), least=0, most=10_000, summary="steps between priorities, the fewest tokens first; 0: none"
+    )
+    prefill: int = whole(
+        0, (0, 1, 2), least=0, most=15, summary="servers, the first ones, for prompts only, others for tokens; 0: both"
+    )
+    move: float = number(1, (1, 10), least=0, most=600, unit="s", summary="for which a server changes pools")
+    link: float = number(25, (12.5, 25, 50), least=1, most=10_000, unit="GB/s", summary="between servers of two pools")
 
 
 @dataclass(frozen=True)
@@ -162,12 +204,14 @@ class ServingStream(PolicyEnv[State, Params]):
         servers, requests: M and N.
         target: the objective.
         names: of the servers.
+        pooled: whether there are pools for prompts and tokens.
     """
 
     servers: int
     requests: int
     target: str
     names: tuple[str, ...]
+    pooled: bool = False
     game = game
 
     @property
@@ -177,8 +221,8 @@ class ServingStream(PolicyEnv[State, Params]):
 
     @property
     def action_space(self) -> Discrete:
-        """The server, or turning away."""
-        return Discrete(self.servers + 1)
+        """The server, or turning away; with pools, for each of those who may move."""
+        return Discrete((self.servers + 1) ** 2 if self.pooled else self.servers + 1)
 
     @property
     def features(self) -> Sequence[Feature]:
@@ -198,12 +242,21 @@ class ServingStream(PolicyEnv[State, Params]):
             Feature("slots", *each, "sequences that could run there besides, over the most"),
             Feature("context", *each, "mean tokens in the cache of those that run there, over 2048"),
             Feature("hopeful", *each, "requests there whose first token is not late yet, over the most that run"),
+            *(self._of_pools() if self.pooled else ()),
             Feature("away", (self.servers + 1,), 0.0, 1.0, "1 of turning away, where that is allowed"),
             Feature("prompt", (), 0.0, _HIGHEST, "tokens of the offered prompt, over 2048"),
             Feature("gap", (), 0.0, _HIGHEST, "time since the request before, s"),
             Feature("gaps", (), 0.0, _HIGHEST, "mean time between the last requests, eight at most, s"),
             Feature("left", (), 0.0, 1.0, "share of the requests that are left"),
             Feature("sheds", (), 0.0, 1.0, "1 if requests may be turned away"),
+        )
+
+    def _of_pools(self) -> Sequence[Feature]:
+        each = ((self.servers + 1,), 0.0)
+        return (
+            Feature("prefills", *each, 1.0, "1 of a server for prompts, or on its way to be one"),
+            Feature("takes", *each, 1.0, "1 of a server that takes requests in its pool, and does not move"),
+            Feature("load", *each, _HIGHEST, "requests there and on their way there, over the most that run"),
         )
 
     def params_of(self, problem: Problem) -> Params:
@@ -223,8 +276,11 @@ class ServingStream(PolicyEnv[State, Params]):
 
         laws, limits, facts = (jax.tree.map(wider, each) for each in (params.laws, params.limits, params.facts))
         facts = facts._replace(there=np.concatenate([params.facts.there, np.zeros(more, bool)]))
+        pools = params.pools
+        if pools is not None:
+            pools = pools._replace(prefills=np.concatenate([pools.prefills, np.zeros(more, bool)]))
         env = replace(self, servers=sizes["servers"], names=())
-        return env, params._replace(laws=laws, limits=limits, facts=facts)
+        return env, params._replace(laws=laws, limits=limits, facts=facts, pools=pools)
 
     def objective(self, metrics: game.Metrics) -> Array:
         """Of an episode, or of means."""
@@ -255,6 +311,9 @@ class ServingStream(PolicyEnv[State, Params]):
             "context": ahead.context / 2048,
             "hopeful": ahead.hopeful / most,
         }
+        if self.pooled:
+            pools = game.pool_views(state, params)
+            of_servers |= {"prefills": pools.prefills, "takes": pools.takes, "load": pools.load / most}
         values = {
             **{name: jnp.append(jnp.where(there, value, 0.0), 0.0) for name, value in of_servers.items()},
             "away": jnp.append(jnp.zeros(self.servers), sheds),
@@ -272,11 +331,16 @@ class ServingStream(PolicyEnv[State, Params]):
         return {"elapsed_us": jnp.where(game.over(next_state, params), 0, passed)}
 
     def decide(self, design: Array, state: State, params: Params) -> Array:
-        """The server with the lowest weighted sum; away, where the rule sheds and it may."""
-        values = SPACE.values(design, jnp.float32)
+        """The server with the lowest weighted sum; away, where the rule sheds and it may; with pools, who moves."""
+        values = (POOLED_SPACE if self.pooled else SPACE).values(design, jnp.float32)
         seen, there = game.views(state, params), jnp.asarray(params.facts.there)
         slowness = jnp.asarray(params.facts.slowness)
-        count, places = jnp.sum(there), jnp.arange(self.servers)
+        places, mover = jnp.arange(self.servers), jnp.int32(-1)
+        turns = places
+        if self.pooled:
+            mover, there = self._moved(values, seen, state, params)
+            turns = jnp.cumsum(there) - 1
+        count = jnp.sum(there)
         weigh = jnp.where(values["scaled"] > 0, slowness, 1.0)
         terms = {
             "waiting": seen.waiting * weigh,
@@ -286,14 +350,30 @@ class ServingStream(PolicyEnv[State, Params]):
             "own": seen.own_us / params.ttft_us * 10,
             "step": seen.step_us / params.tpot_us,
             "slowness": slowness,
-            "turn": ((places - state.next) % count).astype(jnp.float32),
+            "turn": ((turns - state.next) % count).astype(jnp.float32),
             "random": game.luck_of(state, self.servers),
         }
         score = sum(values[name] * term for name, term in terms.items())
         best = jnp.argmin(jnp.where(there, score, jnp.inf)).astype(jnp.int32)
         wait = jnp.sum(jnp.where(places == best, seen.backlog_us + seen.own_us, 0.0)) / params.ttft_us
         away = jnp.asarray(params.sheds) & (values["shed"] < _NEVER) & (wait > values["shed"])
-        return jnp.where(away, self.servers, best).astype(jnp.int32)
+        return ((mover + 1) * (self.servers + 1) + jnp.where(away, self.servers, best)).astype(jnp.int32)
+
+    def _moved(
+        self, values: Mapping[str, Array], seen: game.Views, state: State, params: Params
+    ) -> tuple[Array, Array]:
+        """int32: the server that changes pools, the one with the fewest requests, or -1; bool[M]: who gets prompts."""
+        pools, most = game.pool_views(state, params), jnp.asarray(params.limits.sequences)
+        sends, makes = pools.takes & pools.prefills, pools.takes & ~pools.prefills
+        waits = (seen.backlog_us + seen.own_us) / params.ttft_us
+        wait = jnp.sum(jnp.where(sends, waits, 0.0)) / jnp.sum(sends)
+        full = jnp.sum(jnp.where(makes, jnp.maximum(seen.used, pools.load / most), 0.0)) / jnp.sum(makes)
+        late = (values["to_prefill"] < _NEVER) & (wait > values["to_prefill"])
+        tight = (values["to_decode"] < _NEVER) & (full > values["to_decode"])
+        source = jnp.where(late, makes, sends)
+        mover = jnp.argmin(jnp.where(source, pools.load, jnp.inf)).astype(jnp.int32)
+        mover = jnp.where((late != tight) & (jnp.sum(source) > 1), mover, -1)
+        return mover, sends & (jnp.arange(self.servers) != mover)
 
     def drawing(self, states: Sequence[State], actions: Sequence[object], params: Params) -> Diagram:
         """Waits and tokens of the requests."""
@@ -329,7 +409,19 @@ def build(options: ServingStreamOptions) -> Problem:
             f"prefix_cache = shared needs a trace that names its prefixes, as mooncake_conversation; {options.trace} "
             "does not."
         )
+    if options.prefill >= len(servers):
+        raise DsegymError(
+            f"prefill = {options.prefill} of {len(servers)} servers leaves none that makes tokens; at most "
+            f"{len(servers) - 1} of these can compute prompts only, and 0 has each do both."
+        )
     laws, limits = stacked(servers, options.sequences, options.preemption)
+    pools = None
+    if options.prefill:
+        pools = Pools(
+            prefills=np.arange(len(servers)) < options.prefill,
+            move_us=np.asarray(round(options.move * 1e6), np.int32),
+            block_us=np.asarray(block_us(options.model, options.link), np.int32),
+        )
 
     def drawn(part: str, seed: int) -> Windows:
         return windows(
@@ -353,15 +445,20 @@ def build(options: ServingStreamOptions) -> Problem:
         tpot_us=np.asarray(options.tpot * 1e3, np.float32),
         sheds=np.asarray(options.objective == "missed"),
         reference=np.asarray(np.nan, np.float32),
+        every=np.asarray(options.update, np.int32) if options.update else None,
+        pools=pools,
     )
     held_out = params._replace(seeds=seeds_of(HELD_OUT, EPISODES), windows=drawn("test", HELD_OUT))
     _require_room(servers, params.windows, held_out.windows)
-    env = ServingStream(len(servers), options.requests, options.objective, tuple(each.name for each in servers))
+    names = tuple(each.name for each in servers)
+    env = ServingStream(len(servers), options.requests, options.objective, names, pooled=pools is not None)
     modelled = sorted({server.name for server in servers if not server.measured})
     notes = (
         NOTES["engine"],
         *([NOTES["skew"]] if laws.skew.any() else []),
         *([NOTES["swap"]] if options.preemption != "recompute" else []),
+        *([NOTES["pools"]] if pools else []),
+        *([NOTES["priorities"].format(steps=options.update)] if options.update else []),
         *([NOTES["modelled"].format(names=", ".join(modelled))] if modelled else []),
         NOTES["poisson" if options.trace == SYNTHETIC else "scaled"],
     )
@@ -373,7 +470,7 @@ def build(options: ServingStreamOptions) -> Problem:
     return policy_problem(
         env,
         options=options,
-        heuristics=HEURISTICS,
+        heuristics=POOLED_HEURISTICS if pools else HEURISTICS,
         params=params,
         held_out_params=held_out,
         reference=(REFERENCE, "servers in turn, the default of routers of replicas"),
@@ -385,7 +482,7 @@ def build(options: ServingStreamOptions) -> Problem:
             values=("3", "8", "20", "40"),
             x_label="rate (requests/s)",
             y_label=f"{options.objective} ({OBJECTIVES[options.objective].unit})",
-            baselines=("join_shortest_queue", "earliest_first_token"),
+            baselines=("join_shortest_queue", "earliest_first_token", *(("load_following",) if pools else ())),
         ),
         batch_sizes=BATCH_SIZES,
     )
@@ -400,6 +497,8 @@ CORE = (  # measured servers, unequal ones; bursts; long prompts with prefixes; 
     {"servers": "3*rtxpro6000", "trace": "mooncake_conversation", "rate": 3, "prefix_cache": "shared"},
     {"servers": "2*rtx4090+1*L4", "trace": "poisson", "rate": 12, "objective": "missed"},
     {"servers": "2*rtx4090", "sequences": 128, "preemption": "grouped_swap"},
+    {"servers": "4*rtx4090", "prefill": 2, "objective": "missed"},
+    {"servers": "2*rtx4090", "preemption": "grouped_swap", "update": 20, "objective": "ttft", "rate": 12},
 )
 SCENARIO = Scenario(
     summary="Send each request that arrives to one of several engines that serve a language model.",

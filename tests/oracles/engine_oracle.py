@@ -7,7 +7,7 @@ only. Whole microseconds.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 BLOCK, NEVER = 16, 2**31 - 1
 
@@ -27,6 +27,9 @@ class Request:
     queued: int | None = None
     first: int | None = None
     last: int | None = None
+    number: int = 0
+    rank: tuple = ()  # by which requests are taken, where it is told
+    brought: int = 0  # tokens that come with it from another engine, once
 
     @property
     def target(self):
@@ -65,18 +68,21 @@ def step_us(law, tokens, sequences, chunk, before, decoding, context, longest):
 class Engine:
     """One engine; `requests` are sent to it in the order of arrival."""
 
-    def __init__(self, law, *, sequences, blocks, tokens=2048, depth=2, swap_us=0, chunk=NEVER, whole=0):
+    def __init__(self, law, *, sequences, blocks, tokens=2048, depth=2, swap_us=0, chunk=NEVER, whole=0, every=0):
         self.swap_us, self.moved = swap_us, 0  # blocks to the host's memory and back, of this step
         self.law, self.sequences, self.tokens, self.depth = law, sequences, tokens, depth
         self.chunk, self.whole = chunk, whole
         self.free, self.running, self.waiting, self.coming = blocks, [], [], []
         self.now, self.flying, self.steps, self.preempted, self.log = None, [], 0, 0, []
-        self.ends = 0
+        self.ends, self.every, self.chosen = 0, every, None
 
     def send(self, request):
+        if self.every:
+            request.rank = (0, request.number)
         self.coming.append(request)
-        if self.now is None:
-            self.now = request.arrival
+        self.coming.sort(key=lambda each: each.arrival)
+        if self.now is None or self.now > self.ends:  # nothing is to do
+            self.now = self.coming[0].arrival
 
     def run_until(self, until):
         """Lets the scheduler look as often as it would before `until`."""
@@ -93,6 +99,10 @@ class Engine:
             request = self.coming.pop(0)
             request.queued = self.now
             self.waiting.append(request)
+        self._in_order()
+        self.chosen = None
+        if self.every and self.steps % self.every == 0:
+            self._update()
         step = self._running_step()
         if step is None:
             step = self._lost_step
@@ -106,6 +116,29 @@ class Engine:
             self.now = self.coming[0].arrival
         else:
             self.now = None
+
+    def _in_order(self):
+        self.waiting.sort(key=lambda each: each.rank)
+        self.running.sort(key=lambda each: each.rank)
+
+    def _update(self):
+        """Priorities anew: the fewest tokens first, as far as there is room; who runs beside is pushed out."""
+        stay = [each for each in self.running if each.last is None]
+        for request in [*stay, *self.waiting]:
+            request.rank = (request.generated, request.number)
+        self._in_order()
+        room = self.free + sum(each.held for each in stay)
+        seats = self.sequences - (len(self.running) - len(stay))
+        self.chosen = []
+        for request in sorted([*stay, *self.waiting], key=lambda each: each.rank):
+            room, seats = room - blocks(request.target), seats - 1
+            if room < 0 or seats < 0:
+                break
+            self.chosen.append(request)
+        for victim in reversed(list(self.running)):
+            if victim.last is None and victim not in self.chosen:
+                self._preempt(victim)
+        self._in_order()
 
     def _give_back(self, count):
         self.free += count
@@ -152,11 +185,14 @@ class Engine:
         step, before, ahead, hits = [], self.free, 0, 0
         while self.waiting and budget > 0 and len(self.running) < self.sequences:
             request = self.waiting[0]
+            if self.chosen is not None and request not in self.chosen:
+                break
             whole = blocks(request.target)
             if whole > before - ahead:
                 break
             hit = max(0, min(before - ahead - request.behind, request.cached, (request.target - 1) // BLOCK))
-            request.computed = max(hit * BLOCK, request.reused, request.swapped)
+            request.computed = max(hit * BLOCK, request.reused, request.swapped, request.brought)
+            request.brought = 0
             wanted = min(request.target - request.computed, self.chunk)
             if self.whole and wanted > budget:
                 break
@@ -226,3 +262,67 @@ def route(laws, limits, requests, choose):
     for engine in engines:
         engine.run_until(NEVER)
     return engines
+
+
+def route_pools(laws, limits, requests, choose, *, prefills, move_us, block_us):
+    """Prompts to engines of one pool, tokens to those of the other.
+
+    `choose(number, fleet)` gives who moves, or None, and who gets the prompt, or len(engines) to turn away. The fleet
+    is a dict: engines, prefills (who computes prompts), ready (from when each takes requests), load (requests that each
+    has, or was promised). Requests get `first` and `last`; whom each was promised to comes back.
+    """
+    engines = [Engine(law, **limit) for law, limit in zip(laws, limits, strict=True)]
+    prefills, ready, promised, owed = list(prefills), [0] * len(engines), [None] * len(requests), []
+    for number, request in enumerate(requests):
+        request.number, request.rank = number, (number,)  # first come to the fleet, first served
+
+    def run_until(until):
+        while True:
+            busy = [engine for engine in engines if engine.now is not None and engine.now < until]
+            if not busy:
+                return
+            min(busy, key=lambda engine: engine.now).look()
+            for job in [each for each in owed if each[1].last is not None]:
+                owed.remove(job)
+                request, prompt, target = job
+                request.first = prompt.last
+                if request.output == 1:
+                    request.last = prompt.last
+                    continue
+                over = prompt.last + blocks(request.prompt) * block_us
+                tokens = replace(request, arrival=over, generated=1, brought=request.prompt)
+                shares.append((request, tokens, target))
+                engines[target].send(tokens)
+
+    shares = []
+
+    def load(place):
+        prompts = sum(prompt.last is None for _, prompt, _, where in sent if where == place)
+        tokens = {id(request): tokens for request, tokens, _ in shares}
+        for request, prompt, target, _ in sent:
+            if target == place:
+                over = prompt.last is not None and (request.output == 1 or tokens[id(request)].last is not None)
+                prompts += not over
+        return prompts
+
+    sent = []
+    for number, request in enumerate(requests):
+        run_until(request.arrival)
+        fleet = {"engines": engines, "prefills": list(prefills), "ready": list(ready),
+                 "load": [load(place) for place in range(len(engines))]}  # fmt: skip
+        mover, chosen = choose(number, fleet)
+        if mover is not None:
+            prefills[mover], ready[mover] = not prefills[mover], request.arrival + move_us
+        if chosen == len(engines):
+            continue
+        makers = [place for place in range(len(engines)) if not prefills[place] and ready[place] <= request.arrival]
+        target = min(makers, key=load)
+        promised[number] = target
+        prompt = replace(request, output=1)
+        owed.append((request, prompt, target))
+        sent.append((request, prompt, target, chosen))
+        engines[chosen].send(prompt)
+    run_until(NEVER)
+    for request, tokens, _ in shares:
+        request.last = tokens.last
+    return engines, promised

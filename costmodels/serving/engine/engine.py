@@ -11,6 +11,9 @@ is admitted only where the step has room for all that is left of it, or for as m
 `depth` 2 a step is scheduled while the one before it runs (asynchronous scheduling), so that the scheduler knows what
 is over a step later. A request makes all its tokens: lengths are known to the engine, and to nobody who routes.
 
+With priorities (`priority_tick`) requests are taken in another order, told anew every so many steps: those that made
+the fewest tokens first. That step takes as many as sequences and cache hold and pushes out those that run beside.
+
 Requests are in the order of their arrival, so that the running ones and the waiting ones are each in that order too. N
 requests; blocks hold 16 tokens.
 """
@@ -41,6 +44,7 @@ __all__ = [
     "initial",
     "limits_of",
     "next_arrival_us",
+    "priority_tick",
     "schedule",
     "tick",
 ]
@@ -129,8 +133,13 @@ def _before(values: Array) -> jax.Array:
     return jnp.cumsum(values, dtype=jnp.int32) - values
 
 
-def schedule(requests: Requests, limits: Limits, state: State, active: Array | bool = True) -> tuple[State, Work]:
-    """Who is in the next step, if `active`; times are left to `finish`."""
+def schedule(
+    requests: Requests, limits: Limits, state: State, active: Array | bool = True, chosen: Array | None = None
+) -> tuple[State, Work]:
+    """Who is in the next step, if `active`; times are left to `finish`.
+
+    Where bool[N] of requests are `chosen`, those that run beside them are pushed out first, and nobody else comes in.
+    """
     prompt = jnp.asarray(requests.prompt)
     arrived = jnp.asarray(requests.arrival_us) <= state.now_us
     open_ = state.last_us == NEVER
@@ -142,13 +151,19 @@ def schedule(requests: Requests, limits: Limits, state: State, active: Array | b
     # Running requests, in order; those that find no block push out the latest.
     target, running = prompt + state.generated, held > 0
     moves = running & open_
+    yields = None if chosen is None else moves & ~chosen & active
+    if yields is not None:
+        moves = moves & ~yields
     chunk = jnp.asarray(limits.chunk)
     wanted = jnp.where(moves, jnp.minimum(target - state.computed, chunk), 0)
     runs = jnp.clip(budget - _before(wanted), 0, wanted)
     extra = jnp.where(runs > 0, blocks_of(state.computed + runs) - held, 0)
     pushable = jnp.where(moves, held, 0)
     later = _total(pushable) - _before(pushable) - pushable
-    lost = moves & (_before(extra) + extra > free + later)
+    roomy = free if yields is None else free + _total(jnp.where(yields, held, 0))
+    lost = forced = moves & (_before(extra) + extra > roomy + later)
+    if yields is not None:
+        lost = lost | yields
     pushed = jnp.where(lost, held, 0)
     runs, extra = jnp.where(lost, 0, runs), jnp.where(lost, 0, extra)
     free = free + _total(pushed) - _total(extra)
@@ -159,6 +174,8 @@ def schedule(requests: Requests, limits: Limits, state: State, active: Array | b
     # Waiting requests, in order, as long as all that they have fits. What is left of a preempted one's blocks is what
     # the earlier ones of this step would leave if they took all of theirs from the front.
     waits = arrived & open_ & ~running
+    if chosen is not None:
+        waits = waits & chosen
     whole = jnp.where(waits, blocks_of(target), 0)
     ahead = _before(whole)
     hit = jnp.where(waits, jnp.clip(free - ahead - behind, 0, jnp.minimum(cached, (target - 1) // BLOCK)), 0)
@@ -167,10 +184,10 @@ def schedule(requests: Requests, limits: Limits, state: State, active: Array | b
     begun = jnp.where(waits, jnp.maximum(kept, jnp.asarray(requests.reused)), 0)
     wanted = jnp.where(waits, jnp.minimum(target - begun, chunk), 0)
     left = budget - _total(runs) - _before(wanted)
-    room = limits.sequences - _total(running)
+    room = limits.sequences - _total(running if yields is None else running & ~yields)
     needed = jnp.where(jnp.asarray(limits.whole) > 0, wanted, 1)
     fits = (ahead + whole <= free) & (_before(waits.astype(jnp.int32)) < room) & (left > 0) & (left >= needed)
-    admitted = waits & fits & ~jnp.any(lost)
+    admitted = waits & fits & ~jnp.any(forced)
     chunks = jnp.where(admitted, jnp.minimum(wanted, left), 0)
     taken = jnp.where(admitted, blocks_of(begun + chunks), 0)
     free, behind = free - _total(taken), behind - _total(jnp.where(admitted, hit, 0))
@@ -269,6 +286,10 @@ def duration_us(law: StepLaw, work: Work, tokens: Array) -> jax.Array:
 def tick(law: StepLaw, limits: Limits, requests: Requests, state: State, active: Array | bool = True) -> State:
     """One look of the scheduler: a step if there is work, or the wait for what happens next."""
     state, work = schedule(requests, limits, state, active)
+    return _carried(law, limits, requests, state, work, active)
+
+
+def _carried(law: StepLaw, limits: Limits, requests: Requests, state: State, work: Work, active: Array | bool) -> State:
     duration = duration_us(law, work, work.tokens)
     return finish(
         requests,
@@ -282,11 +303,57 @@ def tick(law: StepLaw, limits: Limits, requests: Requests, state: State, active:
     )
 
 
-def coast(law: StepLaw, limits: Limits, requests: Requests, state: State, until_us: Array) -> State:
+def _chosen(requests: Requests, limits: Limits, state: State) -> jax.Array:
+    """bool[N]: the first ones, in order, that sequences and cache hold with all that they have so far."""
+    open_, over = state.last_us == NEVER, state.last_us <= state.now_us
+    runs, there = state.held > 0, open_ & (jnp.asarray(requests.arrival_us) <= state.now_us)
+    blocks = state.free + _total(jnp.where(runs & (open_ | over), state.held, 0))
+    seats = limits.sequences - _total(runs & ~open_ & ~over)
+    needed = jnp.where(there, blocks_of(jnp.asarray(requests.prompt) + state.generated), 0)
+    return there & (jnp.cumsum(needed) <= blocks) & (jnp.cumsum(there.astype(jnp.int32)) <= seats)
+
+
+def _permuted(tree: Any, order: Array) -> Any:
+    return jax.tree.map(lambda leaf: leaf[order] if jnp.ndim(leaf) else leaf, tree)
+
+
+def priority_tick(
+    law: StepLaw,
+    limits: Limits,
+    requests: Requests,
+    state: State,
+    order: Array,
+    every: Array,
+    active: Array | bool = True,
+) -> tuple[State, Array]:
+    """`tick` of an engine that takes requests in the order of their priorities, and that order.
+
+    Args:
+        law, limits, requests, state, active: as of `tick`.
+        order: int32[N], requests by priority.
+        every: int32[], steps between updates of the order: the fewest tokens first, the earliest of equals; who has
+            not arrived by then has none.
+    """
+    count = order.shape[0]
+    updates = (state.steps % every == 0) & active
+    there = (jnp.asarray(requests.arrival_us) <= state.now_us) & (state.last_us == NEVER)
+    by_tokens = jnp.sort(jnp.where(there, state.generated, 0) * count + jnp.arange(count)) % count
+    order = jnp.where(updates, by_tokens, order)
+    requests, state = _permuted(requests, order), _permuted(state, order)
+    chosen = _chosen(requests, limits, state) | ~updates
+    state, work = schedule(requests, limits, state, active, chosen)
+    state = _carried(law, limits, requests, state, work, active)
+    return _permuted(state, jnp.zeros_like(order).at[order].set(jnp.arange(count))), order
+
+
+def coast(
+    law: StepLaw, limits: Limits, requests: Requests, state: State, until_us: Array, at_most: Array | int = NEVER
+) -> State:
     """What `tick` makes of an engine in which all that runs decodes and nobody waits, over and over, but in scalars.
 
     It ends before a request makes its last token, before blocks could be short, at the next context of the law's grid,
-    and where the scheduler would look at `until_us` or later, which is before any further request arrives.
+    and where the scheduler would look at `until_us` or later, which is before any further request arrives; `at_most` so
+    many steps.
     """
     runs = state.held > 0
     target = jnp.asarray(requests.prompt) + state.generated
@@ -299,7 +366,7 @@ def coast(law: StepLaw, limits: Limits, requests: Requests, state: State, until_
     context = _total(jnp.where(runs, state.computed, 0)) // jnp.maximum(decoding, 1)
     longest = jnp.max(jnp.where(runs, state.computed, 0))
     steps = decoding_of(law, decoding=decoding, context=context + 1, longest=longest + 1)
-    most = jnp.where(quiet, jnp.minimum(jnp.minimum(left, blocks), steps.steps), 0)
+    most = jnp.where(quiet, jnp.minimum(jnp.minimum(jnp.minimum(left, blocks), steps.steps), at_most), 0)
     ahead = jnp.asarray(limits.depth) > 1
 
     def step(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:

@@ -20,7 +20,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from ..engine.engine import blocks_of
 from ..engine.law import CONTEXTS, MOST_TOKENS, StepLaw
+from .fleet import Pools
 from .game import Params
 from .traces import Windows
 
@@ -67,6 +69,15 @@ def alone(law: StepLaw, windows: Windows) -> Alone:
     return Alone(first * 1e-9, pace * 1e-9, (first + rest) * 1e-9)
 
 
+def _apart(pools: Pools, each: Sequence[Alone], windows: Windows) -> Alone:
+    """With pools: the fastest for the prompt and the fastest for the tokens, and the transfer between them."""
+    first = np.min([one.ttft_s for one in each], axis=0)
+    rest = np.min([one.latency_s - one.ttft_s for one in each], axis=0)
+    further = np.asarray(windows.output, np.int64) - 1
+    rest = np.where(further > 0, rest + blocks_of(np.asarray(windows.prompt, np.int64)) * int(pools.block_us) * 1e-6, 0)
+    return Alone(first, rest / np.maximum(further, 1), first + rest)
+
+
 def _charges_ns(law: StepLaw, sequences: int, share: float) -> tuple[float, float]:
     """(a, b): what each decoded token and each token of a prompt costs at least."""
     token, head = np.asarray(law.token, np.float64), np.asarray(law.sequence, np.float64)
@@ -108,6 +119,8 @@ def stream_bound(params: Params, windows: Windows, objective: str) -> tuple[floa
     """
     laws = _laws(params)
     each = [alone(law, windows) for law in laws]
+    if params.pools is not None:
+        each = [_apart(params.pools, each, windows)]
     if objective == "missed":
         late = [
             (one.ttft_s > float(params.ttft_us) * 1e-6) | (one.tpot_s > float(params.tpot_us) * 1e-6) for one in each

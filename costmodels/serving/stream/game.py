@@ -1,12 +1,12 @@
 """Requests that arrive at M engines as a game of sending each to one of them, when it arrives; pure JAX.
 
 The rules: docs/serving_stream.md; the engine: `engine/engine.py`. Between two arrivals every engine goes on, step by
-step, up to the second one; after the last all requests are finished. N requests of an episode, W windows of a trace.
+step, up to the second one; after the last all requests are finished (`fleet.py`). With pools an action may move an
+engine from one to the other besides. N requests of an episode, W windows of a trace.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +16,9 @@ import numpy as np
 from ...arrays import Array
 from ...luck import uniform
 from ..engine import engine
-from ..engine.engine import MINE, NEVER, Limits, Requests, blocks_of
+from ..engine.engine import NEVER, Limits, Requests, blocks_of
 from ..engine.law import MOST_SEQUENCES, MOST_TOKENS, StepLaw, step_us
+from .fleet import Engines, Fleet, Pools, Trips, requests_of, served, times, woken
 from .traces import Windows
 
 __all__ = [
@@ -26,18 +27,22 @@ __all__ = [
     "Forecasts",
     "Metrics",
     "Params",
+    "PoolState",
     "State",
     "Views",
     "action_mask",
     "advance",
+    "arrivals_of",
     "facts_of",
     "forecasts",
     "luck_of",
     "metrics",
     "over",
+    "pool_views",
     "progress",
     "servers",
     "start",
+    "tokens_us",
     "views",
 ]
 
@@ -66,6 +71,8 @@ class Params(NamedTuple):
     tpot_us: Array  # float32, target
     sheds: Array  # bool, whether requests may be turned away
     reference: Array  # float32, of the objective
+    every: Array | None = None  # int32, steps between updates of priorities; None: first come, first served
+    pools: Pools | None = None  # None: each server computes prompts and makes tokens
 
 
 class Metrics(NamedTuple):
@@ -81,6 +88,14 @@ class Metrics(NamedTuple):
     fairness: Array  # Jain's index of the requests' tokens a second; 1: all the same; 1/N: one alone; away: 0 tokens
 
 
+class PoolState(NamedTuple):
+    """Who is in which pool."""
+
+    prefills: Array  # bool[M], computes prompts
+    ready_us: Array  # int32[M], from when it takes requests there
+    decode: Array  # int32[N], the server that makes a request's tokens
+
+
 class State(NamedTuple):
     """Where an episode stands."""
 
@@ -90,6 +105,8 @@ class State(NamedTuple):
     next: Array  # int32, the request that is offered
     engines: engine.State  # leaves [M, ...]
     illegal: Array  # int32
+    order: Array | None = None  # int32[M, N], requests by priority
+    pools: PoolState | None = None
 
 
 class Views(NamedTuple):
@@ -103,6 +120,14 @@ class Views(NamedTuple):
     own_us: Array  # the offered prompt, likewise
     prompt: Array  # float32, tokens of it that are to compute
     gap_us: Array  # float32, since the request before
+
+
+class PoolViews(NamedTuple):
+    """What a router sees of the pools; [M]."""
+
+    prefills: Array  # bool: takes prompts, or will once it has moved
+    takes: Array  # bool: takes requests
+    load: Array  # float32, requests there and on their way
 
 
 class Forecasts(NamedTuple):
@@ -139,7 +164,14 @@ def start(key: Array, params: Params) -> State:
     window = Windows(*(jnp.asarray(leaf)[number] for leaf in params.windows))
     count = arrivals.shape[1]
     engines = jax.vmap(lambda limits: engine.initial(count, limits, NEVER))(params.limits)
-    return State(window, bits[1], jnp.full(count, -1, jnp.int32), jnp.int32(0), engines, jnp.int32(0))
+    nobody = jnp.full(count, -1, jnp.int32)
+    first = State(window, bits[1], nobody, jnp.int32(0), engines, jnp.int32(0))
+    if params.every is not None:
+        first = first._replace(order=jnp.tile(jnp.arange(count, dtype=jnp.int32), (servers(params), 1)))
+    if params.pools is not None:
+        prefills = jnp.asarray(params.pools.prefills)
+        first = first._replace(pools=PoolState(prefills, jnp.zeros(servers(params), jnp.int32), nobody))
+    return first
 
 
 def servers(params: Params) -> int:
@@ -162,84 +194,119 @@ def over(state: State, params: Params) -> jax.Array:
     return jnp.asarray(state.next) >= jnp.asarray(params.requests)
 
 
-def _requests(state: State, count: int) -> Requests:
+def _trips(state: State) -> Trips:
+    return Trips(state.window, state.server, None if state.pools is None else state.pools.decode)
+
+
+def _fleet(params: Params) -> Fleet:
+    return Fleet(params.laws, params.limits, params.every, params.pools)
+
+
+def _requests(state: State, params: Params) -> Requests:
     """Requests of each engine: arrivals int32[M, N], NEVER for those that are not its own."""
-    window = state.window
-    mine = state.server == jnp.arange(count)[:, None]
-    return Requests(jnp.where(mine, window.arrival_us, NEVER), window.prompt, window.output, window.reused)
+    return requests_of(_fleet(params), _trips(state), state.engines)
 
 
 def action_mask(state: State, params: Params) -> Any:
-    """bool[M + 1]: the servers that are there, and turning away where that is allowed."""
-    del state
-    return jnp.append(params.facts.there, params.sheds)
+    """bool[M + 1]: the servers that are there, and turning away where that is allowed; with pools of
+    [(M + 1) * (M + 1)]: so for nobody who moves, and for each server.
+    """
+    if state.pools is None:
+        return jnp.append(params.facts.there, params.sheds)
+    seen, places = pool_views(state, params), jnp.arange(servers(params))
+    sends = seen.takes & seen.prefills
+    left = jnp.where(seen.prefills, jnp.sum(sends), jnp.sum(seen.takes & ~seen.prefills))
+    moves = jnp.append(True, seen.takes & (left > 1))
+    beside = jnp.concatenate([jnp.ones((1, len(places)), bool), places != places[:, None]])
+    targets = jnp.concatenate([sends & beside, jnp.full((len(places) + 1, 1), params.sheds)], axis=1)
+    return (targets & moves[:, None]).ravel()
+
+
+def pool_views(state: State, params: Params) -> PoolViews:
+    """Of a state with pools."""
+    if state.pools is None:
+        raise TypeError("there are no pools")
+    engines, pools, places = state.engines, state.pools, jnp.arange(servers(params))[:, None]
+    prompts = (state.server == places) & (engines.first_us == NEVER)
+    # A request of one token is over where its prompt was computed.
+    over = (engines.last_us < NEVER) | ((jnp.min(engines.first_us, axis=0) < NEVER) & (state.window.output == 1))
+    promised = (pools.decode == places) & ~over
+    takes = jnp.asarray(params.facts.there) & (clock_us(state, params) >= pools.ready_us)
+    return PoolViews(pools.prefills, takes, jnp.sum(prompts | promised, axis=1).astype(jnp.float32))
 
 
 def advance(state: State, action: Array, params: Params) -> State:
     """Sends the offered request to a server, or turns it away, and lets time pass until the next one arrives.
 
-    An action that is not legal counts as the server with the fewest requests.
+    An action that is not legal counts as the server with the fewest requests, with pools of those that take prompts.
     """
     count, given = servers(params), jnp.asarray(action, jnp.int32)
     legal = action_mask(state, params)
     allowed = jnp.any((jnp.arange(legal.shape[0]) == given) & legal)
-    seen = views(state, params)
-    fewest = jnp.argmin(jnp.where(params.facts.there, seen.waiting + seen.running, jnp.inf)).astype(jnp.int32)
-    chosen, ended = jnp.where(allowed, given, fewest), over(state, params)
-    now = clock_us(state, params)
-    engines = state.engines
-    here = (jnp.arange(count) == chosen) & ~ended
-    engines = engines._replace(now_us=jnp.where(here & (engines.now_us == NEVER), now, engines.now_us))
+    ended, now = over(state, params), clock_us(state, params)
     offered = (jnp.arange(state.server.shape[0]) == state.next) & ~ended
+    engines = state.engines
+    if state.pools is None:
+        seen = views(state, params)
+        fewest = jnp.argmin(jnp.where(params.facts.there, seen.waiting + seen.running, jnp.inf)).astype(jnp.int32)
+        chosen = jnp.where(allowed, given, fewest)
+        here = (jnp.arange(count) == chosen) & ~ended
+        engines = engines._replace(now_us=jnp.where(here & (engines.now_us == NEVER), now, engines.now_us))
+    else:
+        seen = pool_views(state, params)
+        fewest = jnp.argmin(jnp.where(seen.takes & seen.prefills, seen.load, jnp.inf)).astype(jnp.int32)
+        chosen = jnp.where(allowed, given % (count + 1), fewest)
     moved = state._replace(
         server=jnp.where(offered, chosen, state.server),
         next=state.next + ~ended,
         illegal=state.illegal + (~allowed & ~ended),
+        engines=engines,
     )
-    until, requests = clock_us(moved, params), _requests(moved, count)
-    return moved._replace(engines=_served(params.laws, params.limits, requests, until, engines))
+    if state.pools is not None and params.pools is not None:
+        mover = jnp.where(allowed & ~ended, given // (count + 1), 0)
+        moved = _with_pools(moved, state.pools, offered, mover, now, params.pools, params)
+    trips, until = _trips(moved), clock_us(moved, params)
+    at = served(_fleet(params), trips, until, Engines(moved.engines, moved.order))
+    return moved._replace(engines=at.engines, order=at.order)
 
 
-def _go_on(laws: StepLaw, limits: Limits, requests: Requests, until: Array, engines: engine.State) -> engine.State:
-    """A look of every engine that looks before `until`, and the steps after it in which all decode."""
-    axes = (0, 0, MINE, 0)
-    active = engines.now_us < until
-    engines = jax.vmap(engine.tick, in_axes=(*axes, 0))(laws, limits, requests, engines, active)
-    return jax.vmap(engine.coast, in_axes=(*axes, None))(laws, limits, requests, engines, until)
-
-
-@jax.custom_batching.custom_vmap
-def _served(laws: StepLaw, limits: Limits, requests: Requests, until: Array, engines: engine.State) -> engine.State:
-    """Engines that have done all that they do before `until`."""
-    go_on = functools.partial(_go_on, laws, limits, requests, until)
-    return jax.lax.while_loop(lambda each: jnp.any(each.now_us < until), go_on, engines)
-
-
-@_served.def_vmap
-def _(axis_size: int, in_batched: Any, *given: Any) -> tuple[engine.State, Any]:
-    """One loop for all lanes: an engine that is done stays as it is, and `vmap` of a loop would select every leaf."""
-    axes = jax.tree.map(lambda batched: 0 if batched else None, tuple(in_batched))
-    engines = jax.tree.map(
-        lambda leaf, batched: leaf if batched else jnp.broadcast_to(leaf, (axis_size, *jnp.shape(leaf))),
-        given[4],
-        in_batched[4],
+def _with_pools(
+    state: State, pools: PoolState, offered: Array, mover: Array, now: Array, given: Pools, params: Params
+) -> State:
+    """A server changes pools, 1 + its place or 0 for nobody; the request is promised to the one with the fewest."""
+    places = jnp.arange(servers(params))
+    changes = places == mover - 1
+    pools = pools._replace(
+        prefills=pools.prefills ^ changes,
+        ready_us=jnp.where(changes, now + given.move_us, pools.ready_us),
     )
-    until = jnp.broadcast_to(given[3], axis_size)[:, None]
-    step = jax.vmap(_go_on, in_axes=(*axes[:4], 0))
-    last = jax.lax.while_loop(lambda each: jnp.any(each.now_us < until), functools.partial(step, *given[:4]), engines)
-    return last, jax.tree.map(lambda _: True, last)
+    before = state._replace(pools=pools, next=state.next - jnp.any(offered))  # what was before is seen at its clock
+    seen = pool_views(before, params)
+    fewest = jnp.argmin(jnp.where(seen.takes & ~seen.prefills, seen.load, jnp.inf)).astype(jnp.int32)
+    promised = jnp.where(jnp.sum(jnp.where(offered, state.server, 0)) == len(places), -1, fewest)
+    pools = pools._replace(decode=jnp.where(offered, promised, pools.decode))
+    engines = state.engines
+    first = offered & (pools.decode == places[:, None])  # it comes with its first token
+    engines = engines._replace(generated=jnp.where(first, 1, engines.generated))
+    moved = state._replace(pools=pools, engines=engines)
+    return moved._replace(engines=woken(_requests(moved, params), engines))
 
 
-def _times(state: State) -> tuple[Array, Array]:
+def tokens_us(state: State) -> tuple[Array, Array]:
     """int32[N]: when the first and the last token of each request is made; NEVER where that is not known."""
-    return jnp.min(state.engines.first_us, axis=0), jnp.min(state.engines.last_us, axis=0)
+    return times(state.engines, _trips(state))
+
+
+def arrivals_of(state: State, params: Params) -> Array:
+    """int32[M, N]: when each request comes to each server; NEVER where it does not, or is not known to."""
+    return jnp.asarray(_requests(state, params).arrival_us)
 
 
 def _missed(state: State, params: Params, now_us: Array | int = NEVER) -> Array:
     """bool[N]: requests that have missed a target by now: a first token that is late, or the last one, is no secret
     before it is made.
     """
-    first, last = (jnp.minimum(each, now_us) for each in _times(state))
+    first, last = (jnp.minimum(each, now_us) for each in tokens_us(state))
     pace = (last - first).astype(jnp.float32) / jnp.maximum(state.window.output - 1, 1)
     return ((first - state.window.arrival_us) > params.ttft_us) | (pace > params.tpot_us)
 
@@ -256,7 +323,7 @@ def progress(objective: str, before: State, after: State, params: Params) -> jax
         return jnp.sum(done[1]).astype(jnp.float32) - jnp.sum(done[0])
     place = ("ttft", "latency").index(objective)
     spent = [
-        jnp.where(state.server >= 0, jnp.minimum(_times(state)[place], clock) - arrival, 0)
+        jnp.where(state.server >= 0, jnp.minimum(tokens_us(state)[place], clock) - arrival, 0)
         for state, clock in zip((before, after), clocks, strict=True)
     ]
     return jnp.sum((spent[1] - spent[0]).astype(jnp.float32)) * _US
@@ -269,7 +336,7 @@ def _turned(state: State, params: Params) -> Array:
 
 def metrics(state: State, params: Params) -> Metrics:
     """Costs of an episode that is over."""
-    first, last = _times(state)
+    first, last = tokens_us(state)
     total = jnp.asarray(params.requests).astype(jnp.float32)
     turned = _turned(state, params)
     served = (state.server >= 0) & ~turned
@@ -297,12 +364,12 @@ def metrics(state: State, params: Params) -> Metrics:
 
 def views(state: State, params: Params) -> Views:
     """What the servers look like when the offered request arrives; nobody tells how many tokens it will make."""
-    engines, count = state.engines, servers(params)
-    sent = state.server == jnp.arange(count)[:, None]
+    engines, requests = state.engines, _requests(state, params)
+    sent = requests.arrival_us < NEVER
     open_ = sent & (engines.last_us == NEVER)
     running = engines.held > 0
     window, facts = state.window, params.facts
-    left = jnp.where(open_, jnp.maximum(window.prompt - jnp.maximum(engines.computed, window.reused), 0), 0)
+    left = jnp.where(open_, jnp.maximum(window.prompt - jnp.maximum(engines.computed, requests.reused), 0), 0)
     own = _at(window.prompt - window.reused, state.next).astype(jnp.float32)
     before = _at(window.arrival_us, state.next - 1)
     per_token = jnp.asarray(facts.prompt_token_us)
@@ -320,13 +387,13 @@ def views(state: State, params: Params) -> Views:
 
 def forecasts(state: State, params: Params) -> Forecasts:
     """What would become of the offered request on each server; what it will make is not looked at."""
-    engines, count, window = state.engines, servers(params), state.window
+    engines, requests, window = state.engines, _requests(state, params), state.window
     now = jnp.where(over(state, params), _at(window.arrival_us, state.next - 1), clock_us(state, params))
-    open_ = (state.server == jnp.arange(count)[:, None]) & (engines.last_us == NEVER)
+    open_ = (requests.arrival_us < NEVER) & (engines.last_us == NEVER)
     running = engines.held > 0
     there, runs = jnp.sum(open_, axis=1), jnp.sum(running, axis=1)
     own = _at(window.prompt - window.reused, state.next)
-    left = jnp.where(open_, jnp.maximum(window.prompt - jnp.maximum(engines.computed, window.reused), 0), 0)
+    left = jnp.where(open_, jnp.maximum(window.prompt - jnp.maximum(engines.computed, requests.reused), 0), 0)
     held = jnp.sum(jnp.where(running, engines.computed, 0), axis=1)
     context = held // jnp.maximum(runs, 1)
     longest = jnp.max(jnp.where(running, engines.computed, 0), axis=1)

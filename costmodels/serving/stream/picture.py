@@ -8,7 +8,7 @@ import numpy as np
 
 from ...diagram import Diagram, in_row
 from ..engine.engine import NEVER
-from .game import State
+from .game import State, tokens_us
 
 __all__ = ["draw_stream"]
 
@@ -20,7 +20,7 @@ def draw_stream(state: State, names: Sequence[str]) -> Diagram:
         state: leaves on the host.
         names: of the servers.
     """
-    first, last = (np.asarray(times).min(axis=0) for times in (state.engines.first_us, state.engines.last_us))
+    first, last = (np.asarray(times) for times in tokens_us(state))
     server, arrival = np.asarray(state.server), np.asarray(state.window.arrival_us)
     known = (server >= 0) & (server < len(names)) & (last < NEVER)
     rows = []

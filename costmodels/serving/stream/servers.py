@@ -29,6 +29,7 @@ __all__ = [
     "MOST_SERVERS",
     "PREEMPTIONS",
     "Server",
+    "block_us",
     "get_server",
     "parse_servers",
     "server_rows",
@@ -74,6 +75,12 @@ def _swap_us(model: Architecture, kv_bytes: float, gpus: int) -> Mapping[str, in
     link_s = BLOCK * float(kv_bytes_per_token(model, kv_bytes)) / gpus / HOST_BYTES_S
     calls_s = 2 * int(model.layers) * _CALL_S
     return {"recompute": 0, "swap": round(max(link_s, calls_s) * 1e6), "grouped_swap": max(1, round(link_s * 1e6))}
+
+
+def block_us(model: str, link_gb_s: float) -> int:
+    """Of a block of a model's cache over a link, whole us."""
+    kv_bytes = float(kv_bytes_per_token(get_architecture(model), get_precision(PRECISION).kv_bytes))
+    return max(1, round(BLOCK * kv_bytes / link_gb_s * 1e-3))
 
 
 @functools.cache
