@@ -11,11 +11,13 @@ import contextlib
 import importlib
 import os
 import platform
+import re
 import shutil
 import socket
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,6 +35,8 @@ __all__ = ["on_ray"]
 
 _ANSWER_S = 60.0  # s beyond its worker process's that an actor may take to bring an outcome
 _CONNECT_S = 10.0  # s that an address may take to answer
+_SETTINGS = b"\4"  # the type of the frame that both ends of HTTP/2 begin with, gRPC's transport
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)  # RFC 9113, section 3.4
 _START_S = 600.0  # s that a run waits for a first worker: others may have the cluster
 _END_S = 10.0  # s that an actor may take to end what it has started
 _LOST_STARTS = 3  # actors that may be lost as they start, one after the other
@@ -69,7 +73,10 @@ def _import_ray() -> Any:
     skipped = os.environ.get("RAY_DEDUP_LOGS_SKIP_REGEX")
     os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = skipped or ".*"
     try:
-        return importlib.import_module("ray")
+        ray = importlib.import_module("ray")
+        if ray.__file__ is None:  # a folder of that name
+            raise ImportError(f"what is found is the folder '{next(iter(ray.__path__))}'")
+        return ray
     except ImportError as error:
         raise DsegymError(f"The Ray executor needs Ray ({error}): pip install 'dsegym[cluster]'.") from None
     finally:
@@ -93,20 +100,31 @@ def _connection(ray: Any, address: str | None) -> Iterator[None]:
         yield
         return
     place = address or os.environ.get("RAY_ADDRESS") or "this machine"
-    if ":" in place and "/" not in place:  # Ray itself takes a minute to say so
-        host, _, port = place.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
-        except OSError as error:
-            raise DsegymError(f"The Ray address {place} does not answer: {error.strerror or error}.") from None
+    if ":" in place and "/" not in place:
+        _check_answer(place)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     except Exception as error:  # Ray raises whatever it finds on its way
         raise DsegymError(f"The Ray cluster of {place} cannot be used: {_reason(error)}") from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answer(address: str) -> None:
+    """Raises DsegymError where no gRPC server answers, which Ray's head is: Ray itself waits for minutes, or for ever."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") == "0":
+                connection.sendall(_GREETING)
+                if connection.recv(4)[3:] != _SETTINGS:
+                    raise DsegymError(f"What answers at the Ray address {address} is no head of a Ray cluster.")
+    except OSError as error:
+        raise DsegymError(f"The Ray address {address} does not answer: {error.strerror or error}.") from None
 
 
 class _Cluster:
@@ -214,7 +232,8 @@ def _reason(error: BaseException) -> str:
     text = " ".join(lines)
     if "Traceback (most recent call last)" in text or isinstance(getattr(error, "cause", None), BaseException):
         text = lines[-1]
-    return shortened((text.partition(" because ")[2] or text).rstrip("."), _LONGEST_REASON)
+    text = text.partition(" because ")[2] or text
+    return shortened(re.sub(r" Node Id: \w+", ":", text).rstrip("."), _LONGEST_REASON)
 
 
 # On a node ------------------------------------------------------------------------------------------------------------

@@ -92,15 +92,15 @@ def outcomes(tasks: Iterable[Task], pool: Pool[W]) -> Generator[tuple[Task, Outc
     workers: list[W] = []
     done: list[tuple[Task, Outcome]] = []
     try:
-        while waiting or done or any(worker.task for worker in workers):
+        while True:
             while waiting and (idle := _idle(workers, pool, len(waiting))):
                 others = [worker.instance for worker in workers if worker.task]
                 idle.give(waiting.take(idle.instance, others))
             yield from done  # which are stored while the workers go on
             done.clear()
+            if not waiting and not any(worker.task for worker in workers):
+                return  # and those that start are not waited for
             awaited = [worker for worker in workers if worker.is_awaited]
-            if not awaited:
-                continue
             pool.wait(awaited)
             refused: Exception | None = None
             for worker in awaited:
