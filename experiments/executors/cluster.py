@@ -115,7 +115,7 @@ def _connection(ray: Any, address: str | None) -> Iterator[None]:
 
 
 def _check_answer(address: str) -> None:
-    """Raises DsegymError where no gRPC server answers, which Ray's head is: Ray itself waits for minutes, or for ever."""
+    """Raises DsegymError where no gRPC server answers, as a head is one: Ray itself waits for minutes, or for ever."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S) as connection:
