@@ -8,6 +8,7 @@ the trial is another worker's. Results come back here; nodes need no disk in com
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import os
 import platform
@@ -56,19 +57,18 @@ def on_ray(address: str | None = None) -> Executor:
     Raises:
         DsegymError: Ray is not installed, or the address is none of these.
     """
-    ray = _import_ray()
     if address is not None and address not in ("auto", "local"):
         host, colon, port = address.rpartition(":")
         if not colon or not host or "/" in address or not (port.isascii() and port.isdigit() and int(port) < 2**16):
             raise DsegymError(
                 f"'{shortened(address)}' is no address of a Ray cluster: give HOST:PORT of its head, auto or local."
             )
-    return partial(_outcomes, ray, address)
+    return partial(_outcomes, _import_ray(), address)
 
 
 def _import_ray() -> Any:
-    if "ray" in sys.modules:
-        return sys.modules["ray"]
+    if ray := sys.modules.get("ray"):
+        return ray
     # Ray prints logs of lost nodes and workers on standard output: what was lost is told of in results and summaries.
     skipped = os.environ.get("RAY_DEDUP_LOGS_SKIP_REGEX")
     os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = skipped or ".*"
@@ -262,10 +262,11 @@ class Keeper:
         found = versions_of(versions)
         for name, value in versions.items():
             if found.get(name) != value:
-                what = "sources of dsegym" if name == "dsegym_sources" else name
+                what = "the sources of dsegym" if name == "dsegym_sources" else name
+                has = f"{what} {found[name]}" if name in found else f"no {what}"
                 return (
-                    f"The Ray node {platform.node()} has {what} {found.get(name, 'not at all')}, and results would "
-                    f"name {value}: install there what is installed here."
+                    f"The Ray node {platform.node()} has {has}, and results would name {value}: install there what is "
+                    "installed here."
                 )
         for module, digest in zip(modules, sources, strict=True):
             try:
@@ -295,7 +296,8 @@ class Keeper:
         if self._worker is None:
             self._worker = WorkerProcess(self._folder, self._memory_bytes)
         worker = self._worker
-        worker.give(task._replace(options={**task.options, **own}))
+        trial = dataclasses.replace(task.trial, options={**task.trial.options, **own})  # named by their contents
+        worker.give(task._replace(trial=trial, options={**task.options, **own}))
         try:
             while (outcome := worker.take()) is None:
                 wait_for([worker])
