@@ -40,6 +40,8 @@ _SETTINGS = b"\4"  # the type of the frame that both ends of HTTP/2 begin with, 
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)  # RFC 9113, section 3.4
 _START_S = 600.0  # s that a run waits for a first worker: others may have the cluster
 _END_S = 10.0  # s that an actor may take to end what it has started
+_LOOK_S = 5.0  # s between looks at the head, while no worker has something to say
+_HEAD_S = 30.0  # s that the head may be away
 _LOST_STARTS = 3  # actors that may be lost as they start, one after the other
 _LONGEST_REASON = 200
 # Environment variables that change values, or where they are computed: on nodes as here. Ray sets some of its own.
@@ -138,8 +140,11 @@ class _Cluster:
         actor = ray.remote(num_cpus=1, max_restarts=0, max_concurrency=2, scheduling_strategy="SPREAD")(Keeper)
         self._make = partial(actor.remote, path, alike, memory_bytes)
         self._asked = first.versions, first.modules, first.identity["sources"]
+        self._head = ray.get_runtime_context().gcs_address
+        self._heard_s = time.monotonic()  # when the head was last known to be there
         self._lonely_s = 0.0  # since when no worker has had a task
         self.lost_starts = 0
+        self.is_lost = False  # the cluster
 
     def start(self) -> _RayWorker:
         """A worker that starts as soon as there is a processor for it."""
@@ -155,11 +160,25 @@ class _Cluster:
             self._lonely_s = self._lonely_s or now_s
             if now_s > self._lonely_s + _START_S:
                 raise DsegymError(f"No node of the Ray cluster has had a processor free for {_START_S:g} s.")
-        left_s = min(min(worker.deadline_s for worker in workers) - now_s, _ANSWER_S)
+        left_s = min(min(worker.deadline_s for worker in workers) - now_s, _LOOK_S)
         found = {worker.answer: worker for worker in workers}
         if self.ray.wait(list(found), num_returns=1, timeout=max(left_s, 0.0))[0]:
             for answer in self.ray.wait(list(found), num_returns=len(found), timeout=0)[0]:
                 found[answer].has_answer = True
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        """Raises DsegymError where the head is gone for good; a minute later Ray would end this process."""
+        try:
+            _check_answer(self._head)
+            self._heard_s = time.monotonic()
+        except DsegymError:
+            if time.monotonic() > self._heard_s + _HEAD_S:
+                self.is_lost = True
+                raise DsegymError(
+                    f"The head of the Ray cluster, {self._head}, answers no more. What was finished is kept."
+                ) from None
 
 
 class _RayWorker:
@@ -215,8 +234,10 @@ class _RayWorker:
 
     def end(self) -> None:
         ray = self.cluster.ray
-        with contextlib.suppress(Exception):  # it may be gone, or with it the whole cluster
+        with contextlib.suppress(Exception):  # it may be gone
             ray.get(self.actor.end.remote(), timeout=_END_S if self.instance is not None else 0)
+        if self.cluster.is_lost:
+            return  # who would end it
         with contextlib.suppress(Exception):
             ray.kill(self.actor)
 

@@ -76,7 +76,8 @@ def one_node(monkeypatch):
     """Ray in this process, with one processor."""
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "150")  # beside other tests
     ray = pytest.importorskip("ray")
-    ray.init(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, log_to_driver=False)
+    settings = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False, "log_to_driver": False}
+    ray.init("local", num_cpus=1, **settings)
     yield ray
     ray.shutdown()
 
@@ -92,6 +93,7 @@ def test_a_suite_on_ray_gives_the_bits_that_it_gives_here(one_node, finished, ti
 
 @needs_ray
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:os.fork")
 def test_a_node_that_is_killed_in_mid_run_loses_no_trial_and_doubles_none(tiny_file, tmp_path, monkeypatch):
     from ray.cluster_utils import Cluster
 
