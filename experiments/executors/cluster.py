@@ -59,13 +59,22 @@ def on_ray(address: str | None = None) -> Executor:
     Raises:
         DsegymError: Ray is not installed, or the address is none of these.
     """
-    if address is not None and address not in ("auto", "local"):
-        host, colon, port = address.rpartition(":")
-        if not colon or not host or "/" in address or not (port.isascii() and port.isdigit() and int(port) < 2**16):
-            raise DsegymError(
-                f"'{shortened(address)}' is no address of a Ray cluster: give HOST:PORT of its head, auto or local."
-            )
-    return partial(_outcomes, _import_ray(), address)
+    _check_form(address)
+    ray = _import_ray()
+    if address is None and not ray.is_initialized():
+        address = os.environ.get("RAY_ADDRESS") or None
+        _check_form(address)
+    return partial(_outcomes, ray, address)
+
+
+def _check_form(address: str | None) -> None:
+    if address in (None, "auto", "local"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or "/" in address or not (port.isascii() and port.isdigit() and int(port) < 2**16):
+        raise DsegymError(
+            f"'{shortened(address)}' is no address of a Ray cluster: give HOST:PORT of its head, auto or local."
+        )
 
 
 def _import_ray() -> Any:
@@ -101,15 +110,14 @@ def _connection(ray: Any, address: str | None) -> Iterator[None]:
     if ray.is_initialized() and address is None:
         yield
         return
-    place = address or os.environ.get("RAY_ADDRESS") or "this machine"
-    if ":" in place and "/" not in place:
-        _check_answer(place)
+    if address is not None and ":" in address:
+        _check_answer(address)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     except Exception as error:  # Ray raises whatever it finds on its way
-        raise DsegymError(f"The Ray cluster of {place} cannot be used: {_reason(error)}") from None
+        raise DsegymError(f"The Ray cluster {address or 'here'} cannot be used: {_reason(error)}") from None
     try:
         yield
     finally:
@@ -254,7 +262,7 @@ def _reason(error: BaseException) -> str:
     if "Traceback (most recent call last)" in text or isinstance(getattr(error, "cause", None), BaseException):
         text = lines[-1]
     text = text.partition(" because ")[2] or text
-    return shortened(re.sub(r" Node Id: \w+", ":", text).rstrip("."), _LONGEST_REASON)
+    return shortened(re.sub(r"\.? Node Id: \w+", ":", text).rstrip("."), _LONGEST_REASON)
 
 
 # On a node ------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -210,6 +211,123 @@ def test_an_address_where_nothing_answers_is_one_sentence_and_what_is_stored_sta
     assert (code, out) == (2, "")
     assert err.splitlines()[-1] == f"dsegym: The Ray address {address} does not answer: Connection refused."
     assert len(list((results / "trials").iterdir())) == 3
+
+
+def test_an_address_of_the_environment_is_held_to_the_same_form(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False))
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(DsegymError, match="'ray://head:10001' is no address of a Ray cluster"):
+        cluster.on_ray()
+    cluster.on_ray("head:6379")
+
+
+# --- What Ray says of those that are lost, and what becomes of their trials: a stand-in says it. ---
+
+
+class RayError(Exception):
+    pass
+
+
+class RayTaskError(RayError):
+    pass
+
+
+DEAD_NODE = (
+    "The actor died unexpectedly before finishing this task.\n\tclass_name: Keeper\n\tip: 192.0.2.2\n"
+    "The actor died because its node has died. Node Id: fbb25dec51a2\n"
+    "\tthe actor's node was terminated unexpectedly: health check failed due to missing too many heartbeats"
+)
+
+
+@pytest.fixture
+def standing_in(tiny_suite):
+    """A cluster whose actors answer with what the list says, in order: (cluster, list)."""
+    says = []
+
+    def get(answer, timeout=None):
+        said = says.pop(0)
+        if isinstance(said, RayError):
+            raise said
+        return said
+
+    method = SimpleNamespace(remote=lambda *arguments: object())
+    actor = SimpleNamespace(remote=lambda *arguments: SimpleNamespace(refused=method, play=method, end=method))
+    ray = SimpleNamespace(
+        get=get,
+        kill=lambda actor: None,
+        wait=lambda answers, num_returns, timeout: (answers if says else [], []),
+        remote=lambda **options: lambda kind: actor,
+        get_runtime_context=lambda: SimpleNamespace(gcs_address="127.0.0.1:1"),  # where nothing is
+        exceptions=SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError),
+    )
+    return cluster._Cluster(ray, task_of(tiny_suite.trials[0]), MEMORY_BYTES), says
+
+
+def answer_of(worker):
+    worker.cluster.wait([worker])
+    return worker.take()
+
+
+def test_a_lost_node_costs_its_trial_an_attempt_with_rays_reason(standing_in, tiny_suite):
+    nodes, says = standing_in
+    worker = nodes.start()
+    says += [""]
+    assert worker.is_awaited
+    assert answer_of(worker) is None
+    assert not worker.is_awaited
+    worker.give(task_of(tiny_suite.trials[0]))
+    says += [RayError(DEAD_NODE)]
+    lost = answer_of(worker)
+    assert (lost.was_killed, lost.retires, lost.status) == (True, True, "failed")
+    assert lost.message == (
+        "the Ray worker was lost: its node has died: the actor's node was terminated unexpectedly: health check failed "
+        "due to missing too many heartbeats; its samples are lost."
+    )
+
+
+def test_an_actor_that_does_not_answer_in_time_is_given_up(standing_in, tiny_suite, monkeypatch):
+    monkeypatch.setattr(cluster, "GRACE_S", -1e6)
+    worker = standing_in[0].start()
+    worker.give(task_of(tiny_suite.trials[0]))
+    assert answer_of(worker)[3:5] == (True, "timed_out")
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("The Ray node n has other python.", "The Ray node n has other python."),
+        (RayTaskError("Traceback (most recent call last):\n  x\nOSError: no space"), "cannot work: OSError: no space"),
+        (RayError("The actor died because of an error raised in its creation task, x"), "No worker starts on the Ray"),
+    ],
+)
+def test_a_worker_that_cannot_work_at_all_ends_the_run(said, sentence, standing_in):
+    nodes, says = standing_in
+    worker = nodes.start()
+    says += [said]
+    with pytest.raises(DsegymError, match=sentence):
+        answer_of(worker)
+
+
+def test_actors_that_are_lost_as_they_start_end_the_run_when_there_were_three(standing_in):
+    nodes, says = standing_in
+    for _ in range(2):
+        says += [RayError(DEAD_NODE)]
+        assert answer_of(nodes.start()).retires
+    says += [RayError(DEAD_NODE)]
+    with pytest.raises(DsegymError, match="No worker starts on the Ray cluster: its node has died"):
+        answer_of(nodes.start())
+
+
+def test_a_cluster_without_a_free_processor_or_without_its_head_is_one_sentence(standing_in, monkeypatch):
+    nodes, _ = standing_in
+    worker = nodes.start()
+    assert answer_of(worker) is None  # the head may come again
+    monkeypatch.setattr(cluster, "_HEAD_S", 0.0)
+    with pytest.raises(DsegymError, match=r"The head of the Ray cluster, 127\.0\.0\.1:1, answers no more"):
+        nodes.wait([worker])
+    monkeypatch.setattr(cluster, "_START_S", -1.0)
+    with pytest.raises(DsegymError, match="No node of the Ray cluster has had a processor free"):
+        nodes.wait([worker])
 
 
 # --- What an actor does on its node. ---
