@@ -249,7 +249,7 @@ CLIENTS: tuple[tuple[str, tuple[str, ...], Callable[[Case], Train]], ...] = (
     ("CleanRL-style PPO, gymnasium.make_vec, 64 lanes", ("torch",), functools.partial(cleanrl, lanes=64)),
     ("TorchRL PPO, GymWrapper on gymnasium.make_vec, 64 lanes", ("torchrl",), functools.partial(torchrl, lanes=64)),
     ("Tianshou PPO, DummyVectorEnv, 8 lanes", ("tianshou",), functools.partial(tianshou, lanes=8)),
-    ("RLlib PPO, one environment", ("ray",), rllib),
+    ("RLlib PPO, one environment", ("ray", "tree"), rllib),
     (IN_JAX, ("flax", "optax"), in_jax),
 )
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib
+import importlib.util
 import io
 import itertools
 import json
@@ -31,6 +31,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ __all__ = [
     "trial_directory",
     "trial_id",
     "versions",
+    "versions_of",
     "write_suite",
     "write_trial",
 ]
@@ -166,12 +168,18 @@ def versions(agent: str | None = None) -> Mapping[str, str]:
     Args:
         agent: whose libraries count too; None for the core alone.
     """
-    found = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     own = () if agent is None else load_agent(agent).libraries
-    for library in ("dsegym", *_LIBRARIES, *own):
+    first = versions_of(("python", "machine", "system", "dsegym", *_LIBRARIES, *own))
+    return {**first, **_switches(), **versions_of(("dsegym_sources",))}
+
+
+def versions_of(names: Iterable[str]) -> dict[str, str]:
+    """Those of what `versions` names that are installed here; settings are none of them."""
+    found = {}
+    for name in names:
         with contextlib.suppress(PackageNotFoundError):
-            found[library] = version(library)
-    return {**found, **_switches(), "dsegym_sources": _own_source()}
+            found[name] = _OF_THE_PLACE[name]() if name in _OF_THE_PLACE else version(name)
+    return found
 
 
 def _switches() -> dict[str, str]:
@@ -188,14 +196,28 @@ def _own_source() -> str:
     return _hash_of([_ROOT / layer for layer in _LAYERS])
 
 
+_OF_THE_PLACE: Mapping[str, Callable[[], str]] = {
+    "python": platform.python_version,
+    "machine": platform.machine,
+    "system": platform.system,
+    "dsegym_sources": _own_source,
+}
+
+
 @functools.cache
 def source_of(module: str) -> str:
     """A hash of the files of another package's agent or scenario: its whole package, or its one file."""
-    root = importlib.import_module(module.partition(".")[0])
-    if root.__name__ == __name__.partition(".")[0]:
+    name = module.partition(".")[0]
+    if name == __name__.partition(".")[0]:
         return ""  # this package's own files are in `versions`
-    file = [Path(root.__file__)] if root.__file__ else []
-    return _hash_of([Path(folder) for folder in getattr(root, "__path__", ())] or file)
+    root = sys.modules.get(name)
+    if root is None:  # on a node of a cluster, where nothing of it is to run: it is found, not imported
+        if (found := importlib.util.find_spec(name)) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        file, folders = found.origin, found.submodule_search_locations
+    else:
+        file, folders = root.__file__, getattr(root, "__path__", ())
+    return _hash_of([Path(folder) for folder in folders or ()] or ([Path(file)] if file else []))
 
 
 def _hash_of(paths: Iterable[Path]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,10 +17,17 @@ from .tables import progress_bar, say, steps_bar, terminal
 __all__ = ["run"]
 
 
+class ExecutorName(enum.Enum):
+    """What `--executor` names."""
+
+    PROCESSES = "processes"
+    RAY = "ray"
+
+
 def run(
     suite: Annotated[str, typer.Argument(help="A shipped suite's name, or the path of a .toml file.")],
     output: Annotated[Path, typer.Option("--output", help="The results directory; a run that was cut short resumes.")],
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as processors when left out.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time; one a processor when left out.")] = None,
     memory_gib: Annotated[
         float | None,
         typer.Option(
@@ -32,11 +40,22 @@ def run(
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out agents whose libraries are not installed.")
     ] = False,
+    executor: Annotated[
+        ExecutorName, typer.Option("--executor", help="Where trials run: in processes here, or on a Ray cluster.")
+    ] = ExecutorName.PROCESSES,
+    address: Annotated[
+        str | None,
+        typer.Option(help="The Ray cluster's HOST:PORT, `auto` or `local`; as Ray finds it when left out."),
+    ] = None,
 ) -> None:
     """Run a suite's trials, or its trainings and evaluations of policies; what is already there is kept.
 
     Example: `dsegym run quick --output results/quick`
+
+    On a Ray cluster: `dsegym run quick --output results/quick --executor ray --address auto`
     """
+    from ..executors.cluster import on_ray
+    from ..executors.processes import in_processes
     from ..runner import run_suite
     from ..store import read_suite, strays
     from ..suite import find_any_suite, find_suite, is_policy_suite, load_suite, suite_names
@@ -45,10 +64,14 @@ def run(
     if is_policy_suite(path):
         given = {"--workers": workers, "--memory-gib": memory_gib}
         given |= {"--retry-failed": retry_failed, "--skip-missing": skip_missing}
+        given |= {"--executor": executor is not ExecutorName.PROCESSES, "--address": address}
         if named := [name for name, value in given.items() if value]:
             raise DsegymError(f"{named[0]} is for suites of trials; '{suite}' is one of policies.")
         _run_policies(path, output)
         return
+    if address is not None and executor is not ExecutorName.RAY:
+        raise DsegymError("--address is for --executor ray.")
+    runs = on_ray(address) if executor is ExecutorName.RAY else in_processes
     loaded = load_suite(path, skip_missing=skip_missing)
     if loaded.name in suite_names() and not path.samefile(find_suite(loaded.name)):
         warning = (
@@ -62,7 +85,13 @@ def run(
     try:
         with _trials_bar(loaded) as update:
             summary = run_suite(
-                loaded, output, workers=workers, retry_failed=retry_failed, memory_gib=memory_gib, progress=update
+                loaded,
+                output,
+                workers=workers,
+                retry_failed=retry_failed,
+                memory_gib=memory_gib,
+                executor=runs,
+                progress=update,
             )
     except KeyboardInterrupt:
         message = f"Interrupted. Finished trials are kept in '{output}'; run the same command again to resume."

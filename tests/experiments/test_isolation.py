@@ -21,6 +21,7 @@ from dsegym.agents.random_search import RandomSearch
 from dsegym.agents.scorekeeper import Scorekeeper
 from dsegym.experiments import isolation, runner
 from dsegym.experiments.agent_process import Job
+from dsegym.experiments.executors import processes
 from dsegym.experiments.store import read_trial, trial_directory, write_suite
 from dsegym.experiments.suite import load_suite
 from dsegym.experiments.verify import verify
@@ -160,7 +161,7 @@ def _commands_with(text):
 
 
 def test_a_worker_that_goes_on_no_more_is_ended_after_its_trials_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "GRACE_S", 10.0)
+    monkeypatch.setattr(processes, "GRACE_S", 10.0)
     file = tmp_path / "stopped.toml"
     text = SUITE.replace("seeds = 2", "seeds = 1").replace("time_limit_s = 60", "time_limit_s = 5")
     file.write_text(text + '[[agents]]\nname = "rogue_agents:StopsItsParent"\n', encoding="utf-8")

@@ -2,23 +2,21 @@
 
 import itertools
 import json
-import math
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from dsegym.costmodels.errors import DsegymError
 from dsegym.experiments import runner
+from dsegym.experiments.executors import Outcome, Task, pool
 from dsegym.experiments.store import read_trial, trial_directory, write_suite
-from dsegym.experiments.suite import load_suite
+from dsegym.experiments.suite import Trial, load_suite
 from dsegym.experiments.verify import verify
 
 SAMPLES, TIME_LIMIT_S = 60, 3
@@ -389,16 +387,23 @@ def test_trials_are_run_and_named_with_jaxs_usual_settings_whatever_those_of_thi
     assert not any("jax_enable_x64" in read_trial(path).manifest["versions"] for path in (results / "trials").iterdir())
 
 
-def test_what_other_workers_have_brought_is_stored_before_one_that_cannot_work_ends_the_run(monkeypatch):
+def task_of(scenario, seed):
+    return Task(Trial(scenario, {}, "random_search", {}, None, seed, 1, 1.0), f"{scenario} {seed}", {}, {}, {}, ())
+
+
+def test_what_other_workers_have_brought_is_stored_before_one_that_cannot_work_ends_the_run():
     class Worker:
         """The second and the fourth cannot work."""
 
         made = 0
 
-        def __init__(self, folder, memory_bytes):
+        def __init__(self):
             Worker.made += 1
-            self.number, self.task = Worker.made, None
-            self.deadline_s, self.pipe, self.process = math.inf, None, SimpleNamespace(sentinel=None)
+            self.number, self.task, self.instance = Worker.made, None, None
+
+        @property
+        def is_awaited(self):
+            return self.task is not None
 
         def give(self, task):
             self.task = task
@@ -406,14 +411,29 @@ def test_what_other_workers_have_brought_is_stored_before_one_that_cannot_work_e
         def take(self):
             if self.number % 2 == 0:
                 raise DsegymError(f"worker {self.number} cannot work")
-            return runner._Outcome(trace=self.number)
+            return Outcome(trace=self.number)
 
         def end(self):
             pass
 
-    monkeypatch.setattr(runner, "_Worker", Worker)
-    monkeypatch.setattr(runner, "wait", lambda ends, seconds: ends)
-    outcomes = runner._outcomes(deque(["one", "two", "three", "four"]), 4, "", 0)
-    assert [(task, outcome.trace) for task, outcome in itertools.islice(outcomes, 2)] == [("one", 1), ("three", 3)]
+    tasks = [task_of("one", seed) for seed in range(4)]
+    outcomes = pool.outcomes(tasks, pool.Pool(4, Worker, lambda workers: None))
+    assert [(task, outcome.trace) for task, outcome in itertools.islice(outcomes, 2)] == [(tasks[0], 1), (tasks[2], 3)]
     with pytest.raises(DsegymError, match="cannot work"):
         next(outcomes)
+
+
+def test_a_worker_stays_with_its_instance_then_turns_to_one_that_nobody_is_at_then_helps_where_most_is_left():
+    tasks = [task_of(scenario, seed) for scenario, seeds in (("a", 3), ("b", 4), ("c", 1)) for seed in range(seeds)]
+    waiting = pool.Waiting(tasks)
+    assert len(waiting) == 8
+    a, b, c = (task_of(scenario, 0).instance for scenario in "abc")
+
+    def taken(own, *others):
+        return waiting.take(own, others).identifier
+
+    assert [taken(None), taken(None, a), taken(a, b)] == ["a 0", "b 0", "a 1"]
+    waiting.put_back(tasks[0])
+    assert [taken(b, a), taken(a, b), taken(a, b)] == ["b 1", "a 0", "a 2"]
+    assert [taken(a, b), taken(a, b), taken(c, b)] == ["c 0", "b 2", "b 3"]
+    assert not waiting
