@@ -544,6 +544,5 @@ def _check_agents(agents: Iterable[_Entrant], instances: Iterable[_Instance]) ->
         check_libraries(name)
     for scenario, options in first.items():
         players = sorted({each.name for each in agents if each.plays(scenario) and load_agent(each.name).needs})
-        problem = make_problem(scenario, **options) if players else None
         for name in players:
-            check_needs(name, problem)
+            check_needs(name, make_problem(scenario, **options))  # made once: it is kept

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -283,7 +284,7 @@ def test_the_note_declares_budgets_that_differ_and_agents_that_do_not_play_every
     note = read_suite(tmp_path)
     assert store.declared_trials(note) == [trial.as_dict() for trial in trials]
     assert store.count_declared(note["declared"]) == len(note["trials"]) == 6
-    assert sorted(sum(note["declared"]["budgets"], [])) == [0, first.samples, first.samples, other.samples]
+    assert sorted(itertools.chain(*note["declared"]["budgets"])) == [0, first.samples, first.samples, other.samples]
 
 
 @pytest.mark.parametrize("budgets", [[], [[1, 2, 3]], [[1]] * 40])
