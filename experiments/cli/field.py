@@ -60,6 +60,7 @@ def _field(results: Path) -> Field:
     from ..door import read_file
     from ..scoring.field import field_of, from_stored
     from ..store import read_suite, read_trial, trial_directory
+    from ..suite import count_trials, find_suite, read_suite_file, suite_names
 
     if results.is_file():
         try:
@@ -77,4 +78,7 @@ def _field(results: Path) -> Field:
                 raise DsegymError(f"{error} `dsegym run` makes it again.") from None
     if not found:
         raise DsegymError(f"'{results}' holds no trial yet; `dsegym run` makes them.")
-    return field_of(found, note["name"], len(note["trials"]))
+    # Of a shipped suite all its trials are declared, even where so far some of its agents alone were run.
+    shipped = note["name"] in suite_names()
+    declared = count_trials(read_suite_file(find_suite(note["name"]))) if shipped else len(note["trials"])
+    return field_of(found, note["name"], declared)

@@ -150,6 +150,12 @@ def _coverage(field: Field) -> list[str]:
         f"{_counted(len(agents), 'agent')}, {_counted(len(field.instances), 'instance')}, "
         f"{_counted(len(seeds), 'seed')}."
     )
+    lacking = field.declared - len(field.trials)
+    if lacking > 0:
+        told += (
+            f" {_counted(lacking, 'trial')} have no result yet: agents and instances that are missing below, and those "
+            "that stand there with fewer seeds, are not compared in full."
+        )
     lost = statuses(field)
     if lost:
         listed = ", ".join(

@@ -1,6 +1,5 @@
 """Which agent when: ranks against a published example, winners with intervals, and the page from the file alone."""
 
-import itertools
 import json
 import math
 import xml.etree.ElementTree as ET
@@ -89,7 +88,9 @@ def field_of(scores, budget=100, **changes):
     names = ("One", "Two", "Three")
     trials = [
         trial(agent, name, seed, score + 0.001 * seed, budget)
-        for (agent, score), name, seed in itertools.product(scores.items(), names, range(3))
+        for agent, score in scores.items()
+        for name in names
+        for seed in range(3)
     ]
     return Field("core", len(trials), tuple(instance(name, **changes) for name in names), tuple(trials))
 
