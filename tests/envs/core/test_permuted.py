@@ -19,7 +19,7 @@ SMALL = {
     "dsegym/ServingStream-v0": {"requests": 8},
     "dsegym/ServingEngine-v0": {"requests": 8},
     "dsegym/SocSchedulingStream-v0": {"count": 4},
-    "dsegym/MemoryMapping-v0": {"space": "knobs"},
+    "dsegym/MemoryMapping-v0": {"space": "msa"},
 }
 QUICK = (
     SIZING,
