@@ -62,6 +62,7 @@ __all__ = [
     "appearing",
     "checked_options",
     "clean",
+    "count_declared",
     "declared_trials",
     "hashed_id",
     "holds_suite",
@@ -132,6 +133,8 @@ _NOTE: Mapping[str, Shape] = {
         "seeds": Each(list, _COUNT),
         "samples": _COUNT,
         "time_limit_s": _POSITIVE,
+        # Of each agent on each instance, 0 where it does not play; left out where all have `samples`.
+        "budgets?": Each(list, Each(list, _COUNT)),
     },
     "left_out?": Each(list, {"instance": str, "reason": str}),
     "file_names?": _LABELS,
@@ -487,7 +490,7 @@ def write_suite(results: Path, suite: Suite) -> list[str]:
 
     Raises:
         DsegymError: the directory already holds another suite's results, or the note is damaged, or links lead out of
-            it; or the suite's trials are not all its agents on all its instances with all its seeds.
+            it; or the suite's trials are not its agents on its instances with all its seeds.
     """
     path = results / SUITE
     if os.path.lexists(path) and (held := read_suite(results)["name"]) != suite.name:
@@ -515,21 +518,26 @@ def write_suite(results: Path, suite: Suite) -> list[str]:
 def _declared(suite: Suite) -> dict[str, Any]:
     """What a suite multiplies: with it, nobody can leave out a trial or change one without saying so here."""
     plain = [trial.as_dict() for trial in suite.trials]
-    tables = {key: list({json.dumps(each[key]): each[key] for each in plain}.values()) for key in plain[0]}
-    combinations = itertools.product(*(tables[key] for key in ("instance", "agent", "seed")))
-    found = [(each["instance"], each["agent"], each["seed"]) for each in plain]
-    if found != list(combinations) or len(tables["samples"]) > 1 or len(tables["time_limit_s"]) > 1:
-        raise DsegymError(
-            f"The trials of the suite '{suite.name}' are not all its agents on all its instances with all its seeds, "
-            "at one budget and time limit."
-        )
-    return {
+    unique = {key: {json.dumps(each[key]): each[key] for each in plain} for key in plain[0]}
+    keys = {key: list(found) for key, found in unique.items()}
+    tables = {key: list(found.values()) for key, found in unique.items()}
+    budgets = {(json.dumps(each["instance"]), json.dumps(each["agent"])): each["samples"] for each in plain}
+    table = [[budgets.get((instance, agent), 0) for agent in keys["agent"]] for instance in keys["instance"]]
+    declared = {
         "instances": tables["instance"],
         "agents": tables["agent"],
         "seeds": tables["seed"],
-        "samples": tables["samples"][0],
+        "samples": max(tables["samples"]),
         "time_limit_s": tables["time_limit_s"][0],
     }
+    if {samples for row in table for samples in row} != {declared["samples"]}:
+        declared["budgets"] = table
+    if declared_trials({"declared": declared}) != plain:
+        raise DsegymError(
+            f"The trials of the suite '{suite.name}' are not its agents on its instances with all its seeds, at one "
+            "budget of each agent on an instance and one time limit."
+        )
+    return declared
 
 
 def declared_trials(note: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -540,11 +548,25 @@ def declared_trials(note: Mapping[str, Any]) -> list[dict[str, Any]]:
             "instance": instance,
             "agent": agent,
             "seed": seed,
-            "samples": declared["samples"],
+            "samples": samples,
             "time_limit_s": declared["time_limit_s"],
         }
-        for instance, agent, seed in itertools.product(declared["instances"], declared["agents"], declared["seeds"])
+        for instance, row in zip(declared["instances"], _budgets(declared), strict=True)
+        for agent, samples in zip(declared["agents"], row, strict=True)
+        for seed in declared["seeds"]
+        if samples
     ]
+
+
+def count_declared(declared: Mapping[str, Any]) -> int:
+    """How many trials a note's suite declares; none of them is made."""
+    return len(declared["seeds"]) * sum(samples > 0 for row in _budgets(declared) for samples in row)
+
+
+def _budgets(declared: Mapping[str, Any]) -> Sequence[Sequence[int]]:
+    """The samples of each agent on each instance, 0 where it does not play."""
+    alike = itertools.repeat([declared["samples"]] * len(declared["agents"]), len(declared["instances"]))
+    return declared.get("budgets") or list(alike)
 
 
 def keep_files(results: Path, files: Iterable[tuple[str, Path]]) -> dict[str, str]:
@@ -628,6 +650,10 @@ def read_suite(results: Path) -> Mapping[str, Any]:
     content = read_json(path, results, _MOST_BYTES[SUITE])
     _check_format(path, content)
     check_shape(path, content, _NOTE)
+    declared = content.get("declared", {})
+    shape = [len(declared.get("agents", ()))] * len(declared.get("instances", ()))
+    if "budgets" in declared and [len(row) for row in declared["budgets"]] != shape:
+        raise CorruptResultError(f"{path}: 'budgets' is no table of its agents on its instances.")
     if len(set(content["trials"])) < len(content["trials"]):
         raise CorruptResultError(f"{path}: a trial stands there twice.")
     return content

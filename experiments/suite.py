@@ -2,7 +2,7 @@
 
 name = "quick"
 description = "what the suite is for"
-samples = 1000            # the budget of every trial
+samples = 1000            # the budget of every trial; less where its instance or its agent says so
 seeds = 5                 # 0 to 4; or a list of seeds
 time_limit_s = 300        # per trial; optional, 600 when left out
 
@@ -10,11 +10,14 @@ time_limit_s = 300        # per trial; optional, 600 when left out
 scenario = "dsegym/AcceleratorSizing-v0"
 workload = ["resnet18", "resnet50"]
 objective = "edp"
+# most_samples = 200      # of each of its trials, where a sample takes long
 
 [[agents]]                # one or more
 name = "genetic_algorithm"
 hyperparameters = { population_size = 100 }   # optional; the rest at their defaults
 # draws = 8               # instead: as many random draws from the agent's declared hyperparameter space
+# most_samples = 100      # of each of its trials, where its own thinking takes long
+# scenarios = ["dsegym/AcceleratorSizing-v0"]   # those of the suite that it plays, where it suits some only
 
 A relative path of a user's file is taken from the folder of the suite's file.
 """
@@ -28,10 +31,10 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..agents.registry import check_libraries, check_needs, draw_hyperparameters, load_agent, make_agent
 from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError, shortened
@@ -266,10 +269,13 @@ def read_suite_file(path: Path, what: str = "suite") -> Mapping[str, Any]:
 
 def count_trials(content: Mapping[str, Any]) -> int:
     """How many trials a sound suite declares; imports neither its scenarios nor its agents."""
-    instances = sum(
-        math.prod(len(value) for value in table.values() if isinstance(value, list)) for table in content["instances"]
+    pairs = sum(
+        math.prod(len(value) for value in table.values() if isinstance(value, list)) * agent.get("draws", 1)
+        for agent in content["agents"]
+        for table in content["instances"]
+        if table["scenario"] in agent.get("scenarios", (table["scenario"],))
     )
-    return instances * sum(table.get("draws", 1) for table in content["agents"]) * len(seeds_of(content["seeds"]))
+    return pairs * len(seeds_of(content["seeds"]))
 
 
 def _parse(content: Mapping[str, Any], folder: Path, skip_missing: bool) -> Suite:
@@ -285,27 +291,75 @@ def _parse(content: Mapping[str, Any], folder: Path, skip_missing: bool) -> Suit
         )
     tables = tables_of("instances", content["instances"]), tables_of("agents", content["agents"])
     _check_size(*tables, seeds)
-    instances = [pair for table in tables[0] for pair in instances_of(table, folder)]
-    agents = [entry for table in tables[1] for entry in _agents(table)]
+    instances = [entry for table in tables[0] for entry in _instances(table, folder, samples)]
+    agents = [entry for table in tables[1] for entry in _agents(table, samples)]
     check_once("seed", map(str, seeds))
-    check_once("agent", (f"{agent} with {json.dumps(values, sort_keys=True)}" for agent, values, _ in agents))
-    check_once("instance", (f"{scenario} with {_words(options)}" for scenario, options in instances))
-    skipped = _missing({agent for agent, _, _ in agents}) if skip_missing else {}
-    agents = [entry for entry in agents if entry[0] not in skipped]
+    check_once("agent", (f"{each.name} with {json.dumps(each.hyperparameters, sort_keys=True)}" for each in agents))
+    check_once("instance", (f"{each.scenario} with {_words(each.options)}" for each in instances))
+    _check_scenarios(agents, [each.scenario for each in instances])
+    skipped = _missing({each.name for each in agents}) if skip_missing else {}
+    agents = [each for each in agents if each.name not in skipped]
     if not agents:
         raise ValueError("; ".join(skipped.values()))
-    _check_agents({agent for agent, _, _ in agents}, instances)
-    left_out = _left_out(instances)
+    _check_agents(agents, instances)
+    left_out = _left_out([(each.scenario, each.options) for each in instances])
     trials = tuple(
-        Trial(scenario, options, agent, hyperparameters, draw, seed, samples, float(limit))
-        for place, (scenario, options) in enumerate(instances)
+        Trial(
+            instance.scenario,
+            instance.options,
+            agent.name,
+            agent.hyperparameters,
+            agent.draw,
+            seed,
+            min(instance.most_samples, agent.most_samples),
+            float(limit),
+        )
+        for place, instance in enumerate(instances)
         if place not in left_out
-        for agent, hyperparameters, draw in agents
+        for agent in agents
+        if agent.plays(instance.scenario)
         for seed in seeds
     )
     if not trials:
         raise ValueError("; ".join(f"{instance}: {reason}" for instance, reason in left_out.values()))
     return Suite(name, description, trials, tuple(left_out.values()), tuple(skipped.values()))
+
+
+class _Instance(NamedTuple):
+    """An instance of a suite, and the samples that a trial on it may take."""
+
+    scenario: str
+    options: dict[str, str]
+    most_samples: int
+
+
+class _Entrant(NamedTuple):
+    """An agent of a suite with hyperparameters."""
+
+    name: str
+    hyperparameters: dict[str, Any]
+    draw: int | None
+    most_samples: int
+    scenarios: tuple[str, ...]  # that it plays; empty for all
+
+    def plays(self, scenario: str) -> bool:
+        """Whether it has trials on a scenario."""
+        return not self.scenarios or scenario in self.scenarios
+
+
+def _instances(table: Mapping[str, Any], folder: Path, samples: int) -> list[_Instance]:
+    options = {key: value for key, value in table.items() if key != "most_samples"}
+    most = whole_number("most_samples of an instance", table.get("most_samples", samples), 1, samples)
+    return [_Instance(scenario, chosen, most) for scenario, chosen in instances_of(options, folder)]
+
+
+def _check_scenarios(agents: Iterable[_Entrant], scenarios: Sequence[str]) -> None:
+    """Refuses an agent's scenarios that the suite does not play."""
+    known = tuple(dict.fromkeys(scenarios))
+    for agent in agents:
+        for scenario in agent.scenarios:
+            if scenario not in known:
+                raise UnknownNameError(f"scenario of {agent.name} among the suite's", scenario, known)
 
 
 def _words(options: Mapping[str, str]) -> str:
@@ -448,20 +502,25 @@ def beside(value: object, folder: Path) -> object:
     return os.path.normpath(path) if path.exists() or os.path.exists(value) else value
 
 
-def _agents(table: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], int | None]]:
-    check_keys("agent", table, ("name",), ("hyperparameters", "draws"))
+def _agents(table: Mapping[str, Any], samples: int) -> list[_Entrant]:
+    check_keys("agent", table, ("name",), ("hyperparameters", "draws", "most_samples", "scenarios"))
     name, fixed = name_of("an agent's name", table["name"]), table.get("hyperparameters", {})
+    most = whole_number(f"most_samples of {name}", table.get("most_samples", samples), 1, samples)
+    scenarios = table.get("scenarios")
+    if scenarios is not None and (not isinstance(scenarios, list) or not scenarios):
+        raise ValueError(f"scenarios of {name} must be a list of at least one name.")
+    played = tuple(text_of(f"a scenario of {name}", each) for each in scenarios or ())
     if not isinstance(fixed, dict):
         raise ValueError(f"hyperparameters of {name} must be a table.")
     if "draws" not in table:
         make_agent(name, fixed)
-        return [(name, fixed, None)]
+        return [_Entrant(name, fixed, None, most, played)]
     if fixed:
         raise ValueError(f"{name} has both hyperparameters and draws; give one of them.")
     if not load_agent(name).hyperparameters:
         raise ValueError(f"{name} declares no hyperparameters to draw from.")
     draws = range(whole_number(f"draws of {name}", table["draws"], 1))
-    return [(name, draw_hyperparameters(name, draw), draw) for draw in draws]
+    return [_Entrant(name, draw_hyperparameters(name, draw), draw, most, played) for draw in draws]
 
 
 def _missing(names: Iterable[str]) -> dict[str, str]:
@@ -475,15 +534,15 @@ def _missing(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _check_agents(names: Iterable[str], instances: Iterable[tuple[str, Mapping[str, str]]]) -> None:
+def _check_agents(agents: Iterable[_Entrant], instances: Iterable[_Instance]) -> None:
     """Refuses agents that cannot run here. A scenario's first instance speaks for it: to make all takes too long."""
     first: dict[str, Mapping[str, str]] = {}
-    for scenario, options in instances:
-        first.setdefault(scenario, options)
-    for name in sorted(names):
+    for instance in instances:
+        first.setdefault(instance.scenario, instance.options)
+    agents = list(agents)
+    for name in sorted({each.name for each in agents}):
         check_libraries(name)
-    needy = [name for name in sorted(names) if load_agent(name).needs]
-    for scenario, options in first.items() if needy else ():
-        problem = make_problem(scenario, **options)
-        for name in needy:
-            check_needs(name, problem)
+    for scenario, options in first.items():
+        players = sorted({each.name for each in agents if each.plays(scenario) and load_agent(each.name).needs})
+        for name in players:
+            check_needs(name, make_problem(scenario, **options))  # made once: it is kept

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from .store import (
     TRACE,
     TrialResult,
     checked_options,
+    count_declared,
     declared_trials,
     hashed_id,
     holds_suite,
@@ -132,8 +132,7 @@ def _check_note(note: Mapping[str, Any]) -> str:
     """What is wrong with what a suite declares; empty where nothing is."""
     if "declared" not in note:
         return "it does not say which trials its suite declares; `dsegym run` says so, and keeps what is finished."
-    declared = note["declared"]
-    count = math.prod(len(declared[key]) for key in ("instances", "agents", "seeds"))
+    count = count_declared(note["declared"])
     if count != len(note["trials"]):
         return f"its suite declares {count} trials, and {len(note['trials'])} are named."
     if note["name"] in suite_names():

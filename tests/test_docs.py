@@ -162,6 +162,15 @@ def test_the_page_on_learning_is_what_its_stored_results_say(monkeypatch, capfd)
     assert (printed, code) == ((ROOT / "docs" / "learning.md").read_text(encoding="utf-8"), 0)
 
 
+def test_the_page_on_agents_and_its_picture_are_what_their_stored_results_say(monkeypatch, capfd, tmp_path):
+    stored = ROOT / "docs" / "field" / "results.json"
+    assert stored.stat().st_size < 10**6
+    _, code = run_command(f"dsegym field {stored} --output {tmp_path}", monkeypatch, capfd)
+    assert code == 0
+    for name in ("which_agent_when.md", "field/ranks.svg", "field/results.json"):
+        assert (tmp_path / name).read_bytes() == (ROOT / "docs" / name).read_bytes()
+
+
 PATH = re.compile(r"`((?:agents|costmodels|docs|envs|experiments|tests|benchmarks)/[\w./*-]+)`")
 DOCUMENTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "costmodels" / "accelerator" / "SOURCES.md"]
 

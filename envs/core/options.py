@@ -25,6 +25,8 @@ from ...costmodels.errors import DsegymError, InvalidOptionError, UnknownNameErr
 from ...costmodels.files import plain_number
 
 __all__ = [
+    "PERMUTATION",
+    "UNIVERSAL",
     "Option",
     "Options",
     "choice",
@@ -50,9 +52,12 @@ class Options:
 
     Attributes:
         scenario_id: the registered id under which the instance was asked for.
+        permutation: the seed of the orders in which each parameter's values stand, which every scenario with one-shot
+            designs takes; None for the family's own.
     """
 
     scenario_id: str = field(default="", kw_only=True, repr=False)
+    permutation: int | None = field(default=None, kw_only=True, repr=False)
 
 
 def _never(text: str) -> bool:
@@ -262,6 +267,26 @@ def options_of(kind: type[Options]) -> dict[str, Option]:
     return {each.name: each.metadata["option"] for each in dataclasses.fields(kind) if "option" in each.metadata}
 
 
+def _parse_permutation(given: object) -> int | None:
+    value = None if given is None or given == "none" else plain_number(given)
+    if value is not None and not (0 <= value < 2**31 and value.is_integer()):
+        raise ValueError
+    return None if value is None else int(value)
+
+
+# Every scenario's, beside its own: it is in texts where it is set only, so that instances without it keep their names.
+PERMUTATION = "permutation"
+UNIVERSAL = Option(
+    default=None,
+    listed=(None,),
+    summary="seed of an order of each parameter's values, so that neighbours say nothing",
+    parse=_parse_permutation,
+    text=lambda value: "none" if value is None else str(value),
+    also=f"any whole number from 0 to {2**31 - 1}",
+    words=("none",),
+)
+
+
 def parse(kind: type[_OptionsType], given: Mapping[str, object], scenario_id: str = "") -> _OptionsType:
     """The options of a user's values; what is not given takes its default.
 
@@ -270,7 +295,7 @@ def parse(kind: type[_OptionsType], given: Mapping[str, object], scenario_id: st
         UnknownNameError: a name that is none of an option's.
         InvalidOptionError: a value of the wrong type or out of range; says what is allowed.
     """
-    declared = options_of(kind)
+    declared = {**options_of(kind), PERMUTATION: UNIVERSAL}
     for name in given:
         if name not in declared:
             raise UnknownOptionError(name, declared)
@@ -303,5 +328,8 @@ def _is_number(text: str) -> bool:
 
 
 def texts(options: Options) -> dict[str, str]:
-    """{name: canonical text} of every option: what manifests, suites and names of instances hold."""
-    return {name: option.text(getattr(options, name)) for name, option in options_of(type(options)).items()}
+    """{name: canonical text} of every option: what manifests, suites and names of instances hold; of the permutation
+    where it is set.
+    """
+    found = {name: option.text(getattr(options, name)) for name, option in options_of(type(options)).items()}
+    return found if options.permutation is None else {**found, PERMUTATION: UNIVERSAL.text(options.permutation)}

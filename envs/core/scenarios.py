@@ -5,6 +5,7 @@ Importing this module imports neither JAX nor a family; a family's module is loa
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import itertools
@@ -125,14 +126,15 @@ class Scenario:
     def recompute_bounds(
         self, options: Mapping[str, object], progress: Callable[[int, int], None] = lambda done, total: None
     ) -> Sequence[Mapping[str, object]]:
-        """The rows of `bounds` for the user's options.
+        """The rows of `bounds` for the user's options; those of a permuted instance are the instance's own.
 
         Raises:
             DsegymError: the family has no such computation; or as `resolve`.
         """
         if self.bounds is None:
             raise DsegymError("This scenario has no bounds to compute.")
-        return self.bounds(parse(self.options_type, options), progress)
+        typed = dataclasses.replace(parse(self.options_type, options), permutation=None)
+        return self.bounds(typed, progress)
 
 
 def register(scenario_id: str, location: str) -> None:
@@ -332,6 +334,11 @@ def _stamp(value: str) -> tuple[str, int, int] | None:
 
 @functools.lru_cache(maxsize=256)
 def _build(scenario_id: str, options: Options, stamps: tuple[object, ...]) -> Problem:
-    del stamps  # of the files among the options and beside them: part of the key, so that edited ones are read again
+    # The stamps of the files among the options and beside them are part of the key, so that edited ones are read again.
     refuse_after_fork()  # an instance that the parent has made is there; another may need JAX
-    return load_scenario(scenario_id).build(options)
+    if options.permutation is None:
+        return load_scenario(scenario_id).build(options)
+    from .permuted import permuted_problem
+
+    problem = _build(scenario_id, dataclasses.replace(options, permutation=None), stamps)
+    return permuted_problem(problem, options, options.permutation)

@@ -84,7 +84,8 @@ def verify_command(
     if declared:
         seeds = ", ".join(map(str, declared["seeds"][:MOST_SEEDS])) + ", ..." * (len(declared["seeds"]) > MOST_SEEDS)
         counts = f"{len(declared['agents'])} agents on {len(declared['instances'])} instances"
-        say(terminal(), f"Declared: {counts}, the seeds {seeds}, {declared['samples']} samples each.")
+        most = "samples at most" if "budgets" in declared else "samples each"
+        say(terminal(), f"Declared: {counts}, the seeds {seeds}, {declared['samples']} {most}.")
     checked, claimed = (f"{REPLAYED}, {RERUN}", CLAIMED) if rerun else (REPLAYED, f"{ALONE}, {CLAIMED}")
     if holds_suite(results):
         say(terminal(), f"Checked: {checked}. Only claimed: {claimed}.")

@@ -38,6 +38,7 @@ def bound(
     from rich.markup import escape
     from rich.progress import Progress
 
+    from ...envs.core.options import PERMUTATION
     from ...envs.core.own_bounds import kept_table
     from ...envs.core.scenarios import load_scenario
 
@@ -45,6 +46,7 @@ def bound(
     if family.bounds is None or family.stored_bounds is None:
         raise DsegymError(f"{scenario} has no bounds to compute.")
     resolved = family.resolve(options_of(option, workload))
+    resolved.pop(PERMUTATION, None)  # the order of values changes no bound
     if not store:
         kept_table(scenario, resolved, [])  # what lies there and is another's is refused before the work
     instances = family.core_instances() if store else [resolved]

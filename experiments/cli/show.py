@@ -74,6 +74,7 @@ def info(
 
     Example: `dsegym info dsegym/AcceleratorSizing-v0 --option objective=edp`
     """
+    from ...envs.core.options import PERMUTATION, UNIVERSAL
     from ...envs.core.scenarios import load_scenario, make_problem
 
     family = load_scenario(scenario)
@@ -92,7 +93,7 @@ def info(
                         [*dict.fromkeys((*entry.values(), *entry.words)), *([entry.also] if entry.also else [])]
                     ),
                 }
-                for name, entry in family.options.items()
+                for name, entry in {**family.options, PERMUTATION: UNIVERSAL}.items()
             ],
         )
     )

@@ -104,7 +104,8 @@ def looseness(problem: Any) -> list[str]:
         from ...envs.core.scenarios import load_scenario
 
         declared = load_scenario(problem.scenario).options
-        given = [f"{name}={text}" for name, text in problem.options.items() if text != _default(declared[name])]
+        own = {name: problem.options[name] for name in declared}  # the order of values changes no bound
+        given = [f"{name}={text}" for name, text in own.items() if text != _default(declared[name])]
         command = shlex.join(["dsegym", "bound", problem.scenario, *(w for each in given for w in ("--option", each))])
         sentence += f": `{command}` {bound.remedy}"
     return [f"{sentence}."]

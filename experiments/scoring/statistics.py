@@ -24,7 +24,9 @@ from ...envs.core.evaluation import obstacle_between
 
 __all__ = [
     "Estimate",
+    "Ranks",
     "anytime_scores",
+    "average_ranks",
     "best_so_far",
     "incumbents",
     "interquartile_mean",
@@ -260,3 +262,34 @@ def _checked(strata: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:
 def _percentiles(resampled: NDArray[np.float64], confidence: float) -> NDArray[np.float64]:
     tail = (1 - confidence) / 2
     return np.quantile(resampled, [tail, 1 - tail], axis=-1)
+
+
+class Ranks(NamedTuple):
+    """Average ranks of k entrants over N instances."""
+
+    average: NDArray[np.float64]  # [k], 1 is the best
+    p_value: float  # of Friedman's test that all are equal; 1 where none differs from any, or too few are compared
+    critical_difference: float  # of Nemenyi's test: average ranks that differ by less are not told apart
+
+
+def average_ranks(scores: ArrayLike, *, confidence: float = CONFIDENCE) -> Ranks:
+    """Ranks of entrants on each instance, averaged, and how far apart they must lie (Demšar, JMLR 7, 2006).
+
+    Args:
+        scores: `[N, k]`, of each entrant on each instance, more being better; equal ones share their ranks. N and k at
+            least 1.
+        confidence: that no two of equal entrants are told apart, in (0, 1).
+
+    Returns:
+        The ranks; with ties, Friedman's statistic is corrected for them as SciPy does.
+    """
+    from scipy import stats
+
+    scores = np.asarray(scores, dtype=np.float64)
+    instances, entrants = scores.shape
+    average = stats.rankdata(-scores, axis=1).mean(axis=0)
+    p_value = 1.0
+    if entrants > 2 and instances > 1 and np.ptp(scores, axis=1).any():
+        p_value = float(stats.friedmanchisquare(*scores.T).pvalue)
+    studentized = stats.studentized_range.ppf(confidence, entrants, np.inf) / np.sqrt(2) if entrants > 1 else 0.0
+    return Ranks(average, p_value, float(studentized * np.sqrt(entrants * (entrants + 1) / (6 * instances))))

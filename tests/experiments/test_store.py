@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -266,12 +267,34 @@ def test_trials_of_another_suite_of_the_same_name_are_counted(results, tiny_suit
 
 
 def test_trials_that_are_no_product_make_no_suite(tmp_path, tiny_suite):
-    with pytest.raises(DsegymError, match="not all its agents on all its instances with all its seeds"):
+    with pytest.raises(DsegymError, match="not its agents on its instances with all its seeds"):
         write_suite(tmp_path, dataclasses.replace(tiny_suite, trials=tiny_suite.trials[:3]))
 
 
 def test_the_note_declares_the_suites_trials(results, tiny_suite):
     assert store.declared_trials(read_suite(results)) == [trial.as_dict() for trial in tiny_suite.trials]
+
+
+def test_the_note_declares_budgets_that_differ_and_agents_that_do_not_play_everywhere(tmp_path, tiny_suite):
+    first, second = tiny_suite.trials[0], tiny_suite.trials[-1]
+    other = dataclasses.replace(second, agent="sobol", samples=first.samples + 1)
+    elsewhere = dataclasses.replace(first, options={**first.options, "objective": "energy"})
+    trials = tuple(dataclasses.replace(each, seed=seed) for each in (first, other, elsewhere) for seed in (0, 1))
+    write_suite(tmp_path, dataclasses.replace(tiny_suite, trials=trials))
+    note = read_suite(tmp_path)
+    assert store.declared_trials(note) == [trial.as_dict() for trial in trials]
+    assert store.count_declared(note["declared"]) == len(note["trials"]) == 6
+    assert sorted(itertools.chain(*note["declared"]["budgets"])) == [0, first.samples, first.samples, other.samples]
+
+
+@pytest.mark.parametrize("budgets", [[], [[1, 2, 3]], [[1]] * 40])
+def test_budgets_of_other_agents_or_instances_are_refused(budgets, results):
+    path = results / "suite.json"
+    note = json.loads(path.read_text())
+    note["declared"]["budgets"] = budgets
+    path.write_text(json.dumps(note))
+    with pytest.raises(CorruptResultError, match="'budgets' is no table of its agents on its instances"):
+        read_suite(results)
 
 
 def test_folders_that_lead_out_are_not_written_to(tmp_path, tiny_suite):

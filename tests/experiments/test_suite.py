@@ -184,6 +184,32 @@ REFUSED = {
         HEAD + PACKING + 'instance = "layered_40_s4"\ncapacity = ["own", 4480000]\n' + AGENT,
         ["capacity = 4480000.* is the same instance as .*capacity = own"],
     ),
+    "more samples of an agent than of the suite": (
+        HEAD + INSTANCE + AGENT + "most_samples = 11\n",
+        ["most_samples of random_search = 11 is not a whole number from 1 to 10"],
+    ),
+    "no samples of an instance": (
+        HEAD + INSTANCE + "most_samples = 0\n" + AGENT,
+        ["most_samples of an instance = 0 is not a whole number from 1 to 10"],
+    ),
+    "samples of an instance as a list": (HEAD + INSTANCE + "most_samples = [3, 4]\n" + AGENT, ["most_samples of an"]),
+    "an agent of no scenario": (
+        HEAD + INSTANCE + AGENT + "scenarios = []\n",
+        ["scenarios of random_search must be a list of at least one name"],
+    ),
+    "an agent of a scenario that the suite does not play": (
+        HEAD + INSTANCE + AGENT + 'scenarios = ["dsegym/SleepTime-v0"]\n',
+        ["scenario of random_search among the suite's 'dsegym/SleepTime-v0'", "dsegym/AcceleratorSizing-v0"],
+    ),
+    "an agent's scenario that is a number": (
+        HEAD + INSTANCE + AGENT + "scenarios = [3]\n",
+        ["a scenario of random_search = 3 is not a text"],
+    ),
+    "an agent on a scenario that lacks what it needs": (
+        HEAD + STATIC + INSTANCE + '[[agents]]\nname = "gradient_descent"\nscenarios = ['
+        '"dsegym/AcceleratorSizing-v0", "dsegym/SocSchedulingStatic-v0"]\n',
+        ["gradient_descent needs a relaxation, and dsegym/SocSchedulingStatic-v0 has none"],
+    ),
     "a description that is a list": (head(description="[]") + INSTANCE + AGENT, ["description"]),
 }
 
@@ -289,8 +315,24 @@ def test_trials_are_counted_as_they_are_made(seeds, objective, agents, count, tm
     assert len(load_suite(path).trials) == count_trials(read_suite_file(path)) == count
 
 
+def test_a_trial_has_the_least_of_its_suites_its_agents_and_its_instances_samples(load, tmp_path):
+    text = HEAD + INSTANCE + STATIC + "most_samples = 7\n" + AGENT + GENETIC + "most_samples = 8\n"
+    trials = load(text).trials
+    assert [trial.samples for trial in trials] == [10, 8, 7, 7]
+    assert len(trials) == count_trials(read_suite_file(tmp_path / "suite.toml"))
+
+
+def test_an_agent_plays_the_scenarios_that_it_is_declared_for(load, tmp_path):
+    scenarios = 'scenarios = ["dsegym/AcceleratorSizing-v0"]\n'
+    trials = load(HEAD + INSTANCE + STATIC + AGENT + '[[agents]]\nname = "gradient_descent"\n' + scenarios).trials
+    played = [(trial.agent, trial.scenario.removeprefix("dsegym/")) for trial in trials]
+    everywhere = [("random_search", name) for name in ("AcceleratorSizing-v0", "SocSchedulingStatic-v0")]
+    assert sorted(played) == [("gradient_descent", "AcceleratorSizing-v0"), *everywhere]
+    assert len(trials) == count_trials(read_suite_file(tmp_path / "suite.toml"))
+
+
 # Whose instances have optima that are searched for when they are made.
-SLOW_SUITES = ("memory-tiers", "serving", "serving-stream")
+SLOW_SUITES = ("core", "core-permuted", "memory-tiers", "serving", "serving-stream")
 
 
 @pytest.mark.parametrize(

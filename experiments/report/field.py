@@ -1,0 +1,298 @@
+"""The page "Which agent when", made of what counts of trials and of nothing else."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from ..formats import format_score
+from ..scoring.field import (
+    GRID,
+    KINDS,
+    POINTS,
+    Field,
+    FieldInstance,
+    Standing,
+    Verdict,
+    instances_at,
+    standing,
+    statuses,
+    verdict,
+)
+from ..scoring.learning import Interval
+from ..suite import suite_names
+from .text import cell_text, markdown_table
+
+__all__ = ["PICTURE", "field_page"]
+
+PICTURE = "field/ranks.svg"  # beside the page
+_MOST_ALIKE = 4  # agents that a cell names beside the winner
+
+_HEAD = """# Which agent when
+
+Every agent at its defaults on the same instances, one of each scenario. This page is made by one command from stored
+results (last section), whatever they say.
+
+How to read it. Score 0 is an instance's reference, 1 its bound; whoever holds nothing better than the reference falls
+back on it, so no score is below 0. A score of several instances is the interquartile mean over instances and seeds,
+with a 95 % bootstrap interval for which instances and seeds are both drawn anew. An agent is compared on a set of
+instances where it plays all of them. *Not told apart* are agents whose difference to the winner, on the same drawn
+instances, has an interval that holds 0: with few instances that is often so, and then the name of the winner says
+little. Ranks are those of the means over seeds on each instance, averaged over instances, 1 being the best; average
+ranks that differ by less than the critical difference (Nemenyi's test, 95 %, after Demšar, JMLR 7, 2006) are not told
+apart either. A bound that no design reaches keeps scores below 1.
+
+`heuristic` plays every rule of the family, one sample each, the design of an exact solver among them where the family
+has one: what such a rule computes beside its sample is not counted, so its row says what the family's own knowledge is
+worth, not what a search finds.
+
+Every figure is read from one run of each trial with its whole budget. Agents that plan with their budget
+(`simulated_annealing` cools by it, `portfolio` shares it out, `regularised_evolution` takes its population from it) are
+in the middle of their plan at fewer samples; run with that budget they may do better there. Agents whose own time is
+long have smaller budgets, and are missing from the tables beyond."""
+
+
+def field_page(field: Field) -> str:
+    """The page as Markdown; the same results give the same bytes."""
+    standings = [standing(field, found, samples) for samples in POINTS if (found := instances_at(field, samples))]
+    parts = [_HEAD, *_summary(field, standings), *_coverage(field), *_kinds(field), *_families(field)]
+    parts += ["## Ranks over samples", _lines(_RANKS), f"![Average ranks over samples]({PICTURE})"]
+    for found in standings:
+        parts += _standing(found)
+    parts += [*_instances(field), "## How this page is made", _made(field)]
+    return "\n\n".join(parts) + "\n"
+
+
+_RANKS = (
+    "Average ranks of the agents with the best of them, at each number of samples on all instances that reach it; the "
+    "bar is the critical difference at 100 samples."
+)
+
+
+def _lines(text: str) -> str:
+    """A paragraph in lines of the page's width; what others named in it is no markup."""
+    return textwrap.fill(cell_text(text), 120, break_long_words=False, break_on_hyphens=False)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def _with(figure: Interval) -> str:
+    if figure.low is None or figure.high is None:
+        return format_score(figure.value)
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+
+
+def _summary(field: Field, standings: Sequence[Standing]) -> list[str]:
+    """Who wins at each number of samples, in sentences and as a table."""
+    rows, told = [], []
+    for found in standings:
+        best = verdict(field, instances_at(field, found.samples), found.samples)
+        if best is None or not found.contenders:
+            continue
+        first = found.contenders[0]
+        near = [each for each in found.contenders if each.rank <= first.rank + found.critical_difference]
+        rows.append(
+            [
+                f"{found.samples:,}",
+                str(found.instances),
+                str(len(found.contenders)),
+                f"{first.agent} ({first.rank:.2f})",
+                f"{found.critical_difference:.2f}",
+                str(len(near) - 1),
+                f"{best.winner} {_with(best.score)}",
+                _alike(best),
+            ]
+        )
+        told.append(_sentence(found, best, len(near) - 1))
+    head = ("Samples", "Instances", "Agents", "Best average rank", "Critical difference", "Not told apart by rank")
+    head += ("Highest score", "Not told apart by score")
+    return ["## In short", "\n".join(told), markdown_table(head, rows, right={0, 1, 2, 4, 5})]
+
+
+def _sentence(found: Standing, best: Verdict, near: int) -> str:
+    first = found.contenders[0]
+    samples = f"- At {found.samples:,} samples, on {_counted(found.instances, 'instance')},"
+    both = first.agent == best.winner
+    wins = (
+        f"`{first.agent}` has the best average rank ({first.rank:.2f} of {len(found.contenders)}) "
+        + (f"and the highest score ({_with(best.score)})" if both else "")
+        + ("" if both else f"and `{best.winner}` the highest score ({_with(best.score)})")
+    )
+    surely = f"{_counted(near, 'agent')} cannot be told from it by rank" if near else "it is surely the best by rank"
+    random = next((each for each in found.contenders if each.agent == "random_search"), None)
+    beaten = ""
+    if random is not None:
+        above = sum(each.rank < random.rank - found.critical_difference for each in found.contenders)
+        beaten = f"; {above} of {len(found.contenders)} agents surely rank before random search ({random.rank:.2f})"
+    return textwrap.fill(f"{samples} {wins}; {surely}{beaten}.", 120, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _alike(found: Verdict) -> str:
+    """The agents that cannot be told from the winner; many are counted."""
+    more = len(found.alike) - _MOST_ALIKE
+    named = ", ".join(found.alike[:_MOST_ALIKE])
+    return (f"{named} and {more} more" if more > 0 else named) or "none"
+
+
+def _coverage(field: Field) -> list[str]:
+    """What the suite declares and what is here."""
+    agents = {trial.agent for trial in field.trials}
+    seeds = {trial.seed for trial in field.trials}
+    told = (
+        f"{_counted(len(field.trials), 'trial')} of the {field.declared:,} that the suite declares: "
+        f"{_counted(len(agents), 'agent')}, {_counted(len(field.instances), 'instance')}, "
+        f"{_counted(len(seeds), 'seed')}."
+    )
+    lacking = field.declared - len(field.trials)
+    if lacking > 0:
+        told += (
+            f" {_counted(lacking, 'trial')} have no result yet: agents and instances that are missing below, and those "
+            "that stand there with fewer seeds, are not compared in full."
+        )
+    lost = statuses(field)
+    if lost:
+        listed = ", ".join(
+            f"{agent} {count} {status.replace('_', ' ')}" for (agent, status), count in sorted(lost.items())
+        )
+        told += f" Not finished, and scored by what they had found: {listed}."
+    return [_lines(told)]
+
+
+def _groups(field: Field) -> Iterable[tuple[str, list[FieldInstance]]]:
+    for kind, holds in KINDS.items():
+        found = [instance for instance in field.instances if holds(instance)]
+        if found:
+            yield kind, found
+
+
+def _kinds(field: Field) -> list[str]:
+    rows = [_verdicts(field, kind, found) for kind, found in _groups(field)]
+    rows.append(_verdicts(field, "all", field.instances))
+    about = (
+        "The winner, its score, and in brackets how many of the other agents cannot be told from it. Of a kind those "
+        "instances count that reach the number of samples (how many stands before the winner)."
+    )
+    return ["## By kind of space", _lines(about), markdown_table(_VERDICTS_HEAD, rows, right=set())]
+
+
+_VERDICTS_HEAD = ("Kind", *(f"{samples:,} samples" for samples in POINTS))
+
+
+def _verdicts(field: Field, name: str, instances: Sequence[FieldInstance]) -> list[str]:
+    cells = []
+    for samples in POINTS:
+        there = {each.name for each in instances_at(field, samples)}
+        own = [each for each in instances if each.name in there]
+        best = verdict(field, own, samples) if own else None
+        if best is None:
+            cells.append("-")
+        else:
+            alike = f"{len(best.alike)} of {best.compared - 1} alike"
+            cells.append(f"{len(own)}: {best.winner} {_with(best.score)} ({alike})")
+    return [name, *cells]
+
+
+def _families(field: Field) -> list[str]:
+    families: dict[str, list[FieldInstance]] = defaultdict(list)
+    for instance in field.instances:
+        families[instance.family].append(instance)
+    rows = [_verdicts(field, name, found) for name, found in sorted(families.items())]
+    parts = ["## By family", markdown_table(("Family", *_VERDICTS_HEAD[1:]), rows, right=set())]
+    for samples in POINTS:
+        table = _family_scores(field, families, samples)
+        if table:
+            parts += [f"Scores at {samples:,} samples, of every agent that plays some family's instances:", table]
+    return parts
+
+
+def _family_scores(field: Field, families: Mapping[str, Sequence[FieldInstance]], samples: int) -> str:
+    there = {each.name for each in instances_at(field, samples)}
+    columns = {name: [it for it in found if it.name in there] for name, found in sorted(families.items())}
+    columns = {name: found for name, found in columns.items() if found}
+    everything = [it for it in field.instances if it.name in there]
+    scores = {
+        name: {each.agent: each.score for each in standing(field, found, samples).contenders}
+        for name, found in {**columns, "": everything}.items()
+    }
+    agents = sorted({agent for own in scores.values() for agent in own})
+    agents.sort(key=lambda agent: -(scores[""][agent].value if agent in scores[""] else -1.0))
+    rows = []
+    for agent in agents:
+        whole = scores[""].get(agent)
+        own = [f"{scores[name][agent].value:.3f}" if agent in scores[name] else "" for name in columns]
+        rows.append([agent, _with(whole) if whole else "", *own])
+    head = ("Agent", f"all ({len(everything)})", *(f"{name} ({len(found)})" for name, found in columns.items()))
+    return markdown_table(head, rows, right=set(range(1, len(head)))) if rows else ""
+
+
+def _standing(found: Standing) -> list[str]:
+    if not found.contenders:
+        return []
+    p_value = "below 0.001" if found.p_value < 0.001 else f"{found.p_value:.3f}"
+    about = (
+        f"On {_counted(found.instances, 'instance')}, {len(found.contenders)} agents; that all are equal has a "
+        f"probability {p_value} (Friedman); critical difference {found.critical_difference:.2f}."
+    )
+    last = found.contenders[0].rank + found.critical_difference
+    rows = [
+        [each.agent, f"{each.rank:.2f}", "yes" if each.rank <= last else "no", _with(each.score)]
+        for each in found.contenders
+    ]
+    head = ("Agent", "Average rank", "Within the critical difference of the best", "Score")
+    return [f"### {found.samples:,} samples", _lines(about), markdown_table(head, rows, right={1, 3})]
+
+
+def _instances(field: Field) -> list[str]:
+    budget: dict[str, int] = defaultdict(int)
+    own: dict[str, list[float]] = defaultdict(list)
+    best: dict[str, float] = {}
+    for trial in field.trials:
+        budget[trial.instance] = max(budget[trial.instance], trial.budget)
+        own[trial.agent].append(trial.agent_ms)
+        value = trial.values[-1] if trial.values else None
+        if value is not None:
+            best[trial.instance] = min(best.get(trial.instance, math.inf), value)
+    rows = []
+    for it in field.instances:
+        kinds = f"{it.parameters} ({it.unordered} unordered, {it.ranked} of rankings)"
+        options = ", ".join(f"{key}={text}" for key, text in it.options.items()) or "defaults"
+        feasible = "-" if it.feasible is None else f"{100 * it.feasible:.3g} %"
+        score = "-" if it.name not in best else f"{(it.reference - best[it.name]) / (it.reference - it.bound):.3f}"
+        row = [it.scenario, options, kinds, f"10^{it.designs_log10:.1f}", feasible]
+        rows.append([*row, f"{budget[it.name]:,}", it.bound_kind, score])
+    head = ("Scenario", "Options", "Parameters", "Designs", "Feasible", "Samples", "Bound", "Best score of all trials")
+    times = [[agent, f"{np.median(each):.3g}"] for agent, each in own.items()]
+    times.sort(key=lambda row: (float(row[1]), row[0]))
+    about = (
+        "Milliseconds of its own that an agent takes for a sample, the median over trials, measured on machines that "
+        "did other things beside; what a design costs comes on top."
+    )
+    return [
+        "## Instances",
+        markdown_table(head, rows, right={3, 4, 5, 7}),
+        "## What agents cost",
+        _lines(about),
+        markdown_table(("Agent", "ms a sample"), times, right={1}),
+    ]
+
+
+def _made(field: Field) -> str:
+    """How the page came to be, and how to make it again."""
+    file = f"`experiments/suites/{field.suite}.toml`" if field.suite in suite_names() else "its file"
+    place = f"results/{field.suite}"
+    named, folder = (shlex.quote(cell_text(text)) for text in (field.suite, place))  # a command that may be pasted
+    rest = (
+        f"The first command runs the suite `{field.suite}`: {file} declares every trial, its budget and its seeds. "
+        "`dsegym field` writes this page, its picture, and `docs/field/results.json`: the best so far of every trial "
+        f"at {len(GRID)} numbers of samples; from that file alone `dsegym field docs/field/results.json` prints this "
+        f"page again, as a test checks. `dsegym verify {folder}` costs every design again."
+    )
+    run = f"dsegym run {named} --output {folder}   # resumes\n"
+    return f"```bash\n{run}dsegym field {folder} --output docs\n```\n\n{_lines(rest)}"

@@ -1,0 +1,362 @@
+"""Which agent when: trials of many agents on many families, and the file that the page is told from.
+
+The file holds the best value so far at a few numbers of samples of each trial, and what kind of problem each instance
+is, so that every table can be made again without traces. N samples, I instances, n seeds, k agents, R resamples.
+
+Whoever holds nothing better than the reference falls back on it: here no score is below 0.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...envs.core.scenarios import load_scenario, make_problem, scenario_module
+from ..formats import rounded
+from . import statistics
+from .leaderboard import BOOTSTRAP_SEED
+from .learning import Interval
+from .scored_trials import ScoredTrial, read_trials
+
+if TYPE_CHECKING:
+    from ..store import TrialResult
+
+__all__ = [
+    "GRID",
+    "KINDS",
+    "POINTS",
+    "Contender",
+    "Field",
+    "FieldInstance",
+    "FieldTrial",
+    "Standing",
+    "Verdict",
+    "field_of",
+    "from_stored",
+    "instances_at",
+    "scores_at",
+    "standing",
+    "statuses",
+    "to_stored",
+    "verdict",
+]
+
+FORMAT = 1
+POINTS = (10, 100, 1000, 10_000)  # samples at which agents are compared
+GRID = (*(step * 10**power for power in range(4) for step in (1, 2, 3, 5)), 10_000)  # that a trial is read at
+SMALL = 100_000  # designs, up to which a space counts as small
+_CONSTRAINED = 0.999  # the share of random designs that is feasible where a problem counts as not constrained
+_Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FieldInstance:
+    """An instance, and what kind of problem it is."""
+
+    name: str
+    scenario: str
+    family: str
+    options: Mapping[str, str]
+    reference: float
+    bound: float
+    bound_kind: str
+    parameters: int
+    unordered: int  # parameters whose values are in no order, those of rankings left out
+    ranked: int  # parameters that together say an order
+    designs_log10: float
+    policy: bool  # whether a design is a policy that plays step by step
+    feasible: float | None  # the share of random designs; None where no random search ran
+
+
+@dataclass(frozen=True)
+class FieldTrial:
+    """A trial, read at the points of `GRID` that its budget reaches."""
+
+    agent: str
+    instance: str
+    seed: int
+    budget: int
+    status: str
+    agent_ms: float  # of its own time a sample
+    values: tuple[float | None, ...]  # best so far; None before the first feasible design
+
+
+@dataclass(frozen=True)
+class Field:
+    """What the page is made of."""
+
+    suite: str
+    declared: int  # trials of the suite
+    instances: tuple[FieldInstance, ...]
+    trials: tuple[FieldTrial, ...]
+
+    def played(self) -> dict[tuple[str, str], list[FieldTrial]]:
+        """{(agent, instance): its trials, by seed}."""
+        found: dict[tuple[str, str], list[FieldTrial]] = defaultdict(list)
+        for trial in self.trials:
+            found[trial.agent, trial.instance].append(trial)
+        return found
+
+
+# Kinds of spaces and problems: an instance may be of several.
+KINDS: Mapping[str, Callable[[FieldInstance], bool]] = {
+    "ordered (every parameter's values are in order)": lambda it: not it.unordered and not it.ranked,
+    "categorical (half of the parameters or more without order)": lambda it: (
+        2 * it.unordered >= it.parameters and not it.ranked
+    ),
+    "mixed (some parameters without order)": lambda it: 0 < 2 * it.unordered < it.parameters and not it.ranked,
+    "permutation-like (parameters that say an order)": lambda it: it.ranked > 0,
+    "constrained (random designs may break a limit)": lambda it: it.feasible is not None and it.feasible < _CONSTRAINED,
+    "sequential (a design is a policy, scored on held-out cases)": lambda it: it.policy,
+    f"small (at most {SMALL:,} designs)": lambda it: it.designs_log10 <= math.log10(SMALL),
+    f"large (more than {SMALL:,} designs)": lambda it: it.designs_log10 > math.log10(SMALL),
+}
+
+
+def _score(value: float | None, instance: FieldInstance) -> float:
+    found = math.inf if value is None else value
+    return max(0.0, float(statistics.score_or_reference(found, instance.reference, instance.bound)))
+
+
+def instances_at(field: Field, samples: int) -> list[FieldInstance]:
+    """The instances on which some trial may take so many samples."""
+    reached = {trial.instance for trial in field.trials if trial.budget >= samples}
+    return [instance for instance in field.instances if instance.name in reached]
+
+
+def scores_at(field: Field, instances: Sequence[FieldInstance], samples: int) -> dict[str, list[_Values]]:
+    """{agent: its scores [n] on each of the instances} of the agents that may take so many samples on all of them."""
+    place, played = GRID.index(samples), field.played()
+    found = {}
+    for agent in sorted({trial.agent for trial in field.trials}):
+        own = [
+            np.array([_score(t.values[place], it) for t in played.get((agent, it.name), ()) if t.budget >= samples])
+            for it in instances
+        ]
+        if own and all(scores.size for scores in own):
+            found[agent] = own
+    return found
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An agent's place among those that are compared on the same instances at the same number of samples."""
+
+    agent: str
+    rank: float
+    score: Interval
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Agents by average rank."""
+
+    samples: int
+    instances: int
+    p_value: float
+    critical_difference: float
+    contenders: tuple[Contender, ...]
+
+
+def standing(field: Field, instances: Sequence[FieldInstance], samples: int) -> Standing:
+    """The agents that play all of these instances, the best average rank first; means over seeds are ranked."""
+    found = scores_at(field, instances, samples)
+    if not found:
+        return Standing(samples, len(instances), 1.0, 0.0, ())
+    means = np.array([[rounded(float(scores.mean())) for scores in own] for own in found.values()]).T
+    ranks = statistics.average_ranks(means)
+    contenders = [
+        Contender(agent, rounded(float(rank)), _interval(own))
+        for (agent, own), rank in zip(found.items(), ranks.average, strict=True)
+    ]
+    contenders.sort(key=lambda each: (each.rank, -each.score.value, each.agent))
+    critical = rounded(ranks.critical_difference)
+    return Standing(samples, len(instances), ranks.p_value, critical, tuple(contenders))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Who wins on some instances at a number of samples."""
+
+    samples: int
+    instances: int
+    winner: str
+    score: Interval
+    alike: tuple[str, ...]  # whose scores the winner's do not surely exceed, the best first
+    compared: int  # agents
+
+
+def verdict(field: Field, instances: Sequence[FieldInstance], samples: int) -> Verdict | None:
+    """The agent with the highest score, and those from which it cannot be told; None where no agent plays them all."""
+    found = scores_at(field, instances, samples)
+    if not found:
+        return None
+    score = {agent: float(_pooled(_table(own))) for agent, own in found.items()}
+    order = sorted(found, key=lambda agent: (-score[agent], agent))
+    best = order[0]
+    alike = [agent for agent in order[1:] if _not_below(found[best], found[agent])]
+    return Verdict(samples, len(instances), best, _interval(found[best]), tuple(alike), len(found))
+
+
+def _table(own: Sequence[_Values]) -> _Values:
+    """float64[I, n] of scores by instance, where all have as many seeds as the one with the most: others repeat."""
+    most = max(scores.size for scores in own)
+    return np.stack([np.resize(scores, most) for scores in own])
+
+
+def _pooled(scores: _Values) -> _Values:
+    """The interquartile mean of [..., I, n] over instances and seeds together."""
+    return statistics.interquartile_mean(scores.reshape(*scores.shape[:-2], -1))
+
+
+def _resampled(own: Sequence[_Values], generator: np.random.Generator, places: NDArray[np.intp]) -> _Values:
+    """float64[R]: the statistic on instances int[R, I] that were drawn, of which seeds are drawn here."""
+    table = _table(own)
+    sizes = np.array([scores.size for scores in own])
+    seeds = (generator.random((*places.shape, table.shape[1])) * sizes[places][..., None]).astype(np.intp)
+    return _pooled(table[places[..., None], seeds])
+
+
+def _places(count: int) -> tuple[np.random.Generator, NDArray[np.intp]]:
+    generator = np.random.default_rng(BOOTSTRAP_SEED)
+    return generator, generator.integers(count, size=(statistics.RESAMPLES, count))
+
+
+def _ends(resampled: _Values) -> tuple[float, float]:
+    tail = (1 - statistics.CONFIDENCE) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return rounded(float(low)), rounded(float(high))
+
+
+def _interval(own: Sequence[_Values]) -> Interval:
+    """The interquartile mean, and its bootstrap interval for which instances and seeds are both drawn anew."""
+    value = rounded(float(_pooled(_table(own))))
+    if len(own) == 1 and own[0].size == 1:
+        return Interval(value, None, None)
+    return Interval(value, *_ends(_resampled(own, *_places(len(own)))))
+
+
+def _not_below(best: Sequence[_Values], other: Sequence[_Values]) -> bool:
+    """Whether the interval of the difference of two agents holds 0; both are resampled on the same instances."""
+    generator, places = _places(len(best))
+    return _ends(_resampled(best, generator, places) - _resampled(other, generator, places))[0] <= 0
+
+
+# The file --------------------------------------------------------------------------------------------------------
+
+
+def field_of(results: Iterable[TrialResult], suite: str, declared: int) -> Field:
+    """What counts of trials.
+
+    Args:
+        results: the trials, in any order.
+        suite: the name of their suite.
+        declared: how many trials the suite declares.
+
+    Raises:
+        DsegymError: as `scored_trials.read_trials`.
+    """
+    results = list(results)
+    scored = read_trials(results)
+    feasible: dict[str, list[float]] = defaultdict(list)
+    by_id = {result.manifest["trial_id"]: result for result in results}
+    for trial in scored:
+        if trial.manifest["trial"]["agent"]["name"] == "random_search" and by_id[trial.trial_id].trace.height:
+            feasible[trial.instance].append(float(by_id[trial.trial_id].trace["feasible"].to_numpy().mean()))
+    first = {trial.instance: trial for trial in reversed(scored)}
+    instances = [_instance(trial, feasible.get(name)) for name, trial in sorted(first.items())]
+    return Field(suite, declared, tuple(instances), tuple(_trial(trial) for trial in scored))
+
+
+def _instance(trial: ScoredTrial, feasible: Sequence[float] | None) -> FieldInstance:
+    declared = trial.manifest["trial"]["instance"]
+    scenario = declared["scenario"]
+    problem = make_problem(scenario, **declared["options"])
+    parameters = problem.space.parameters
+    defaults = load_scenario(scenario).resolve({})
+    return FieldInstance(
+        name=trial.instance,
+        scenario=scenario,
+        family=scenario_module(scenario).split(".")[-2],
+        options={key: text for key, text in declared["options"].items() if defaults.get(key) != text},
+        reference=trial.reference,
+        bound=trial.bound,
+        bound_kind=trial.manifest["bound"]["kind"],
+        parameters=len(parameters),
+        unordered=sum(not each.ordered and not each.ranking for each in parameters),
+        ranked=sum(bool(each.ranking) for each in parameters),
+        designs_log10=rounded(sum(math.log10(len(each.values)) for each in parameters)),
+        policy="decisions" in problem.forms,
+        feasible=None if feasible is None else rounded(float(np.mean(feasible))),
+    )
+
+
+def _trial(trial: ScoredTrial) -> FieldTrial:
+    values = statistics.step_interpolate(GRID, trial.samples, trial.values, before=math.inf)
+    used = trial.manifest["samples_used"]
+    return FieldTrial(
+        agent=trial.agent,
+        instance=trial.instance,
+        seed=trial.seed,
+        budget=trial.budget,
+        status=trial.status,
+        agent_ms=float(f"{1e3 * trial.manifest['seconds']['agent'] / max(used, 1):.3g}"),
+        values=tuple(
+            rounded(float(value)) if math.isfinite(value) else None
+            for value, samples in zip(values, GRID, strict=True)
+            if samples <= trial.budget
+        ),
+    )
+
+
+def to_stored(field: Field) -> str:
+    """As JSON, a trial a line; the same results give the same bytes but for the agents' milliseconds."""
+
+    def lines(entries: Iterable[object]) -> str:
+        return ",\n".join(json.dumps(each, ensure_ascii=False, allow_nan=False) for each in entries)
+
+    trials = (
+        [t.agent, t.instance, t.seed, t.budget, t.status, t.agent_ms, list(t.values)]
+        for t in sorted(field.trials, key=lambda t: (t.instance, t.agent, t.seed))
+    )
+    head = f'"format": {FORMAT}, "suite": {json.dumps(field.suite)}, "declared": {field.declared}'
+    instances = lines(asdict(each) for each in field.instances)
+    return f'{{{head}, "grid": {list(GRID)}, "instances": [\n{instances}\n], "trials": [\n{lines(trials)}\n]}}\n'
+
+
+def from_stored(text: str) -> Field:
+    """The inverse of `to_stored`.
+
+    Raises:
+        ValueError: it is no such text.
+    """
+    content = json.loads(text)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"it is not of the format {FORMAT}")
+    try:
+        instances = tuple(FieldInstance(**each) for each in content["instances"])
+        trials = tuple(
+            FieldTrial(agent, instance, seed, budget, status, agent_ms, tuple(values))
+            for agent, instance, seed, budget, status, agent_ms, values in content["trials"]
+        )
+        field = Field(str(content["suite"]), int(content["declared"]), instances, trials)
+        if tuple(content["grid"]) != GRID or any(len(t.values) != sum(s <= t.budget for s in GRID) for t in trials):
+            raise ValueError("its trials are not read at the samples that this version reads them at")
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"it lacks {error}") from None
+    unknown = {trial.instance for trial in trials} - {instance.name for instance in instances}
+    if unknown:
+        raise ValueError(f"it has trials of an instance that it does not describe, {min(unknown)}")
+    return field
+
+
+def statuses(field: Field) -> Counter[tuple[str, str]]:
+    """How many trials of an agent did not finish: {(agent, status): count}."""
+    return Counter((trial.agent, trial.status) for trial in field.trials if trial.status != "finished")
