@@ -359,8 +359,8 @@ def optimum_s(run: Run) -> float:
         model=model, sequence_tokens=run.task.sequence_tokens, trainable=run.task.trainable,
         gradient_bytes=run.task.gradient_bytes, optimizer_bytes=run.task.optimizer_bytes, machine=run.machine,
         usable_bytes=usable_bytes(run.cluster), written=float(run.attention == "written"), gpus=gpus,
-        tokens_billion=1.0, critical_batch=np.inf, failures_gpu_s=0.0, usd_gpu_h=0.0, watts_gpu=0.0,
-        deadline_days=np.inf, weights=np.array([1, 0, 0]), values=table_of(values),
+        tokens_billion=1.0, critical_batch=np.inf, failures_gpu_s=0.0, recover_s=0.0, usd_gpu_h=0.0,
+        watts_gpu=0.0, deadline_days=np.inf, weights=np.array([1, 0, 0]), values=table_of(values),
     )  # fmt: skip
     search = Search(jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), made), values, limits)
     if not len(search.best):

@@ -72,6 +72,7 @@ class Instance(NamedTuple):
     tokens_billion: Number  # at a small batch
     critical_batch: Number  # in sequences; infinity where tokens are given
     failures_gpu_s: Number
+    recover_s: Number  # from a failure until the job runs again
     usd_gpu_h: Number
     watts_gpu: Number
     deadline_days: Number  # infinity: none
@@ -170,6 +171,7 @@ def evaluate(choice: Choice, instance: Instance) -> tuple[Metrics, jax.Array]:
     paid = computing + choice.spares * machine.node
     useful = goodput(
         failures_gpu_s=instance.failures_gpu_s,
+        recover_s=instance.recover_s,
         gpus=computing,
         spares=choice.spares,
         interval_s=choice.interval_s,

@@ -35,7 +35,7 @@ from ...costmodels.training.clusters import (
     machine_of,
     usable_bytes,
 )
-from ...costmodels.training.failures import DETECT_S, RESTART_S
+from ...costmodels.training.failures import RECOVERIES, Recovery
 from ...costmodels.training.memory import memory_bytes
 from ...costmodels.training.models import sizes_checked, trained_model, trained_models
 from ...costmodels.training.optimum import CUT, Search
@@ -65,7 +65,7 @@ from ...costmodels.transformers.architectures import parameters
 from ...costmodels.transformers.provenance import unchecked_notes
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.one_shot import one_shot_problem
-from ..core.options import Options, choice, number, whole
+from ..core.options import Options, choice, number, number_or_own, whole
 from ..core.problem import Problem
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Parameter
@@ -86,6 +86,9 @@ OPTIMIZERS: Mapping[str, tuple[float, float]] = {
     "one_moment": (2, 8),  # Muon's; COSMOS keeps little more
 }
 BATCH_SIZES = (128, 1024, 4096)  # not 1: compilers contract float32 products of a single design otherwise than of many
+# Congestion: shares of the bandwidth between nodes that all-reduces of eight jobs at a time lost, of 362 Gbit/s, as C4
+# publishes them (recalled): 172 to 263 Gbit/s were left by hashing, 354 to 361 by C4P.
+LOST: Mapping[str, object] = {"ecmp": 0.4, "c4p": 0.015}
 BATCHES = (0.25, 0.5, 1, 2, 4)  # of the option, where the batch is chosen
 
 
@@ -117,7 +120,12 @@ class TrainingPlanOptions(Options):
     attention: str = choice("flash2", ATTENTIONS, "kernel: scores written out, llm-foundry's, or FlashAttention-2")
     overlap: str = choice("data", tuple(OVERLAPS), "what hides behind arithmetic: nothing, replicas' traffic, all (T3)")
     congestion: float = number(
-        0, (0, 0.3), least=0, most=0.99, summary="share of the bandwidth between nodes that is lost"
+        0,
+        (0, 0.3, *LOST.values()),
+        least=0,
+        most=0.99,
+        words=LOST,
+        summary="share of the bandwidth between nodes that is lost; by hashed paths, and by C4P's",
     )
     deadline: float = number(
         0, (0, 30), least=0.001, most=1e6, unit="days", words={"none": 0}, summary="by which training must be done"
@@ -130,6 +138,18 @@ class TrainingPlanOptions(Options):
         unit="h",
         words={"never": 0},
         summary="mean time between failures of an accelerator",
+    )
+    recovery: str = choice(
+        "assumed", tuple(RECOVERIES), "how a failure is met: 600 and 600 s, or after C4 before and with C4D"
+    )
+    detect: float | None = number_or_own(
+        (30, 600, 1800), least=0, most=1e7, unit="s", summary="until a failure is noticed; the recovery's own"
+    )
+    diagnose: float | None = number_or_own(
+        (0, 600, 7200), least=0, most=1e7, unit="s", summary="until its node is found; the recovery's own"
+    )
+    restart: float | None = number_or_own(
+        (60, 600), least=0, most=1e7, unit="s", summary="until the job runs again; the recovery's own"
     )
 
 
@@ -196,6 +216,7 @@ def _search(options: TrainingPlanOptions) -> Search:
         tokens_billion=tokens,
         critical_batch=critical / options.sequence_length,
         failures_gpu_s=1 / (options.gpu_mtbf * 3600) if options.gpu_mtbf else 0.0,
+        recover_s=_recovery(options).total_s(),
         usd_gpu_h=cluster.usd_gpu_h or 0.0,
         watts_gpu=(cluster.server_w or 0.0) / cluster.node,
         deadline_days=options.deadline or np.inf,
@@ -203,6 +224,12 @@ def _search(options: TrainingPlanOptions) -> Search:
         values=table_of(values),
     )
     return Search(jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), made), values, limits)
+
+
+def _recovery(options: TrainingPlanOptions) -> Recovery:
+    """The named one, with what is given in its place."""
+    given = {"detect_s": options.detect, "diagnose_s": options.diagnose, "restart_s": options.restart}
+    return RECOVERIES[options.recovery]._replace(**{name: each for name, each in given.items() if each is not None})
 
 
 def build(options: TrainingPlanOptions) -> Problem:
@@ -286,7 +313,7 @@ def _why_nothing(search: Search, options: TrainingPlanOptions) -> str:
     return (
         f"Failures leave {what} no goodput: with every accelerator at work one fails each "
         f"{every / options.gpus:,.0f} s, a single one each {every:,.0f} s, and each failure takes "
-        f"{DETECT_S + RESTART_S:,.0f} s and more."
+        f"{_recovery(options).total_s():,.0f} s and more."
     )
 
 
@@ -301,7 +328,11 @@ def _notes(options: TrainingPlanOptions) -> tuple[str, ...]:
     if options.loss:
         notes.append("Tokens to a loss are Hoffmann's law and Kaplan's critical batch, with constants from memory.")
     if options.gpu_mtbf:
-        notes.append("Times to detect, restart, repair and write are assumed, not measured.")
+        notes.append(RECOVERY_NOTES[options.recovery])
+    elif _recovery(options) != RECOVERIES["assumed"]:
+        notes.append("Nothing fails: recovery, detect, diagnose and restart say nothing; give gpu_mtbf.")
+    if options.congestion in LOST.values():
+        notes.append("What congestion loses by ecmp and c4p is recalled from C4's figures.")
     return tuple(notes)
 
 
@@ -347,6 +378,16 @@ def _number(name: str, value: object) -> float:
     return found
 
 
+_OF_C4 = (
+    "Times to detect, diagnose and restart are computed from the shares of two months that C4 publishes (the parts "
+    "recalled), were every failure of the first noticed by a timeout of 30 min and failures as frequent in the second; "
+    "times to repair and write are assumed."
+)
+RECOVERY_NOTES: Mapping[str, str] = {
+    "assumed": "Times to detect, restart, repair and write are assumed, not measured.",
+    "hang_timeout": _OF_C4,
+    "c4d": _OF_C4,
+}
 WRITTEN = {"attention": "written", "overlap": "none"}  # Megatron-LM's kernels of 2021
 CORE: Sequence[Mapping[str, object]] = (
     {},

@@ -148,7 +148,7 @@ def gpt_step_s(*, layers, h, a, vocabulary, s, batch, t, p, d, b, v, zero, full,
     return (m + (p - 1) / v) * stage + m * logits + max(traffic - hidden, 0) + update
 
 
-def goodput(*, rate, spares, interval, write, detect, restart, repair, hours, seed):
+def goodput(*, rate, spares, interval, write, recovery, repair, hours, seed):
     """Share of so many hours that is useful: failures, checkpoints and repairs one after another."""
     luck = random.Random(seed)
     clock = useful = saved = since = 0.0
@@ -163,6 +163,6 @@ def goodput(*, rate, spares, interval, write, detect, restart, repair, hours, se
         away = [back for back in away if back > clock]
         wait = 0.0 if len(away) < spares else (min([*away, clock + repair]) - clock)
         away.append(clock + repair)
-        clock += detect + restart + wait
+        clock += sum(recovery) + wait
         failure = clock + luck.expovariate(rate)
     return useful / clock

@@ -399,14 +399,20 @@ def test_nine_of_ten_published_dense_plans_that_fit_are_within_a_tenth_of_our_op
 # --- Failures and losses ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("rate_h", "spares", "interval"), [(0.02, 4, 2400), (0.2, 16, 1200), (0.05, 2, 9600)])
-def test_goodput_is_that_of_a_simulated_run(rate_h, spares, interval):
+@pytest.mark.parametrize(
+    ("rate_h", "spares", "interval", "name"),
+    [(0.02, 4, 2400, "assumed"), (0.2, 16, 1200, "assumed"), (0.05, 2, 9600, "assumed"),
+     (0.02, 8, 4800, "hang_timeout"), (0.2, 16, 300, "c4d")],
+)  # fmt: skip
+def test_goodput_is_that_of_a_simulated_run(rate_h, spares, interval, name):
+    recovery = failures.RECOVERIES[name]
     found = failures.goodput(
-        failures_gpu_s=rate_h / 3600 / 1000, gpus=1000, spares=spares, interval_s=interval, write_s=30
-    )
+        failures_gpu_s=rate_h / 3600 / 1000, recover_s=recovery.total_s(), gpus=1000, spares=spares,
+        interval_s=interval, write_s=30,
+    )  # fmt: skip
     played = oracle.goodput(
-        rate=rate_h / 3600, spares=spares, interval=interval, write=30, detect=failures.DETECT_S,
-        restart=failures.RESTART_S, repair=failures.REPAIR_S, hours=200_000, seed=1,
+        rate=rate_h / 3600, spares=spares, interval=interval, write=30, recovery=recovery, repair=failures.REPAIR_S,
+        hours=200_000, seed=1,
     )  # fmt: skip
     assert float(found) == pytest.approx(played, abs=0.03)
 
@@ -414,14 +420,20 @@ def test_goodput_is_that_of_a_simulated_run(rate_h, spares, interval):
 def test_the_best_interval_is_young_and_dalys():
     rate, write = 1 / 200_000, 20.0
     tried = np.linspace(100, 10_000, 1981)
-    found = failures.goodput(failures_gpu_s=rate, gpus=1.0, spares=1000.0, interval_s=tried, write_s=write)
+    found = failures.goodput(
+        failures_gpu_s=rate, recover_s=1200.0, gpus=1.0, spares=1000.0, interval_s=tried, write_s=write
+    )
     assert tried[int(np.argmax(np.asarray(found)))] == pytest.approx((2 * write / rate) ** 0.5, rel=0.03)
 
 
 def test_more_spares_and_fewer_failures_are_never_worse():
     found = [
         [
-            float(failures.goodput(failures_gpu_s=r, gpus=1000.0, spares=k, interval_s=2400.0, write_s=30.0))
+            float(
+                failures.goodput(
+                    failures_gpu_s=r, recover_s=1200.0, gpus=1000.0, spares=k, interval_s=2400.0, write_s=30.0
+                )
+            )
             for k in (0.0, 1.0, 2.0, 8.0, 16.0)
         ]
         for r in (0.0, 1e-9, 1e-8, 1e-7)
@@ -429,6 +441,37 @@ def test_more_spares_and_fewer_failures_are_never_worse():
     assert found[0] == [1.0] * 5
     assert all(row == sorted(row) for row in found)
     assert all(list(column) == sorted(column, reverse=True) for column in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize(("name", "published"), [("hang_timeout", 0.3119), ("c4d", 0.0116)])
+def test_the_share_of_a_month_that_failures_take_is_c4s_by_formula_and_event_by_event(name, published):
+    """Rate and interval follow from the table's shares; that its parts add up to the published total is tested."""
+    month, recovery = failures.C4_MONTHS[name], failures.RECOVERIES[name]
+    assert sum(month) == pytest.approx(published, abs=1e-9)
+    rate = month.detect / recovery.detect_s
+    interval = 2 * month.recomputed / rate
+    found = failures.goodput(
+        failures_gpu_s=rate / 2400, recover_s=recovery.total_s(), gpus=2400.0, spares=1000.0, interval_s=interval,
+        write_s=0.0,
+    )  # fmt: skip
+    assert 1 - float(found) == pytest.approx(published, abs=1e-4)
+    played = oracle.goodput(
+        rate=rate, spares=1000, interval=interval, write=0, recovery=recovery, repair=failures.REPAIR_S,
+        hours=100_000, seed=1,
+    )  # fmt: skip
+    # Failures that strike while the job is away are none there: the share of the time that runs is lost by a rate.
+    lost = rate * (recovery.total_s() + interval / 2)
+    assert 1 - played == pytest.approx(lost / (1 + lost - rate * interval / 2), abs=0.01)
+
+
+def test_a_failure_every_15_hours_and_tens_of_seconds_to_detect_one_follow_from_c4s_shares():
+    """C4 states tens of seconds by itself; 50,000 h between failures of a GPU are what others assume."""
+    june, timeout = failures.C4_MONTHS["hang_timeout"], failures.RECOVERIES["hang_timeout"]
+    assert timeout.detect_s == failures.HANG_TIMEOUT_S
+    between_h = timeout.detect_s / june.detect / 3600
+    assert 14 < between_h < 15
+    assert 25_000 < between_h * 2400 < 50_000
+    assert 10 < failures.RECOVERIES["c4d"].detect_s < 100
 
 
 @given(st.floats(1e8, 1e12), st.floats(1e9, 1e13))
