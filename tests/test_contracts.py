@@ -60,6 +60,7 @@ INSTANCES = {
     "dsegym/ExpertCache-v0": [
         {"tokens": 2, "layers": 4},
         {"tokens": 2, "layers": 4, "routes": "gptoss_recorded", "bits": "4"},
+        {"tokens": 2, "layers": 2, "routes": "gptoss", "eviction": "expert"},
     ],
     "dsegym/MemoryMapping-v0": [
         {"program": "residual_tiny", "capacity": 0.5},

@@ -7,11 +7,13 @@ others are read from flash when the router asks for them. Routes are recorded, g
 | form | action, for each layer of each token, once the router's choice is known |
 |---|---|
 | `decisions` | Discrete(112): (4 x keep + ahead) x 4 + hot: which entry goes first (recency, frequency, cycle, layer, expected, popularity, none), how many of the next layer's experts are read ahead (0, 1, 2, 4), how many of the layer's slots get high bits (none, one, half, all) |
+| `decisions` with `eviction=expert` | Discrete(16 + layers x experts): 4 x ahead + hot for a layer, then 16 + layer x experts + expert for each entry that goes while memory is over its capacity; `info["action_mask"]` says which |
 | `parametric`, `sequential` | the parameters of a policy, as of a one-shot family: what is ranked |
 
+An action against the mask counts as the least recent entry, or as high bits and nothing ahead; `info` counts them.
 Objective: cost, the time of a token and a penalty for its proxy of lost quality, ms.
 Reward: minus the growth of the cost; the return is minus the objective.
-Observation: float32[19], `ExpertCache.features`.
+Observation: float32[19], `ExpertCache.features`; of evictions with 11 numbers an action before, `ExpertEvictions`.
 Termination: when the window's last token is done.
 
     >>> import gymnasium, dsegym
@@ -34,7 +36,7 @@ from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.errors import DsegymError
 from ...costmodels.files import is_path
-from ...costmodels.offload.experts import bounds, game
+from ...costmodels.offload.experts import bounds, evictions, game
 from ...costmodels.offload.experts.game import AHEAD, HIGH, HOT, KEEP, LOW, WARM_TOKENS, Metrics, Params, State
 from ...costmodels.offload.experts.picture import draw_steps
 from ...costmodels.offload.experts.routes import MODELS, Routes, model_of, route_names, routes_of
@@ -46,7 +48,7 @@ from ..core.problem import Problem, bounded
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Heuristics, Parameter
 
-__all__ = ["HEURISTICS", "SCENARIO", "ExpertCache", "ExpertCacheOptions"]
+__all__ = ["EVICTIONS", "HEURISTICS", "SCENARIO", "ExpertCache", "ExpertCacheOptions", "ExpertEvictions"]
 
 EPISODES = 32  # that a design is costed on
 BATCH_SIZES = (1, 16)
@@ -58,6 +60,7 @@ BITS: Mapping[str, tuple[int, int]] = {
     "4": (4, 4), "2+4": (2, 4), "3+4": (3, 4), "2+8": (2, 8), "4+8": (4, 8), "8": (8, 8), "2": (2, 2), "3": (3, 3),
 }  # fmt: skip
 _NEVER = 1e9
+EVICTIONS = ("rule", "expert")
 
 OBJECTIVE = Objective("cost", "ms", "time of a token, and a penalty for the proxy of quality that low bits lose")
 NOTES = (
@@ -118,6 +121,7 @@ class ExpertCacheOptions(Options):
     )
     layers: int = whole(8, (4, 8), least=2, most=512, unit="layers", summary="of the model, the first ones")
     tokens: int = whole(16, (16, 32), least=1, most=4096, unit="tokens", summary="of an episode")
+    eviction: str = choice("rule", EVICTIONS, "decisions choose the order by which entries go, or each that goes")
 
 
 @dataclass(frozen=True)
@@ -211,6 +215,107 @@ class ExpertCache(PolicyEnv[State, Params]):
         return draw_steps(states, params)
 
 
+_OF_ROUTER = ("resident", "resident_high", "reads", "repeated")  # features that tell what the router chose
+
+
+@dataclass(frozen=True)
+class ExpertEvictions(PolicyEnv[evictions.State, Params]):
+    """Layer by layer, and entry by entry that goes; see the module's docstring.
+
+    Attributes:
+        layers, experts: L and X.
+        top_k: experts of a layer that a token takes.
+        tokens: of an episode.
+    """
+
+    layers: int
+    experts: int
+    top_k: int
+    tokens: int
+    game = evictions
+
+    @property
+    def horizon(self) -> int:
+        """Actions of an episode, at most."""
+        return evictions.most_steps(layers=self.layers, experts=self.experts, top_k=self.top_k, tokens=self.tokens)
+
+    @property
+    def action_space(self) -> Discrete:
+        """A layer's reads ahead and bits, or an entry that goes."""
+        return Discrete(evictions.LAYER_ACTIONS + self.layers * self.experts)
+
+    @property
+    def features(self) -> Sequence[Feature]:
+        """Of each action, 0 where the mask forbids it; and those of `ExpertCache`, 0 of what is not known yet."""
+        each = ((evictions.LAYER_ACTIONS + self.layers * self.experts,), 0.0, 1.0)
+        return (
+            Feature("asks", *each, "1 of a layer's choices"),
+            Feature("high", *each, "place of a layer's choice among the numbers of slots with high bits, over 3"),
+            Feature("ahead", *each, "experts that a layer's choice reads ahead, over 4"),
+            Feature("goes", *each, "1 of an entry that may go"),
+            Feature("bits", *each, "1 of an entry with high bits, 0.5 with low"),
+            Feature("age", *each, "a / (a + 1) of the tokens since its last use"),
+            Feature("uses", *each, "share of the tokens so far that used it"),
+            Feature("heat", *each, "look-ups that fade by an eighth a token, over those of one that each token uses"),
+            Feature("popularity", *each, "look-ups beforehand, over those of its layer's most popular"),
+            Feature("distance", *each, "layers until its own comes, over all"),
+            Feature("expected", *each, "its heat over these layers"),
+            *ExpertCache.features,
+            Feature("evicting", meaning="1 if an entry has to go"),
+        )
+
+    def objective(self, metrics: Metrics) -> Array:
+        """As of `ExpertCache`."""
+        return metrics.cost_ms
+
+    def observe(self, state: evictions.State, params: Params) -> Mapping[str, Array]:
+        """See `features`."""
+        cache, goes = state.cache, evictions.evicting(state, params)
+        legal = evictions.action_mask(state, params).astype(jnp.float32)
+        layers, experts = cache.level.shape
+        own = np.arange(layers)[:, None]
+        distance = ((own - cache.step) % layers + 1).astype(jnp.float32)
+        slots = game.stride(params.routes.shape[2])
+        age = (cache.step - cache.stamp // slots).astype(jnp.float32) / layers
+        seen = cache.step.astype(jnp.float32) / layers
+        heat = jnp.clip(cache.heat / game.MOST_HEAT, 0.0, 1.0)
+        popular = jnp.asarray(params.popularity)
+        nothing, zeros = jnp.zeros(evictions.LAYER_ACTIONS), jnp.zeros(layers * experts)
+        places = np.arange(evictions.LAYER_ACTIONS)
+        of_layers = {
+            "asks": np.ones(evictions.LAYER_ACTIONS, np.float32),
+            "high": (places % len(HOT) / (len(HOT) - 1)).astype(np.float32),
+            "ahead": (np.array(AHEAD)[places // len(HOT)] / AHEAD[-1]).astype(np.float32),
+        }
+        of_entries = {
+            "goes": jnp.ones(cache.level.shape),
+            "bits": cache.level / HIGH,
+            "age": age / (age + 1.0),
+            "uses": jnp.clip(cache.uses / seen, 0.0, 1.0),
+            "heat": heat,
+            "popularity": popular / jnp.maximum(jnp.max(popular, axis=1, keepdims=True), 1),
+            "distance": jnp.broadcast_to(distance / layers, cache.level.shape),
+            "expected": heat / distance,
+        }
+        known = ExpertCache(0).observe(cache, params)
+        return {
+            **{name: jnp.concatenate([each, zeros]) * legal for name, each in of_layers.items()},
+            **{name: jnp.concatenate([nothing, each.ravel()]) * legal for name, each in of_entries.items()},
+            **{name: jnp.where(goes, 0.0, each) if name in _OF_ROUTER else each for name, each in known.items()},
+            "evicting": goes.astype(jnp.float32),
+        }
+
+    def decide(self, design: Array, state: evictions.State, params: Params) -> Array:
+        """What a design does: its choices for a layer, then the entries that go first by its order."""
+        keep, ahead, hot = game.parts(ExpertCache(0).decide(design, state.cache, params))
+        layer = ahead * len(HOT) + hot
+        return jnp.where(evictions.evicting(state, params), evictions.victim(state, keep, params), layer)
+
+    def drawing(self, states: Sequence[evictions.State], actions: Sequence[object], params: Params) -> Diagram:
+        """Layers over time."""
+        return draw_steps([state.cache for state in states], params)
+
+
 def _missing_ms(state: State, hot: Array | int, params: Params) -> Array:
     units = jnp.sum(game.missing(state, jnp.asarray(hot), params))
     return units.astype(jnp.float32) / params.units_per_ms
@@ -296,8 +401,10 @@ def build(options: ExpertCacheOptions) -> Problem:
     searched, scored = _pools(options)
     params = _params(options, searched, searched, seeds_of(SEARCH, EPISODES))
     held_out = _params(options, searched, scored, seeds_of(HELD_OUT, EPISODES))
+    by_rule = ExpertCache(options.layers * options.tokens)
+    by_expert = ExpertEvictions(options.layers, searched.experts, searched.chosen.shape[2], options.tokens)
     return policy_problem(
-        ExpertCache(options.layers * options.tokens),
+        by_rule,
         options=options,
         heuristics=HEURISTICS,
         params=params,
@@ -318,6 +425,7 @@ def build(options: ExpertCacheOptions) -> Problem:
             baselines=("lfu", "none"),
         ),
         batch_sizes=BATCH_SIZES,
+        forms={"decisions": {"rule": by_rule, "expert": by_expert}[options.eviction]},
     )
 
 
@@ -328,6 +436,7 @@ CORE: Sequence[Mapping[str, object]] = (  # three models, one bit-width, below a
     {"bits": "4"},
     {"memory": 3, "flash": 1810},
     {"routes": "qwen_recorded", "bits": "2+8"},
+    {"routes": "gptoss", "layers": 4, "tokens": 8, "eviction": "expert"},
 )
 SCENARIO = Scenario(
     summary="Experts of a mixture that exceeds memory: which stay, at which bits, and what is read ahead.",

@@ -30,6 +30,7 @@ class Device:
                 break
             self.level[entry] = HIGH
         self.step = warm * self.layers
+        self.touched = set()
 
     def _see(self, layer, chosen, step):
         for entry in [each for each in self.heat if each[0] == layer]:
@@ -60,8 +61,9 @@ class Device:
             "popularity": self.popularity[entry[0]][entry[1]],
         }[keep]
 
-    def act(self, action):
-        keep, ahead, hot = KEEP[action // 16], AHEAD[action // 4 % 4], HOT[action % 4]
+    def ask(self, action):
+        """A layer, before anything goes; what it touched."""
+        ahead, hot = AHEAD[action // 4 % 4], HOT[action % 4]
         layer, after = self.step % self.layers, (self.step + 1) % self.layers
         chosen = self.tokens[self.step // self.layers][layer]
         most = {"none": 0, "one": 1, "half": (len(chosen) + 1) // 2, "all": len(chosen)}[hot]
@@ -95,19 +97,30 @@ class Device:
             touched.add(entry)
             read_ahead += self.units[grade][after]
             self.ahead += 1
-        before = self.used
-        if keep == "none":
-            self.level = {entry: level for entry, level in self.level.items() if entry in touched}
-        while self.used > self.capacity and set(self.level) - touched:
-            victim = min(sorted(set(self.level) - touched), key=lambda entry: self.key(keep, entry, layer))
-            del self.level[victim]
-        self.evicted += before - self.used
         self.loaded += loads + read_ahead
         ready = self.backlog_ms + loads / self.units_per_ms
         time = max(self.compute_ms, ready)
         self.backlog_ms = max(0.0, read_ahead / self.units_per_ms - (time - ready))
         self.time_ms += time
         self.step += 1
+        self.touched = touched
+
+    @property
+    def free(self):
+        """What may go, if anything has to."""
+        return sorted(set(self.level) - self.touched) if self.used > self.capacity else []
+
+    def evict(self, entry):
+        self.evicted += self.units[self.level.pop(entry)][entry[0]]
+
+    def act(self, action):
+        keep, layer = KEEP[action // 16], self.step % self.layers
+        self.ask(action)
+        if keep == "none":
+            for entry in sorted(set(self.level) - self.touched):
+                self.evict(entry)
+        while self.free:
+            self.evict(min(self.free, key=lambda entry: self.key(keep, entry, layer)))
 
     @property
     def cost_ms(self):

@@ -30,6 +30,7 @@ __all__ = [
     "HOT",
     "KEEP",
     "LOW",
+    "MOST_HEAT",
     "UNITS_PER_MIB",
     "UNIT_BYTES",
     "WARM_TOKENS",
@@ -38,13 +39,17 @@ __all__ = [
     "State",
     "action_of",
     "advance",
+    "asked",
     "batch_of",
     "cost_ms",
     "hot_slots",
+    "keys",
     "metrics",
     "missing",
     "most_steps",
     "over",
+    "parts",
+    "sizes",
     "start",
     "stride",
     "warmed",
@@ -62,7 +67,8 @@ HOT = ("none", "one", "half", "all")  # slots that are wanted with high bits, by
 ACTIONS = len(KEEP) * len(AHEAD) * len(HOT)
 
 _STAMP = 2**18  # above every stamp
-_HEAT = 1024  # of a look-up; an expert that each token takes comes to 8 times that
+_HEAT = 1024  # of a look-up
+MOST_HEAT = 8 * _HEAT  # what an expert that each token takes comes to
 _NEAR = 2**17  # over a layer's distance: what its heat weighs
 _LAST = np.iinfo(np.int32).max  # a key that is never the smallest
 
@@ -128,7 +134,8 @@ def most_steps(slots: int) -> int:
     return _STAMP // stride(slots) - 1
 
 
-def _parts(action: Array) -> tuple[Array, Array, Array]:
+def parts(action: Array) -> tuple[Array, Array, Array]:
+    """int32: places in `KEEP`, `AHEAD` and `HOT` of an action; the nearest one's of a number that is none."""
     action = jnp.clip(jnp.asarray(action, jnp.int32), 0, ACTIONS - 1)
     return action // (len(AHEAD) * len(HOT)), action // len(HOT) % len(AHEAD), action % len(HOT)
 
@@ -210,13 +217,19 @@ def start(key: Array, params: Params) -> State:
     return warmed(offset, params)
 
 
-def _keys(state: State, keep: Array, layer: Array, params: Params) -> Array:
-    """int32[L, X]: the entry with the smallest is evicted first; of a place in `KEEP`."""
+def sizes(level: Array, params: Params) -> Array:
+    """int32[L, X]: units of each entry in memory."""
+    units = jnp.asarray(params.units)
+    return jnp.where(level == HIGH, units[HIGH][:, None], jnp.where(level == LOW, units[LOW][:, None], 0))
+
+
+def keys(state: State, keep: Array, layer: Array, params: Params) -> Array:
+    """int32[L, X]: the entry with the smallest is evicted first; of a place in `KEEP`, after a step of the layer."""
     layers, experts = state.level.shape
     own = np.arange(layers)[:, None]
     distance = (own - layer - 1) % layers + 1  # steps until a layer comes again
     shape = (layers, experts)
-    keys = (
+    orders = (
         state.stamp,
         state.uses * _STAMP + state.stamp,
         jnp.broadcast_to((layers - distance) * _STAMP, shape) + state.stamp,
@@ -225,12 +238,11 @@ def _keys(state: State, keep: Array, layer: Array, params: Params) -> Array:
         jnp.asarray(params.popularity, jnp.int32),
         jnp.broadcast_to(jnp.int32(0), shape),
     )
-    return jax.lax.select_n(keep, *keys)
+    return jax.lax.select_n(keep, *orders)
 
 
-def advance(state: State, action: Array, params: Params) -> State:
-    """A layer of a token; a number that is no action counts as the nearest one."""
-    keep, ahead, hot = _parts(action)
+def asked(state: State, ahead: Array, hot: Array, params: Params) -> tuple[State, Array]:
+    """A layer of a token, of places in `AHEAD` and `HOT`, before anything goes; and bool[L, X], what it touched."""
     layers, experts = state.level.shape
     layer, batch = state.step % layers, batch_of(state, params)
     there, high = batch >= 0, hot_slots(hot, batch)
@@ -266,31 +278,6 @@ def advance(state: State, action: Array, params: Params) -> State:
     stamp = jnp.where(after & extra, stamped + batch.shape[0] + 1, stamp)
     ahead_units = jnp.sum(taken) * each
 
-    # What goes.
-    touched = (here & chosen) | (after & extra)
-    size = jnp.where(level == HIGH, units[HIGH][:, None], jnp.where(level == LOW, units[LOW][:, None], 0))
-    used = state.used + jnp.sum(loads) + ahead_units
-    keys = _keys(state._replace(stamp=stamp, uses=count, heat=heat), keep, layer, params)
-    keys = jnp.where(touched | (level == ABSENT), _LAST, keys)
-    goes_all = keep == KEEP.index("none")
-    places = np.arange(layers * experts, dtype=np.int32).reshape(layers, experts)
-
-    def full(carry: tuple[Array, Array, Array]) -> Array:
-        _, used, left = carry
-        return (used > params.capacity) & left
-
-    def evict(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        keys, used, _ = carry
-        smallest = jnp.min(keys)
-        victim = jnp.min(jnp.where(keys == smallest, places, _LAST))  # the first of equal ones
-        keys = jnp.where(places == victim, _LAST, keys)
-        return keys, used - size.reshape(-1)[victim], jnp.any(keys != _LAST)
-
-    keys = jnp.where(goes_all, _LAST, keys)
-    used = jnp.where(goes_all, held + ahead_units, used)
-    keys, used, _ = jax.lax.while_loop(full, evict, (keys, used, jnp.any(keys != _LAST)))
-    level = jnp.where(touched | (keys != _LAST), level, ABSENT).astype(jnp.int8)
-
     # What it takes.
     read_ms = jnp.sum(loads).astype(jnp.float32) / params.units_per_ms
     ready = state.backlog_ms + read_ms
@@ -298,14 +285,15 @@ def advance(state: State, action: Array, params: Params) -> State:
     backlog = jnp.maximum(ahead_units.astype(jnp.float32) / params.units_per_ms - (time - ready), 0.0)
     hit = there & (loads == 0)
     used_slots = jnp.maximum(jnp.sum(there), 1).astype(jnp.float32)
-    return State(
+    touched = (here & chosen) | (after & extra)
+    moved = State(
         offset=state.offset,
         step=state.step + 1,
         level=level,
         stamp=stamp,
         uses=count,
         heat=heat,
-        used=used,
+        used=state.used + jnp.sum(loads) + ahead_units,
         backlog_ms=backlog,
         time_ms=state.time_ms + time,
         loss=state.loss + jnp.sum(jnp.where(there, params.weights * jnp.asarray(params.losses)[served], 0.0)),
@@ -317,6 +305,36 @@ def advance(state: State, action: Array, params: Params) -> State:
         last_hits=jnp.sum(hit).astype(jnp.float32) / used_slots,
         last_read_ms=read_ms,
     )
+    return moved, touched
+
+
+def advance(state: State, action: Array, params: Params) -> State:
+    """A layer of a token; a number that is no action counts as the nearest one."""
+    keep, ahead, hot = parts(action)
+    layers, experts = state.level.shape
+    moved, touched = asked(state, ahead, hot, params)
+    size = sizes(moved.level, params)
+    order = keys(moved, keep, state.step % layers, params)
+    order = jnp.where(touched | (moved.level == ABSENT), _LAST, order)
+    goes_all = keep == KEEP.index("none")
+    places = np.arange(layers * experts, dtype=np.int32).reshape(layers, experts)
+
+    def full(carry: tuple[Array, Array, Array]) -> Array:
+        _, used, left = carry
+        return (used > params.capacity) & left
+
+    def evict(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        order, used, _ = carry
+        smallest = jnp.min(order)
+        victim = jnp.min(jnp.where(order == smallest, places, _LAST))  # the first of equal ones
+        order = jnp.where(places == victim, _LAST, order)
+        return order, used - size.reshape(-1)[victim], jnp.any(order != _LAST)
+
+    order = jnp.where(goes_all, _LAST, order)
+    used = jnp.where(goes_all, jnp.sum(jnp.where(touched, size, 0)), moved.used)
+    order, used, _ = jax.lax.while_loop(full, evict, (order, used, jnp.any(order != _LAST)))
+    level = jnp.where(touched | (order != _LAST), moved.level, ABSENT).astype(jnp.int8)
+    return moved._replace(level=level, used=used)
 
 
 def over(state: State, params: Params) -> Array:

@@ -8,7 +8,7 @@ import pytest
 import dsegym
 from dsegym.costmodels.errors import DsegymError
 from dsegym.costmodels.luck import episode_key
-from dsegym.costmodels.offload.experts import bounds, game
+from dsegym.costmodels.offload.experts import bounds, evictions, game
 from dsegym.costmodels.offload.experts.replay import replay
 from dsegym.costmodels.offload.experts.routes import DECODE, Routes
 from dsegym.envs.core.collections import load_collection
@@ -86,6 +86,98 @@ def test_the_games_lru_hits_as_often_as_the_replay_that_equals_the_recorded_engi
     units = np.asarray(params.units)[game.HIGH].astype(np.int64)
     log = Routes(128, chosen, np.full(24, DECODE, np.int8), np.zeros(24, np.int32), units, np.full(6, 1 / 6))
     assert int(state.hits) == replay(log, "lru", int(params.capacity)).hits
+
+
+# --- Victims of choice ------------------------------------------------------------------------------------------------
+
+START_FREE, ADVANCE_FREE = jax.jit(evictions.start), jax.jit(evictions.advance)
+MASK = jax.jit(evictions.action_mask)
+
+
+@pytest.mark.parametrize("options", [{}, {"routes": "gptoss", "memory": 2, "bits": "3+4"}], ids=str)
+def test_with_victims_of_choice_every_step_is_the_plain_devices_and_the_mask_its_free_entries(options):
+    params = dsegym.make_problem(ID, **SMALL, **options).params
+    generator = np.random.default_rng(0)
+    for seed in params.seeds[:2]:
+        state, evicted = START_FREE(episode_key(seed), params), 0
+        device = oracle.device_of(params, int(state.cache.offset))
+        while not bool(evictions.over(state, params)):
+            assert levels_of(state.cache) == device.level
+            assert int(state.cache.used) == device.used
+            mask = np.asarray(MASK(state, params))
+            free = [evictions.LAYER_ACTIONS + layer * 128 + expert for layer, expert in device.free]
+            assert mask.nonzero()[0].tolist() == (free or list(range(evictions.LAYER_ACTIONS)))
+            action = int(generator.choice(mask.nonzero()[0]))
+            state = ADVANCE_FREE(state, action, params)
+            if free:
+                device.evict(divmod(action - evictions.LAYER_ACTIONS, 128))
+                evicted += 1
+            else:
+                device.ask(action)
+            assert float(state.cache.time_ms) == pytest.approx(device.time_ms, rel=1e-5)
+        assert device.over
+        assert evicted > 0
+        assert int(state.illegal) == 0
+        assert float(evictions.metrics(state, params).cost_ms) == pytest.approx(device.cost_ms, rel=1e-5)
+
+
+def test_a_design_plays_the_same_episodes_whether_its_victims_are_chosen_by_rule_or_one_by_one():
+    rule, free = (dsegym.make_problem(ID, **SMALL, eviction=each) for each in ("rule", "expert"))
+    assert free.bound.value == rule.bound.value
+    assert free.reference.value == rule.reference.value
+    env, params = free.functional_env("decisions"), rule.params
+    decide, decide_rule = jax.jit(env.decide), jax.jit(rule.functional_env("decisions").decide)
+    for name in ("lru", "expected", "edgemoe", "hottest_bits_first"):
+        design = HEURISTICS.design(name)
+        state, other = START_FREE(episode_key(params.seeds[0]), params), started(params, params.seeds[0])
+        while not bool(evictions.over(state, params)):
+            state = ADVANCE_FREE(state, decide(design, state, params), params)
+        while not bool(game.over(other, params)):
+            other = ADVANCE(other, decide_rule(design, other, params), params)
+        assert evictions.metrics(state, params) == game.metrics(other, params), name
+
+
+def test_victims_that_are_needed_again_last_hit_as_often_as_beladys_replay():
+    """From an empty cache, one width; no order of the rules reaches it."""
+    tokens, layers = 24, 4
+    params = dsegym.make_problem(ID, routes="qwen_recorded", layers=layers, tokens=tokens, bits="4", memory=8).params
+    chosen = np.asarray(params.routes)[game.WARM_TOKENS : game.WARM_TOKENS + tokens, :, :6]
+    units = np.asarray(params.units)[game.HIGH].astype(np.int64)
+    log = Routes(128, chosen, np.full(tokens, DECODE, np.int8), np.zeros(tokens, np.int32), units, np.full(6, 1 / 6))
+    cache = game.warmed(0, params)
+    cache = cache._replace(level=np.zeros_like(np.asarray(cache.level)), used=np.int32(0))
+    state = evictions.State(cache, np.zeros(cache.level.shape, bool), np.int32(0))
+    while not bool(evictions.over(state, params)):
+        free = np.asarray(MASK(state, params)).nonzero()[0]
+        action = 3
+        if free[0] >= evictions.LAYER_ACTIONS:
+            done = int(state.cache.step) - game.WARM_TOKENS * layers
+
+            def next_use(entry, done=done):
+                layer, expert = divmod(entry - evictions.LAYER_ACTIONS, 128)
+                uses = (t * layers + layer for t in range(tokens) if expert in chosen[t, layer])
+                return next((use for use in uses if use >= done), 10**9)
+
+            action = max(free.tolist(), key=next_use)
+        state = ADVANCE_FREE(state, action, params)
+    best = replay(log, "belady", int(params.capacity)).hits
+    assert int(state.cache.hits) == best
+    assert best > 1.1 * max(replay(log, rule, int(params.capacity)).hits for rule in ("lru", "lfu"))
+
+
+def test_what_the_router_will_choose_is_not_seen_while_entries_go():
+    problem = dsegym.make_problem(ID, **SMALL, eviction="expert")
+    env, params = problem.functional_env("decisions"), problem.params
+    state = START_FREE(episode_key(params.seeds[0]), params)
+    while MASK(state, params)[0]:
+        state = ADVANCE_FREE(state, 3, params)
+    routes = np.array(params.routes)
+    following = int(state.cache.offset) + int(state.cache.step) // SMALL["layers"]
+    routes[following, int(state.cache.step) % SMALL["layers"], :6] = np.arange(90, 96)
+    observe = jax.jit(env.observation)
+    np.testing.assert_array_equal(observe(state, params), observe(state, params._replace(routes=routes)))
+    asked = game.batch_of(state.cache, params)
+    assert not np.array_equal(asked, game.batch_of(state.cache, params._replace(routes=routes)))
 
 
 # --- Designs, bound, options ------------------------------------------------------------------------------------------
