@@ -173,6 +173,10 @@ BUILT_IN: Mapping[str, Entry] = {
         "Adam on the cost model's smooth relaxation, multi-start (Optax)",
         needs=("relaxation",),
     ),
+    "warm_start": Entry(
+        "dsegym.agents.warm_start:WarmStart",
+        "a search that starts from known designs: rules', other results', a policy's (after LLMTune's idea)",
+    ),
     "packing_search": Entry(
         "dsegym.agents.exact:PackingSearch",
         "depth-first search of packings in the order of addresses (after MiniMalloc)",
