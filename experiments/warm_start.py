@@ -43,8 +43,9 @@ def from_results(results: str | Path, problem: Problem, most: int = MOST) -> Map
         directory = trial_directory(results, identifier)
         manifest = read_trial(directory).manifest
         trial, best = manifest["trial"], manifest["best"]
-        options, name = trial["options"], str(trial["options"])
-        if trial["scenario"] != problem.scenario or best is None:
+        instance = trial["instance"]
+        options, name = instance["options"], str(instance["options"])
+        if instance["scenario"] != problem.scenario or best is None:
             continue
         if name not in spaces:
             source = make_problem(problem.scenario, **checked_options(directory, problem.scenario, options))
