@@ -69,6 +69,8 @@ def single_choice_forms(problem: Problem) -> tuple[str, ...]:
 NEEDS: Mapping[str, Callable[[Problem], bool]] = {
     "relaxation": lambda problem: problem.relaxation is not None,
     "front": lambda problem: bool(problem.front),
+    "solver": lambda problem: bool(problem.solvers),
+    "packing search": lambda problem: "packing_search" in problem.solvers,
     "replayable form": lambda problem: bool(replayable_forms(problem)),
     "form of single choices": lambda problem: bool(single_choice_forms(problem)),
     SMALL_SPACE: lambda problem: problem.space.size <= _MOST_ENUMERATED,

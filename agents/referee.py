@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -153,6 +154,28 @@ class Referee:
             UnknownNameError: there is no such baseline.
         """
         return self._ask("baseline", name)
+
+    @property
+    def solvers(self) -> tuple[str, ...]:
+        """The names that `incumbent` knows: exact methods of the problem, the best for it first."""
+        return self._ask("solvers")
+
+    def incumbent(self, solver: str, effort_s: float = math.inf) -> np.ndarray | None:
+        """The next better design of an exact method, int32[n]; None when it has proven the last or given up.
+
+        It is no sample; to know what it costs is one. The method works while it is asked (CP-SAT also in between), on
+        the trial's clock, until the trial's time is up at most.
+
+        Args:
+            solver: one of `solvers`.
+            effort_s: of its own count of its work, about a second each; what is said first counts.
+
+        Raises:
+            UnknownNameError: the problem has no such solver.
+            DsegymError: the solver's library is not installed.
+            TimeLimitReached: the trial's time is up.
+        """
+        return self._ask("incumbent", solver, effort_s)
 
     @property
     def front(self) -> tuple[str, ...]:

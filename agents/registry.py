@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from ..costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError, reason_of
-from .base import NEEDS, Agent
+from .base import NEEDS, SMALL_SPACE, SOBOL_DIMENSIONS, Agent
 
 if TYPE_CHECKING:
     from ..envs.core.problem import Problem
@@ -24,6 +24,7 @@ __all__ = [
     "Entry",
     "agent_location",
     "agent_names",
+    "agent_needs",
     "agent_summary",
     "check_libraries",
     "check_needs",
@@ -45,6 +46,7 @@ class Entry(NamedTuple):
     location: str  # module:Class
     summary: str  # the class's own, so that a list of the agents imports none of them
     libraries: tuple[str, ...] = ()  # the class's own where its module imports them, so that they are asked for before
+    needs: tuple[str, ...] = ()  # the class's own
 
 
 # Another package's agent joins with an entry point of its name in the group `dsegym.agents`.
@@ -57,11 +59,19 @@ BUILT_IN: Mapping[str, Entry] = {
     "genetic_algorithm": Entry(
         "dsegym.agents.genetic_algorithm:GeneticAlgorithm", "genetic algorithm on index vectors (pymoo GA)"
     ),
-    "sobol": Entry("dsegym.agents.sobol:Sobol", "quasi-random designs of a scrambled Sobol' sequence (SciPy)"),
+    "sobol": Entry(
+        "dsegym.agents.sobol:Sobol",
+        "quasi-random designs of a scrambled Sobol' sequence (SciPy)",
+        needs=(SOBOL_DIMENSIONS,),
+    ),
     "latin_hypercube": Entry(
         "dsegym.agents.latin_hypercube:LatinHypercube", "stratified random designs of Latin hypercubes (SciPy)"
     ),
-    "exhaustive": Entry("dsegym.agents.exhaustive:Exhaustive", "every design of a small space once, in a random order"),
+    "exhaustive": Entry(
+        "dsegym.agents.exhaustive:Exhaustive",
+        "every design of a small space once, in a random order",
+        needs=(SMALL_SPACE,),
+    ),
     "simulated_annealing": Entry(
         "dsegym.agents.simulated_annealing:SimulatedAnnealing",
         "simulated annealing on index vectors, from a baseline's design",
@@ -86,16 +96,20 @@ BUILT_IN: Mapping[str, Entry] = {
         "covariance matrix adaptation, with margin for integers and categories (cmaes CatCMAwM)",
     ),
     "nsga2": Entry(
-        "dsegym.agents.nsga2:NonDominatedSorting", "search for fronts of several costs at once (pymoo NSGA-II)"
+        "dsegym.agents.nsga2:NonDominatedSorting",
+        "search for fronts of several costs at once (pymoo NSGA-II)",
+        needs=("front",),
     ),
     "nsga3": Entry(
         "dsegym.agents.nsga3:ReferencePoints",
         "search for fronts of several costs at once, with reference points (Optuna NSGA-III)",
+        needs=("front",),
     ),
     "expected_hypervolume": Entry(
         "dsegym.agents.expected_hypervolume:ExpectedHypervolume",
         "Bayesian optimisation of fronts by the hypervolume's log expected improvement (Optuna)",
         ("torch",),
+        ("front",),
     ),
     "tpe": Entry(
         "dsegym.agents.tpe:TreeParzenEstimator",
@@ -123,25 +137,55 @@ BUILT_IN: Mapping[str, Entry] = {
         "dsegym.agents.two_loop:TwoLoopBayesian",
         "Bayesian optimisation of machines, and inside of mappings layer by layer (Gaussian processes)",
     ),
-    "ppo": Entry("dsegym.agents.ppo:ProximalPolicyOptimisation", "proximal policy optimisation (stable-baselines3)"),
+    "ppo": Entry(
+        "dsegym.agents.ppo:ProximalPolicyOptimisation",
+        "proximal policy optimisation (stable-baselines3)",
+        needs=("replayable form",),
+    ),
     "maskable_ppo": Entry(
         "dsegym.agents.maskable_ppo:MaskableProximalPolicyOptimisation",
         "proximal policy optimisation that knows which actions are legal (sb3-contrib)",
         ("torch",),
+        ("form of single choices",),
     ),
-    "a2c": Entry("dsegym.agents.a2c:AdvantageActorCritic", "advantage actor-critic (stable-baselines3)"),
-    "dqn": Entry("dsegym.agents.dqn:DeepQNetwork", "deep Q-networks on forms of one choice a step (stable-baselines3)"),
+    "a2c": Entry(
+        "dsegym.agents.a2c:AdvantageActorCritic",
+        "advantage actor-critic (stable-baselines3)",
+        needs=("replayable form",),
+    ),
+    "dqn": Entry(
+        "dsegym.agents.dqn:DeepQNetwork",
+        "deep Q-networks on forms of one choice a step (stable-baselines3)",
+        needs=("form of single choices",),
+    ),
     "jax_ppo": Entry(
         "dsegym.agents.jax_ppo:CompiledProximalPolicyOptimisation",
         "proximal policy optimisation in compiled rollouts (flax, Optax)",
+        needs=("replayable form",),
     ),
     "reinforce": Entry(
         "dsegym.agents.reinforce:GreedyReinforce",
         "REINFORCE with the greedy policy's return as baseline, ReMax (flax, Optax)",
+        needs=("replayable form",),
     ),
     "gradient_descent": Entry(
         "dsegym.agents.gradient_descent:GradientDescent",
         "Adam on the cost model's smooth relaxation, multi-start (Optax)",
+        needs=("relaxation",),
+    ),
+    "warm_start": Entry(
+        "dsegym.agents.warm_start:WarmStart",
+        "a search that starts from known designs: rules', other results', a policy's (after LLMTune's idea)",
+    ),
+    "packing_search": Entry(
+        "dsegym.agents.exact:PackingSearch",
+        "depth-first search of packings in the order of addresses (after MiniMalloc)",
+        needs=("packing search",),
+    ),
+    "exact": Entry(
+        "dsegym.agents.exact:Exact",
+        "the problem's exact solver, each better design of which is a sample (CP-SAT, HiGHS, packing search)",
+        needs=("solver",),
     ),
 }
 ENTRY_POINT_GROUP = "dsegym.agents"
@@ -169,6 +213,14 @@ def agent_summary(name: str) -> str:
     Raises: as `load_agent`.
     """
     return BUILT_IN[name].summary if name in BUILT_IN else load_agent(name).summary
+
+
+def agent_needs(name: str) -> tuple[str, ...]:
+    """What an agent needs of a problem, names of `NEEDS`; only that of another package is imported for it.
+
+    Raises: as `load_agent`.
+    """
+    return BUILT_IN[name].needs if name in BUILT_IN else load_agent(name).needs
 
 
 def load_agent(name: str) -> type[Agent]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from ..costmodels.errors import BudgetExhausted, DsegymError, InvalidDesignError, TimeLimitReached, UnknownNameError
+from ..costmodels.solver import Limits
 from ..envs.core.evaluation import Evaluation
 from ..envs.core.problem import Problem
 from .base import replayable_forms
@@ -54,6 +56,7 @@ class Scorekeeper:
             "evaluate_relaxed",
             "forms",
             "front",
+            "incumbent",
             "open_env",
             "open_rollout",
             "parts",
@@ -61,6 +64,7 @@ class Scorekeeper:
             "rollout",
             "samples",
             "samples_left",
+            "solvers",
             "spaces",
             "step_env",
         }
@@ -84,6 +88,7 @@ class Scorekeeper:
         self._rollouts: dict[tuple[int, str], CountedRollout] = {}
         self._compiled_rows: set[int] = set()  # numbers of relaxed designs whose gradients are compiled
         self._baselines: dict[str, np.ndarray] = {}  # those computed so far
+        self._incumbents: dict[str, Generator[Sequence[int], None, None]] = {}  # of the solvers at work
         self.compile_s = 0.0
 
     def ask(self, name: str, *arguments: Any) -> Any:
@@ -108,6 +113,8 @@ class Scorekeeper:
         is memory for their records.
         """
         self._closed_s = self.elapsed_s
+        for incumbents in self._incumbents.values():
+            incumbents.close()
         for episodes in self._all_episodes():
             self.settle(episodes, np.cumsum(episodes.covered) <= self._most_recorded - self._recorded)
 
@@ -220,6 +227,23 @@ class Scorekeeper:
         first = own.get(reference.name) if design is None else lambda: design
         stored = {} if first is None else {REFERENCE: first, reference.name: first}
         return {**stored, **own, **stored}  # first in order, and not to be replaced
+
+    @property
+    def solvers(self) -> tuple[str, ...]:
+        """As `Referee.solvers`."""
+        return tuple(self._problem.solvers)
+
+    def incumbent(self, solver: str, effort_s: float) -> np.ndarray | None:
+        """As `Referee.incumbent`."""
+        if solver not in self._problem.solvers:
+            raise UnknownNameError(f"solver of {self._problem.scenario}", solver, self._problem.solvers)
+        self._check_time()
+        if solver not in self._incumbents:
+            left = self.time_left_s
+            limits = Limits(float(effort_s), math.inf if left is None else left)
+            self._incumbents[solver] = self._problem.solvers[solver](limits)
+        design = next(self._incumbents[solver], None)
+        return None if design is None else self.space.check(design)[0]
 
     def evaluate(self, designs: object) -> Evaluation:
         """As `Referee.evaluate`."""

@@ -6,15 +6,15 @@ A packing becomes a design by ascending address. First fit then has no higher pe
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 import numpy as np
 
 from .. import solver
-from . import exact, heuristics
+from . import exact, heuristics, packing_search
 from .instance import AllocationInstance
 
-__all__ = ["CP_SAT", "design_makers", "offsets_of_ranks"]
+__all__ = ["CP_SAT", "design_makers", "offsets_of_ranks", "solvers"]
 
 CP_SAT = "cp_sat"
 CP_SAT_SECONDS = 10.0
@@ -47,3 +47,19 @@ def design_makers(instance: AllocationInstance, placement: str) -> Mapping[str, 
     """{name: makes its design, int[n]}: the one-pass rules, and CP-SAT's packing where OR-Tools is installed."""
     makers = {rule: functools.partial(_rule_design, instance, rule, placement) for rule in heuristics.RULES}
     return makers | ({CP_SAT: functools.partial(_solver_design, instance)} if solver.is_available() else {})
+
+
+def solvers(instance: AllocationInstance, placement: str) -> Mapping[str, solver.Solver]:
+    """Those that prove the least peak. With best fit a design may pack higher than what they find: none then."""
+    if placement != "first_fit":
+        return {}
+
+    def designs(
+        improved: Callable[[AllocationInstance, solver.Limits], Generator[np.ndarray, None, None]],
+        limits: solver.Limits,
+    ) -> Generator[Sequence[int], None, None]:
+        for offsets in improved(instance, limits):
+            yield heuristics.design_of_offsets(offsets).tolist()
+
+    every = {"packing_search": packing_search.improved_packings, CP_SAT: exact.improved_packings}
+    return {name: functools.partial(designs, improved) for name, improved in every.items()}

@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..errors import DsegymError
+from ..solver import Limits, cp_sat_incumbents, is_available
 from .bounds import earliest_finish_us, least_remaining_us, makespan_bound
 from .heuristics import run_heuristic
 from .instance import Instance
@@ -35,7 +36,9 @@ from .schedule import Schedule, check_schedule
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
-__all__ = ["Solution", "solve"]
+__all__ = ["Solution", "improved_schedules", "solve"]
+
+_LINEARIZATION = 2  # all that has a linear form: proofs of 20 to 40 tasks take half the time
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,18 +88,41 @@ def solve(
     solver.parameters.max_time_in_seconds = time_limit_s
     solver.parameters.num_workers = workers
     solver.parameters.random_seed = seed
-    solver.parameters.linearization_level = 2  # all that has a linear form: proofs of 20 to 40 tasks take half the time
+    solver.parameters.linearization_level = _LINEARIZATION
     status = solver.solve(model.sat)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE, cp_model.UNKNOWN):
         raise DsegymError(
             f"{instance.graph.name}: the solver says {solver.status_name(status)} of a model with a hint."
         )
     if status != cp_model.UNKNOWN:
-        found = model.schedule(solver)
+        found = model.schedule(solver.value)
         known = found if found.makespan_us < known.makespan_us else known
     if math.isfinite(solver.best_objective_bound):
         bound = max(bound, math.ceil(solver.best_objective_bound - 1e-6))
     return Solution(known, bound, known.makespan_us == bound)
+
+
+def improved_schedules(instance: Instance, limits: Limits) -> Generator[Schedule, None, None]:
+    """Schedules, each shorter than the last: HEFT's, then CP-SAT's as it finds them.
+
+    It ends with the proof that the last is the shortest, or at a limit.
+
+    Raises:
+        DsegymError: OR-Tools is not installed.
+    """
+    known, bound = run_heuristic("heft", instance), makespan_bound(instance)
+    yield known
+    if known.makespan_us == bound:
+        return
+    if not is_available():
+        raise DsegymError("The exact scheduler needs OR-Tools: python -m pip install ortools.")
+    from ortools.sat.python import cp_model
+
+    model = _Model(instance, known, bound, cp_model.CpModel())
+    for found in cp_sat_incumbents(model.sat, model.schedule, limits, linearization_level=_LINEARIZATION):
+        if found.makespan_us < known.makespan_us:
+            known = found
+            yield found
 
 
 class _Costs(NamedTuple):
@@ -132,17 +158,17 @@ class _Model:
         self._add_hint(known)
         sat.minimize(self.makespan)
 
-    def schedule(self, solver: cp_model.CpSolver) -> Schedule:
-        """The schedule of the solver's solution."""
-        start = np.array([solver.value(var) for var in self.start], np.int64)
+    def schedule(self, value: Callable[[Any], int]) -> Schedule:
+        """The schedule of a solution, the values of its variables and literals."""
+        start = np.array([value(var) for var in self.start], np.int64)
         element = np.full(len(start), -1, np.int64)
         for i, literals in enumerate(self.on_element):
             for q, literal in literals.items():
-                if solver.value(literal):
+                if value(literal):
                     element[i] = q
         for c, elements in enumerate(self.clusters):
             free_us = dict.fromkeys(elements, 0)
-            members = [i for i, literals in enumerate(self.on_cluster) if c in literals and solver.value(literals[c])]
+            members = [i for i, literals in enumerate(self.on_cluster) if c in literals and value(literals[c])]
             for i in sorted(members if self.pooled[c] else [], key=lambda i: (start[i], self.run_time[i][elements[0]])):
                 element[i] = min(elements, key=lambda q: (free_us[q], q))
                 free_us[element[i]] = start[i] + self.run_time[i][element[i]]

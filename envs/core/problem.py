@@ -15,6 +15,7 @@ from ...costmodels import wide
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.diagram import Diagram, index_bars
 from ...costmodels.errors import DsegymError, UnknownNameError
+from ...costmodels.solver import Solver
 from .door import check_door
 from .evaluation import Evaluation, Expert, Objective, Sweep, Yardstick, obstacle_between
 from .forks import refuse_after_fork
@@ -136,6 +137,8 @@ class Problem:
             one number says all.
         parts: the places of the parameters of each part (a layer's mapping, say) that may be chosen by itself once the
             parameters of no part are; what each costs stands in `Evaluation.parts`. Empty where all hang together.
+        solvers: {name: makes designs, each better than the last}, exact methods of the search's own cases, the best for
+            the family first. Empty where there is none.
         experts: makes the machines that are drawn beside fronts, computed when asked.
     """
 
@@ -159,6 +162,7 @@ class Problem:
     front: tuple[str, ...] = ()
     parts: tuple[tuple[int, ...], ...] = ()
     experts: Callable[[], Sequence[Expert]] = tuple
+    solvers: Mapping[str, Solver] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_door()

@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...costmodels.allocation import game, heuristics, model
-from ...costmodels.allocation.baselines import design_makers, offsets_of_ranks
+from ...costmodels.allocation.baselines import design_makers, offsets_of_ranks, solvers
 from ...costmodels.allocation.bounds import max_load
 from ...costmodels.allocation.breakdown import NOTES, break_down
 from ...costmodels.allocation.game import Params, State
@@ -252,6 +252,7 @@ def build(options: AllocationOptions) -> Problem:
         forms={"sequential": lambda problem: env, "parametric": ONE_SHOT_FORMS["parametric"]},
         breakdown=lambda values: break_down(table, offsets([int(values[name]) for name in space.names])),
         baselines=baselines,
+        solvers=solvers(table, options.placement),
         diagram=lambda design: draw(table, offsets(design)),
         batch_sizes=BATCH_SIZES,
         notes=NOTES,

@@ -33,6 +33,7 @@ from ...costmodels.offload.placement import Kept, Work
 from ...costmodels.offload.relaxation import any_split_s
 from ...costmodels.offload.search import RULES, Search, Values, values_of
 from ...costmodels.offload.server import HOST_SHARE, Server, gpu_usable_bytes, reached_by
+from ...costmodels.solver import in_turn
 from ...costmodels.training.models import sizes_checked, trained_model, trained_models
 from ...costmodels.transformers.architectures import Architecture
 from ...costmodels.transformers.configurations import get_model
@@ -170,6 +171,7 @@ def build(options: MemoryTiersOptions) -> Problem:
         batch_sizes=BATCH_SIZES,
         diagram=functools.partial(draw, search.instance),
         ranked=search.best,
+        solvers={"screening": in_turn(lambda: designs[first], lambda: search.best(1)[0].tolist())},
         baselines={name: functools.partial(designs.__getitem__, name) for name in designs},
         front=("seconds_per_million_tokens", "gpu_gb"),
         notes=notes,

@@ -29,6 +29,7 @@ from ...costmodels.files import plain_number
 from ...costmodels.reasoning.scores import cost_of_pass
 from ...costmodels.reasoning.serving import bounds, configurations, model
 from ...costmodels.reasoning.serving.configurations import RULES, SLACK, Params
+from ...costmodels.solver import in_turn
 from ...costmodels.transformers.kinetics import ATTENTIONS, Hardware, hardware, hardware_rows
 from ..core.evaluation import Evaluation, Objective, Sweep, Yardstick
 from ..core.one_shot import one_shot_problem
@@ -152,10 +153,14 @@ def build(options: ReasoningServeOptions) -> Problem:
     def design(place: int) -> tuple[int, ...]:
         return tuple(np.tile(table.indices[place], levels).tolist())
 
-    def bound(problem: Problem) -> Yardstick:
+    def optimum() -> tuple[float, tuple[int, ...]]:
         value, picks = bounds.optimum(table, spent, budget)
+        return value, tuple(table.indices[list(picks)].ravel().tolist())
+
+    def bound(problem: Problem) -> Yardstick:
+        value, best = optimum()
         how = "every configuration" if levels == 1 else "exact merge of the classes' Pareto fronts"
-        return Yardstick("optimum", 1 - value, how, tuple(table.indices[list(picks)].ravel().tolist()))
+        return Yardstick("optimum", 1 - value, how, best)
 
     flop_optimal = design(configurations.flop_optimal(table, spent, budget))
 
@@ -176,6 +181,7 @@ def build(options: ReasoningServeOptions) -> Problem:
         bound=bound,
         breakdown=functools.partial(_break_down, params, space),
         baselines={"flop_optimal": lambda: flop_optimal, **{name: functools.partial(by_rule, name) for name in RULES}},
+        solvers={"dynamic_programming": in_turn(lambda: flop_optimal, lambda: optimum()[1])},
         batch_sizes=BATCH_SIZES,
         notes=NOTES,
         sweep=Sweep(

@@ -36,6 +36,7 @@ from ...costmodels.serving.mix.placement import (
     placement_of,
     singles,
 )
+from ...costmodels.solver import in_turn
 from ...costmodels.transformers.architectures import architecture_rows, architectures
 from ...costmodels.transformers.devices import PRECISIONS, Device, device_rows, devices, get_device, load_devices
 from ...costmodels.transformers.provenance import unchecked_notes
@@ -275,6 +276,7 @@ def build(options: ServingMixOptions) -> Problem:
         breakdown=break_down,
         diagram=diagram,
         baselines={name: functools.partial(baseline, name) for name in makers},
+        solvers={"milp": in_turn(functools.partial(baseline, "improved"), lambda: integer_programme(placement)[1])},
         batch_sizes=BATCH_SIZES,
         notes=notes,
     )

@@ -31,7 +31,7 @@ others that grow with the instance: float32[10 actions + 4], `ScoredScheduling.f
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ import numpy as np
 from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.errors import DsegymError
-from ...costmodels.soc import gantt, library
+from ...costmodels.soc import exact, gantt, library
 from ...costmodels.soc import static_game as game
 from ...costmodels.soc.bounds import makespan_bound, objective_bound
 from ...costmodels.soc.breakdown import break_down
@@ -53,6 +53,7 @@ from ...costmodels.soc.padding import padded_static, static_sizes
 from ...costmodels.soc.schedule import Schedule, check_schedule, in_us
 from ...costmodels.soc.static_game import Params, State
 from ...costmodels.soc.stored import BOUNDS, computed_row, graph_rows, stored_row, stored_schedule
+from ...costmodels.solver import Limits, Solver
 from ..core import own_bounds
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.features import Discrete, Feature
@@ -392,6 +393,18 @@ def _baselines(graph: str, instance: Instance, encoding: Encoding) -> Mapping[st
     return makers
 
 
+def _solvers(options: StaticOptions, instance: Instance, encoding: Encoding) -> Mapping[str, Solver]:
+    """CP-SAT minimises the makespan, and names each task's element."""
+    if options.objective != "makespan" or not encoding.elements or encoding.frequencies:
+        return {}
+
+    def designs(limits: Limits) -> Generator[Sequence[int], None, None]:
+        for schedule in exact.improved_schedules(instance, limits):
+            yield encoding.encode(instance, schedule)
+
+    return {"cp_sat": designs}
+
+
 def build(options: StaticOptions) -> Problem:
     """An instance."""
     instance = get_instance(options.graph, options.platform)
@@ -428,6 +441,7 @@ def build(options: StaticOptions) -> Problem:
         forms=ONE_SHOT_FORMS if encoding.frequencies else by_task,
         breakdown=lambda values: break_down(encoding, instance, params, notes, space.encode(values)),
         baselines=baselines,
+        solvers=_solvers(options, instance, encoding),
         diagram=draw,
         batch_sizes=BATCH_SIZES,
         notes=notes,

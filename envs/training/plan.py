@@ -27,6 +27,7 @@ from ...costmodels.arrays import Array
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.errors import DsegymError
 from ...costmodels.files import plain_number
+from ...costmodels.solver import in_turn
 from ...costmodels.training.clusters import (
     ATTENTIONS,
     OVERLAPS,
@@ -263,6 +264,7 @@ def build(options: TrainingPlanOptions) -> Problem:
         batch_sizes=BATCH_SIZES,
         diagram=functools.partial(draw, search.instance),
         ranked=functools.partial(_ranked, search),
+        solvers={"enumeration": in_turn(lambda: search.best[0].tolist())},
         baselines={name: functools.partial(designs.__getitem__, name) for name in designs},
         notes=_notes(options),
     )

@@ -18,7 +18,7 @@ def list_command() -> None:
     Example: `dsegym list`
     """
     from ...agents.learners.registry import learner_names, learner_summary
-    from ...agents.registry import agent_names, agent_summary
+    from ...agents.registry import agent_names
     from ...envs.core.collections import collection_names, load_collection
     from ...envs.core.scenarios import load_scenario, scenario_ids
     from ..shipped_policies import policy_names, shipped_evaluation
@@ -26,7 +26,7 @@ def list_command() -> None:
 
     console = terminal()
     console.print(table("Scenarios", [{"id": name, "what": load_scenario(name).summary} for name in scenario_ids()]))
-    console.print(table("Agents", [{"name": name, "what": agent_summary(name)} for name in agent_names()]))
+    console.print(table("Agents", [_agent_row(name) for name in agent_names()]))
     console.print(
         table(
             "Learners, for `dsegym train`", [{"name": name, "what": learner_summary(name)} for name in learner_names()]
@@ -52,6 +52,13 @@ def list_command() -> None:
     )
     shipped = [(name, shipped_evaluation(name)) for name in policy_names()]
     console.print(table("Policies, for `dsegym evaluate`", [_policy_row(name, found) for name, found in shipped]))
+
+
+def _agent_row(name: str) -> dict[str, Any]:
+    from ...agents.registry import agent_needs, agent_summary
+
+    needs = " and ".join(f"a {need}" for need in agent_needs(name))
+    return {"name": name, "applies to": f"scenarios with {needs}" if needs else "all", "what": agent_summary(name)}
 
 
 def _policy_row(name: str, evaluation: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from dsegym.agents import moves, registry
 from dsegym.agents.base import Agent
 from dsegym.agents.referee import Referee
 from dsegym.costmodels.errors import BudgetExhausted, DsegymError, UnknownNameError
+from dsegym.costmodels.solver import in_turn
 from dsegym.envs.core.spaces import DesignSpace, Parameter
 
 BUDGET = 60
@@ -31,7 +32,9 @@ FITTED = {
     "portfolio": 40,
 }  # a budget of those that fit a model to each sample
 AGENTS = registry.agent_names()
-SEARCHERS = [name for name in AGENTS if name != "heuristic"]  # which asks for one design, and nothing of the seed
+# These ask for a few designs, and nothing of the seed.
+DETERMINED = ("heuristic", "packing_search", "exact")  # the last two: test_exact_agents.py
+SEARCHERS = [name for name in AGENTS if name not in DETERMINED]
 SLOWEST = ("smac",)  # seconds a trial, however short
 every_searcher = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOWEST else name for name in SEARCHERS]
@@ -102,7 +105,7 @@ def test_every_listed_hyperparameter_is_a_field_that_takes_its_candidates(name):
             assert getattr(registry.make_agent(name, {hyperparameter: value}), hyperparameter) == value
 
 
-@pytest.mark.parametrize("name", [name for name in AGENTS if registry.load_agent(name).hyperparameters])
+@pytest.mark.parametrize("name", [name for name in SEARCHERS if registry.load_agent(name).hyperparameters])
 def test_a_drawn_agent_searches_too(problem, name):
     samples = search(problem, name, 3, registry.draw_hyperparameters(name, 1))
     assert len(samples.designs) == FITTED.get(name, BUDGET)
@@ -227,12 +230,14 @@ def test_a_genetic_algorithm_takes_a_baseline_into_its_first_population(with_bas
 @pytest.mark.parametrize("name", registry.BUILT_IN)
 def test_the_registrys_line_on_an_agent_is_the_agents_own(name):
     assert registry.agent_summary(name) == registry.load_agent(name).summary
+    assert registry.agent_needs(name) == registry.load_agent(name).needs
 
 
 @every_agent
 def test_every_library_and_need_that_an_agent_declares_exists(name, problem):
     registry.check_libraries(name)
-    registry.check_needs(name, problem)  # this instance has all that agents may need
+    solvers = {"packing_search": in_turn(lambda: LOW)}  # this instance has all else that agents may need
+    registry.check_needs(name, dataclasses.replace(problem, solvers=solvers))
 
 
 @pytest.mark.parametrize("name", registry.BUILT_IN)
@@ -254,7 +259,7 @@ def test_an_agent_declares_every_library_that_it_imports(name):
     imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
     ours = {"gymnasium", "numpy", "jax", "scipy"}
     roots = {module.partition(".")[0] for module in imported} - set(sys.stdlib_module_names) - ours
-    own = agent.libraries if name != "portfolio" else ()  # its members import theirs: tests/agents/test_portfolio.py
+    own = agent.libraries if name not in ("portfolio", "exact") else ()  # members and solvers import theirs
     assert {library.replace("-", "_") for library in own} == roots
 
 
