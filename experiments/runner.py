@@ -28,6 +28,7 @@ import psutil
 
 from ..costmodels.errors import CorruptResultError, DsegymError
 from .agent_process import PINNED, Ended, Job, adopt_orphans, changes, described, state
+from .batches import MOST_TRIALS, batched, compact
 from .isolation import MEMORY_SHARE, AgentProcess, end_tree, machine_memory, resident_bytes
 from .store import clean, identity, read_trial, trial_directory, versions, write_suite, write_trial
 from .suite import Suite, Trial, kept_options
@@ -88,12 +89,15 @@ def run_suite(
     with _settings_of_workers():
         identifiers = write_suite(results, suite)
         clean(results)
+        compact(results, identifiers)
+        moved = batched(results)
         waiting = deque(
             _Task(trial, identifier, versions(trial.agent), identity(trial), kept_options(trial, results))
             for trial, identifier in zip(suite.trials, identifiers, strict=True)
-            if not _is_done(results, identifier, retry_failed)
+            if identifier not in moved and not _is_done(results, identifier, retry_failed)
         )
     summary.resumed = summary.total - len(waiting)
+    stored = 0
     progress(summary)
     if not waiting:
         return summary
@@ -115,6 +119,9 @@ def run_suite(
             else:
                 manifest = outcome.manifest
                 write_trial(results, manifest, outcome.trace)
+                stored += 1
+                if stored % MOST_TRIALS == 0:
+                    compact(results, identifiers)
             status, message = manifest["status"], manifest["message"]
             summary.statuses[status] += 1
             if status != "finished":

@@ -37,8 +37,9 @@ def run(
 
     Example: `dsegym run quick --output results/quick`
     """
+    from ..batches import strays
     from ..runner import run_suite
-    from ..store import read_suite, strays
+    from ..store import read_suite
     from ..suite import find_any_suite, find_suite, is_policy_suite, load_suite, suite_names
 
     path = find_any_suite(suite)
@@ -73,7 +74,7 @@ def run(
     )
     for problem in summary.problems:
         say(terminal(error=True), f"warning: {problem}")
-    others = strays(output, read_suite(output))
+    others = strays(output, read_suite(output)["trials"])
     if others:
         whose = "of another suite of its name, or of other versions: no leaderboard shows them"
         say(terminal(error=True), f"warning: {len(others)} trials in '{output}' are {whose}.")
