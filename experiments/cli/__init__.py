@@ -1,5 +1,5 @@
 """The command line: `dsegym list | info | cost | optimize | bound | pareto | run | leaderboard | verify | trace |
-workload | doctor`, and `dsegym train | evaluate | learning`.
+workload | doctor`, and `dsegym train | evaluate | learning`, `dsegym export | compact`.
 
 Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ...costmodels.errors import visible
-from . import board, bound, cost, doctor, learn, optimize, pareto, pay, run, show, submit, trace, workload
+from . import board, bound, cost, doctor, export, learn, optimize, pareto, pay, run, show, submit, trace, workload
 from .failures import failure_of
 
 __all__ = ["main"]
@@ -59,6 +59,8 @@ for _name, _command in (
     ("verify", board.verify_command),
     ("learning", pay.learning),
     ("doctor", doctor.doctor),
+    ("export", export.export),
+    ("compact", export.compact_command),
 ):
     app.command(_name)(_command)
 app.add_typer(submit.app, name="submit")
