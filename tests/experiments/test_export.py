@@ -11,6 +11,7 @@ import dsegym
 from dsegym.costmodels.errors import DsegymError
 from dsegym.experiments import export
 from dsegym.experiments.batches import compact
+from dsegym.experiments.episodes import export_episodes
 from dsegym.experiments.export import SCHEMA, export_samples
 from dsegym.experiments.store import read_suite, read_trial, write_trial
 
@@ -94,3 +95,62 @@ def test_commands_say_what_they_did(dsegym_command, results, tmp_path):
     assert (outcome.code, outcome.out.split(" in")[0]) == (0, "4 trials moved")
     outcome = dsegym_command("export", results, "--output", tmp_path / "samples.parquet")
     assert (outcome.code, outcome.out.split(":")[0]) == (0, "240 samples")
+
+
+PLAYED = ("dsegym/MemoryMapping-v0", {"program": "mlp_tiny", "capacity": "0.5"})
+
+
+@pytest.fixture
+def minari(tmp_path, monkeypatch):
+    """Minari, with an empty folder of its own."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
+    return pytest.importorskip("minari")
+
+
+@pytest.mark.parametrize("policy", ["random", "best"])
+def test_episodes_are_read_by_minari_and_play_again_to_the_same_costs(policy, minari):
+    steps = export_episodes(*PLAYED, "dsegym/mapping-v0", episodes=2, policy=policy, seed=5)
+    dataset = minari.load_dataset("dsegym/mapping-v0")
+    assert (dataset.total_episodes, dataset.total_steps) == (2, steps)
+    env = dataset.recover_environment().unwrapped
+    for episode in dataset.iterate_episodes():
+        observation, _ = env.reset(seed=5 + episode.id)
+        assert np.array_equal(observation, episode.observations[0])
+        for place, action in enumerate(episode.actions):
+            observation, reward, terminated, _, info = env.step(action)
+            assert np.array_equal(observation, episode.observations[place + 1])
+            assert reward == episode.rewards[place]
+        assert terminated
+        assert info["objective"] == episode.infos["objective"][-1]
+        assert info["illegal_actions"] == 0
+        if policy == "best":
+            designs = [maker() for maker in env.problem.baselines.values()]
+            assert info["objective"] == pytest.approx(min(env.problem.evaluate(np.array(designs)).objective), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"dataset": "no id"}, "is no id of a Minari data set"),
+        ({"episodes": 0}, "episodes = 0 is not a whole number from 1"),
+        ({"seed": -1}, "seed = -1 is not a whole number from 0"),
+        ({"policy": "gredy"}, "gredy"),
+        ({"policy": "nowhere:act"}, "Cannot load the policy 'nowhere:act'"),
+        ({"scenario": "dsegym/AcceleratorSizing-v0", "options": {}}, "dsegym/AcceleratorSizing-v0 has"),
+        ({"scenario": "dsegym/Nothing-v0"}, "dsegym/Nothing-v0"),
+        ({"options": {"program": "mlp_tiny", "capacity": "much"}}, "much"),
+    ],
+)
+def test_episodes_that_cannot_be_played_are_refused_in_one_sentence(changes, reason, minari, tmp_path):
+    plain = {"scenario": PLAYED[0], "options": PLAYED[1], "dataset": "dsegym/mapping-v0", "episodes": 1}
+    with pytest.raises(DsegymError) as caught:
+        export_episodes(**{**plain, **changes})
+    assert reason in str(caught.value)
+    assert not list((tmp_path / "datasets").rglob("*.hdf5"))
+
+
+def test_a_data_set_that_is_there_stays_and_options_need_the_episodes_that_they_are_for(minari, dsegym_command):
+    arguments = ("export", PLAYED[0], "--output", "dsegym/mapping-v0", "-o", "program=mlp_tiny")
+    assert "--option is for episodes: say --episodes COUNT" in dsegym_command(*arguments).err
+    assert dsegym_command(*arguments, "--episodes", 1).code == 0
+    assert "is there already" in dsegym_command(*arguments, "--episodes", 1).err
