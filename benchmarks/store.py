@@ -90,22 +90,85 @@ def write_directories(results: Path, count: int) -> None:
         write_trial(results, manifest, trace)
 
 
-def measure(results: Path) -> dict[str, float]:
-    """Seconds to load, rank and render, each alone, and the peak of memory, in this process."""
-    from dsegym.experiments.publish import publish
+def write_batches(results: Path, count: int) -> None:
+    """In batches from the beginning, as a run leaves them."""
+    from dsegym.experiments.batches import compact
+    from dsegym.experiments.store import write_trial
 
-    start = time.perf_counter()
-    published = publish(results)
-    page = published.folder / "leaderboard.html"
+    write_note(results, count)
+    waiting: list[str] = []
+    for number, (manifest, trace) in enumerate(trials(count), start=1):
+        write_trial(results, manifest, trace)
+        waiting.append(str(manifest["trial_id"]))
+        if len(waiting) == 1000 or number == count:
+            compact(results, waiting, least=1)
+            waiting.clear()
+
+
+def measure(results: Path) -> dict[str, float]:
+    """Seconds to load, rank and render, and the peak of memory, of this process."""
+    from dsegym.experiments.batches import stored_trials
+    from dsegym.experiments.publish import board_of
+    from dsegym.experiments.report.page import write_html
+    from dsegym.experiments.report.text import to_json
+    from dsegym.experiments.store import TrialResult, read_suite
+
+    marks = [time.perf_counter()]
+    note = read_suite(results)
+    found = [trial for _, trial in stored_trials(results, note["trials"]) if isinstance(trial, TrialResult)]
+    marks.append(time.perf_counter())
+    board = board_of(results, note, found)
+    marks.append(time.perf_counter())
+    page = results / "page.html"
+    write_html(board, found, page)
+    to_json(board)
+    marks.append(time.perf_counter())
+    load_s, rank_s, render_s = np.diff(marks).tolist()
+    peak_bytes = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
-        "total_s": time.perf_counter() - start,
-        "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "load_s": load_s,
+        "rank_s": rank_s,
+        "render_s": render_s,
+        "peak_bytes": peak_bytes,
         "page_bytes": page.stat().st_size,
     }
 
 
+def measured(results: Path) -> dict[str, float]:
+    """As `measure`, in a process of its own."""
+    command = [sys.executable, __file__, "measure", str(results)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def tell(layout: str, found: dict[str, float], goals: bool) -> None:
+    """The figures of one layout."""
+    for part in ("load", "rank", "render"):
+        report(f"{layout}: seconds to {part}", f"{found[f'{part}_s']:.2f} s")
+    total_s = sum(found[f"{part}_s"] for part in ("load", "rank", "render"))
+    report(f"{layout}: all of it", f"{total_s:.1f} s", f"{LIMIT_S:g} s" if goals else "")
+    memory = f"{found['peak_bytes'] / 2**30:.2f} GiB"
+    report(f"{layout}: peak memory", memory, f"{LIMIT_BYTES / 2**30:g} GiB" if goals else "")
+    report(f"{layout}: the page", f"{found['page_bytes'] / 1e6:.1f} MB")
+
+
+def main() -> None:
+    """Prints the table."""
+    count = int(sys.argv[1]) if sys.argv[1:2] and sys.argv[1].isdigit() else TRIALS
+    print(f"Store: {count:,} trials of {SAMPLES} samples, {AGENTS} agents on {INSTANCES} instances")
+    with tempfile.TemporaryDirectory() as folder:
+        write_batches(Path(folder) / "batches", count)
+        batches = measured(Path(folder) / "batches")
+        tell("batches", batches, goals=count >= 100_000)
+        if count > TRIALS:
+            return
+        write_directories(Path(folder) / "directories", count)
+        directories = measured(Path(folder) / "directories")
+        tell("directories", directories, goals=False)
+        report("ratio of loading, batches to directories", f"{batches['load_s'] / directories['load_s']:.3f}", "0.1")
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "measure":
+    if sys.argv[1:2] == ["measure"]:
         print(json.dumps(measure(Path(sys.argv[2]))))
-    if sys.argv[1] == "directories":
-        write_directories(Path(sys.argv[2]), int(sys.argv[3]))
+    else:
+        main()
