@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars
+from timing import report
 
 TRIALS, INSTANCES, AGENTS = 10_000, 100, 30  # of the comparison; instances and agents of any size
 SAMPLES, PARAMETERS = 40, 7  # of a trial

@@ -201,7 +201,9 @@ def _metrics(metrics: Any, count: int) -> list[str]:
     columns = {}
     for name in metrics._fields:
         values = np.asarray(getattr(metrics, name))
-        columns[name] = np.where(np.isfinite(values), values.astype(object), None).tolist()
+        plain = values.astype(object)
+        plain[~np.isfinite(values)] = None
+        columns[name] = plain.tolist()
     return [_json({name: column[row] for name, column in columns.items()}) for row in range(count)]
 
 
