@@ -22,7 +22,7 @@ RANDOM = "random"
 _DATASET = re.compile(r"([\w-]+/)*[\w-]+-v\d+")
 _MOST_EPISODES = 10**7
 
-Player = Callable[[FunctionalGymnasiumEnv, Any, np.ndarray], Any]  # environment, observation, mask -> action
+Player = Callable[[FunctionalGymnasiumEnv, Any, np.ndarray | None], Any]  # environment, observation, mask -> action
 
 
 def export_episodes(
@@ -68,7 +68,8 @@ def export_episodes(
     if not 0 <= seed < 2**31 - episodes:
         raise DsegymError(f"seed = {seed} is not a whole number from 0 to {2**31 - 1 - episodes}.")
     try:
-        env = gymnasium.make(scenario, **options, full_info=True)
+        given: dict[str, Any] = {**options, "full_info": True}
+        env = gymnasium.make(scenario, **given)
     except (TypeError, gymnasium.error.Error) as error:  # environments of one step take no `full_info`
         raise DsegymError(f"{scenario} has no episodes to keep: {' '.join(str(error).split())}") from None
     inner = env.unwrapped
