@@ -11,6 +11,7 @@ BENCHMARKS = (
     "import_time",
     "environments",
     "runner",
+    "store",
     "rollouts",
     "cost_model",
     "mapping_tier",

@@ -40,6 +40,7 @@ __all__ = [
     "finite",
     "read_file",
     "read_json",
+    "sync_folder",
     "write_by_rename",
 ]
 
@@ -143,7 +144,7 @@ def _first_misfit(entries: Iterable[tuple[object, object, Shape]]) -> str | None
     return None
 
 
-def check_shape(path: Path, content: object, shape: Mapping[str, Shape]) -> None:
+def check_shape(path: Path | str, content: object, shape: Mapping[str, Shape]) -> None:
     """Compares what a file holds with what it should.
 
     Raises:
@@ -207,8 +208,23 @@ def read_json(path: Path, root: Path, most_bytes: int) -> Any:
     return found
 
 
-def write_by_rename(path: Path, content: bytes) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes a folder's list of names durable, where the system knows of such a thing."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_by_rename(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Writes a file that appears by one rename, in the place of what is there; a link there is replaced, not followed.
+
+    Args:
+        path: of the file.
+        content: of the file.
+        durable: whether it is there after a loss of power, too, once this returns.
 
     Raises:
         OSError: nothing is left behind.
@@ -217,6 +233,11 @@ def write_by_rename(path: Path, content: bytes) -> None:
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
             file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
+        if durable:
+            sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)

@@ -12,11 +12,12 @@ import numpy as np
 from ..agents.referee import Referee
 from ..agents.registry import check_libraries, check_needs, load_agent, make_agent
 from ..agents.scorekeeper import Scorekeeper
-from ..costmodels.errors import DsegymError
+from ..costmodels.errors import CorruptResultError, DsegymError
 from ..envs.core.problem import Problem
 from ..envs.core.scenarios import file_options
 from .agent_process import search
-from .store import TrialResult, read_suite, read_trial, trial_directory
+from .batches import stored_trials
+from .store import TrialResult, read_suite
 from .suite import is_kept
 
 __all__ = ["designs_of", "searched", "stored", "trials_of"]
@@ -92,8 +93,11 @@ def stored(problem: Problem, results: Path) -> np.ndarray:
     Raises:
         DsegymError: there is none, or the directory is damaged.
     """
-    found = [trial_directory(results, identifier) for identifier in read_suite(results)["trials"]]
-    trials = [read_trial(directory) for directory in found if directory.is_dir()]
+    trials = []
+    for _, found in stored_trials(results, read_suite(results)["trials"]):
+        if isinstance(found, CorruptResultError):
+            raise found
+        trials.append(found)
     mine = trials_of(problem, trials)
     if not mine:
         known = sorted({_words(trial.manifest["trial"]["instance"]) for trial in trials})

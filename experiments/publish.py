@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..costmodels.errors import CorruptResultError, DsegymError
 from ..costmodels.files import file_hash
+from .batches import stored_trials, strays
 from .door import check_folder, write_by_rename
 from .evaluations import evaluation_directories, read_evaluations
 from .policy_runner import policy_there, read_policy_note
-from .store import TrialResult, holds_suite, kept_files, read_suite, read_trial, strays, trial_directory
+from .store import TrialResult, holds_suite, kept_files, read_suite
 from .suite import located
 
 if TYPE_CHECKING:
@@ -64,12 +65,12 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
 
     results = Path(results)
     suite = read_suite(results) if holds_suite(results) else {**NO_SUITE, **(read_policy_note(results) or {})}
-    found = [trial_directory(results, identifier) for identifier in suite["trials"]]
-    try:
-        trials = [read_trial(directory) for directory in found if directory.is_dir()]
-    except CorruptResultError as error:
-        remedy = "`dsegym verify` names every damaged trial, and running the suite again replaces them"
-        raise CorruptResultError(f"{error} ({remedy}.)") from None
+    trials = []
+    for _, found in stored_trials(results, suite["trials"]):
+        if isinstance(found, CorruptResultError):
+            remedy = "`dsegym verify` names every damaged trial, and running the suite again replaces them"
+            raise CorruptResultError(f"{found} ({remedy}.)")
+        trials.append(found)
     if not trials and not evaluation_directories(results):
         raise DsegymError(f"'{results}' holds no finished trial yet.")
     leaderboard = board_of(results, suite, trials)
@@ -88,7 +89,7 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
     write_html(leaderboard, trials, page, suite=about, sections=sections, timings=timings)
     for name, text in (("leaderboard.json", to_json(leaderboard)), ("leaderboard.md", to_markdown(leaderboard))):
         write_by_rename(folder / name, text.encode("utf-8"))
-    missing = len(found) - len(trials)
+    missing = len(suite["trials"]) - len(trials)
     untrained = sum(not policy_there(results, name) for name in suite.get("trainings", ()))
     return Publication(leaderboard, timings, folder, missing, untrained, _altered(results, suite))
 
@@ -122,6 +123,6 @@ def board_of(results: Path, suite: Mapping[str, Any], trials: Collection[TrialRe
         trials,
         file_names=kept_files(suite),
         left_out=[(each["instance"], each["reason"]) for each in suite.get("left_out", ())],
-        strays=len(strays(results, suite)),
+        strays=len(strays(results, suite["trials"])),
     )
     return replace(board, **found)

@@ -15,6 +15,7 @@ from ..agents.registry import load_agent
 from ..costmodels.errors import CorruptResultError
 from ..envs.core.scenarios import scenario_module
 from .agent_process import PINNED
+from .batches import MOST_TRIALS, batched, compact
 from .executors import Executor, Limits, Task
 from .executors.processes import in_processes, interrupts_blocked
 from .store import clean, identity, read_trial, trial_directory, versions, write_suite, write_trial
@@ -68,12 +69,15 @@ def run_suite(
     with _settings_of_workers():
         identifiers = write_suite(results, suite)
         clean(results)
+        compact(results, identifiers)
+        moved = batched(results)
         waiting = [
             _task(trial, identifier, results)
             for trial, identifier in zip(suite.trials, identifiers, strict=True)
-            if not _is_done(results, identifier, retry_failed)
+            if identifier not in moved and not _is_done(results, identifier, retry_failed)
         ]
     summary.resumed = summary.total - len(waiting)
+    stored = 0
     progress(summary)
     if not waiting:
         return summary
@@ -89,6 +93,9 @@ def run_suite(
             else:
                 manifest = outcome.manifest
                 write_trial(results, manifest, outcome.trace)
+                stored += 1
+                if stored % MOST_TRIALS == 0:
+                    compact(results, identifiers)
             status, message = manifest["status"], manifest["message"]
             summary.statuses[status] += 1
             if status != "finished":

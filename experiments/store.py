@@ -5,6 +5,7 @@
     RESULTS/trials/<trial id>/trace.parquet every sample: sample, objective, feasible, elapsed_s, design; held_out
     RESULTS/files/<hash>.<suffix>           copies of the users' files that instances are made from, and of the
                                             bounds that were kept beside them when the suite first ran
+    RESULTS/batches/                        finished trials by the thousand, see `batches.py`
     RESULTS/evaluations/                    what policies are worth, see `evaluations.py`
     RESULTS/leaderboard/                    what `dsegym leaderboard` makes of it
 
@@ -48,6 +49,7 @@ from ..envs.core.own_bounds import kept_beside
 from ..envs.core.scenarios import load_scenario, scenario_module
 from .agent_process import PINNED
 from .door import LONGEST, Each, Shape, Word, check_folder, check_shape, finite, read_file, read_json, write_by_rename
+from .parquet_footer import footer_of
 from .scoring.statistics import incumbents
 from .suite import FILES, Suite, Trial, is_kept, located, may_be_file
 
@@ -55,11 +57,16 @@ if TYPE_CHECKING:
     import polars
 
 __all__ = [
+    "BATCHES",
     "EVALUATIONS",
     "FORMAT",
+    "MANIFEST_SHAPE",
     "STATUSES",
+    "TRACE_COLUMNS",
     "TrialResult",
     "appearing",
+    "check_format",
+    "check_trace",
     "checked_options",
     "clean",
     "count_declared",
@@ -71,11 +78,11 @@ __all__ = [
     "json_text",
     "keep_files",
     "kept_files",
+    "partial_of",
     "read_suite",
     "read_table",
     "read_trial",
     "source_of",
-    "strays",
     "trial_directory",
     "trial_id",
     "versions",
@@ -86,6 +93,7 @@ __all__ = [
 
 FORMAT = 1
 MANIFEST, TRACE, SUITE = "manifest.json", "trace.parquet", "suite.json"
+BATCHES = "batches"  # the folder of finished trials, many to a file, see `batches.py`
 EVALUATIONS = "evaluations"  # the folder of what policies are worth, see `evaluations.py`
 # Libraries whose version can change costs, yardsticks or any agent's samples; an agent's own are its `libraries`.
 _LIBRARIES = ("numpy", "scipy", "jax", "jaxlib", "gymnasium", "ortools")
@@ -106,7 +114,7 @@ _BEST: Shape = {
     "objective": finite,
     "held_out?": (finite, None),
 }
-_MANIFEST: Mapping[str, Shape] = {
+MANIFEST_SHAPE: Mapping[str, Shape] = {
     "format": int,
     "trial_id": _ID,
     "trial": _TRIAL,
@@ -141,7 +149,9 @@ _NOTE: Mapping[str, Shape] = {
 }
 # Bytes that a file of its kind can have; a trace of the largest budget that anyone has run is 1 % of this.
 _MOST_BYTES = {MANIFEST: 2**24, TRACE: 2**30, SUITE: 2**26}
-_TRACE_COLUMNS = {
+_MOST_SAMPLE_BYTES = 2**22  # unpacked: a design of a million parameters
+_MOST_TABLE_BYTES = 2**31  # unpacked
+TRACE_COLUMNS = {
     "sample": "Int32",
     "objective": "Float64",
     "feasible": "Boolean",
@@ -156,12 +166,17 @@ class TrialResult:
 
     Attributes:
         manifest: the trial, versions, status, yardsticks, best design, seconds, file hashes.
-        trace: every sample: sample (1 to S), objective, feasible, elapsed_s, design (list of indices), and `held_out`
+        table: every sample: sample (1 to S), objective, feasible, elapsed_s, design (list of indices), and `held_out`
             where scores are taken on held-out cases.
     """
 
     manifest: Mapping[str, Any]
-    trace: polars.DataFrame
+    table: polars.DataFrame | Callable[[], polars.DataFrame]  # where it is read when it is asked for: what reads it
+
+    @property
+    def trace(self) -> polars.DataFrame:
+        """Every sample."""
+        return self.table() if callable(self.table) else self.table
 
 
 @functools.cache
@@ -275,13 +290,18 @@ def _process() -> str:
     return f"{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}-{os.getpid()}"
 
 
+def partial_of(target: Path) -> Path:
+    """The name of a directory of this process that is not whole: `clean` removes it once the process is gone."""
+    return target.with_name(f".partial-{target.name}-{_process()}")
+
+
 @contextlib.contextmanager
 def appearing(target: Path, stands: Callable[[Path], bool]) -> Iterator[Path]:
     """A temporary directory that is renamed to `target` if all goes well, and removed otherwise.
 
     What is there and `stands` is kept; a trial that did not finish, or what is damaged, is replaced.
     """
-    partial = target.with_name(f".partial-{target.name}-{_process()}")
+    partial = partial_of(target)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -323,7 +343,7 @@ def clean(results: Path) -> None:
             folder.rename(target)
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    for folder in (results, results / FILES, results / "leaderboard"):
+    for folder in (results, results / FILES, results / BATCHES, results / "leaderboard"):
         for file in folder.glob(".*-*-*"):  # of `write_by_rename`
             match = re.fullmatch(r"\..+-(\d+)-\d+", file.name)
             if match is not None and file.is_file() and not _may_live(file, None, match.group(1)):
@@ -382,37 +402,45 @@ def read_trial(directory: Path) -> TrialResult:
     root = directory.parent.parent
     path = directory / MANIFEST
     manifest = read_json(path, root, _MOST_BYTES[MANIFEST])
-    _check_format(path, manifest)
-    check_shape(path, manifest, _MANIFEST)
+    check_format(path, manifest)
+    check_shape(path, manifest, MANIFEST_SHAPE)
     path = directory / TRACE
     content = read_file(path, root, _MOST_BYTES[TRACE])
     if hashlib.sha256(content).hexdigest() != manifest["files"].get(TRACE):
         raise CorruptResultError(f"{path}: its contents do not match the hash in {MANIFEST} (truncated or altered).")
     budget, used = manifest["trial"]["samples"], manifest["samples_used"]
-    with_held_out = {**_TRACE_COLUMNS, "held_out": "Float64"}
+    with_held_out = {**TRACE_COLUMNS, "held_out": "Float64"}
 
     def wrong(rows: int) -> str:
         fits = rows == used <= budget
         return "" if fits else f"{rows} samples, where the manifest says {used} of a budget of {budget}"
 
-    trace = read_table(path, content, (_TRACE_COLUMNS, with_held_out), wrong)
-    _check_trace(path, trace, manifest)
+    trace = read_table(path, content, (TRACE_COLUMNS, with_held_out), wrong, _MOST_SAMPLE_BYTES * (1 + used))
+    check_trace(path, trace)
     return TrialResult(manifest, trace)
 
 
 def read_table(
-    path: Path, content: bytes, columns: Sequence[Mapping[str, str]], wrong: Callable[[int], str]
+    path: Path,
+    content: bytes,
+    columns: Sequence[Mapping[str, str]],
+    wrong: Callable[[int], str],
+    most_bytes: int = _MOST_TABLE_BYTES,
+    only: Sequence[str] | None = None,
 ) -> polars.DataFrame:
-    """The table of a Parquet file; its rows are counted in its footer before they are read.
+    """The table of a Parquet file; its rows and its size are read in its footer before its data are.
 
     Args:
         path: of the file, for errors.
         content: of the file.
         columns: {name: polars' dtype}, any of which will do.
         wrong: what is wrong with so many rows, in words; empty where nothing is.
+        most_bytes: that it may unpack to; 2 GiB at most in any case.
+        only: the columns that are read; all when left out.
 
     Raises:
-        CorruptResultError: it is no Parquet file, has other columns, or something is wrong with its rows.
+        CorruptResultError: it is no Parquet file, has other columns, something is wrong with its rows, or it unpacks to
+            more than it may.
     """
     import polars
 
@@ -428,10 +456,15 @@ def read_table(
         raise CorruptResultError(
             f"{path}: columns {shortened(found, LONGEST)} where {' or '.join(map(str, columns))} are expected."
         )
-    rows = read(lambda file: polars.scan_parquet(file).select(polars.len()).collect().item())
+    rows, unpacked = read(lambda file: footer_of(file.getvalue()))
     if wrong(rows):
         raise CorruptResultError(f"{path}: {wrong(rows)}.")
-    return read(polars.read_parquet, n_rows=rows + 1)
+    most_bytes = min(most_bytes, _MOST_TABLE_BYTES)
+    if unpacked > most_bytes:
+        raise CorruptResultError(
+            f"{path}: it unpacks to {unpacked:,} bytes, where {most_bytes:,} are the most that it can have."
+        )
+    return read(polars.read_parquet, columns=only, n_rows=rows + 1)
 
 
 @contextlib.contextmanager
@@ -451,7 +484,7 @@ def _silence() -> Iterator[None]:
         yield
 
 
-def _check_format(path: Path, content: Any) -> None:
+def check_format(path: Path | str, content: Any) -> None:
     """Another format has another shape: said first."""
     found = content.get("format") if isinstance(content, dict) else None
     if type(found) is int and found != FORMAT:
@@ -461,13 +494,13 @@ def _check_format(path: Path, content: Any) -> None:
         )
 
 
-def _check_trace(path: Path, trace: polars.DataFrame, manifest: Mapping[str, Any]) -> None:
+def check_trace(path: Path | str, trace: polars.DataFrame) -> None:
     """What must hold of a trace whatever its instance is.
 
     Raises:
         CorruptResultError: names the file and the reason.
     """
-    for name in _TRACE_COLUMNS:
+    for name in TRACE_COLUMNS:
         values = trace[name].explode() if name == "design" else trace[name]
         if values.null_count():
             raise CorruptResultError(f"{path}: '{name}' is missing in some samples.")
@@ -625,14 +658,6 @@ def kept_files(note: Mapping[str, Any]) -> Mapping[str, str]:
     return note.get("file_names", {})
 
 
-def strays(results: Path, note: Mapping[str, Any]) -> list[str]:
-    """The ids of trials in the directory that the suite, as it ran last, does not name: they are in no leaderboard."""
-    named = set(note["trials"])
-    folder = results / "trials"
-    found = (entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
-    return sorted(name for name in found if re.fullmatch(_ID.pattern, name) and name not in named)
-
-
 def holds_suite(results: Path) -> bool:
     """Whether a suite was run into a directory; it may hold evaluations of policies alone."""
     return os.path.lexists(results / SUITE) or not os.path.lexists(results / EVALUATIONS)
@@ -648,7 +673,7 @@ def read_suite(results: Path) -> Mapping[str, Any]:
     if not os.path.lexists(path):
         raise CorruptResultError(f"'{results}' holds no results: there is no {SUITE} in it.")
     content = read_json(path, results, _MOST_BYTES[SUITE])
-    _check_format(path, content)
+    check_format(path, content)
     check_shape(path, content, _NOTE)
     declared = content.get("declared", {})
     shape = [len(declared.get("agents", ()))] * len(declared.get("instances", ()))

@@ -30,16 +30,17 @@ from pathlib import Path
 from typing import Any
 
 from ..costmodels.errors import CorruptResultError, DsegymError, InvalidSuiteError, shortened
+from .batches import batched, strays
 from .door import LONGEST, write_by_rename
 from .evaluations import evaluation_directories, read_evaluation
-from .store import EVALUATIONS, SUITE, declared_trials, holds_suite, read_suite, strays
+from .store import BATCHES, EVALUATIONS, SUITE, declared_trials, holds_suite, read_suite
 from .suite import FILES, check_keys, check_once, read_suite_file, tables_of
 
 __all__ = ["CARD", "Card", "Entry", "check_submission", "entrants_of", "read_card", "write_template"]
 
 CARD = "submission.toml"
 MOST_FILES, MOST_BYTES = 1_000_000, 8 * 2**30
-_PARTS = (CARD, SUITE, "trials", FILES, EVALUATIONS, "policies", "policies.json", "leaderboard")
+_PARTS = (CARD, SUITE, "trials", BATCHES, FILES, EVALUATIONS, "policies", "policies.json", "leaderboard")
 _LONGEST_WORDS = 1000  # characters of a text in a card
 _FEW = 10  # entries that an error lists
 _BLANK = "?"  # what a template leaves to its author
@@ -205,11 +206,12 @@ def check_submission(results: Path) -> Card:
             )
     if holds_suite(results):
         note = read_suite(results)
-        lying = strays(results, note)
+        lying = strays(results, note["trials"])
         if lying:
             raise CorruptResultError(f"{results / 'trials'}: {lying[0]} is no trial of this suite; remove it.")
         expected = len(declared_trials(note))
-        there = sum((results / "trials" / each).is_dir() for each in note["trials"])
+        moved = batched(results)
+        there = sum(each in moved or (results / "trials" / each).is_dir() for each in note["trials"])
         if there < expected:
             raise CorruptResultError(f"'{results}': {expected - there} of {expected} trials are not done yet.")
     return card

@@ -15,10 +15,12 @@ from ..agents.registry import agent_names, draw_hyperparameters, make_agent
 from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..costmodels.files import file_hash
 from ..envs.core.scenarios import BUILT_IN, make_problem
+from .batches import stored_trials
 from .door import LONGEST, check_allowed, read_file
 from .evaluations import evaluation_directories
 from .publish import NO_SUITE, board_of
 from .store import (
+    BATCHES,
     SUITE,
     TRACE,
     TrialResult,
@@ -28,7 +30,6 @@ from .store import (
     hashed_id,
     holds_suite,
     read_suite,
-    read_trial,
     trial_directory,
 )
 from .suite import Trial, is_kept, load_suite, suite_names
@@ -97,21 +98,29 @@ def verify(
     problem = _check_note(note) if note is not NO_SUITE else ""
     verdicts = [Verdict(str(results / SUITE), f"{results / SUITE}: {problem}")] if problem else []
     declared = declared_trials(note) if "declared" in note else []
-    for number, identifier in enumerate(identifiers, start=1):
-        directory = trial_directory(results, identifier)
+    places = {identifier: place for place, identifier in enumerate(identifiers)}
+    verdict_of: dict[str, Verdict] = {}
+    for name, found in stored_trials(results, identifiers):
+        if name not in places:  # a batch, which may hold what is missing
+            verdicts.append(Verdict(str(results / BATCHES / name), str(found)))
+            continue
+        directory = trial_directory(results, name)
         try:
-            if not directory.is_dir():
-                raise CorruptResultError(f"{directory}: the suite names this trial, but it is not there.")
-            result = read_trial(directory)
-            expected = declared[number - 1] if number <= len(declared) else None
-            _check(directory, identifier, result, expected, allow, rerun)
-            _check_versions(directory, result, whole)
-            whole.append(result)
-            verdicts.append(Verdict(str(directory), ""))
+            if isinstance(found, CorruptResultError):
+                raise found
+            place = places[name]
+            _check(directory, name, found, declared[place] if place < len(declared) else None, allow, rerun)
+            _check_versions(directory, found, whole)
+            whole.append(found)
+            verdict_of[name] = Verdict(str(directory), "")
         except DsegymError as error:
             text = str(error)
-            verdicts.append(Verdict(str(directory), text if str(directory) in text else f"{directory}: {text}"))
-        progress(number, len(identifiers))
+            verdict_of[name] = Verdict(str(directory), text if name in text else f"{directory}: {text}")
+        progress(len(verdict_of), len(identifiers))
+    for identifier in identifiers:
+        directory = trial_directory(results, identifier)
+        missing = Verdict(str(directory), f"{directory}: the suite names this trial, but it is not there.")
+        verdicts.append(verdict_of.get(identifier, missing))
     verdicts += [_evaluation_verdict(directory, allow) for directory in evaluation_directories(results)]
     if len(whole) == len(identifiers):
         verdicts += _check_leaderboard(results, note, whole)

@@ -1,5 +1,5 @@
 """The command line: `dsegym list | info | cost | optimize | bound | pareto | run | leaderboard | verify | trace |
-workload | doctor`, and `dsegym train | evaluate | learning | field`.
+workload | doctor`, `dsegym train | evaluate | learning | field`, and `dsegym export | compact | submit`.
 
 Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -13,7 +13,23 @@ from typing import Annotated
 import typer
 
 from ...costmodels.errors import visible
-from . import board, bound, cost, doctor, field, learn, optimize, pareto, pay, run, show, submit, trace, workload
+from . import (
+    board,
+    bound,
+    cost,
+    doctor,
+    export,
+    field,
+    learn,
+    optimize,
+    pareto,
+    pay,
+    run,
+    show,
+    submit,
+    trace,
+    workload,
+)
 from .failures import failure_of
 
 __all__ = ["main"]
@@ -60,6 +76,8 @@ for _name, _command in (
     ("learning", pay.learning),
     ("doctor", doctor.doctor),
     ("field", field.field_command),
+    ("export", export.export),
+    ("compact", export.compact_command),
 ):
     app.command(_name)(_command)
 app.add_typer(submit.app, name="submit")

@@ -54,10 +54,11 @@ def run(
 
     On a Ray cluster: `dsegym run quick --output results/quick --executor ray --address auto`
     """
+    from ..batches import strays
     from ..executors.cluster import on_ray
     from ..executors.processes import in_processes
     from ..runner import run_suite
-    from ..store import read_suite, strays
+    from ..store import read_suite
     from ..suite import find_any_suite, find_suite, is_policy_suite, load_suite, suite_names
 
     path = find_any_suite(suite)
@@ -102,7 +103,7 @@ def run(
     )
     for problem in summary.problems:
         say(terminal(error=True), f"warning: {problem}")
-    others = strays(output, read_suite(output))
+    others = strays(output, read_suite(output)["trials"])
     if others:
         whose = "of another suite of its name, or of other versions: no leaderboard shows them"
         say(terminal(error=True), f"warning: {len(others)} trials in '{output}' are {whose}.")

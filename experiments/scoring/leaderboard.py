@@ -210,19 +210,26 @@ def _lower_median(counts: Sequence[float]) -> int | None:
 
 
 def _instances(trials: Sequence[ScoredTrial], ranked: Mapping[str, Sequence[ScoredTrial]]) -> tuple[Instance, ...]:
-    by_instance: dict[str, list[ScoredTrial]] = defaultdict(list)
+    by_instance = _by_instance(trials)
+    entrants = {agent: _by_instance(entrant) for agent, entrant in ranked.items()}
+    return tuple(_instance(name, by_instance[name], entrants) for name in sorted(by_instance))
+
+
+def _by_instance(trials: Iterable[ScoredTrial]) -> dict[str, list[ScoredTrial]]:
+    found: dict[str, list[ScoredTrial]] = defaultdict(list)
     for trial in trials:
-        by_instance[trial.instance].append(trial)
-    return tuple(_instance(name, by_instance[name], ranked) for name in sorted(by_instance))
+        found[trial.instance].append(trial)
+    return found
 
 
-def _instance(name: str, trials: Sequence[ScoredTrial], ranked: Mapping[str, Sequence[ScoredTrial]]) -> Instance:
+def _instance(
+    name: str, trials: Sequence[ScoredTrial], entrants: Mapping[str, Mapping[str, Sequence[ScoredTrial]]]
+) -> Instance:
     manifest = trials[0].manifest
     spec, reference, bound = (manifest["trial"]["instance"], manifest["reference"], manifest["bound"])
     scores = []
-    for agent, entrant in ranked.items():
-        here = [trial for trial in entrant if trial.instance == name]
-        if here:
+    for agent, entrant in entrants.items():
+        if here := entrant.get(name):
             best = min(here, key=lambda trial: trial.preference)
             scores.append(
                 InstanceScore(
@@ -342,8 +349,7 @@ def _overall_curves(
 def _instance_curves(entrants: Mapping[str, Sequence[ScoredTrial]], grid: NDArray[Any]) -> tuple[Curve, ...]:
     curves = []
     for agent, trials in entrants.items():
-        for name in _strata(trials):
-            here = [trial for trial in trials if trial.instance == name]
+        for name, here in sorted(_by_instance(trials).items()):
             curves.append(_curve(agent, name, here, grid, "samples"))
     return tuple(curves)
 

@@ -13,8 +13,9 @@ of the Statistical Precipice", NeurIPS 2021 (arXiv 2108.13264), sections 4.1 to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -166,25 +167,57 @@ def probability_of_improvement(
     xs, ys = _checked(x), _checked(y)
     if len(xs) != len(ys):
         raise DsegymError(f"X has scores of {len(xs)} instances, Y of {len(ys)}; give both the same instances")
-    rng = np.random.default_rng(seed)
     value, resampled = 0.0, np.zeros(resamples)
-    for scores_x, scores_y in zip(xs, ys, strict=True):
-        n, m, ordered = len(scores_x), len(scores_y), np.sort(scores_y)
+    sizes = tuple((len(scores_x), len(scores_y)) for scores_x, scores_y in zip(xs, ys, strict=True))
+    for scores_x, scores_y, (drawn_x, drawn_y) in zip(xs, ys, _multiplicities(sizes, seed, resamples), strict=True):
+        n, m = len(scores_x), len(scores_y)
+        if n * m <= _PAIRS:  # each pair of seeds apart: twice its share of the statistic, a small whole number
+            twice = (np.sign(scores_x[:, None] - scores_y) + 1).astype(drawn_x.dtype)  # [n, m]
+            value += float(twice.sum()) / (2 * n * m)
+            resampled += np.einsum("rm,rm->r", drawn_x @ twice, drawn_y).astype(np.float64) / (2 * n * m)
+            continue
+        ordered, order = np.sort(scores_y), np.argsort(scores_y, kind="stable")
         below, up_to = (np.searchsorted(ordered, scores_x, side) for side in ("left", "right"))
         value += (below + up_to).sum() / (2 * n * m)
         # How often each seed was drawn says all about a resample: the seeds of Y below one of X are a running sum.
-        drawn_x = rng.multinomial(n, np.full(n, 1 / n), size=resamples)  # [R, n]
-        drawn_y = rng.multinomial(m, np.full(m, 1 / m), size=resamples)[
-            :, np.argsort(scores_y, kind="stable")
-        ]  # [R, m]
         block = max(1, _BLOCK // (n + m))
         for first in range(0, resamples, block):
             here = slice(first, first + block)
-            sums = np.pad(np.cumsum(drawn_y[here], axis=1), ((0, 0), (1, 0)))  # [block, m + 1]
+            sums = np.pad(np.cumsum(drawn_y[here][:, order], axis=1), ((0, 0), (1, 0)))  # [block, m + 1]
             won = (drawn_x[here] * (sums[:, below] + sums[:, up_to])).sum(axis=1)  # twice
             resampled[here] += won / (2 * n * m)
     low, high = _percentiles(resampled / len(xs), confidence)
     return Estimate(np.asarray(value / len(xs)), low, high)
+
+
+_PAIRS = 2**12  # of seeds, up to which float32 counts twice the pairs of a resample exactly, and a product is quick
+_MOST_DRAWN = 2**24  # numbers of draws that are kept for the next two agents, which are drawn alike
+
+
+def _multiplicities(
+    sizes: tuple[tuple[int, int], ...], seed: int, resamples: int
+) -> Iterable[tuple[NDArray[Any], NDArray[Any]]]:
+    """How often each seed of X, [R, n], and of Y, [R, m], is drawn in each resample, by instance."""
+    if resamples * sum(map(sum, sizes)) <= _MOST_DRAWN:
+        return _kept(sizes, seed, resamples)
+    return _drawn(sizes, seed, resamples)
+
+
+def _drawn(
+    sizes: tuple[tuple[int, int], ...], seed: int, resamples: int
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    rng = np.random.default_rng(seed)
+    for n, m in sizes:
+        drawn = [rng.multinomial(count, np.full(count, 1 / count), size=resamples) for count in (n, m)]
+        kind = np.float32 if n * m <= _PAIRS else np.int64
+        yield drawn[0].astype(kind), drawn[1].astype(kind)
+
+
+@functools.lru_cache(maxsize=1)
+def _kept(
+    sizes: tuple[tuple[int, int], ...], seed: int, resamples: int
+) -> tuple[tuple[NDArray[Any], NDArray[Any]], ...]:
+    return tuple(_drawn(sizes, seed, resamples))
 
 
 def best_so_far(objective: ArrayLike, feasible: ArrayLike) -> NDArray[np.float64]:

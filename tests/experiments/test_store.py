@@ -16,7 +16,7 @@ import polars
 import pytest
 
 from dsegym.costmodels.errors import CorruptResultError, DsegymError
-from dsegym.experiments import store
+from dsegym.experiments import batches, store
 from dsegym.experiments.store import read_suite, read_trial, trial_directory, trial_id, write_suite, write_trial
 from dsegym.experiments.suite import Suite, located
 
@@ -261,9 +261,9 @@ def test_a_suite_that_has_grown_keeps_the_trials_that_it_had(tmp_path, tiny_suit
 def test_trials_of_another_suite_of_the_same_name_are_counted(results, tiny_suite):
     other = dataclasses.replace(tiny_suite, trials=tiny_suite.trials[2:])
     write_suite(results, other)
-    assert len(store.strays(results, read_suite(results))) == 2
+    assert len(batches.strays(results, read_suite(results)["trials"])) == 2
     write_suite(results, tiny_suite)
-    assert store.strays(results, read_suite(results)) == []
+    assert batches.strays(results, read_suite(results)["trials"]) == []
 
 
 def test_trials_that_are_no_product_make_no_suite(tmp_path, tiny_suite):

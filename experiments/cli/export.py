@@ -1,0 +1,84 @@
+"""`dsegym export` and `dsegym compact`: results as data for others, and in fewer files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ...costmodels.errors import DsegymError, visible
+from .arguments import AllowOption, OptionsOption, ResultsArgument, options_of
+from .tables import progress_bar, terminal
+
+__all__ = ["compact_command", "export"]
+
+
+def export(
+    source: Annotated[str, typer.Argument(help="A results directory; with --episodes, a scenario's id.")],
+    output: Annotated[
+        str, typer.Option("--output", help="The table, NAME.parquet; with --episodes, a data set's id, NAME-v0.")
+    ],
+    episodes: Annotated[
+        int | None, typer.Option("--episodes", help="Play so many, and keep them as a data set of Minari.")
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            "--policy",
+            help="Who plays: random, a baseline, best of them, optimum, a trained policy, or module:function.",
+            show_default=False,
+        ),
+    ] = None,
+    option: OptionsOption = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the first episode.", show_default=False)] = None,
+    allow: AllowOption = None,
+) -> None:
+    """Write every sample of a results directory into one Parquet table, or episodes of a scenario into a data set.
+
+    Example: `dsegym export results/quick --output quick.parquet`
+    """
+    given = {"--policy": policy, "--option": option, "--seed": seed}
+    if episodes is None and (named := [name for name, value in given.items() if value is not None]):
+        raise DsegymError(f"{named[0]} is for episodes: say --episodes COUNT.")
+    if episodes is not None and allow:
+        raise DsegymError("--allow is for results directories: episodes import what the scenario's id names.")
+    with progress_bar() as bar:
+        task = bar.add_task("export", total=None)
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        if episodes is None:
+            from ..export import export_samples
+
+            count, what = export_samples(source, output, allow=allow or (), progress=update), "samples"
+        else:
+            from ..episodes import RANDOM, export_episodes
+
+            count, what = (
+                export_episodes(
+                    source,
+                    options_of(option, None),
+                    output,
+                    episodes=episodes,
+                    policy=policy or RANDOM,
+                    seed=seed or 0,
+                    progress=update,
+                ),
+                f"steps of {episodes:,} episodes",
+            )
+    terminal().print(visible(f"{count:,} {what}: {output}"))
+
+
+def compact_command(results: ResultsArgument) -> None:
+    """Move the finished trials of a results directory into a few files; everything else reads them as before.
+
+    A run does so by itself for every thousand trials. Example: `dsegym compact results/lottery`
+    """
+    from ..batches import compact
+    from ..store import clean, read_suite
+
+    identifiers = read_suite(results)["trials"]
+    clean(results)
+    count = compact(results, identifiers, least=1)
+    terminal().print(visible(f"{count:,} trials moved into {results / 'batches'}."))
