@@ -19,6 +19,8 @@ BENCHMARKS = (
     "memory",
     "allocation",
     "serving_stream",
+    "serving_cluster",
+    "power_cap",
     "expert_cache",
     "memory_tiers",
     "soc",

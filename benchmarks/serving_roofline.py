@@ -27,7 +27,13 @@ DEVICES = {
     "b200_sxm": "B200-SXM",
     "gb200": "GB200",
 }
-MODELS = {"Llama-3.1-70B": "Llama-3-70B", "Qwen3-32B": "Qwen3-32B", "DeepSeek-R1": "DeepSeek-V3"}
+MODELS = {
+    "Llama-3.1-70B": "Llama-3-70B",
+    "Qwen3-32B": "Qwen3-32B",
+    "DeepSeek-R1": "DeepSeek-V3",
+    "DeepSeek-V3": "DeepSeek-V3",
+}
+_NODE = 8  # accelerators of a server
 
 
 def rows_of(path: Path, models: tuple[str, ...]) -> pl.DataFrame:
@@ -44,29 +50,43 @@ def stacked(replicas: list[Replica]) -> Replica:
     return Replica(model, *np.array([each[1:] for each in replicas], float).T)
 
 
-def replica_of_row(row: dict) -> Replica:
+def split_of_row(row: dict, squares: bool = True) -> tuple[int, int]:
+    """Accelerators of a replica, and groups of attention among them.
+
+    `squares`: rows of k x k accelerators, k for the width and k for the number of experts, are taken to have k. The
+    rows do not say so. They are dumps of InferenceX's runs, whose configurations of a B200 server have `tp4 ep4` and
+    `tp8 ep8`, one and the same accelerators, and no 16 or 64.
+    """
+    gpus, groups = int(row["tp_size"] * (row["attention_dp_size"] or 1)), int(row["attention_dp_size"] or 1)
+    k = int(row["moe_ep_size"] or 1)
+    if squares and 1 < k <= _NODE and row["moe_tp_size"] == k and gpus == k * k:
+        return k, min(groups, k)
+    return gpus, groups
+
+
+def replica_of_row(row: dict, squares: bool = True) -> Replica:
     name = next(ours for theirs, ours in MODELS.items() if theirs in row["model_path"])
-    gpus = int(row["tp_size"] * (row["attention_dp_size"] or 1))
+    gpus, groups = split_of_row(row, squares)
     device, precision = get_device(DEVICES[row["system"]]), get_precision(row["precision"])
     engine = "vllm" if row["backend"] == "vllm" else "trtllm"
     model = get_architecture(name)
     replica = replica_of(model, device, precision, gpus, engine)
     # Groups of attention hold their own requests.
-    copies = cache_copies(model, row["tp_size"]) / cache_copies(model, gpus)
+    copies = cache_copies(model, gpus // groups) / cache_copies(model, gpus)
     return replica._replace(kv_bytes_per_token=replica.kv_bytes_per_token * copies)
 
 
-def predicted_s(rows: pl.DataFrame, calibration: Calibration) -> np.ndarray:
+def predicted_s(rows: pl.DataFrame, calibration: Calibration, squares: bool = True) -> np.ndarray:
     """float64[rows], TPOT."""
-    replicas = stacked([replica_of_row(row) for row in rows.iter_rows(named=True)])
+    replicas = stacked([replica_of_row(row, squares) for row in rows.iter_rows(named=True)])
     batch = (rows["batch_size"] * rows["attention_dp_size"].fill_null(1)).to_numpy().astype(float)
     isl, osl = (rows[name].to_numpy().astype(float) for name in ("isl", "osl"))
     return np.asarray(tpot_parts(replicas, batch, isl, osl, calibration).total_s())
 
 
-def errors(rows: pl.DataFrame, calibration: Calibration) -> tuple[float, float, float]:
+def errors(rows: pl.DataFrame, calibration: Calibration, squares: bool = True) -> tuple[float, float, float]:
     """Mean and median relative error, and Spearman's rank correlation."""
-    predicted, measured = predicted_s(rows, calibration), rows["silicon_tpot_ms"].to_numpy() / 1e3
+    predicted, measured = predicted_s(rows, calibration, squares), rows["silicon_tpot_ms"].to_numpy() / 1e3
     error = np.abs(predicted / measured - 1)
     return float(error.mean()), float(np.median(error)), float(spearmanr(predicted, measured)[0])
 
@@ -111,9 +131,24 @@ def main(path: Path) -> None:
         for value, part in dense.group_by(column, maintain_order=True):
             if len(part) > 9:
                 print(f"  {column} {value[0]}: n {len(part)} mean {errors(part, CALIBRATION)[0]:.3f}")
-    experts = rows_of(path, ("DeepSeek-R1",))
-    mean, median, rank = errors(experts, CALIBRATION)
-    print(f"DeepSeek-R1, not fitted: n {len(experts)}  mean {mean:.3f}  median {median:.3f}  Spearman {rank:.4f}")
+    experts = rows_of(path, ("DeepSeek-R1", "DeepSeek-V3"))
+    of_row = list(experts.iter_rows(named=True))
+    square = pl.Series([split_of_row(row) != split_of_row(row, squares=False) for row in of_row])
+    small = pl.Series([split_of_row(row)[0] <= _NODE for row in of_row])
+    parts = {
+        "all": experts,
+        "squares": experts.filter(square),
+        "other rows of a server": experts.filter(~square & small),
+        "beyond a server": experts.filter(~small),
+    }
+    for name, part in parts.items():
+        for squares in (False, True):
+            mean, median, rank = errors(part, CALIBRATION, squares)
+            said = "k accelerators in squares" if squares else "as stated"
+            print(
+                f"DeepSeek, not fitted, {name:22} {said:25} n {len(part):3}  mean {mean:.3f}  median {median:.3f}  "
+                f"Spearman {rank:.4f}"
+            )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from ..arrays import Array
 
 __all__ = [
     "REQUESTS",
+    "batched_rate",
     "mean_response_s",
     "mean_response_split_s",
     "mean_response_staged_s",
@@ -68,6 +69,48 @@ def staged_rate(services_s: np.ndarray, shares: np.ndarray, stages: int, limit_s
         return float(np.mean(at - came > limit_s)) > late
 
     return _highest(misses, stages / float(shares @ services_s))
+
+
+def batched_rate(
+    works_s: np.ndarray,
+    tokens: np.ndarray,
+    shares: np.ndarray,
+    *,
+    fixed_s: float,
+    most_tokens: float,
+    limit_s: float,
+    late: float,
+) -> float:
+    """The highest rate at which at most a share `late` takes longer than a limit, where a server takes batches.
+
+    As of `staged_rate`, but one server takes all that wait, in order, up to so many tokens (one prompt at least), for
+    `fixed_s` and the sum of their work; all of a batch are done when it is.
+
+    Args:
+        works_s, tokens, shares: float64[K], of the kinds of request.
+        fixed_s: of a batch.
+        most_tokens: of a batch.
+        limit_s: on the response.
+        late: the share that may miss it.
+    """
+    luck = np.random.default_rng(0)
+    gaps = np.cumsum(luck.exponential(size=REQUESTS))
+    kinds = luck.choice(len(shares), REQUESTS, p=shares)
+    work = np.concatenate([[0.0], np.cumsum(works_s[kinds])])
+    size = np.concatenate([[0.0], np.cumsum(tokens[kinds])])
+    full = np.maximum(np.searchsorted(size, size[:-1] + most_tokens, side="right") - 1, np.arange(REQUESTS) + 1)
+
+    def misses(rate: float) -> bool:
+        came, done, first, clock = gaps / rate, np.empty(REQUESTS), 0, 0.0
+        while first < REQUESTS:
+            clock = max(clock, came[first])
+            after = min(int(np.searchsorted(came, clock, side="right")), full[first])
+            clock += fixed_s + work[after] - work[first]
+            done[first:after] = clock
+            first = after
+        return float(np.mean(done - came > limit_s)) > late
+
+    return _highest(misses, 1 / float(shares @ works_s))
 
 
 def together_rate(

@@ -288,7 +288,7 @@ def _break_down(
 CORE: Sequence[Mapping[str, object]] = (  # roofline and measured; each trace and objective; memory scarce and ample
     {},
     {"trace": "azure_code", "ttft": 500},
-    {"model": "Llama-3-70B", "precision": "fp8", "tpot": 25, "rate": 16},
+    {"model": "Llama-3-70B", "gpus": 8, "precision": "fp8", "tpot": 25, "rate": 16},
     {"server": "rtx4090", "model": "Llama-3-8B", "gpus": 2, "trace": "poisson", "rate": 8},
     {"server": "rtxpro6000", "model": "Llama-3-8B", "gpus": 1, "objective": "latency"},
     {"server": "rtxpro6000_tp2", "gpus": 4, "trace": "poisson", "rate": 3, "ttft": 500},

@@ -27,9 +27,9 @@ from ...costmodels.breakdown import Breakdown
 from ...costmodels.errors import DsegymError
 from ...costmodels.files import is_path
 from ...costmodels.serving.mix import requests
-from ...costmodels.serving.plan.heuristics import INSTANCES, RULES
+from ...costmodels.serving.plan.heuristics import RULES, deployed
 from ...costmodels.serving.plan.model import PENALTY, Cluster, Plan, evaluate
-from ...costmodels.serving.plan.phases import BATCHES, ENGINES, STAGES, Engine, Phases, engine_of, phases_of
+from ...costmodels.serving.plan.phases import ENGINES, INSTANCES, Engine, Phases, engine_of, phases_of
 from ...costmodels.transformers.architectures import architectures
 from ...costmodels.transformers.configurations import get_model
 from ...costmodels.transformers.devices import PRECISIONS, devices, get_device, get_precision
@@ -51,6 +51,11 @@ NOTES = (
     "Steady states: waits have an exponential tail, decode's batches are full; bursts are left out.",
     "Prefill and decode take as long as the engine's model says: DistServe's fits, or a calibrated roofline.",
 )
+CLOUDMATRIX_NOTES = (
+    NOTES[0],
+    "Prefill on 16 accelerators and decode on 160 are fitted to the rates that CloudMatrix384's authors measured; "
+    "decode on fewer differs by arithmetic of weights and exchanges, and was not measured.",
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class ServingPlanOptions(Options):
         "of which the cluster is made",
     )
     gpus: int = whole(16, (4, 8, 16, 32, 64), least=1, most=512, unit="GPUs", summary="that there are")
-    engine: str = choice("roofline", ENGINES, "says how long steps take: a roofline, or DistServe's profiles of OPT")
+    engine: str = choice("roofline", ENGINES, "says how long steps take: a roofline, or measured profiles")
     workload: str = file_or_name(
         "azure_conv",
         requests.HISTOGRAMS,
@@ -83,29 +88,41 @@ class ServingPlanOptions(Options):
 
 
 def _space(engine: Engine) -> DesignSpace:
-    degrees, counts = engine.degrees, tuple(range(1, INSTANCES + 1))
+    degrees, stages, (fewest, most) = engine.degrees, engine.stages, engine.prefill_instances
+    split, unit, what, batch = SPLITS[engine.batch_is_of_an_accelerator]
+    few = "how many there are" if fewest else "0: the decode instances serve both phases together"
     return DesignSpace(
         (
-            Parameter("prefill_tensor", degrees, "GPUs", summary="tensor parallelism of a prefill instance"),
-            Parameter("prefill_stages", STAGES, "stages", summary="pipeline stages of a prefill instance"),
-            Parameter("prefill_instances", (0, *counts), summary="0: the decode instances serve both phases together"),
-            Parameter("decode_tensor", degrees, "GPUs", summary="tensor parallelism of a decode instance"),
-            Parameter("decode_stages", STAGES, "stages", summary="pipeline stages of a decode instance"),
-            Parameter("decode_instances", counts, summary="how many there are"),
-            Parameter("batch", BATCHES, "requests", summary="the most in each of the batches in flight"),
+            Parameter(
+                f"prefill_{split}", degrees[: engine.prefill_degrees], unit, summary=f"{what} a prefill instance"
+            ),
+            Parameter("prefill_stages", stages, "stages", summary="pipeline stages of a prefill instance"),
+            Parameter("prefill_instances", tuple(range(fewest, most + 1)), summary=few),
+            Parameter(f"decode_{split}", degrees, unit, summary=f"{what} a decode instance"),
+            Parameter("decode_stages", stages, "stages", summary="pipeline stages of a decode instance"),
+            Parameter("decode_instances", tuple(range(1, INSTANCES + 1)), summary="how many there are"),
+            Parameter("batch", engine.batches, "requests", summary=batch),
         )
     )
 
 
-def _plan(design: Array) -> Plan:
+# Whether batches are an accelerator's: what tells instances of a phase apart, its unit and summary, and the batch's.
+SPLITS = {
+    False: ("tensor", "GPUs", "tensor parallelism of", "the most in each of the batches in flight"),
+    True: ("accelerators", "accelerators", "that share the experts out in", "the most at once on an accelerator"),
+}
+
+
+def _plan(design: Array, params: Cluster) -> Plan:
     values = [design[..., place] for place in range(7)]
-    values[5] = values[5] + 1  # from an index to a number of instances
+    values[2] = values[2] + params.fewest_prefill  # from an index to a number of instances
+    values[5] = values[5] + 1
     return Plan(*values)
 
 
 def cost(design: Array, params: Cluster) -> Evaluation:
     """GPU seconds a request of one design, int32[7]."""
-    metrics, missed = evaluate(_plan(design), params)
+    metrics, missed = evaluate(_plan(design, params), params)
     feasible = missed <= 0.0
     value = metrics.gpu_s_per_request
     return Evaluation(metrics, jnp.where(feasible, value, PENALTY * (1 + missed)), feasible, missed, value)
@@ -113,8 +130,9 @@ def cost(design: Array, params: Cluster) -> Evaluation:
 
 def _cluster(phases: Phases, engine: Engine, options: ServingPlanOptions) -> Cluster:
     rates = phases.prefill_rate, phases.prefill_miss, phases.decode_rate, phases.decode_miss, phases.together_rate
-    limits = phases.together_miss, phases.transfer_rate, engine.degrees, STAGES, options.gpus, options.rate
-    return Cluster(*(np.asarray(each, np.float32) for each in (*rates, *limits)))
+    limits = phases.together_miss, phases.transfer_rate, engine.degrees, engine.stages, options.gpus, options.rate
+    fewest = np.asarray(engine.prefill_instances[0], np.int32)
+    return Cluster(*(np.asarray(each, np.float32) for each in (*rates, *limits)))._replace(fewest_prefill=fewest)
 
 
 def build(options: ServingPlanOptions) -> Problem:
@@ -129,9 +147,13 @@ def build(options: ServingPlanOptions) -> Problem:
     space = _space(engine)
     params = _cluster(phases, engine, options)
     made = {name: rule(phases, engine.degrees, options.gpus, options.rate) for name, rule in RULES.items()}
-    designs = {name: (*plan[:5], plan[5] - 1, plan[6]) for name, plan in made.items() if plan is not None}
+    if engine.deployed is not None:
+        made = {"deployed": deployed(phases, engine.degrees, options.gpus, *engine.deployed)} | made
+    fewest = engine.prefill_instances[0]
+    plans = {name: plan for name, plan in made.items() if plan is not None}
+    designs = {name: (*p[:2], p[2] - fewest, *p[3:5], p[5] - 1, p[6]) for name, p in plans.items()}
     if not designs:
-        largest = min(options.gpus, max(engine.degrees) * max(STAGES))
+        largest = min(options.gpus, max(engine.degrees) * max(engine.stages))
         longest = int(max(each.prompt_tokens + each.output_tokens for each in classes))
         sizes = get_model(options.model), get_device(options.gpu), get_precision(options.precision)
         require_fit(options.model, *sizes, largest, longest)
@@ -146,7 +168,8 @@ def build(options: ServingPlanOptions) -> Problem:
             f"within the targets; the best serves {most:.3g}."
         )
     first = fitting[0]
-    notes = (*NOTES, *unchecked_notes(options.model, [get_device(options.gpu)]))
+    known = NOTES if engine.deployed is None else CLOUDMATRIX_NOTES
+    notes = (*known, *unchecked_notes(options.model, [get_device(options.gpu)]))
     return one_shot_problem(
         options=options,
         space=space,
@@ -156,7 +179,7 @@ def build(options: ServingPlanOptions) -> Problem:
         reference=(
             first,
             space.decode(designs[first]),
-            f"the rule {first}, the first of {', '.join(RULES)} within all limits",
+            f"the rule {first}, the first of {', '.join(made)} within all limits",
         ),
         breakdown=functools.partial(_break_down, space, params, notes),
         baselines={name: functools.partial(designs.__getitem__, name) for name in designs},
@@ -180,14 +203,15 @@ def _missed(phases: Phases, engine: Engine, options: ServingPlanOptions) -> str:
 
 def _break_down(space: DesignSpace, params: Cluster, notes: tuple[str, ...], values: Mapping[str, object]) -> Breakdown:
     design = jnp.asarray(space.encode(values))
-    metrics, missed = evaluate(_plan(design), params)
+    metrics, missed = evaluate(_plan(design, params), params)
     totals = {name: float(value) for name, value in metrics._asdict().items()} | {"missed": float(missed)}
     together = values["prefill_instances"] == 0
+    split = space.names[0].removeprefix("prefill_")
     rows = [
         {
             "phase": "both" if together and phase == "decode" else phase,
             "instances": int(str(values[f"{phase}_instances"])),
-            "tensor": int(str(values[f"{phase}_tensor"])),
+            split: int(str(values[f"{phase}_{split}"])),
             "stages": int(str(values[f"{phase}_stages"])),
             "load": float(getattr(metrics, f"{phase}_load")),
         }
@@ -197,6 +221,14 @@ def _break_down(space: DesignSpace, params: Cluster, notes: tuple[str, ...], val
     return Breakdown(totals, rows, notes)
 
 
+_R1 = {
+    "model": "DeepSeek-V3",
+    "engine": "cloudmatrix",
+    "gpu": "Ascend-910C",
+    "precision": "int8",
+    "gpus": 384,
+    "ttft": 8000,
+}
 CORE: Sequence[Mapping[str, object]] = (  # large and small models, both traces, DistServe's engine, mixtures of experts
     {},
     {"workload": "azure_code"},
@@ -205,6 +237,8 @@ CORE: Sequence[Mapping[str, object]] = (  # large and small models, both traces,
     {"model": "Llama-3-8B", "gpu": "A100-SXM-80GB", "gpus": 8, "tpot": 25},
     {"model": "OPT-13B", "engine": "distserve", "gpu": "A100-SXM-80GB", "ttft": 1000, "tpot": 100},
     {"model": "OPT-66B", "engine": "distserve", "gpu": "A100-SXM-80GB", "ttft": 4000, "tpot": 150, "gpus": 32},
+    _R1,
+    {**_R1, "workload": "azure_code", "tpot": 30, "ttft": 4000},
 )
 SCENARIO = Scenario(
     summary="Choose how a cluster serves a model: phases together or apart, parallelism, instances, batch.",

@@ -47,7 +47,7 @@ from ..core.spaces import DesignSpace, Heuristics, Parameter
 
 __all__ = ["HEURISTICS", "SCENARIO", "PowerCap", "PowerCapOptions"]
 
-EPISODES = 256  # that a design is costed on
+EPISODES = 256  # that a design is costed on, if not said otherwise
 BATCH_SIZES = (1, 16)
 SERVERS = (48, 52, 56)  # that are drawn: 20, 30, 40 % more than are provisioned
 STEPS_AN_HOUR = round(3600 / STEP_S)
@@ -119,6 +119,13 @@ class PowerCapOptions(Options):
     hours: int = whole(1, (1, 4), least=1, most=24, unit="h", summary="of an episode, around the day's peak")
     delay: int = whole(40, (20, 40, 80), least=0, most=120, unit="s", summary="until a cap takes effect")
     high: float = number(0.5, (0.25, 0.5, 0.75), least=0.05, most=0.95, summary="share of high priority's servers")
+    episodes: int = whole(
+        EPISODES,
+        (EPISODES,),
+        least=16,
+        most=4096,
+        summary="that a design is costed on, and as many others that its score is taken on",
+    )
 
 
 @dataclass(frozen=True)
@@ -204,7 +211,7 @@ def build(options: PowerCapOptions) -> Problem:
         raise DsegymError(f"delay = {options.delay} is no multiple of {STEP_S:g} s, the time of a step.")
     steps = options.hours * STEPS_AN_HOUR
     held_out = Params(
-        seeds=seeds_of(HELD_OUT, EPISODES),
+        seeds=seeds_of(HELD_OUT, options.episodes),
         steps=np.asarray(steps, np.int32),
         delay_steps=np.asarray(round(options.delay / STEP_S), np.int32),
         shares=np.array([1 - options.high, options.high], np.float32),
@@ -215,7 +222,7 @@ def build(options: PowerCapOptions) -> Problem:
         PowerCap(steps),
         options=options,
         heuristics=HEURISTICS,
-        params=held_out._replace(seeds=seeds_of(SEARCH, EPISODES)),
+        params=held_out._replace(seeds=seeds_of(SEARCH, options.episodes)),
         held_out_params=held_out,
         reference=(
             "polca",

@@ -76,3 +76,21 @@ def plan_rate(tables, plan):
         return n_d * tables["together"][dt][dp][batch], gpus
     prefill, decode = n_p * tables["prefill"][pt][pp], n_d * tables["decode"][dt][dp][batch]
     return min(prefill, decode, min(n_p, n_d) * tables["transfer"]), gpus
+
+
+def responses_of_batches(rate, works, tokens, shares, fixed, most, count, seed):
+    """[response] of Poisson arrivals at one server that takes all that wait, up to `most` tokens, as one batch."""
+    luck, clock, arrival, waiting, found = random.Random(seed), 0.0, 0.0, [], []
+    while len(found) < count:
+        if not waiting:
+            clock = max(clock, arrival)
+        while arrival <= clock:
+            (kind,) = luck.choices(range(len(works)), shares)
+            waiting.append((arrival, kind))
+            arrival += luck.expovariate(rate)
+        batch = [waiting.pop(0)]
+        while waiting and sum(tokens[kind] for _, kind in batch) + tokens[waiting[0][1]] <= most:
+            batch.append(waiting.pop(0))
+        clock += fixed + sum(works[kind] for _, kind in batch)
+        found += [clock - came for came, _ in batch]
+    return found[:count]

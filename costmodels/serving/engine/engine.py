@@ -51,6 +51,7 @@ __all__ = [
 
 BLOCK = 16  # tokens
 NEVER = 2**31 - 1  # us
+_LOW_BITS = 12
 
 
 class Requests(NamedTuple):
@@ -133,6 +134,19 @@ def _before(values: Array) -> jax.Array:
     return jnp.cumsum(values, dtype=jnp.int32) - values
 
 
+def _mean_before(of_prompts: Array, computed: Array, chunk: Array) -> jax.Array:
+    """int32[]: (sum of n (2 c + n) - chunk^2) // (2 chunk), n tokens of a prompt after c: as many keys for one chunk.
+
+    Exact for steps of 32,767 tokens. The sum itself, twice the keys that queries of prompts meet, would not fit into
+    int32 where prompts go on after 130,000 tokens: it is kept as `high` x 4096 + `low`.
+    """
+    keys, twice = 2 * computed + of_prompts, 2 * jnp.maximum(chunk, 1)
+    high = _total(of_prompts * (keys >> _LOW_BITS))
+    low = _total(of_prompts * (keys & (1 << _LOW_BITS) - 1)) - chunk * chunk
+    whole = high // twice
+    return jnp.maximum((whole << _LOW_BITS) + ((high - whole * twice << _LOW_BITS) + low) // twice, 0)
+
+
 def schedule(
     requests: Requests, limits: Limits, state: State, active: Array | bool = True, chosen: Array | None = None
 ) -> tuple[State, Work]:
@@ -197,14 +211,13 @@ def schedule(
     decodes = (tokens == 1) & (computed >= prompt)
     of_prompts, decoding = jnp.where(decodes, 0, tokens), _total(decodes)
     chunk = _total(of_prompts)
-    pairs = _total(of_prompts * (2 * computed + of_prompts))  # twice the keys that queries of prompts meet
     after = computed + tokens
     work = Work(
         made=(tokens > 0) & (after == target),
         tokens=chunk + decoding,
         sequences=_total(tokens > 0),
         chunk=chunk,
-        before=jnp.maximum(pairs - chunk * chunk, 0) // (2 * jnp.maximum(chunk, 1)),
+        before=_mean_before(of_prompts, computed, chunk),
         decoding=decoding,
         context=_total(jnp.where(decodes, after, 0)) // jnp.maximum(decoding, 1),
         longest=jnp.max(jnp.where(decodes, after, 0)).astype(jnp.int32),

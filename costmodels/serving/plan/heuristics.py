@@ -10,17 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from .phases import STAGES, Phases
+from .phases import INSTANCES, STAGES, Phases
 
-__all__ = ["INSTANCES", "RULES", "Places"]
+__all__ = ["RULES", "Places", "deployed"]
 
-INSTANCES = 8  # of a phase, at most
 Places = tuple[int, int, int, int, int, int, int]
 
 
-def _gpus(degrees: Sequence[int]) -> np.ndarray:
+def _gpus(phases: Phases, degrees: Sequence[int]) -> np.ndarray:
     """int64[T, P], of an instance."""
-    return np.outer(degrees, STAGES)
+    return np.outer(degrees, STAGES[: phases.prefill_rate.shape[1]])
 
 
 def _together(phases: Phases, degrees: Sequence[int], gpus: int, order: Sequence[int]) -> Places | None:
@@ -54,14 +53,14 @@ def one_to_one(phases: Phases, degrees: Sequence[int], gpus: int, rate: float) -
 
 def phase_by_phase(phases: Phases, degrees: Sequence[int], gpus: int, rate: float) -> Places | None:
     """DistServe's search: each phase as it serves most requests a GPU, then how many instances match best."""
-    size = _gpus(degrees)
+    size = _gpus(phases, degrees)
     prefill = np.unravel_index(np.argmax(phases.prefill_rate / size), size.shape)
     by_gpu = phases.decode_rate / size[..., None]
     decode = np.unravel_index(np.argmax(by_gpu), by_gpu.shape)
     if not phases.prefill_rate[prefill] or not phases.decode_rate[decode]:
         return None
     best: tuple[float, Places] | None = None
-    for n_p, n_d in itertools.product(range(1, INSTANCES + 1), repeat=2):
+    for n_p, n_d in itertools.product(range(1, phases.prefill_instances + 1), range(1, INSTANCES + 1)):
         used = n_p * size[prefill] + n_d * size[decode[:2]]
         if used <= gpus:
             apart = min(n_p * phases.prefill_rate[prefill], n_d * phases.decode_rate[decode])
@@ -71,6 +70,13 @@ def phase_by_phase(phases: Phases, degrees: Sequence[int], gpus: int, rate: floa
             if best is None or value > best[0]:
                 best = value, places
     return None if best is None else best[1]
+
+
+def deployed(phases: Phases, degrees: Sequence[int], gpus: int, prefill: int, decode: int, n: int) -> Places | None:
+    """A published plan: n prefill instances and one for decode, of given places of degrees, with the best batch."""
+    best = int(np.argmax(phases.decode_rate[decode, 0]))
+    serves = phases.prefill_rate[prefill, 0] > 0 and phases.decode_rate[decode, 0, best] > 0
+    return (prefill, 0, n, decode, 0, 1, best) if serves and n * degrees[prefill] + degrees[decode] <= gpus else None
 
 
 # Name: makes the plan of a cluster of so many GPUs that should serve a rate.

@@ -38,6 +38,7 @@ class Cluster(NamedTuple):
     stages: Array  # [P]
     gpus: Array  # that there are
     demanded_rate: Array  # requests/s; 0 for none
+    fewest_prefill: Array | int = 0  # instances that the first value of a design's stands for; 0: maybe together
 
 
 class Plan(NamedTuple):

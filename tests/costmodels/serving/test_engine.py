@@ -13,7 +13,16 @@ from hypothesis import given, settings
 
 from dsegym.costmodels.serving import roofline
 from dsegym.costmodels.serving.engine import law as laws
-from dsegym.costmodels.serving.engine.engine import BLOCK, NEVER, Requests, coast, initial, limits_of, tick
+from dsegym.costmodels.serving.engine.engine import (
+    BLOCK,
+    NEVER,
+    Requests,
+    _mean_before,
+    coast,
+    initial,
+    limits_of,
+    tick,
+)
 from dsegym.costmodels.serving.engine.replay import latencies, replay, replayed
 from dsegym.costmodels.transformers.architectures import get_architecture
 from dsegym.costmodels.transformers.devices import get_device, get_precision
@@ -217,3 +226,28 @@ def test_the_published_means_of_other_deployments_are_near(measured, profile, ru
     ours = latencies(times.queued_us * 1e-6, times.first_us * 1e-6, times.last_us * 1e-6, requests.output)
     assert math.isclose(ours.ttft_s.mean(), ttft_s, rel_tol=most[0])
     assert math.isclose(ours.tpot_s.mean(), tpot_s, rel_tol=most[1])
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 262_144)), min_size=8, max_size=8))
+def test_a_step_of_long_prompts_meets_as_many_cached_tokens_as_whole_numbers_say(chunks):
+    """Beyond 131,000 cached tokens the sum of keys leaves int32; here as Python's integers have it."""
+    tokens, computed = zip(*chunks, strict=True)
+    total = sum(tokens)
+    pairs = sum(n * (2 * c + n) for n, c in chunks)
+    found = _mean_before(*(np.array(each, np.int32) for each in (tokens, computed)), np.int32(total))
+    assert int(found) == max(pairs - total**2, 0) // max(2 * total, 1)
+
+
+@pytest.mark.slow
+def test_prompts_of_200_thousand_tokens_in_large_steps_equal_the_plain_engine():
+    law, count = LAWS["large steps"](), 4
+    arrival, prompt, output = np.arange(count), np.array([200_000, 9, 150_000, 30]), np.array([20, 90, 3, 60])
+    requests = Requests(*(each.astype(np.int32) for each in (arrival, prompt, output, np.zeros(count))))
+    limits = dict(sequences=4, blocks=13_000, tokens=8192)  # so few that one waits for the other
+    found = replayed(law, limits_of(**limits), requests)
+    plain, engine = oracle.replay(law, _plain(requests), **limits)
+    assert found.steps == engine.steps > 40
+    assert found.last_us.tolist() == [each.last for each in plain]
+    assert (np.diff(sorted(found.last_us)) >= 0).all()
+    assert min(found.last_us) > 0

@@ -160,6 +160,19 @@ def test_rows_that_a_fit_has_not_seen_are_met_within_12_percent_and_in_order(sha
     assert rank > 0.95
 
 
+def test_rows_of_experts_on_squares_of_accelerators_are_met_on_one_side_of_the_square(shared_data):
+    """Nothing is fitted to them. Their label multiplies width and experts, which are split over the same server."""
+    benchmark = roofline_benchmark()
+    rows = benchmark.rows_of(shared_data / "llm" / "aiconfigurator_silicon_e2e.csv", ("DeepSeek-R1", "DeepSeek-V3"))
+    of_row = list(rows.iter_rows(named=True))
+    square = [benchmark.split_of_row(row) != benchmark.split_of_row(row, squares=False) for row in of_row]
+    assert {benchmark.split_of_row(row)[0] for row, is_one in zip(of_row, square, strict=True) if is_one} == {4, 8}
+    squares = rows.filter(np.array(square))
+    assert len(squares) > 90
+    as_stated, on_a_side = (benchmark.errors(squares, roofline.CALIBRATION, each)[0] for each in (False, True))
+    assert on_a_side < 0.25 < 0.45 < as_stated
+
+
 def test_more_requests_are_served_more_slowly_each_and_faster_together():
     replica = roofline.replica_of(get_architecture("Llama-3-8B"), get_device("H100-SXM-80GB"), get_precision("bf16"), 1)
     batch = np.arange(1.0, 200.0)

@@ -1,5 +1,7 @@
 """Queues and plans of a cluster against event simulations and plain arithmetic."""
 
+import csv
+import functools
 import itertools
 
 import jax
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from dsegym.costmodels.errors import DsegymError
 from dsegym.costmodels.serving import queueing
-from dsegym.costmodels.serving.mix.requests import histogram
+from dsegym.costmodels.serving.mix.requests import Class, histogram
 from dsegym.costmodels.serving.plan import heuristics, model, phases
 from dsegym.costmodels.serving.plan.phases import BATCHES, STAGES
 
@@ -64,6 +66,17 @@ def test_no_rate_is_within_a_limit_that_prompts_alone_miss():
     services, shares = map(np.array, KINDS)
     assert queueing.staged_rate(services, shares, 1, 0.1, 0.1) == 0.0
     assert queueing.staged_rate(services, shares, 1, 0.3, 0.05) == 0.0
+
+
+@pytest.mark.parametrize("limit", [1.0, 4.0])
+def test_at_the_best_rate_a_tenth_of_simulated_prompts_in_batches_is_late_and_beyond_it_more(limit):
+    (works, shares), tokens = KINDS, [500.0, 2000.0, 6000.0]
+    rate = queueing.batched_rate(
+        np.array(works), np.array(tokens), np.array(shares), fixed_s=0.3, most_tokens=8000, limit_s=limit, late=0.1
+    )
+    for factor, least, most in ((0.8, 0.0, 0.09), (1.0, 0.05, 0.15), (1.2, 0.11, 1.0)):
+        found = oracle.responses_of_batches(rate * factor, works, tokens, shares, 0.3, 8000, 20_000, 5)
+        assert least <= np.mean([late > limit for late in found]) <= most
 
 
 # --- Phases -----------------------------------------------------------------------------------------------------------
@@ -147,6 +160,55 @@ def test_an_engine_that_was_not_profiled_so_says_what_it_knows():
         DsegymError, match=r"distserve was profiled with OPT-13B and OPT-66B in 16 bits on A100-SXM-80GB"
     ):
         phases.engine_of("distserve", "Llama-3-8B", "A100-SXM-80GB", "bf16")
+
+
+# --- CloudMatrix384's plans -------------------------------------------------------------------------------------------
+
+R1 = ("cloudmatrix", "DeepSeek-V3", "Ascend-910C", "int8")
+
+
+@functools.cache
+def of_cloudmatrix(prompt, output, ttft=1e4, tpot=1.0):
+    """Where the target of the first token is out of reach, as 1 ms is, prefill's queue is not simulated."""
+    engine = phases.engine_of(*R1)
+    return engine, phases.phases_of(engine, [Class("one", prompt, output, 1.0)], ttft, tpot)
+
+
+def test_plans_on_cloudmatrix_decode_at_the_published_rates_where_batches_are_full(shared_data):
+    """The instance of 160 accelerators; rates hold for full batches, which a plan's are to 95 %."""
+    with (shared_data / "llm" / "cloudmatrix384.csv").open() as file:
+        rows = [r for r in csv.DictReader(file) if r["phase"] == "decode" and r["system"].startswith("CloudMatrix")]
+    assert len(rows) == 5
+    for row in rows:
+        output = float(row["output_len"])
+        engine, table = of_cloudmatrix(float(row["prompt_len"]), output, 1e-3)
+        place = engine.degrees.index(160), 0, engine.batches.index(int(row["batch_per_npu"]))
+        rate = table.decode_rate[place] * output / 160 / phases.FULL
+        assert rate == pytest.approx(float(row["tokens_per_s_per_chip"]), rel=0.1)
+        _, strict = of_cloudmatrix(float(row["prompt_len"]), output, 1e-3, float(row["tpot_ms"]) * 1.1e-3)
+        assert strict.decode_rate[place] > 0
+        _, missed = of_cloudmatrix(float(row["prompt_len"]), output, 1e-3, float(row["tpot_ms"]) * 0.9e-3)
+        assert missed.decode_rate[place] == 0
+
+
+def test_plans_on_cloudmatrix_prefill_at_the_published_rate_where_waits_do_not_matter():
+    """5,655 tokens/s an accelerator of an instance of 16, experts placed as the engine does."""
+    _, table = of_cloudmatrix(4096.0, 256.0)
+    assert table.prefill_rate[0, 0] * 4096 / 16 == pytest.approx(5655, rel=0.1)
+    assert not table.prefill_rate[1:].any()  # it was measured on 16 alone
+
+
+def test_more_accelerators_share_out_the_experts_for_shorter_steps_and_more_cache_each():
+    engine, table = of_cloudmatrix(4096.0, 256.0)
+    steps = [engine.decode_s(t, 96.0 * t, 4224.0) for t in engine.degrees]
+    assert steps == sorted(steps, reverse=True)
+    cache = [engine.capacity_tokens(t, 1) / t for t in engine.degrees]
+    assert cache == sorted(cache)
+    by_gpu = table.decode_rate[:, 0, engine.batches.index(96)] / np.array(engine.degrees)
+    assert np.all(np.diff(by_gpu) > 0)
+    # By hand: 9 further experts of 44 million weights in 58 layers, of which a die reads 1.6 TB/s; shorter exchanges.
+    longer = 58 * (9 * 3 * 7168 * 2048 / 1.6e12 - 67e-6 / 5 * np.log2(10))
+    assert (steps[0] - steps[-1]) * 1.7 == pytest.approx(longer, rel=1e-6)
 
 
 # --- Plans ------------------------------------------------------------------------------------------------------------

@@ -214,6 +214,21 @@ def test_the_default_has_room_and_polca_brakes_nothing():
     assert problem.evaluate(problem.baselines["no_cap"]()).metrics.brakes[0] > 0
 
 
+@pytest.mark.slow
+def test_thresholds_that_look_best_on_256_episodes_lose_on_1024_as_they_do_on_days_that_no_search_saw():
+    """Both were found by the same hill climb, on as many episodes as their names say (docs/power_cap.md)."""
+    frequencies = {"first_high": 1410, "second_high": 1410}
+    of_256 = {"first_threshold": 0.85, "first_low": 1305, "second_threshold": 0.92, "second_low": 1275, "release": 0.01}
+    of_1024 = {"first_threshold": 0.8, "first_low": 1110, "second_threshold": 0.92, "second_low": 1110, "release": 0.05}
+    few, many = dsegym.make_problem(ID), dsegym.make_problem(ID, episodes=1024)
+    designs = np.array([many.space.encode(frequencies | each) for each in (of_256, of_1024)])
+    assert np.argmin(few.evaluate(designs).objective) == 0
+    assert np.argmin(few.evaluate_held_out(designs).objective) == 1
+    assert np.argmin(many.evaluate(designs).objective) == 1
+    assert len(many.held_out_params.seeds) == len(many.params.seeds) == 1024
+    np.testing.assert_array_equal(many.params.seeds[:256], few.params.seeds)
+
+
 def test_rewards_sum_to_the_growth_of_the_objective():
     problem = dsegym.make_problem(ID)
     env, params = problem.forms["decisions"](problem), problem.params
@@ -235,6 +250,7 @@ def test_rewards_sum_to_the_growth_of_the_objective():
         ({"delay": 42}, "delay = 42 is no multiple of 5 s"),
         ({"delay": 130}, "delay = 130 is not allowed"),
         ({"high": 1}, "high = 1 is not allowed"),
+        ({"episodes": 8}, "episodes = 8 is not allowed; allowed: .*16 to 4096"),
     ],
 )
 def test_bad_options_are_refused_in_one_sentence(options, said):

@@ -66,6 +66,33 @@ def test_own_requests_become_an_instance(tmp_path):
     assert problem.bound.value < problem.reference.value
 
 
+R1 = {
+    "model": "DeepSeek-V3", "engine": "cloudmatrix", "gpu": "Ascend-910C", "precision": "int8", "gpus": 384,
+    "ttft": 8000,
+}  # fmt: skip
+
+
+def test_the_deployed_plan_of_cloudmatrix_is_the_reference_and_idles_where_answers_are_short():
+    problem = make(**R1)
+    assert problem.reference.name == "deployed"
+    design = problem.decode(problem.reference.design)
+    assert (design["prefill_accelerators"], design["prefill_instances"]) == (16, 6)
+    assert (design["decode_accelerators"], design["decode_instances"]) == (160, 1)
+    found = problem.breakdown(design)
+    assert found.totals["gpus"] == 256
+    assert found.totals["decode_load"] < 0.5
+    assert [row["accelerators"] for row in found.rows] == [16, 160]
+    assert problem.bound.value < problem.reference.value
+    assert any("was not measured" in note for note in problem.notes)
+    assert np.isfinite(problem.evaluate(problem.space.sample(np.random.default_rng(0), 500)).objective).all()
+
+
+def test_a_cluster_that_is_smaller_than_the_deployed_one_has_rules_all_the_same():
+    problem = make(**R1 | {"gpus": 128})
+    assert problem.reference.name == "one_to_one"
+    assert "deployed" not in problem.baselines
+
+
 CONFIGURATION = {
     "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
     "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "tie_word_embeddings": False,
@@ -112,6 +139,11 @@ def test_an_own_model_that_fits_nowhere_says_by_how_much(tmp_path):
         ({"ttft": 20}, DsegymError, r"first token within 20 ms for 90 % of .*: the fastest misses it for"),
         ({"rate": 1000}, DsegymError, r"serves 1000 requests/s within the targets; the best serves [\d.]+"),
         ({"engine": "distserve"}, DsegymError, "distserve was profiled with OPT-13B and OPT-66B"),
+        ({"engine": "cloudmatrix"}, DsegymError, "cloudmatrix was measured with DeepSeek-V3 in int8 on Ascend-910C"),
+        ({**R1, "tpot": 10}, DsegymError, r"makes a token within 10 ms: the fastest takes \d+% longer"),
+        ({**R1, "ttft": 50}, DsegymError, r"first token within 50 ms for 90 % of .*: the fastest misses it for"),
+        ({**R1, "gpus": 20}, DsegymError, "an instance takes 16 GPUs at least, and a phase needs one each"),
+        ({**R1, "gpus": 4}, DsegymError, r"does not fit on 4 x Ascend-910C: [\d,.]+ GB are missing"),
         ({"precision": "fp8", "gpu": "A100-SXM-80GB"}, DsegymError, "A100-SXM-80GB has no fp8 arithmetic"),
         ({"workload": "none.csv"}, InvalidWorkloadError, "there is no such file"),
     ],
