@@ -269,7 +269,7 @@ def finish(
 
 def _later(start_us: Array, duration_us: Array) -> jax.Array:
     """int32[]: the end of a step, `LATEST_US` at most."""
-    return start_us + jnp.minimum(duration_us, LATEST_US - start_us)
+    return jnp.add(start_us, jnp.minimum(duration_us, LATEST_US - start_us))
 
 
 def next_arrival_us(requests: Requests, state: State) -> jax.Array:

@@ -124,11 +124,12 @@ _MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})(\
 
 def _moment_s(text: str) -> float:
     """Azure's 2023-11-16 18:15:46.6805900, or of 2024 2024-05-10 00:00:00.009930+00:00, as seconds."""
+    found = _MOMENT.fullmatch(text)
     try:
-        date, fraction, zone = _MOMENT.fullmatch(text).groups()
+        date, fraction, zone = found.groups() if found else ("", None, None)
         moment = datetime.datetime.strptime(date + (zone or "+00:00"), "%Y-%m-%d %H:%M:%S%z")
         return moment.timestamp() + float(fraction or 0)
-    except (AttributeError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         raise ValueError(f"TIMESTAMP is '{shortened(text, 30)}'; YYYY-MM-DD hh:mm:ss.fff is needed") from None
 
 
