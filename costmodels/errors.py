@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 __all__ = [
     "BudgetExhausted",
@@ -18,6 +18,7 @@ __all__ = [
     "TimeLimitReached",
     "UnknownNameError",
     "UnknownOptionError",
+    "literal",
     "reason_of",
     "shortened",
     "visible",
@@ -34,7 +35,19 @@ def visible(text: object) -> str:
 
 def shortened(value: object, most: int = _LONGEST) -> str:
     """What a user gave, as an error shows it: the beginning of a long text, on one line."""
-    text = visible(str(value)[: most + 1])
+    return _begun(str, value, most)
+
+
+def literal(value: object, most: int = _LONGEST) -> str:
+    """As `shortened`, but as Python writes the value: texts in quotes."""
+    return _begun(repr, value, most)
+
+
+def _begun(written: Callable[[object], str], value: object, most: int) -> str:
+    try:
+        text = visible(written(value)[: most + 1])
+    except Exception:  # integers of thousands of digits, and what holds them, have no text
+        text = "a huge number" if isinstance(value, int) else f"a {type(value).__name__} without a text"
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
@@ -53,10 +66,10 @@ class UnknownNameError(DsegymError, ValueError):
     def __init__(self, kind: str, given: object, allowed: Iterable[str]):
         self.kind, self.given, self.allowed = kind, given, tuple(allowed)
         nearest = difflib.get_close_matches(
-            str(given)[:_LONGEST].lower(), [name.lower() for name in self.allowed], n=1, cutoff=0.5
+            shortened(given).lower(), [name.lower() for name in self.allowed], n=1, cutoff=0.5
         )
         match = next((name for name in self.allowed if nearest and name.lower() == nearest[0]), None)
-        hint = f" Did you mean '{match}'?" if match and any(letter.isalpha() for letter in str(given)) else ""
+        hint = f" Did you mean '{match}'?" if match and any(letter.isalpha() for letter in shortened(given)) else ""
         listed = ", ".join(self.allowed[:_MOST_NAMES]) or "none"
         if len(self.allowed) > _MOST_NAMES:
             listed += f" and {len(self.allowed) - _MOST_NAMES:,} more"
@@ -88,7 +101,7 @@ class InvalidOptionError(DsegymError, ValueError):
 
     def __init__(self, name: str, given: object, allowed: Iterable[str]):
         self.name, self.given, self.allowed = name, given, tuple(allowed)
-        super().__init__(f"{name} = {shortened(repr(given), 80)} is not allowed; allowed: {', '.join(self.allowed)}.")
+        super().__init__(f"{name} = {literal(given, 80)} is not allowed; allowed: {', '.join(self.allowed)}.")
 
     def __reduce__(self) -> tuple[object, ...]:
         """Workers send errors to the runner as pickles of what the error was made of."""

@@ -22,7 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .errors import DsegymError, InvalidWorkloadError, shortened
+from .errors import DsegymError, InvalidWorkloadError, literal, shortened
 
 __all__ = [
     "MOST_BYTES",
@@ -271,8 +271,11 @@ def plain_number(given: object) -> float:
     """
     value = decimal_of(given) if isinstance(given, str) else given
     if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
-        raise ValueError(f"{shortened(repr(given))} is no number")
-    return float(value)
+        raise ValueError(f"{literal(given)} is no number")
+    found = float(value)
+    if not found and value:
+        raise ValueError(f"{literal(given)} is too small a number")
+    return found
 
 
 def whole_number(text: str, column: str, least: int, most: int) -> int:
@@ -300,7 +303,8 @@ def number(text: str, column: str, least: float, most: float, *, above: bool = F
         ValueError: it is none, or out of range; names the column, the text and what is allowed.
     """
     value = decimal_of(text)
-    if value is None or not Decimal(least) <= value <= Decimal(most) or (above and value == Decimal(least)):
+    small = value is not None and value != 0 and float(value) == 0  # would be taken for 0
+    if value is None or small or not Decimal(least) <= value <= Decimal(most) or (above and value == Decimal(least)):
         range_ = f"above {least:g}, at most {most:g}" if above else f"from {least:g} to {most:g}"
         raise ValueError(f"{column} = '{shortened(text)}' is not a number {range_}")
     return float(value)

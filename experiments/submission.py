@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..costmodels.errors import CorruptResultError, DsegymError, InvalidSuiteError, shortened
+from ..costmodels.errors import CorruptResultError, DsegymError, InvalidSuiteError, literal, shortened
 from .batches import batched, strays
 from .door import LONGEST, write_by_rename
 from .evaluations import evaluation_directories, read_evaluation
@@ -91,7 +91,7 @@ def read_card(results: Path) -> Card:
         check_keys("card", content, ("title", "authors", "date", "entries"), ())
         date = content["date"]
         if type(date) is not datetime.date:
-            raise ValueError(f"date = {shortened(repr(date))} is no date such as 2026-11-29, without quotes.")
+            raise ValueError(f"date = {literal(date)} is no date such as 2026-11-29, without quotes.")
         entries = tuple(_entry(table) for table in tables_of("entries", content["entries"]))
         check_once("entry", (entry.name for entry in entries))
         if not isinstance(content["authors"], list) or not content["authors"]:
@@ -107,7 +107,7 @@ def _entry(table: Mapping[str, Any]) -> Entry:
     name = _words("name", table["name"])
     source = _words(f"source of {name}", table["source"])
     if not re.fullmatch(r"https://[^\s/]+\.[^\s/]+(/\S*)?", source):
-        raise ValueError(f"source = {shortened(repr(source))} of {name} is no link of the form https://...")
+        raise ValueError(f"source = {literal(source)} of {name} is no link of the form https://...")
     if type(table["deterministic"]) is not bool:
         raise ValueError(f"deterministic of {name} must be true or false.")
     considered = table.get("considered", {})

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..agents.registry import check_libraries, check_needs, draw_hyperparameters, load_agent, make_agent
-from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError, shortened
+from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError, literal, shortened
 from ..costmodels.files import file_hash, is_regular
 from ..envs.core.scenarios import Scenario, load_scenario, make_problem
 from .door import LONGEST
@@ -286,8 +286,7 @@ def _parse(content: Mapping[str, Any], folder: Path, skip_missing: bool) -> Suit
     limit = content.get("time_limit_s", DEFAULT_TIME_LIMIT_S)
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit <= _MAX_TIME_LIMIT_S:
         raise ValueError(
-            f"time_limit_s = {shortened(repr(limit))} is not a positive number of seconds, {_MAX_TIME_LIMIT_S:.0f} at "
-            "most."
+            f"time_limit_s = {literal(limit)} is not a positive number of seconds, {_MAX_TIME_LIMIT_S:.0f} at most."
         )
     tables = tables_of("instances", content["instances"]), tables_of("agents", content["agents"])
     _check_size(*tables, seeds)
@@ -421,19 +420,14 @@ def check_keys(where: str, table: Mapping[str, Any], required: Iterable[str], op
 def whole_number(name: str, value: object, least: int, most: int = _MAX_SEED) -> int:
     """A whole number in a range, or a `ValueError` that says so."""
     if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"{name} = {_brief(value)} is not a whole number from {least} to {most}.")
+        raise ValueError(f"{name} = {literal(value)} is not a whole number from {least} to {most}.")
     return value
-
-
-def _brief(value: object) -> str:
-    """A value as a sentence repeats it; an integer of thousands of digits has no text of its own."""
-    return "a huge number" if type(value) is int and value.bit_length() > 10_000 else shortened(repr(value))
 
 
 def text_of(name: str, value: object) -> str:
     """A text, or a `ValueError` that says so."""
     if not isinstance(value, str):
-        raise ValueError(f"{name} = {_brief(value)} is not a text.")
+        raise ValueError(f"{name} = {literal(value)} is not a text.")
     return value
 
 
@@ -441,7 +435,7 @@ def name_of(what: str, value: object) -> str:
     """A text of one line, without characters that a terminal would obey."""
     name = text_of(what, value)
     if not name.isprintable() or not name or len(name) > _MAX_NAME:
-        raise ValueError(f"{what} = {_brief(name)} is not a text of 1 to {_MAX_NAME} printable characters.")
+        raise ValueError(f"{what} = {literal(name)} is not a text of 1 to {_MAX_NAME} printable characters.")
     return name
 
 

@@ -32,6 +32,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import literal
 from ..files import decimal_of, fail, is_whole, number, parse_json, read_text, shortened, whole_number
 from ..formats import MOST_ATTEMPTS, MOST_PROBLEMS, format_of
 from ..recognisers import PROBLEM_NAMES, VERDICT_NAMES, count_column
@@ -153,7 +154,7 @@ def _verdict(value: object) -> bool | None:
 def _checked_verdict(path: Path, where: str, value: object) -> bool:
     found = _verdict(value)
     if found is None:
-        fail(path, f"{where} is {shortened(repr(value), 30)}; a verdict is true or false, 1 or 0, pass or fail")
+        fail(path, f"{where} is {literal(value, 30)}; a verdict is true or false, 1 or 0, pass or fail")
     return found
 
 
@@ -277,7 +278,7 @@ def _attempts(path: Path, entries: Iterable[tuple[int, Mapping[str, object]]], c
             others = [_verdict(entry[name]) for name in names]
             if None not in others and all(others) != right:
                 used, told = (
-                    " and ".join(f"{shortened(name)} is {shortened(repr(entry[name]), 30)}" for name in each)
+                    " and ".join(f"{shortened(name)} is {literal(entry[name], 30)}" for name in each)
                     for each in (columns.verdict, names)
                 )
                 fail(path, f"line {line}: {used}, but {told}; leave only the verdict that counts")
@@ -343,7 +344,7 @@ def _name(path: Path, where: str, value: object) -> str:
     """The problem's name."""
     named = isinstance(value, str) and value
     if not named and not (isinstance(value, int | float) and is_whole(value)):
-        fail(path, f"{where} is {shortened(repr(value), 30)}; a text or a whole number is needed")
+        fail(path, f"{where} is {literal(value, 30)}; a text or a whole number is needed")
     return _as_integer(value) if isinstance(value, str) else str(int(value))  # pyright: ignore[reportArgumentType]
 
 
@@ -356,7 +357,7 @@ def _as_integer(problem: str) -> str:
 def _tokens(path: Path, line: int, value: object) -> float:
     exact = decimal_of(str(value)) if not isinstance(value, bool) else None
     if exact is None or not 0 <= exact <= int(_MOST_TOKENS):
-        fail(path, f"line {line}: tokens is {shortened(repr(value), 30)}; a number from 0 to 1e9 is needed")
+        fail(path, f"line {line}: tokens is {literal(value, 30)}; a number from 0 to 1e9 is needed")
     return float(exact)
 
 

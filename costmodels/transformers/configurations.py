@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from ..errors import UnknownNameError, shortened
+from ..errors import UnknownNameError, literal
 from ..files import fail, is_path, is_whole, parse_json, read_text
 from ..formats import format_of
 from .architectures import Architecture, architectures
@@ -156,7 +156,7 @@ class _File:
                 fail(self.path, f"the member {' or '.join(_NAMES.get(name, (name,)))} is missing")
             return default
         if not isinstance(value, int | float) or not is_whole(value) or not least <= value <= most:
-            fail(self.path, f"{name} = {shortened(repr(value))} is not a whole number from {least:,} to {most:,}")
+            fail(self.path, f"{name} = {literal(value)} is not a whole number from {least:,} to {most:,}")
         return int(value)
 
     def flag(self, bias: Bias) -> bool:
@@ -166,7 +166,7 @@ class _File:
         name, default = bias
         value = self.members.get(name)
         if value is not None and not isinstance(value, bool):
-            fail(self.path, f"{name} = {shortened(repr(value))} is neither true nor false")
+            fail(self.path, f"{name} = {literal(value)} is neither true nor false")
         return default if value is None else value
 
 
@@ -313,11 +313,11 @@ def load_configuration(path: str) -> Configured:
     file = _File(path, _object_of(path))
     kind = file.members.get("model_type")
     if not isinstance(kind, str) or kind not in FAMILIES:
-        given = "it has no model_type" if kind is None else f"the model_type {shortened(repr(kind))} is not known"
+        given = "it has no model_type" if kind is None else f"the model_type {literal(kind)} is not known"
         fail(path, f"{given}; known are {', '.join(FAMILIES)}")
     for name, harmless in _UNREAD.items():
         if file.members.get(name) not in harmless:
-            fail(path, f"{name} = {shortened(repr(file.members[name]))} is not modelled")
+            fail(path, f"{name} = {literal(file.members[name])} is not modelled")
     family = FAMILIES[kind]
     hidden, heads = file.whole("hidden_size"), file.whole("num_attention_heads")
     layers, vocabulary = file.whole("num_hidden_layers", most=_MOST_LAYERS), file.whole("vocab_size")

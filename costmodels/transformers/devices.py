@@ -95,6 +95,7 @@ _PEAKS = {"bf16": "bf16_tflops", "fp8": "fp8_tflops", "int8": "int8_tops", "fp4"
 _NEEDED = ("bf16_tflops", "memory_gb", "bandwidth_gb_s", "scale_up_gb_s")
 _FIGURES = (*_PEAKS.values(), "memory_gb", "bandwidth_gb_s", "scale_up_gb_s", "scale_out_gb_s", "tdp_w", "usd_per_h")
 _MOST = {"usd_per_h": 1000.0}  # of a figure, as of a price in an option; of others 1e6
+_LEAST = 1e-6  # of a figure: times stay within float32
 OWN_SOURCE = "yours"
 
 
@@ -137,12 +138,15 @@ def load_devices(path: str) -> Mapping[str, Device]:
 
 def _own_device(row: Mapping[str, str]) -> Device:
     name = row["device"]
-    if not name or len(name) > _LONGEST_NAME or set(name) & set(",="):
-        raise ValueError(f"a device's name has 1 to {_LONGEST_NAME} letters, and neither , nor =")
+    if not name or len(name) > _LONGEST_NAME or set(name) & set(",=") or not name.isprintable():
+        raise ValueError(f"a device's name has 1 to {_LONGEST_NAME} letters that can be seen, and neither , nor =")
     known = {each["device"]: each for each in package_rows("transformers/tables/devices.csv")}.get(name, {})
     figures = {column: float(known[column]) for column in _FIGURES if known.get(column)}
     given = {column: row[column] for column in _FIGURES if row.get(column)}
-    figures |= {column: number(text, column, 0, _MOST.get(column, 1e6), above=True) for column, text in given.items()}
+    own = {column: number(text, column, 0, _MOST.get(column, 1e6), above=True) for column, text in given.items()}
+    if low := [column for column, value in own.items() if value < _LEAST]:
+        raise ValueError(f"{low[0]} = '{given[low[0]]}' is less than {_LEAST:g}")
+    figures |= own
     missing = [column for column in _NEEDED if column not in figures]
     if missing:
         raise ValueError(f"{name} is no known device, and its row lacks {', '.join(missing)}")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -233,7 +234,8 @@ def file_or_name(
     def parse(given: object) -> str:
         allowed = listed() if callable(listed) else listed
         named = str(given) in allowed or generated(str(given))
-        if not named and ("\0" in str(given) or not is_file(str(given))):
+        is_text = isinstance(given, str | os.PathLike)
+        if not named and (not is_text or "\0" in str(given) or not is_file(str(given))):
             raise ValueError
         return str(given)
 

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from ...costmodels.errors import DsegymError, InvalidActionError, shortened
+from ...costmodels.errors import DsegymError, InvalidActionError, literal
 
 __all__ = ["NeedsReset", "blank_action", "checked_action", "checked_seed"]
 
@@ -35,7 +35,7 @@ def checked_action(space: gymnasium.Space[Any], action: object, lanes: int | Non
         array = np.asarray(action)
     except ValueError:
         raise InvalidActionError(f"Actions here have the shape {list(shape)}; those given differ in length.") from None
-    if array.dtype.kind not in "iuf":
+    if array.dtype.kind not in "iuf" or np.ma.is_masked(action):
         raise InvalidActionError(f"{_shown(action)} is no action: {_allowed(space, shape)}.")
     if array.shape != shape:
         raise InvalidActionError(f"An action of shape {list(array.shape)} is given; {_allowed(space, shape)}.")
@@ -81,7 +81,7 @@ def _whole(array: np.ndarray) -> bool:
 
 
 def _shown(action: object) -> str:
-    return shortened(repr(action), 80)
+    return literal(action, 80)
 
 
 def _allowed(space: gymnasium.Space[Any], shape: tuple[int, ...]) -> str:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from ...costmodels.errors import DsegymError, UnknownNameError
+from ...costmodels.errors import DsegymError, UnknownNameError, literal, shortened
 from ..core.forks import refuse_after_fork
 from ..core.functional import FunctionalEnv
 from ..core.packing import Packing
@@ -125,7 +125,8 @@ class FunctionalGymnasiumEnv(WithHorizon, gymnasium.Env):
         refuse_after_fork()
         seed = checked_seed(seed)
         if options:
-            raise DsegymError(f"reset() takes no options here; given: {', '.join(map(str, options))}.")
+            given = ", ".join(map(shortened, options)) if isinstance(options, dict) else literal(options)
+            raise DsegymError(f"reset() takes no options here; given: {given}.")
         super().reset(seed=seed)
         if self._key is None or seed is not None:
             self._key = lane_keys([self.np_random.integers(2**31) if seed is None else seed])[0]

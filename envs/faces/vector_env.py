@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from ...costmodels.errors import DsegymError, UnknownNameError, shortened
+from ...costmodels.errors import DsegymError, UnknownNameError, literal
 from ..core.collections import Collection
 from ..core.forks import refuse_after_fork
 from ..core.functional import FunctionalEnv, Step
@@ -166,7 +166,7 @@ class _FunctionalLanes(LanewiseEnv):
             return np.ones(self.num_envs, bool)
         mask = np.asarray(options["reset_mask"])
         if mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
-            raise DsegymError(f"reset_mask is bool[{self.num_envs}] with a True in it; given: {shortened(repr(mask))}.")
+            raise DsegymError(f"reset_mask is bool[{self.num_envs}] with a True in it; given: {literal(mask)}.")
         if self._lanes is None and not mask.all():
             raise NeedsReset("reset_mask names some lanes, and no lane has begun: call reset() without it first.")
         return mask
@@ -360,7 +360,7 @@ def _check_counts(num_envs: object, max_episode_steps: object) -> None:
     steps = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
     for name, value in {"num_envs": num_envs, **steps}.items():
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= MOST_LANES:
-            given = shortened(repr(value))
+            given = literal(value)
             raise DsegymError(f"{name} = {given} is not allowed; allowed: a whole number from 1 to {MOST_LANES:,}.")
 
 

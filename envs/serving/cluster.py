@@ -152,7 +152,7 @@ def build(options: ServingClusterOptions) -> Problem:
     """An instance.
 
     Raises:
-        DsegymError: nothing bounds the goal, the model was not measured so, or no rule's cluster is within the limits.
+        DsegymError: nothing bounds the goal, the model was not measured so, or no cluster is within the limits.
     """
     if options.goal == "throughput" and not (options.cost or options.power):
         raise DsegymError("goal = throughput needs a budget: cost in $/h, or power in kW.")
@@ -163,8 +163,10 @@ def build(options: ServingClusterOptions) -> Problem:
     designs = {name: (*design[:3], design[3] - 1) for name, design in made.items()}
     costs = {name: cost(jnp.asarray(design), params) for name, design in designs.items()}
     fitting = [name for name, found in costs.items() if bool(found.feasible)]
+    sources = {name: f"{rule.summary}: the first rule within all limits" for name, rule in RULES.items()}
     if not fitting:
-        raise DsegymError(_missed(options, params))
+        fitting, sources = ["exhaustive"], {"exhaustive": "every cluster was tried: no rule's is within all limits"}
+        designs = {"exhaustive": _best(options, params)} | designs
     first = fitting[0]
     notes = (*NOTES, TOKEN_NOTES[options.token_times])
 
@@ -174,16 +176,30 @@ def build(options: ServingClusterOptions) -> Problem:
         objective=OBJECTIVES[options.goal],
         cost=cost,
         params=params,
-        reference=(first, SPACE.decode(designs[first]), f"{RULES[first].summary}: the first rule within all limits"),
+        reference=(first, SPACE.decode(designs[first]), sources[first]),
         breakdown=functools.partial(_break_down, params, notes),
         baselines={name: functools.partial(designs.__getitem__, name) for name in designs},
         notes=notes,
     )
 
 
-def _missed(options: ServingClusterOptions, params: Params) -> str:
-    """What no rule's cluster can do, in a sentence."""
-    table, undemanding = params.cluster, params.limits._replace(rate=np.asarray(0, np.float32))
+def _best(options: ServingClusterOptions, params: Params) -> tuple[int, ...]:
+    """The best of all clusters.
+
+    Raises:
+        DsegymError: none is within the limits; says what they can do.
+    """
+    everything = SPACE.enumerate(0, SPACE.size)
+    undemanding = params._replace(limits=params.limits._replace(rate=np.asarray(0, np.float32)))
+    found = cost(jnp.asarray(everything), undemanding)
+    served = np.where(found.feasible, found.metrics.rate, 0.0)
+    if not served.any() or served.max() < params.limits.rate:
+        raise DsegymError(_missed(options, params.cluster, float(served.max())))
+    return tuple(everything[np.argmin(np.where(served >= params.limits.rate, found.objective, np.inf))].tolist())
+
+
+def _missed(options: ServingClusterOptions, table: Cluster, most_in_budget: float) -> str:
+    """What no cluster can do, in a sentence."""
     apart = min(float(np.max(table.prompt_rate)), float(np.max(table.token_rate)))
     most = max(apart, float(np.max(table.together_rate)))
     what = f"{options.model} on {options.tensor_parallelism} GPUs an instance"
@@ -194,15 +210,10 @@ def _missed(options: ServingClusterOptions, params: Params) -> str:
             f"No cluster of {what} serves {options.rate:g} requests/s within the targets: pools of {MOST_MACHINES} "
             f"machines serve {most:.4g}."
         )
-    rates = []
-    for rule in RULES.values():
-        plan = Plan(*map(jnp.int32, design_of(rule, table, undemanding)))
-        metrics, _, missed = evaluate(plan, table, undemanding)
-        rates += [float(metrics.rate)] if float(missed) <= 0 else []
     budgets = [f"{value:g} {unit}" for value, unit in ((options.power, "kW"), (options.cost, "$/h")) if value]
-    best = f"the most is {max(rates):.4g}" if rates else "not even one machine is"
+    best = f"the most is {most_in_budget:.4g}" if most_in_budget else "not even one machine is"
     served = f"serves {options.rate:g} requests/s" if options.rate else "serves anything"
-    return f"No rule's cluster of {what} within {' and '.join(budgets) or 'any budget'} {served}: {best}."
+    return f"No cluster of {what} within {' and '.join(budgets) or 'any budget'} {served}: {best}."
 
 
 def _break_down(params: Params, notes: tuple[str, ...], values: Mapping[str, object]) -> Breakdown:

@@ -210,7 +210,7 @@ PRESETS: Mapping[str, tuple[tuple[int, int, int, int], int]] = {
 
 
 def _presets(params: Deployment, degrees: Sequence[int], tokens: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """{name: design} of those that start, at the first degree where they do."""
+    """{name: design} of those that start, at the first degree where they do; where none does, any that starts."""
     found = {}
     for name, ((most, *others), order) in PRESETS.items():
         for degree in range(len(degrees))[::order]:
@@ -218,6 +218,9 @@ def _presets(params: Deployment, degrees: Sequence[int], tokens: Sequence[int]) 
             if params.missed[design] <= 0:
                 found[name] = design
                 break
+    starting = np.argwhere(params.missed <= 0)
+    if not found and len(starting):
+        found["any"] = tuple(starting[0].tolist())
     return found
 
 
@@ -225,7 +228,7 @@ def build(options: ServingEngineOptions) -> Problem:
     """An instance.
 
     Raises:
-        DsegymError: the model fits nowhere, the server was measured otherwise, or no preset starts.
+        DsegymError: the model fits nowhere, the server was measured otherwise, or no setting starts.
     """
     if options.prefix_cache == "shared" and (options.trace == SYNTHETIC or not get_trace(options.trace).tells_prefixes):
         raise DsegymError(
@@ -238,10 +241,13 @@ def build(options: ServingEngineOptions) -> Problem:
     if not designs:
         longest = int((params.windows.prompt + params.windows.output).max())
         raise DsegymError(
-            f"No preset starts: the longest request has {longest:,} tokens, for whose cache {options.gpus} x "
+            f"No setting starts: the longest request has {longest:,} tokens, for whose cache {options.gpus} x "
             f"{options.server} have no room beside {options.model}; take more GPUs or another trace."
         )
     name = next(iter(designs))
+    source = f"the preset {{}}, the first of {', '.join(PRESETS)} to start"
+    if name not in PRESETS:
+        source = f"the first setting that starts: none of the presets {', '.join(PRESETS)} does"
     notes = (
         NOTES["engine"],
         *([] if measured else [NOTES["modelled"].format(name=options.server)]),
@@ -254,7 +260,7 @@ def build(options: ServingEngineOptions) -> Problem:
         objective=OBJECTIVES[options.objective],
         cost=cost,
         params=params,
-        reference=(name, space.decode(designs[name]), f"the preset {name}, the first of {', '.join(PRESETS)} to start"),
+        reference=(name, space.decode(designs[name]), source.format(name)),
         breakdown=functools.partial(_break_down, space, params, notes),
         baselines={each: functools.partial(designs.__getitem__, each) for each in designs},
         notes=notes,

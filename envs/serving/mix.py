@@ -25,7 +25,7 @@ import numpy as np
 from ...costmodels.arrays import Array
 from ...costmodels.breakdown import Breakdown
 from ...costmodels.diagram import Diagram
-from ...costmodels.errors import DsegymError, UnknownNameError
+from ...costmodels.errors import DsegymError, UnknownNameError, shortened
 from ...costmodels.files import is_path, plain_number, shown
 from ...costmodels.serving.mix import picture, requests
 from ...costmodels.serving.mix.model import USD, Mix, evaluate
@@ -92,6 +92,8 @@ def _prices(given: object) -> Prices | str:
         if name in found:
             raise DsegymError(f"gpus: {name} is named twice.")
         found[name] = price
+    if not found:
+        raise DsegymError("gpus: it names none; one type at least is needed.")
     if len(found) > MOST_TYPES:
         raise DsegymError(f"gpus: {len(found)} types; at most {MOST_TYPES} are mixed.")
     return tuple(found.items())
@@ -100,12 +102,12 @@ def _prices(given: object) -> Prices | str:
 def _price(name: str, given: object) -> float:
     try:
         price = plain_number(given)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         price = -1.0
     if not 1 / USD <= price <= MOST_USD_H or abs(price * USD - round(price * USD)) > 1e-6:
         raise DsegymError(
-            f"gpus: the price of {name} is {given}; a price is from {1 / USD:g} to {MOST_USD_H:g} $ an hour, with 4 "
-            "decimals at most."
+            f"gpus: the price of {name} is {shortened(given)}; a price is from {1 / USD:g} to {MOST_USD_H:g} $ an "
+            "hour, with 4 decimals at most."
         )
     return round(price * USD) / USD
 

@@ -33,7 +33,7 @@ from ...costmodels.serving.plan.phases import ENGINES, INSTANCES, Engine, Phases
 from ...costmodels.transformers.architectures import architectures
 from ...costmodels.transformers.configurations import get_model
 from ...costmodels.transformers.devices import PRECISIONS, devices, get_device, get_precision
-from ...costmodels.transformers.memory import require_fit
+from ...costmodels.transformers.memory import require_fit, shortfall_bytes
 from ...costmodels.transformers.provenance import unchecked_notes
 from ..core.evaluation import Evaluation, Objective
 from ..core.one_shot import one_shot_problem
@@ -139,7 +139,7 @@ def build(options: ServingPlanOptions) -> Problem:
     """An instance.
 
     Raises:
-        DsegymError: the engine does not know the model, the model fits nowhere, or no rule makes a feasible plan.
+        DsegymError: the engine does not know the model, the model fits nowhere, or no plan is within the limits.
     """
     engine = engine_of(options.engine, options.model, options.gpu, options.precision)
     classes = requests.histogram(options.workload)
@@ -152,21 +152,10 @@ def build(options: ServingPlanOptions) -> Problem:
     fewest = engine.prefill_instances[0]
     plans = {name: plan for name, plan in made.items() if plan is not None}
     designs = {name: (*p[:2], p[2] - fewest, *p[3:5], p[5] - 1, p[6]) for name, p in plans.items()}
-    if not designs:
-        largest = min(options.gpus, max(engine.degrees) * max(engine.stages))
-        longest = int(max(each.prompt_tokens + each.output_tokens for each in classes))
-        sizes = get_model(options.model), get_device(options.gpu), get_precision(options.precision)
-        require_fit(options.model, *sizes, largest, longest)
-        raise DsegymError(_missed(phases, engine, options))
-
-    costs = {name: cost(jnp.asarray(design), params) for name, design in designs.items()}
-    fitting = [name for name, found in costs.items() if bool(found.feasible)]
+    fitting = [name for name, design in designs.items() if bool(cost(jnp.asarray(design), params).feasible)]
     if not fitting:
-        most = max(float(found.metrics.rate) for found in costs.values())
-        raise DsegymError(
-            f"No rule's plan of {options.model} on {options.gpus} x {options.gpu} serves {options.rate:g} requests/s "
-            f"within the targets; the best serves {most:.3g}."
-        )
+        fitting = ["least_gpu_seconds"]
+        designs = {fitting[0]: _best(space, params, phases, engine, options)} | designs
     first = fitting[0]
     known = NOTES if engine.deployed is None else CLOUDMATRIX_NOTES
     notes = (*known, *unchecked_notes(options.model, [get_device(options.gpu)]))
@@ -179,12 +168,51 @@ def build(options: ServingPlanOptions) -> Problem:
         reference=(
             first,
             space.decode(designs[first]),
-            f"the rule {first}, the first of {', '.join(made)} within all limits",
+            f"the rule {first}, the first of {', '.join(made)} within all limits"
+            if first in made
+            else f"every plan was tried: none of the rules {', '.join(made)} is within all limits",
         ),
         breakdown=functools.partial(_break_down, space, params, notes),
         baselines={name: functools.partial(designs.__getitem__, name) for name in designs},
         notes=notes,
     )
+
+
+def _best(
+    space: DesignSpace, params: Cluster, phases: Phases, engine: Engine, options: ServingPlanOptions
+) -> tuple[int, ...]:
+    """The best of all plans.
+
+    Raises:
+        DsegymError: none is within the limits; says what is missing.
+    """
+    everything = space.enumerate(0, space.size)
+    found = cost(jnp.asarray(everything), params._replace(demanded_rate=np.float32(0)))
+    served = np.where(found.feasible, found.metrics.rate, 0.0)
+    if not served.any():
+        _require_fit(engine, options)
+        raise DsegymError(_missed(phases, engine, options))
+    if served.max() < params.demanded_rate:
+        raise DsegymError(
+            f"No plan of {options.model} on {options.gpus} x {options.gpu} serves {options.rate:g} requests/s within "
+            f"the targets; the best serves {served.max():.3g}."
+        )
+    return tuple(everything[np.argmin(np.where(served >= params.demanded_rate, found.objective, np.inf))].tolist())
+
+
+def _require_fit(engine: Engine, options: ServingPlanOptions) -> None:
+    """Refuses a model that the largest instance does not hold, with the longest request's cache."""
+    sizes = get_model(options.model), get_device(options.gpu), get_precision(options.precision)
+    longest = int(max(each.prompt_tokens + each.output_tokens for each in requests.histogram(options.workload)))
+    splits = sorted({degree * stages for degree in engine.degrees for stages in engine.stages})
+    largest = max((each for each in splits if each <= options.gpus), default=options.gpus)
+    if largest < options.gpus and shortfall_bytes(*sizes, largest, longest) > 0:
+        raise DsegymError(
+            f"{options.model} in {options.precision} does not fit on {options.gpus} x {options.gpu}: an instance is of "
+            f"{', '.join(map(str, splits))} GPUs, and {largest} lack "
+            f"{shortfall_bytes(*sizes, largest, longest) * 1e-9:,.1f} GB."
+        )
+    require_fit(options.model, *sizes, largest, longest)
 
 
 def _missed(phases: Phases, engine: Engine, options: ServingPlanOptions) -> str:
@@ -198,7 +226,7 @@ def _missed(phases: Phases, engine: Engine, options: ServingPlanOptions) -> str:
             f"No plan of {what} has the first token within {options.ttft:g} ms for 90 % of the requests: the fastest "
             f"misses it for {prefill:.0%} more."
         )
-    return f"No plan of {what} fits: an instance takes {min(engine.degrees)} GPUs at least, and a phase needs one each."
+    return f"No plan of {what} fits: instances that meet the targets take more GPUs."
 
 
 def _break_down(space: DesignSpace, params: Cluster, notes: tuple[str, ...], values: Mapping[str, object]) -> Breakdown:

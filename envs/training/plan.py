@@ -25,7 +25,7 @@ import numpy as np
 
 from ...costmodels.arrays import Array
 from ...costmodels.breakdown import Breakdown
-from ...costmodels.errors import DsegymError
+from ...costmodels.errors import DsegymError, literal
 from ...costmodels.files import plain_number
 from ...costmodels.solver import in_turn
 from ...costmodels.training.clusters import (
@@ -314,9 +314,13 @@ def _why_nothing(search: Search, options: TrainingPlanOptions) -> str:
     every = options.gpu_mtbf * 3600
     return (
         f"Failures leave {what} no goodput: with every accelerator at work one fails each "
-        f"{every / options.gpus:,.0f} s, a single one each {every:,.0f} s, and each failure takes "
+        f"{_seconds(every / options.gpus)} s, a single one each {_seconds(every)} s, and each failure takes "
         f"{_recovery(options).total_s():,.0f} s and more."
     )
+
+
+def _seconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 0.5 else f"{value:.2g}"
 
 
 def _notes(options: TrainingPlanOptions) -> tuple[str, ...]:
@@ -372,12 +376,19 @@ def _number(name: str, value: object) -> float:
         return RECOMPUTE.index(str(value))
     try:
         found = plain_number(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         found = -1.0
     least = 0 if name in ("zero", "sequence", "offload", "spares") else 1
-    if found < least or name == "recompute" or (name == "offload" and found > 1):
-        raise DsegymError(f"{name} = {value!r} is not allowed; allowed: numbers from {least}, for recompute a name.")
+    most = {"offload": 1.0, "zero": 3.0, "sequence": 1.0}.get(name, _MOST)
+    if not least <= found <= most or name == "recompute" or (name not in _FRACTIONS and not found.is_integer()):
+        what = "a number" if name in _FRACTIONS else "a whole number"
+        allowed = f"one of {', '.join(RECOMPUTE)}" if name == "recompute" else f"{what} from {least} to {most:g}"
+        raise DsegymError(f"{name} = {literal(value)} is not allowed; allowed: {allowed}.")
     return found
+
+
+_MOST = 1e9  # of a number outside the design space
+_FRACTIONS = ("offload", "checkpoint")
 
 
 _OF_C4 = (

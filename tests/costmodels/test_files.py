@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 
 import pytest
@@ -228,6 +229,13 @@ def test_errors_of_options_echo_the_beginning_of_a_long_input_alone():
     assert len(str(InvalidOptionError("samples", "9" * 5000, ["1 to 3"]))) < 200
 
 
+@pytest.mark.parametrize("given", [10**5000, -(10**5000), [10**5000]], ids=["huge", "low", "list"])
+def test_errors_have_words_for_what_has_no_text(given):
+    for error in (UnknownNameError("task", given, ["a"]), InvalidOptionError("samples", given, ["1 to 3"])):
+        assert len(str(error)) < 120
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
 # Numbers.
 
 
@@ -255,6 +263,14 @@ def test_numbers_have_ranges_and_exact_ends():
     for text in ("0", "1.0000001", "nan", "1_0"):
         with pytest.raises(ValueError, match="is not a number above 0, at most 1"):
             files.number(text, "x", 0, 1, above=True)
+
+
+def test_a_number_that_is_too_small_for_a_float_is_not_taken_for_0():
+    with pytest.raises(ValueError, match="is not a number from 0 to 1"):
+        files.number("1e-400", "x", 0, 1)
+    with pytest.raises(ValueError, match="too small"):
+        files.plain_number("1e-400")
+    assert files.plain_number("0e-400") == files.number("0e-400", "x", 0, 1) == 0
 
 
 def test_sizes_have_units_and_are_whole_bytes():

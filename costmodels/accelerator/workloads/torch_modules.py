@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import DsegymError, InvalidWorkloadError, UnknownNameError, shortened
+from ...errors import DsegymError, InvalidWorkloadError, UnknownNameError, literal, shortened
 from ...files import fail, parse_json, read_text
 from .imported import (
     RECURRENT,
@@ -207,7 +207,7 @@ def from_torch(
     torch = _import("torch", "dsegym[agents]")
     name = name or type(module).__name__
     if not isinstance(module, torch.nn.Module | torch.export.ExportedProgram):
-        raise InvalidWorkloadError(f"{shortened(repr(module))} is neither a torch.nn.Module nor an ExportedProgram.")
+        raise InvalidWorkloadError(f"{literal(module)} is neither a torch.nn.Module nor an ExportedProgram.")
     try:
         with _quiet():
             program = module

@@ -300,16 +300,20 @@ def _facts_of(path: str, text: str) -> tuple[dict[str, int], np.ndarray]:
     for line, content in enumerate(text.split("\n"), 1):
         if not content.startswith("#"):
             continue
-        found = dict(_FACT.findall(content))
+        said = _FACT.findall(content)
+        found = dict(said)
         try:
+            if len(found) < len(said):
+                raise ValueError("a comment says the same thing twice")
             for name in most.keys() & found.keys():
-                facts[name] = whole_number(found[name], name, 1, most[name])
+                facts[name] = _once(name, whole_number(found[name], name, 1, most[name]), facts.get(name))
             if "expert_bytes" in found:
                 size = whole_number(found["expert_bytes"], "expert_bytes", 1, 2**36)
                 if "layer" in found:
-                    by_layer[whole_number(found["layer"], "layer", 0, MOST_LAYERS - 1)] = size
+                    layer = whole_number(found["layer"], "layer", 0, MOST_LAYERS - 1)
+                    by_layer[layer] = _once(f"expert_bytes of layer {layer}", size, by_layer.get(layer))
                 else:
-                    of_all = size
+                    of_all = _once("expert_bytes", size, of_all)
         except ValueError as error:
             fail(path, f"line {line}: {error}")
     for name in most:
@@ -317,11 +321,19 @@ def _facts_of(path: str, text: str) -> tuple[dict[str, int], np.ndarray]:
             fail(path, f"a comment must say {name}, as in '# n_layer=48 n_expert=128 n_expert_used=6'")
     if facts["n_expert_used"] > facts["n_expert"]:
         fail(path, f"n_expert_used = {facts['n_expert_used']} is more than n_expert = {facts['n_expert']}")
+    if unknown := [layer for layer in by_layer if layer >= facts["n_layer"]]:
+        fail(path, f"a comment says the bytes of layer {unknown[0]}; the model has layers 0 to {facts['n_layer'] - 1}")
     sizes = [by_layer.get(layer, of_all) for layer in range(facts["n_layer"])]
     missing = next((layer for layer, size in enumerate(sizes) if size is None), None)
     if missing is not None:
         fail(path, f"no comment says the bytes of layer {missing}'s experts, as in '# layer=0 expert_bytes=3059712'")
     return facts, np.array(sizes, np.int64)
+
+
+def _once(what: str, value: int, before: int | None) -> int:
+    if before not in (None, value):
+        raise ValueError(f"{what} = {value}, and a comment above says {before}")
+    return value
 
 
 def _assembled(path: str, rows: Mapping[int, _LookUp], facts: Mapping[str, int], sizes: np.ndarray) -> Routes:

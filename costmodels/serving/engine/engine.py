@@ -14,6 +14,8 @@ is over a step later. A request makes all its tokens: lengths are known to the e
 With priorities (`priority_tick`) requests are taken in another order, told anew every so many steps: those that made
 the fewest tokens first. That step takes as many as sequences and cache hold and pushes out those that run beside.
 
+Clocks stand still at `LATEST_US`, 2,147 s: what is served later counts as served then.
+
 Requests are in the order of their arrival, so that the running ones and the waiting ones are each in that order too. N
 requests; blocks hold 16 tokens.
 """
@@ -31,6 +33,7 @@ from .law import StepLaw, decode_us, decoding_of, step_us
 
 __all__ = [
     "BLOCK",
+    "LATEST_US",
     "MINE",
     "NEVER",
     "Limits",
@@ -51,6 +54,7 @@ __all__ = [
 
 BLOCK = 16  # tokens
 NEVER = 2**31 - 1  # us
+LATEST_US = NEVER - 1  # where clocks stand still: int32 would go on below zero
 _LOW_BITS = 12
 
 
@@ -261,7 +265,7 @@ def finish(
         active: bool[], whether the engine moves at all.
     """
     start = jnp.maximum(state.now_us, state.latest_us)
-    end, goes = start + duration_us, carries & active
+    end, goes = _later(start, duration_us), carries & active
     generated = state.generated + made
     waits = jnp.where(state.latest_us > state.now_us, state.latest_us, next_arrival_us)
     after = jnp.where(carries, jnp.where(jnp.asarray(limits.depth) > 1, start, end), waits)
@@ -274,6 +278,11 @@ def finish(
         steps=state.steps + goes,
         step_us=jnp.where(goes, duration_us, state.step_us),
     )
+
+
+def _later(start_us: Array, duration_us: Array) -> jax.Array:
+    """int32[]: the end of a step, `LATEST_US` at most."""
+    return jnp.add(start_us, jnp.minimum(duration_us, LATEST_US - start_us))
 
 
 def next_arrival_us(requests: Requests, state: State) -> jax.Array:
@@ -387,7 +396,7 @@ def coast(
         goes = (taken < most) & (now < until_us)
         duration = decode_us(steps, taken)
         start = jnp.maximum(now, latest)
-        end = start + duration
+        end = _later(start, duration)
         return (
             taken + goes,
             jnp.where(goes, jnp.where(ahead, start, end), now),

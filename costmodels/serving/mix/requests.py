@@ -185,9 +185,14 @@ def class_loads(
     """float64[K, G]: loads of classes on GPUs (or on so many that serve together), infinite where they cannot serve.
 
     Raises:
-        DsegymError: no GPU can serve a class: says by how much memory, or by how many ms.
+        DsegymError: no GPU can serve a class: says by how much memory, or by how many ms; or heads are not divided.
     """
     sizes, numbers = get_model(model), get_precision(precision)
+    if int(sizes.heads) % tensor_parallelism:
+        raise DsegymError(
+            f"tensor_parallelism = {tensor_parallelism} does not divide the {int(sizes.heads)} attention heads of "
+            f"{shown(model)}."
+        )
     prompt, output, share = (
         np.array([getattr(each, name) for each in classes]) for name in ("prompt_tokens", "output_tokens", "share")
     )

@@ -99,7 +99,7 @@ def get_server(name: str, gpus: int, model: str) -> Server:
         moved = _swap_us(get_architecture(model), precision.kv_bytes, PROFILES[profile].tensor_parallelism)
         return Server(name, profile_law(profile), blocks, measured=True, swap_us=moved)
     if name not in devices():
-        raise UnknownNameError("server", name, (*MEASURED, *devices()))
+        raise UnknownNameError("server", name, _known())
     architecture, device = get_architecture(model), get_device(name)
     require_fit(model, architecture, device, precision, gpus, BLOCK)
     blocks = int(capacity_tokens(architecture, device, precision, gpus)) // BLOCK
@@ -114,16 +114,22 @@ def parse_servers(text: str) -> tuple[tuple[int, str, int], ...]:
 
     Raises:
         ValueError: it has no such form, or names none or too many servers.
+        UnknownNameError: there is no such server.
     """
     parts = [_PART.fullmatch(part.strip()) for part in text.split("+")]
     if not all(parts):
         raise ValueError
     found = tuple((int(part[1]), part[2], int(part[3] or 1)) for part in parts if part)
-    if sum(count for count, _, _ in found) > MOST_SERVERS or any(
-        name not in MEASURED and name not in devices() for _, name, _ in found
-    ):
+    for _, name, _ in found:
+        if name not in _known():
+            raise UnknownNameError("server", name, _known())
+    if sum(count for count, _, _ in found) > MOST_SERVERS:
         raise ValueError
     return found
+
+
+def _known() -> tuple[str, ...]:
+    return (*MEASURED, *devices())
 
 
 def servers_of(parts: Sequence[tuple[int, str, int]], model: str) -> list[Server]:

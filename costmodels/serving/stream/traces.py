@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -118,14 +119,18 @@ def _seconds(text: str) -> float:
     return number(text, "the arrival", 0, 1e9)
 
 
+_MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,12})?([+-][0-9]{2}:[0-9]{2})?")
+
+
 def _moment_s(text: str) -> float:
-    """Azure's 2023-11-16 18:15:46.6805900, as seconds."""
-    whole, _, fraction = text.partition(".")
+    """Azure's 2023-11-16 18:15:46.6805900, or of 2024 2024-05-10 00:00:00.009930+00:00, as seconds."""
+    found = _MOMENT.fullmatch(text)
     try:
-        moment = datetime.datetime.strptime(whole.strip(), "%Y-%m-%d %H:%M:%S").replace(tzinfo=datetime.UTC)
-    except ValueError:
+        date, fraction, zone = found.groups() if found else ("", None, None)
+        moment = datetime.datetime.strptime(date + (zone or "+00:00"), "%Y-%m-%d %H:%M:%S%z")
+        return moment.timestamp() + float(fraction or 0)
+    except (ValueError, OverflowError):
         raise ValueError(f"TIMESTAMP is '{shortened(text, 30)}'; YYYY-MM-DD hh:mm:ss.fff is needed") from None
-    return moment.timestamp() + (number(f"0.{fraction[:9] or 0}", "the fraction", 0, 1))
 
 
 # Of each header: the columns that are read, and how its moments are.
@@ -136,6 +141,9 @@ _HEADERS: Sequence[tuple[tuple[str, str, str], Callable[[str], float]]] = (
     (("timestamp", "contexttokens", "generatedtokens"), _moment_s),
     (("timestamp", "request tokens", "response tokens"), _seconds),
 )
+
+
+_MOONCAKE = ("timestamp", "input_length", "output_length")
 
 
 def _load(path: str) -> Trace:
@@ -156,8 +164,10 @@ def _load(path: str) -> Trace:
 
 def _from_table(path: str, text: str) -> tuple[list[int], list[_Request]]:
     names = {normalised(cell) for cell in header_cells(text)}
-    columns, moment = next(each for each in _HEADERS if set(each[0]) <= names)
+    (columns, moment), *others = [each for each in _HEADERS if set(each[0]) <= names]
     arrival, prompt, output = columns
+    if others:
+        fail(path, f"the columns {', '.join(columns)} and {', '.join(others[0][0])} say the same thing; keep either")
 
     def row(cells: Mapping[str, str]) -> _Request:
         tokens = [whole_number(cells[name], name, 1, MOST_TOKENS) for name in (prompt, output)]
@@ -186,19 +196,27 @@ def _from_json(path: str, text: str) -> tuple[list[int], list[_Request], list[li
         if not isinstance(entry, dict):
             fail(Path(path), f"line {line} is not an object")
         try:
-            cells = [entry[name] for name in ("timestamp", "input_length", "output_length")]
+            cells = [entry[name] for name in _MOONCAKE]
             arrival_ms = number(str(cells[0]), "timestamp", 0, 1e12)
             tokens = [
                 whole_number(str(cell), name, 1, MOST_TOKENS)
-                for cell, name in zip(cells[1:], ("input_length", "output_length"), strict=True)
+                for cell, name in zip(cells[1:], _MOONCAKE[1:], strict=True)
             ]
+            if texts := [name for name in _MOONCAKE if isinstance(entry[name], str)]:
+                raise ValueError(f"{texts[0]} is a text; a number is needed")
         except KeyError as error:
             fail(Path(path), f"line {line} has no member {error.args[0]}")
         except ValueError as error:
             fail(Path(path), f"line {line}: {error}")
         ids = entry.get("hash_ids")
-        if not isinstance(ids, list) or not all(isinstance(each, int) for each in ids):
+        if not isinstance(ids, list) or not all(type(each) is int for each in ids):
             fail(Path(path), f"line {line}: hash_ids is no list of whole numbers")
+        if len(ids) != -(-tokens[0] // MOONCAKE_BLOCK):
+            fail(
+                Path(path),
+                f"line {line}: hash_ids names {len(ids):,} blocks of {MOONCAKE_BLOCK} tokens, and input_length = "
+                f"{tokens[0]:,} takes {-(-tokens[0] // MOONCAKE_BLOCK):,}",
+            )
         lines.append(line)
         requests.append(_Request(arrival_ms * 1e-3, *tokens))
         blocks.append(ids)
@@ -218,8 +236,10 @@ def _check(path: str, lines: Sequence[int], requests: Sequence[_Request]) -> Non
                 f"'{shown(path)}', line {line}: {gap:,.0f} s pass without a request; a trace has no hole of more than "
                 f"{MOST_GAP_S} s: cut it there."
             )
-    if len(requests) < 2 or requests[-1].arrival_s <= requests[0].arrival_s:
-        raise InvalidWorkloadError(f"'{shown(path)}': two requests at least, at two times, are needed to tell a rate.")
+    if len(requests) < 2 or requests[-1].arrival_s - requests[0].arrival_s < 1e-6:  # times are counted in us
+        raise InvalidWorkloadError(
+            f"'{shown(path)}': two requests at least, at two times a microsecond apart, are needed to tell a rate."
+        )
 
 
 # Windows

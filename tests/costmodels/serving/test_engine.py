@@ -7,6 +7,7 @@ import math
 import engine_oracle as oracle
 import hypothesis.strategies as st
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,12 +16,14 @@ from dsegym.costmodels.serving import roofline
 from dsegym.costmodels.serving.engine import law as laws
 from dsegym.costmodels.serving.engine.engine import (
     BLOCK,
+    LATEST_US,
     NEVER,
     Requests,
     _mean_before,
     coast,
     initial,
     limits_of,
+    next_arrival_us,
     tick,
 )
 from dsegym.costmodels.serving.engine.replay import latencies, replay, replayed
@@ -251,3 +254,22 @@ def test_prompts_of_200_thousand_tokens_in_large_steps_equal_the_plain_engine():
     assert found.last_us.tolist() == [each.last for each in plain]
     assert (np.diff(sorted(found.last_us)) >= 0).all()
     assert min(found.last_us) > 0
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_clocks_stand_still_before_32_bits_end_and_all_is_served(depth):
+    law, limits = laws.profile_law("rtx4090_llama31_8b_tp1"), limits_of(sequences=2, blocks=16, depth=depth)
+    requests = Requests(*(jnp.array(each, jnp.int32) for each in ([0, 0, 0], [40, 50, 60], [30, 20, 100], [0, 0, 0])))
+
+    def go_on(state):
+        state = tick(law, limits, requests, state, state.now_us < NEVER)
+        return coast(law, limits, requests, state, next_arrival_us(requests, state))
+
+    def served(now_us):
+        return jax.lax.while_loop(lambda state: state.now_us < NEVER, go_on, initial(3, limits, now_us))
+
+    early, late = (jax.jit(served)(now_us) for now_us in (1_000, LATEST_US - 300_000))
+    assert early.generated.tolist() == late.generated.tolist() == [30, 20, 100]
+    ends = np.asarray(early.last_us, np.int64) - 1_000 + LATEST_US - 300_000
+    np.testing.assert_array_equal(late.last_us, np.minimum(ends, LATEST_US))
+    assert (ends > LATEST_US).any()

@@ -14,6 +14,11 @@ from dsegym.envs.core.options import Options, choice, custom, file_or_name, numb
 NAMES = ("beta", "humaneval")
 
 
+class NotAText:
+    def __str__(self):
+        return "mine.csv"
+
+
 def parse_pair(given):
     first, _, second = str(given).partition("/")
     return float(first), float(second)
@@ -73,6 +78,11 @@ def test_words_stand_for_values():
         ({"budget": float("inf")}, InvalidOptionError, "any number from 1"),
         ({"budget": "1_000"}, InvalidOptionError, "budget = '1_000' is not allowed"),
         ({"budget": "\u0661\u0662"}, InvalidOptionError, "any number from 1"),
+        ({"budget": 10**5000}, InvalidOptionError, "budget = a huge number is not allowed"),
+        ({"cost": 10**5000}, UnknownNameError, "Unknown cost 'a huge number'"),
+        ({"queries": "1e-400"}, InvalidOptionError, "queries = '1e-400' is not allowed"),
+        ({"data": b"mine.csv"}, InvalidOptionError, "a .csv file"),
+        ({"data": NotAText()}, InvalidOptionError, "a .csv file"),
         ({"scenario_id": "x"}, UnknownNameError, "Unknown option 'scenario_id'"),
         ({"budget": "many"}, InvalidOptionError, "budget = 'many' is not allowed"),
         ({"noise": 0}, InvalidOptionError, "allowed: none, any number above 0, to 10"),

@@ -127,6 +127,21 @@ def test_a_state_that_is_set_stands_where_it_stood(problem):
         env.step(np.zeros(7, int))
 
 
+def test_a_masked_array_is_no_action(problem):
+    env = FunctionalGymnasiumEnv(problem)
+    env.reset(seed=0)
+    action = env.action_space.sample()
+    with pytest.raises(InvalidActionError, match="is no action"):
+        env.step(np.ma.array(action, mask=True))
+    env.step(np.ma.array(action))
+
+
+@pytest.mark.parametrize("options", [5, "start"])
+def test_options_of_reset_that_are_no_mapping_are_refused(problem, options):
+    with pytest.raises(DsegymError, match=f"takes no options here; given: {options!r}"):
+        FunctionalGymnasiumEnv(problem).reset(options=options)
+
+
 @pytest.mark.parametrize("options", [{"start": 3}, {"reset_mask": np.ones(2, bool)}])
 def test_a_single_environment_has_no_options_of_reset(problem, options):
     with pytest.raises(DsegymError, match=f"takes no options here; given: {next(iter(options))}"):

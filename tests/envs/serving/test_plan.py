@@ -127,6 +127,14 @@ def test_an_own_model_that_fits_nowhere_says_by_how_much(tmp_path):
         make(model=str(path), gpu="L4", gpus=4)
 
 
+def test_a_rate_that_no_rule_serves_but_a_plan_does_is_no_bad_input():
+    problem = make(rate=16.7)
+    designs = {name: make_design() for name, make_design in problem.baselines.items()}
+    feasible = problem.evaluate(np.array(list(designs.values()), np.int32)).feasible
+    assert [name for name, fits in zip(designs, feasible, strict=True) if fits] == [problem.reference.name]
+    assert problem.breakdown(problem.decode(problem.reference.design)).totals["rate"] >= 16.7
+
+
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
@@ -138,6 +146,7 @@ def test_an_own_model_that_fits_nowhere_says_by_how_much(tmp_path):
         ({"tpot": 1}, DsegymError, r"makes a token within 1 ms: the fastest takes \d+% longer"),
         ({"ttft": 20}, DsegymError, r"first token within 20 ms for 90 % of .*: the fastest misses it for"),
         ({"rate": 1000}, DsegymError, r"serves 1000 requests/s within the targets; the best serves [\d.]+"),
+        ({"gpus": 3}, DsegymError, "an instance is of 1, 2, 4, 8, 16, 32 GPUs, and 2 lack 1.7 GB"),
         ({"engine": "distserve"}, DsegymError, "distserve was profiled with OPT-13B and OPT-66B"),
         ({"engine": "cloudmatrix"}, DsegymError, "cloudmatrix was measured with DeepSeek-V3 in int8 on Ascend-910C"),
         ({**R1, "tpot": 10}, DsegymError, r"makes a token within 10 ms: the fastest takes \d+% longer"),

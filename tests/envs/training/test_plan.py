@@ -187,6 +187,16 @@ def test_a_plan_whose_degrees_do_not_divide_says_so():
     assert found.totals["missed"] >= 2
     with pytest.raises(DsegymError, match="tensor = 0 is not allowed"):
         problem.breakdown({**values, "tensor": 0})
+    for bad, said in (
+        ({"tensor": "1e400"}, "tensor = '1e400' is not allowed; allowed: a whole number from 1 to 1e+09"),
+        ({"tensor": 10**5000}, "tensor = a huge number is not allowed"),
+        ({"micro_batch": 2.5}, "micro_batch = 2.5 is not allowed; allowed: a whole number"),
+        ({"data": "9" * 5000}, r"data = '9{56}\.\.\. is not allowed"),
+        ({"zero": 4}, "zero = 4 is not allowed; allowed: a whole number from 0 to 3"),
+        ({"recompute": "yes"}, "recompute = 'yes' is not allowed; allowed: one of none, selective, full"),
+    ):
+        with pytest.raises(DsegymError, match=said.replace("+", r"\+")):
+            problem.breakdown({**values, **bad})
 
 
 @pytest.mark.parametrize(
