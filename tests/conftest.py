@@ -68,10 +68,8 @@ MOST_MAPS = 20_000  # of the 65,530 memory maps that Linux allows a process; XLA
 MOST_BYTES = 3 * 2**30  # that a process of tests keeps
 
 
-@pytest.fixture(autouse=True, scope="module")
-def a_process_that_does_not_run_out_of_memory():
-    """Compiled programs are let go after a module where there are too many: beyond the maps, XLA ends the process."""
-    yield
+def _let_programs_go():
+    """Drop compiled programs where there are too many: beyond the limit of maps, XLA ends the process."""
     if "jax" not in sys.modules:
         return
     maps = Path("/proc/self/maps")
@@ -79,6 +77,20 @@ def a_process_that_does_not_run_out_of_memory():
     if many or psutil.Process().memory_info().rss > MOST_BYTES:
         sys.modules["jax"].clear_caches()
         gc.collect()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def a_process_that_does_not_run_out_of_memory():
+    """Compiled programs are let go after a module where there are too many."""
+    yield
+    _let_programs_go()
+
+
+@pytest.fixture
+def few_programs():
+    """Compiled programs are let go after a test, in modules whose tests compile many each."""
+    yield
+    _let_programs_go()
 
 
 @pytest.fixture(scope="session")

@@ -98,6 +98,8 @@ MINUTES = (
     "dsegym/SocSchedulingStream-v0",
     "dsegym/TreeSearch-v0",
 )
+pytestmark = pytest.mark.usefixtures("few_programs")
+
 CASES = [
     pytest.param(name, options, marks=[pytest.mark.slow] if place or name in MINUTES else [])
     for name in BUILT_IN
