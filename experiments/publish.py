@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..costmodels.errors import CorruptResultError, DsegymError
+from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..costmodels.files import file_hash
 from .batches import stored_trials, strays
 from .door import check_folder, write_by_rename
 from .evaluations import evaluation_directories, read_evaluations
 from .policy_runner import policy_there, read_policy_note
 from .store import TrialResult, holds_suite, kept_files, read_suite
+from .submission import submission_notes
 from .suite import located
 
 if TYPE_CHECKING:
@@ -42,19 +44,27 @@ class Publication:
     altered: tuple[str, ...] = ()  # users' files that the results keep, and whose contents are not those of the trials
 
 
-def publish(results: str | Path, output: str | Path | None = None, *, allow: Collection[str] = ()) -> Publication:
-    """Makes the leaderboard of a results directory and writes it.
+def publish(
+    results: str | Path,
+    output: str | Path | None = None,
+    *,
+    others: Sequence[str | Path] = (),
+    allow: Collection[str] = (),
+) -> Publication:
+    """Makes the leaderboard of a results directory, or of several together, and writes it.
 
     JSON and Markdown are a function of the trials alone: the same trials give the same bytes.
 
     Args:
         results: a directory that `run_suite` filled, or `dsegym evaluate`, or both.
-        output: the folder that the files go to, made if needed; `RESULTS/leaderboard` when left out.
+        output: the folder that the files go to, made if needed; `RESULTS/leaderboard` when left out, which it cannot be
+            where there are others.
+        others: further directories, submissions say: other agents on the same instances, seeds and budgets.
         allow: packages beside this one that may be imported for the page's drawings, where trials name them.
 
     Raises:
-        DsegymError: the directory holds no results, no finished trial and no evaluation, or a damaged one; or its
-            leaderboard's folder is a link that leads out of it.
+        DsegymError: a directory holds no results, no finished trial and no evaluation, or a damaged one; or its
+            leaderboard's folder is a link that leads out of it; or several are not comparable, or share an agent.
         OSError: a file cannot be written; one that was there before stays whole.
     """
     from .report.page import write_html
@@ -63,17 +73,18 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
     from .report.text import to_json, to_markdown
     from .scoring.leaderboard import build_timings
 
-    results = Path(results)
-    suite = read_suite(results) if holds_suite(results) else {**NO_SUITE, **(read_policy_note(results) or {})}
-    trials = []
-    for _, found in stored_trials(results, suite["trials"]):
-        if isinstance(found, CorruptResultError):
-            remedy = "`dsegym verify` names every damaged trial, and running the suite again replaces them"
-            raise CorruptResultError(f"{found} ({remedy}.)")
-        trials.append(found)
-    if not trials and not evaluation_directories(results):
-        raise DsegymError(f"'{results}' holds no finished trial yet.")
-    leaderboard = board_of(results, suite, trials)
+    results, others = Path(results), [Path(other) for other in others]
+    if others and output is None:
+        raise DsegymError("a leaderboard of several results directories needs an output folder of its own.")
+    suite, trials = _stored(results)
+    missing, altered = len(suite["trials"]) - len(trials), list(_altered(results, suite))
+    noted = [suite]
+    for other in others:
+        note, further = _stored(other)
+        _check_comparable(results, trials, other, further)
+        noted, trials = [*noted, note], trials + further
+        missing, altered = missing + len(note["trials"]) - len(further), [*altered, *_altered(other, note)]
+    leaderboard = board_of([results, *others], noted, trials)
     folder = results / "leaderboard" if output is None else Path(output)
     if output is None:
         check_folder(folder, results)
@@ -89,9 +100,48 @@ def publish(results: str | Path, output: str | Path | None = None, *, allow: Col
     write_html(leaderboard, trials, page, suite=about, sections=sections, timings=timings)
     for name, text in (("leaderboard.json", to_json(leaderboard)), ("leaderboard.md", to_markdown(leaderboard))):
         write_by_rename(folder / name, text.encode("utf-8"))
-    missing = len(suite["trials"]) - len(trials)
     untrained = sum(not policy_there(results, name) for name in suite.get("trainings", ()))
-    return Publication(leaderboard, timings, folder, missing, untrained, _altered(results, suite))
+    return Publication(leaderboard, timings, folder, missing, untrained, tuple(altered))
+
+
+def _stored(results: Path) -> tuple[Mapping[str, Any], list[TrialResult]]:
+    """The note of a results directory, and its trials."""
+    suite = read_suite(results) if holds_suite(results) else {**NO_SUITE, **(read_policy_note(results) or {})}
+    trials = []
+    for _, found in stored_trials(results, suite["trials"]):
+        if isinstance(found, CorruptResultError):
+            remedy = "`dsegym verify` names every damaged trial, and running the suite again replaces them"
+            raise CorruptResultError(f"{found} ({remedy}.)")
+        trials.append(found)
+    if not trials and not evaluation_directories(results):
+        raise DsegymError(f"'{results}' holds no finished trial yet.")
+    return suite, trials
+
+
+def _check_comparable(
+    results: Path, trials: Sequence[TrialResult], other: Path, further: Sequence[TrialResult]
+) -> None:
+    """Refuses a directory whose trials are not on the same instances, seeds and budgets, or that has an agent again."""
+
+    def games(found: Sequence[TrialResult]) -> set[tuple[str, int, int]]:
+        budgets: dict[tuple[str, int], int] = {}
+        for trial in (each.manifest["trial"] for each in found):
+            key = json.dumps(trial["instance"], sort_keys=True), trial["seed"]
+            budgets[key] = max(budgets.get(key, 0), trial["samples"])
+        return {(*key, samples) for key, samples in budgets.items()}
+
+    def agents(found: Sequence[TrialResult]) -> set[str]:
+        return {each.manifest["trial"]["agent"]["name"] for each in found}
+
+    if further and games(trials) != games(further):
+        raise DsegymError(
+            f"'{other}' has other instances, seeds or budgets than '{results}': one leaderboard has the same for all."
+        )
+    shared = agents(trials) & agents(further)
+    if shared:
+        raise DsegymError(
+            f"{shortened(min(shared))} is in '{other}' and in a directory before it: one leaderboard has an agent once."
+        )
 
 
 def _altered(results: Path, suite: Mapping[str, Any]) -> tuple[str, ...]:
@@ -107,22 +157,26 @@ def _altered(results: Path, suite: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(place for place in kept_files(suite) if not same(place)))
 
 
-def board_of(results: Path, suite: Mapping[str, Any], trials: Collection[TrialResult]) -> Leaderboard:
-    """The leaderboard of a directory's trials and evaluations; raises as `build_leaderboard` and `read_evaluations`."""
+def board_of(
+    directories: Sequence[Path], notes: Sequence[Mapping[str, Any]], trials: Collection[TrialResult]
+) -> Leaderboard:
+    """The leaderboard of directories' trials and evaluations; raises as `build_leaderboard` and `read_evaluations`."""
     from .scoring.leaderboard import build_leaderboard, no_leaderboard
     from .scoring.policies import policy_tables, sensitivities
 
-    tables = policy_tables(read_evaluations(results))
+    tables = policy_tables([each for directory in directories for each in read_evaluations(directory)])
     found = {
         "policies": tuple(table for table in tables if not table.changed),
         "sensitivity": sensitivities(tables),
     }
     if not trials and tables:
         return replace(no_leaderboard(), **found)
+    left_out = dict.fromkeys((each["instance"], each["reason"]) for note in notes for each in note.get("left_out", ()))
     board = build_leaderboard(
         trials,
-        file_names=kept_files(suite),
-        left_out=[(each["instance"], each["reason"]) for each in suite.get("left_out", ())],
-        strays=len(strays(results, suite["trials"])),
+        file_names={place: name for note in notes for place, name in kept_files(note).items()},
+        left_out=left_out,
+        strays=sum(len(strays(place, note["trials"])) for place, note in zip(directories, notes, strict=True)),
     )
-    return replace(board, **found)
+    submitted = tuple(sentence for directory in directories for sentence in submission_notes(directory))
+    return replace(board, notes=board.notes + submitted, **found)

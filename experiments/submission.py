@@ -36,7 +36,16 @@ from .evaluations import evaluation_directories, read_evaluation
 from .store import BATCHES, EVALUATIONS, SUITE, declared_trials, holds_suite, read_suite
 from .suite import FILES, check_keys, check_once, read_suite_file, tables_of
 
-__all__ = ["CARD", "Card", "Entry", "check_submission", "entrants_of", "read_card", "write_template"]
+__all__ = [
+    "CARD",
+    "Card",
+    "Entry",
+    "check_submission",
+    "entrants_of",
+    "read_card",
+    "submission_notes",
+    "write_template",
+]
 
 CARD = "submission.toml"
 MOST_FILES, MOST_BYTES = 1_000_000, 8 * 2**30
@@ -148,6 +157,18 @@ def entrants_of(results: Path) -> dict[str, list[dict[str, Any]]]:
     for directory in evaluation_directories(results):
         found.setdefault(read_evaluation(directory).manifest["policy"]["name"], [])
     return found
+
+
+def submission_notes(results: Path) -> Iterator[str]:
+    """A sentence for each entry of a directory with a card, none for one without.
+
+    Raises:
+        DsegymError: as `read_card`.
+    """
+    if os.path.lexists(results / CARD):
+        card = read_card(results)
+        by = f"submitted by {', '.join(card.authors)} on {card.date} ({card.title}"
+        yield from (f"{entry.name} was {by}; {entry.source})." for entry in card.entries)
 
 
 def write_template(results: Path) -> Path:

@@ -353,7 +353,7 @@ def _check_leaderboard(results: Path, note: Mapping[str, Any], whole: list[Trial
     if not any(os.path.lexists(path) for path, _ in written):
         return
     try:
-        leaderboard = board_of(results, note, whole)
+        leaderboard = board_of([results], [note], whole)
     except DsegymError as error:
         yield Verdict(str(folder), f"{folder}: no leaderboard follows from the trials ({error}).")
         return

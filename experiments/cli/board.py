@@ -13,11 +13,16 @@ from .tables import say, terminal
 
 __all__ = ["leaderboard", "verify_command"]
 
+_SHOWN = ("Left out", "Loose bounds", "No feasible design", "One seed")  # beginnings of notes for the terminal
 MOST_SEEDS = 20  # that `verify` lists
 
 
 def leaderboard(
     results: ResultsArgument,
+    others: Annotated[
+        list[Path] | None,
+        typer.Argument(help="More of them, with other agents on the same instances: submissions say. Needs --output."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", help="Where the files go; RESULTS/leaderboard when left out.")
     ] = None,
@@ -27,12 +32,14 @@ def leaderboard(
     """Show the leaderboard, and write it as JSON, Markdown and one HTML page.
 
     Example: `dsegym leaderboard results/quick`
+
+    With a submission: `dsegym leaderboard results/quick submissions/tabu --output board`
     """
     from ..publish import publish
     from ..report.policies import policy_sheet, sensitivity_sheet, sentences
     from ..report.text import timings_to_rich, to_json, to_rich
 
-    published = publish(results, output, allow=allow or ())
+    published = publish(results, output, others=others or (), allow=allow or ())
     board = published.leaderboard
     if as_json:
         print(to_json(board), end="")
@@ -48,7 +55,7 @@ def leaderboard(
         for found in board.sensitivity:
             console.print(sensitivity_sheet(found))
         for note in board.notes:
-            if note.startswith(("Left out", "Loose bounds", "No feasible design", "One seed")):
+            if note.startswith(_SHOWN) or " was submitted by " in note:
                 say(console, note)
         pages = f"Pages: {published.folder / 'leaderboard.html'}, leaderboard.md, leaderboard.json"
         console.print(visible(pages))

@@ -476,7 +476,7 @@ def test_one_odd_member_is_a_sentence_or_harmless(name, results):
             with contextlib.suppress(dsegym.DsegymError):
                 note = read_suite(results)
                 trials = [read_trial(trial_directory(results, identifier)) for identifier in note["trials"]]
-                board = board_of(results, note, trials)
+                board = board_of([results], [note], trials)
                 assert to_json(board)
                 assert to_markdown(board)
                 assert build_timings(trials)

@@ -6,7 +6,10 @@ import os
 import pytest
 
 from dsegym.costmodels.errors import DsegymError
+from dsegym.experiments.store import write_suite
 from dsegym.experiments.submission import CARD, check_submission, read_card, write_template
+from dsegym.experiments.suite import load_suite
+from dsegym.experiments.trial import run_trial
 
 CONSIDERED = "considered = { population_size = [10, 20] }"
 SOUND = f"""
@@ -166,3 +169,61 @@ def test_a_claim_that_was_edited_is_rejected_by_its_trial(submission, first_tria
     assert f"rejected: {first_trial}" in out
     assert "3 of 4 reproduce." in out
     assert "holds" not in out.split("reproduce.")[1]
+
+
+@pytest.fixture(scope="module")
+def submitted(tmp_path_factory, tiny_file):
+    """Runs the tiny suite with another agent, and with changes of the suite's text; a directory with a card."""
+
+    def run(agent="hill_climb", changes=()):
+        text = tiny_file.read_text(encoding="utf-8")
+        text = text[: text.index("[[agents]]")] + f'[[agents]]\nname = "{agent}"\n'
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        folder = tmp_path_factory.mktemp("submitted")
+        (folder / "suite.toml").write_text(text, encoding="utf-8")
+        suite, results = load_suite(folder / "suite.toml"), folder / "results"
+        for trial, identifier in zip(suite.trials, write_suite(results, suite), strict=True):
+            run_trial(trial, identifier, results)
+        card = SOUND[: SOUND.index("[[entries]]", SOUND.index("[[entries]]") + 1)].replace("random_search", agent)
+        (results / CARD).write_text(card, encoding="utf-8")
+        return results
+
+    return run
+
+
+def test_a_submission_stands_on_one_board_with_the_results_before_it(results, submitted, tmp_path, dsegym_command):
+    other = submitted()
+    code, out, err = dsegym_command("leaderboard", results, other, "--output", tmp_path / "board")
+    assert (code, err) == (0, "")
+    board = json.loads((tmp_path / "board" / "leaderboard.json").read_text(encoding="utf-8"))
+    assert {row["agent"] for row in board["rows"]} == {"random_search", "genetic_algorithm", "hill_climb"}
+    assert board["trials"] == 6
+    said = "hill_climb was submitted by Ada Example <ada@example.org>, B. Other on 2026-11-29"
+    assert said in out
+    assert any(note.startswith(said) for note in board["notes"])
+    assert "hill_climb was submitted" in (tmp_path / "board" / "leaderboard.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("agent", "changes", "said"),
+    [
+        ("random_search", (), "random_search is in"),
+        ("hill_climb", (("seeds = 2", "seeds = 3"),), "has other instances, seeds or budgets"),
+        ("hill_climb", (("samples = 60", "samples = 61"),), "has other instances, seeds or budgets"),
+        ("hill_climb", (('"alexnet"', '"resnet18"'),), "has other instances, seeds or budgets"),
+    ],
+)
+def test_what_cannot_be_compared_is_on_no_board(results, submitted, tmp_path, dsegym_command, agent, changes, said):
+    other = submitted(agent, changes)
+    code, _, err = dsegym_command("leaderboard", results, other, "--output", tmp_path / "board")
+    assert code == 2
+    assert said in err
+    assert not (tmp_path / "board").exists()
+
+
+def test_a_board_of_several_needs_a_folder(results, dsegym_command):
+    code, _, err = dsegym_command("leaderboard", results, results)
+    assert code == 2
+    assert "needs an output folder of its own" in err
