@@ -226,7 +226,11 @@ def _missed(phases: Phases, engine: Engine, options: ServingPlanOptions) -> str:
             f"No plan of {what} has the first token within {options.ttft:g} ms for 90 % of the requests: the fastest "
             f"misses it for {prefill:.0%} more."
         )
-    return f"No plan of {what} fits: instances that meet the targets take more GPUs."
+    smallest = min(degree * stages for degree in engine.degrees for stages in engine.stages)
+    return (
+        f"No plan of {what} fits: an instance takes {smallest} GPUs at least, and instances that meet the targets take "
+        "more than there are."
+    )
 
 
 def _break_down(space: DesignSpace, params: Cluster, notes: tuple[str, ...], values: Mapping[str, object]) -> Breakdown:

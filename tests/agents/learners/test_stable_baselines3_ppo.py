@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import dsegym
-from dsegym.agents.learners.ppo import ProximalPolicyOptimisation, Scale, _Batch
+from dsegym.agents.learners.ppo import Batch, ProximalPolicyOptimisation, Scale
 from dsegym.agents.policies.evaluation import evaluate
 from dsegym.agents.policies.players import Function
 from dsegym.envs.core.collections import load_collection
@@ -91,10 +91,10 @@ def test_our_rewards_are_scaled_step_by_step_as_those_of_vec_normalize():
             theirs.update(returns)
             expected.append(1 / np.sqrt(theirs.var + 1e-8))
             returns[over] = 0
-        fields = dict.fromkeys(_Batch._fields, jnp.zeros(())) | {
+        fields = dict.fromkeys(Batch._fields, jnp.zeros(())) | {
             "reward": jnp.array(reward),
             "terminal": jnp.array(end),
         }
-        rows = _Batch(**{name: jnp.broadcast_to(leaf, (16, lanes)) for name, leaf in fields.items()})
+        rows = Batch(**{name: jnp.broadcast_to(leaf, (16, lanes)) for name, leaf in fields.items()})
         ours, found = learner._scaled(ours, rows)
         np.testing.assert_allclose(found[:, 0], expected, rtol=1e-3)  # theirs begins with a variance of 1, of 1e-4 rows

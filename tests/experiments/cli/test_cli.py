@@ -16,7 +16,7 @@ from dsegym.experiments import cli
 SIZING = "dsegym/AcceleratorSizing-v0"
 COMMANDS = (
     *("list", "info", "cost", "optimize", "bound", "pareto", "run", "leaderboard", "verify", "trace", "workload"),
-    *("train", "evaluate", "learning", "doctor", "export", "compact"),
+    *("train", "evaluate", "learning", "doctor", "field", "export", "compact"),
 )
 ALEXNET = (SIZING, "--workload", "alexnet")
 WORKLOAD = "layer,kind,m,n,k\nx[bold],gemm,64,32,16\n"
