@@ -1,6 +1,6 @@
 """A store of many trials: seconds and memory to load, rank and render them, one directory a trial and in batches.
 
-`python benchmarks/store.py` compares the layouts on 10,000 synthetic trials; `python benchmarks/store.py 100000` is the
+`python benchmarks/store.py` compares the layouts on 6,000 synthetic trials; `python benchmarks/store.py 100000` is the
 size that the store is made for, in batches alone: directories of that many trials take minutes to write.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 import polars
 from timing import report
 
-TRIALS, INSTANCES, AGENTS = 10_000, 100, 30  # of the comparison; instances and agents of any size
+TRIALS, INSTANCES, AGENTS = 6_000, 100, 30  # of the comparison; instances and agents of any size
 SAMPLES, PARAMETERS = 40, 7  # of a trial
 LIMIT_S, LIMIT_BYTES = 60.0, 2 * 2**30  # of 100,000 trials
 
@@ -120,7 +120,7 @@ def measure(results: Path) -> dict[str, float]:
     note = read_suite(results)
     found = [trial for _, trial in stored_trials(results, note["trials"]) if isinstance(trial, TrialResult)]
     marks.append(time.perf_counter())
-    board = board_of(results, note, found)
+    board = board_of([results], [note], found)
     marks.append(time.perf_counter())
     page = results / "page.html"
     write_html(board, found, page)
