@@ -46,7 +46,7 @@ from .store import (
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["MOST_TRIALS", "batched", "compact", "stored_trials", "strays"]
+__all__ = ["MOST_TRIALS", "batched", "compact", "sound_trials", "stored_trials", "strays"]
 
 MOST_TRIALS = 1_000  # of a batch that is written
 _MOST_NUMBERS = 2**24  # of their samples: 200 MB at most, as batches are read as a whole
@@ -300,6 +300,22 @@ def stored_trials(
     yield from ((identifier, damaged[identifier]) for identifier in wanted if identifier in damaged)
     if wanted.keys() - damaged.keys():
         yield from unreadable.items()
+
+
+def sound_trials(results: Path, note: Mapping[str, Any]) -> Iterator[TrialResult]:
+    """The trials of a results directory that are there, in the order in which they are stored.
+
+    Args:
+        results: the directory.
+        note: its note, of `read_suite`.
+
+    Raises:
+        CorruptResultError: a trial is damaged; says what makes it again.
+    """
+    for _, found in stored_trials(results, note["trials"]):
+        if isinstance(found, CorruptResultError):
+            raise CorruptResultError(f"{found} `dsegym run` makes it again.")
+        yield found
 
 
 @functools.cache

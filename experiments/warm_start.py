@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ..agents.warm_start import designs_text
 from ..costmodels.errors import DsegymError
 from ..envs.core.scenarios import make_problem
-from .store import checked_options, read_suite, read_trial, trial_directory
+from .batches import sound_trials
+from .store import checked_options, read_suite, trial_directory
 
 if TYPE_CHECKING:
     from ..agents.policies.players import Policy
@@ -39,19 +40,21 @@ def from_results(results: str | Path, problem: Problem, most: int = MOST) -> Map
     results = Path(results)
     ranked: list[tuple[float, tuple[int, ...], str]] = []
     spaces: dict[str, bool] = {}
-    for identifier in read_suite(results)["trials"]:
-        directory = trial_directory(results, identifier)
-        manifest = read_trial(directory).manifest
+    for found in sound_trials(results, read_suite(results)):
+        manifest = found.manifest
         trial, best = manifest["trial"], manifest["best"]
         instance = trial["instance"]
         options, name = instance["options"], str(instance["options"])
         if instance["scenario"] != problem.scenario or best is None:
             continue
         if name not in spaces:
+            directory = trial_directory(results, manifest["trial_id"])
             source = make_problem(problem.scenario, **checked_options(directory, problem.scenario, options))
             spaces[name] = _choices(source) == _choices(problem)
         if spaces[name]:
-            ranked.append((best["objective"] / manifest["reference"]["value"], tuple(best["design"]), identifier))
+            ranked.append(
+                (best["objective"] / manifest["reference"]["value"], tuple(best["design"]), manifest["trial_id"])
+            )
     if not ranked:
         why = (
             "of none of its instances is the space this one's, parameter by parameter"

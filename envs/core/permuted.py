@@ -6,7 +6,8 @@ are. n parameters of at most C values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from ...costmodels.arrays import Array
 from ...costmodels.errors import DsegymError
+from ...costmodels.solver import Limits, Solver
 from .evaluation import Evaluation, Yardstick
 from .one_shot import ONE_SHOT_FORMS, ParametricEnv, SequentialEnv
 from .options import Options
@@ -102,6 +104,14 @@ def permuted_problem(problem: Problem, options: Options, seed: int) -> Problem:
 
         return rule
 
+    def mapped(solver: Solver) -> Solver:
+        def designs(limits: Limits) -> Generator[Sequence[int], None, None]:
+            with contextlib.closing(solver(limits)) as found:
+                for design in found:
+                    yield now(design).tolist()
+
+        return designs
+
     diagram, ranked = problem.diagram, problem.ranked
     held_out = problem.held_out_params
     return replace(
@@ -118,5 +128,6 @@ def permuted_problem(problem: Problem, options: Options, seed: int) -> Problem:
         baselines={name: lambda make=make: now(make()) for name, make in problem.baselines.items()},
         diagram=None if diagram is None else lambda design: diagram(own[rows, design]),
         ranked=None if ranked is None else lambda count: now(ranked(count)),
+        solvers={name: mapped(solver) for name, solver in problem.solvers.items()},
         notes=(*problem.notes, f"The values of each parameter are in an order that permutation {seed} draws."),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...costmodels.errors import CorruptResultError, DsegymError, shortened, visible
+from ...costmodels.errors import DsegymError, shortened, visible
 from .tables import terminal
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ def field_command(
 
 def _field(results: Path) -> Field:
     """What counts of a directory's trials, or of those in a file of `to_stored`."""
+    from ..batches import sound_trials
     from ..door import read_file
     from ..scoring.field import field_of, from_stored
-    from ..store import read_suite, read_trial, trial_directory
-    from ..suite import count_trials, find_suite, read_suite_file, suite_names
+    from ..store import count_declared, read_suite
 
     if results.is_file():
         try:
@@ -68,17 +68,8 @@ def _field(results: Path) -> Field:
         except (ValueError, RecursionError) as error:
             raise DsegymError(f"'{results}' is no file of stored results: {shortened(error, 300)}.") from None
     note = read_suite(results)
-    found = []
-    for identifier in note["trials"]:
-        directory = trial_directory(results, identifier)
-        if directory.is_dir():
-            try:
-                found.append(read_trial(directory))
-            except CorruptResultError as error:
-                raise DsegymError(f"{error} `dsegym run` makes it again.") from None
+    found = list(sound_trials(results, note))
     if not found:
         raise DsegymError(f"'{results}' holds no trial yet; `dsegym run` makes them.")
-    # Of a shipped suite all its trials are declared, even where so far some of its agents alone were run.
-    shipped = note["name"] in suite_names()
-    declared = count_trials(read_suite_file(find_suite(note["name"]))) if shipped else len(note["trials"])
+    declared = count_declared(note["declared"]) if "declared" in note else len(note["trials"])
     return field_of(found, note["name"], declared)

@@ -10,6 +10,7 @@ import pytest
 
 import dsegym
 from dsegym.costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
+from dsegym.costmodels.solver import Limits, is_available
 from dsegym.envs.core.options import parse, texts
 from dsegym.envs.core.scenarios import load_scenario, make_problem, scenario_ids
 
@@ -87,6 +88,25 @@ def test_bounds_baselines_and_ranked_designs_are_mapped(scenario):
         assert plain.space.decode_batch(plain.ranked(5)) == permuted.space.decode_batch(permuted.ranked(5))
 
 
+@pytest.mark.parametrize(
+    ("scenario", "options"),
+    [
+        ("dsegym/MemoryAllocation-v0", {"instance": "perfect_30_s1"}),
+        ("dsegym/ServingMix-v0", {}),
+        ("dsegym/ReasoningServe-v0", {}),
+        pytest.param("dsegym/MemoryTiers-v0", {}, marks=pytest.mark.slow),
+        pytest.param("dsegym/TrainingPlan-v0", {}, marks=pytest.mark.slow),
+    ],
+)
+def test_solvers_give_the_same_designs_in_the_order_of_the_values(scenario, options):
+    plain, permuted = pair(scenario, **options)
+    assert plain.solvers.keys() == permuted.solvers.keys()
+    for name in plain.solvers if is_available() else ():
+        own, its = (list(problem.solvers[name](Limits(1.0, np.inf))) for problem in (plain, permuted))
+        assert own
+        assert list(map(plain.decode, own)) == list(map(permuted.decode, its))
+
+
 def test_the_relaxation_takes_permuted_weights():
     plain, permuted = pair(SIZING)
     generator = np.random.default_rng(1)
@@ -143,7 +163,7 @@ def test_scenarios_without_one_shot_forms_say_so(scenario, forms):
 
 def test_a_permuted_instance_is_pickled_and_played():
     problem = make_problem(SLEEP, permutation=5)
-    assert pickle.loads(pickle.dumps(problem)) is problem
+    assert pickle.loads(pickle.dumps(problem)) is make_problem(SLEEP, permutation=5)
     env = gymnasium.make(SLEEP, form="parametric", permutation=5)
     env.reset(seed=0)
     design = np.asarray(problem.reference.design, np.int32)

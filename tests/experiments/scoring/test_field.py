@@ -24,29 +24,49 @@ from dsegym.experiments.scoring.field import (
 )
 from dsegym.experiments.scoring.statistics import average_ranks
 
-# J. Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7 (2006), table 6: areas under the
-# curve of C4.5, C4.5+m, C4.5+cf and C4.5+m+cf on 14 data sets. The table ranks the last two on `voting`, which it
-# rounds to one value, 2 and 3: hence the fourth digit there.
-DEMSAR = """0.763 0.768 0.771 0.798   0.599 0.591 0.590 0.569   0.954 0.971 0.968 0.967   0.628 0.661 0.654 0.657
-0.882 0.888 0.886 0.898   0.936 0.931 0.916 0.931   0.661 0.668 0.609 0.685   0.583 0.583 0.563 0.625
-0.775 0.838 0.866 0.875   1.000 1.000 1.000 1.000   0.940 0.962 0.965 0.962   0.619 0.666 0.614 0.669
-0.972 0.981 0.9751 0.975   0.957 0.978 0.946 0.970"""
-AREAS = np.array(DEMSAR.split(), float).reshape(14, 4)
+# Scores of four entrants on six instances, with ties; ranks by hand, row by row.
+SCORES = np.array(
+    [
+        [0.9, 0.8, 0.7, 0.6],
+        [0.9, 0.9, 0.7, 0.6],
+        [0.5, 0.8, 0.7, 0.6],
+        [0.6, 0.6, 0.6, 0.6],
+        [0.1, 0.4, 0.3, 0.2],
+        [0.4, 0.5, 0.3, 0.3],
+    ]
+)
+RANKS = np.array([[1, 2, 3, 4], [1.5, 1.5, 3, 4], [4, 1, 2, 3], [2.5] * 4, [4, 1, 2, 3], [2, 1, 3.5, 3.5]])
 
 
-def test_average_ranks_and_the_critical_difference_are_those_of_demsars_example():
-    ranks = average_ranks(AREAS)
-    assert ranks.average == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=5e-4)
-    assert ranks.critical_difference == pytest.approx(1.25, abs=5e-3)
-    assert average_ranks(AREAS, confidence=0.9).critical_difference == pytest.approx(1.12, abs=5e-3)
+def test_average_ranks_are_those_made_by_hand():
+    ranks = average_ranks(SCORES)
+    np.testing.assert_allclose(ranks.average, RANKS.mean(axis=0))
+    assert ranks.p_value == stats.friedmanchisquare(*SCORES.T).pvalue
 
 
-def test_friedmans_statistic_is_demsars_with_the_correction_for_ties():
-    own = stats.friedmanchisquare(*AREAS.T)
-    sizes = [np.unique(row, return_counts=True)[1] for row in AREAS]
-    ties = 1 - sum(int(sum(n**3 - n)) for n in sizes) / (14 * (4**3 - 4))
-    assert own.statistic * ties == pytest.approx(9.28, abs=5e-3)
-    assert average_ranks(AREAS).p_value == own.pvalue
+def test_friedmans_p_value_is_that_of_its_formula_with_the_correction_for_ties():
+    instances, entrants = RANKS.shape
+    spread = 12 * instances / (entrants * (entrants + 1)) * ((RANKS.mean(axis=0) - (entrants + 1) / 2) ** 2).sum()
+    ties = sum(sum(count**3 - count for count in np.unique(row, return_counts=True)[1]) for row in RANKS)
+    statistic = spread / (1 - ties / (instances * (entrants**3 - entrants)))
+    assert average_ranks(SCORES).p_value == pytest.approx(stats.chi2.sf(statistic, entrants - 1))
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_the_critical_difference_of_two_entrants_is_that_of_the_normal_distribution(confidence):
+    # The range of two standard normal values is the size of a normal value of variance 2, and a rank's difference has
+    # the variance 2 k (k + 1) / 12 = 1 over the number of instances.
+    scores = np.random.default_rng(0).random((14, 2))
+    expected = stats.norm.ppf((1 + confidence) / 2) / np.sqrt(14)
+    assert average_ranks(scores, confidence=confidence).critical_difference == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_critical_difference_holds_what_it_says_where_all_entrants_are_alike():
+    scores = np.random.default_rng(1).random((2000, 40, 5))  # experiments, instances, entrants
+    places = stats.rankdata(scores, axis=2).mean(axis=1)
+    difference = average_ranks(scores[0]).critical_difference
+    apart = (np.ptp(places, axis=1) > difference).mean()
+    assert apart == pytest.approx(0.05, abs=0.02)
 
 
 def test_ranks_of_one_entrant_two_entrants_and_equal_ones_have_no_test():
