@@ -15,7 +15,6 @@ import io
 import json
 import math
 import os
-import re
 import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -42,6 +41,7 @@ from .door import (
     read_file,
     read_json,
 )
+from .toml_text import toml_key, toml_text
 
 __all__ = [
     "CARD",
@@ -314,38 +314,10 @@ def _card_text(card: Card, digests: Mapping[str, str], weights: Mapping[str, str
     content["features"] = [{"name": name, "shape": list(shape)} for name, shape in card.features.items()]
     plain = {"format": FORMAT, **{key: value for key, value in content.items() if not isinstance(value, Mapping)}}
     tables = {key: value for key, value in content.items() if isinstance(value, Mapping)}
-    lines = [f"{key} = {_toml(value)}" for key, value in plain.items()]
+    lines = [f"{key} = {toml_text(value)}" for key, value in plain.items()]
     for title, table in {**tables, "files": digests, "weights": weights}.items():
-        lines += ["", f"[{title}]", *(f"{_key(key)} = {_toml(value)}" for key, value in table.items())]
+        lines += ["", f"[{title}]", *(f"{toml_key(key)} = {toml_text(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
-
-
-def _toml(value: Any) -> str:
-    """A value as TOML writes it."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case int():
-            return str(value)
-        case float():
-            if not math.isfinite(value):
-                raise DsegymError(f"A card holds finite numbers; given: {value}.")
-            return repr(value)
-        case str():
-            return _quoted(value)
-        case Mapping():
-            return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
-    items = [_toml(each) for each in value]
-    return "[" + "".join(f"\n  {item}," for item in items) + "\n]" if len(str(items)) > 80 else f"[{', '.join(items)}]"
-
-
-def _key(text: str) -> str:
-    return text if re.fullmatch("[A-Za-z0-9_-]+", text) else _quoted(text)
-
-
-def _quoted(text: str) -> str:
-    """JSON's strings are TOML's, but for the character DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _card_of(content: Mapping[str, Any]) -> Card:

@@ -35,6 +35,7 @@ from .door import LONGEST, write_by_rename
 from .evaluations import evaluation_directories, read_evaluation
 from .store import BATCHES, EVALUATIONS, SUITE, declared_trials, holds_suite, read_suite
 from .suite import FILES, check_keys, check_once, read_suite_file, tables_of
+from .toml_text import toml_key, toml_text
 
 __all__ = [
     "CARD",
@@ -139,15 +140,18 @@ def _words(what: str, value: object) -> str:
     return value
 
 
-def entrants_of(results: Path) -> dict[str, list[dict[str, Any]]]:
+def entrants_of(results: Path, note: Mapping[str, Any] | None) -> dict[str, list[dict[str, Any]]]:
     """Who is in a results directory: {agent or policy: the sets of hyperparameters that the suite fixes for it}.
 
+    Args:
+        results: the directory.
+        note: of `read_suite`; None where no suite was run into it.
+
     Raises:
-        CorruptResultError: it holds no results, or damaged ones.
+        CorruptResultError: it holds damaged results, or does not say what its suite declares.
     """
     found: dict[str, list[dict[str, Any]]] = {}
-    if holds_suite(results):
-        note = read_suite(results)
+    if note is not None:
         if "declared" not in note:
             raise CorruptResultError(f"{results / SUITE}: it does not say which trials its suite declares.")
         for agent in note["declared"]["agents"]:
@@ -157,6 +161,10 @@ def entrants_of(results: Path) -> dict[str, list[dict[str, Any]]]:
     for directory in evaluation_directories(results):
         found.setdefault(read_evaluation(directory).manifest["policy"]["name"], [])
     return found
+
+
+def _note_of(results: Path) -> Mapping[str, Any] | None:
+    return read_suite(results) if holds_suite(results) else None
 
 
 def submission_notes(results: Path) -> Iterator[str]:
@@ -178,7 +186,7 @@ def write_template(results: Path) -> Path:
         DsegymError: there is a card already, or no results.
     """
     path = results / CARD
-    found = entrants_of(results)
+    found = entrants_of(results, _note_of(results))
     if os.path.lexists(path):
         raise DsegymError(f"'{path}' is there already; edit it, or remove it first.")
     lines = [
@@ -190,16 +198,16 @@ def write_template(results: Path) -> Path:
         lines += [
             "",
             "[[entries]]",
-            f"name = {json.dumps(name)}",
+            f"name = {toml_text(name)}",
             f'source = "{_BLANK}"  # https://... of its code',
             "deterministic = true  # whether its seed determines its samples",
             f'chosen_on = "{_BLANK}"  # where its hyperparameters were chosen, "defaults" say',
         ]
         keys = {
-            key: list({json.dumps(each[key]): None for each in sets if key in each}) for each in sets for key in each
+            key: list({toml_text(each[key]): None for each in sets if key in each}) for each in sets for key in each
         }
         if keys:
-            tried = ", ".join(f"{key} = [{', '.join(values)}]" for key, values in keys.items())
+            tried = ", ".join(f"{toml_key(key)} = [{', '.join(values)}]" for key, values in keys.items())
             lines.append(f"considered = {{ {tried} }}  # every value that was tried")
     write_by_rename(path, ("\n".join(lines) + "\n").encode())
     return path
@@ -215,7 +223,8 @@ def check_submission(results: Path) -> Card:
         raise CorruptResultError(f"'{shortened(results, LONGEST)}' is no directory.")
     _check_files(results)
     card = read_card(results)
-    found = entrants_of(results)
+    note = _note_of(results)
+    found = entrants_of(results, note)
     named = {entry.name: entry for entry in card.entries}
     _check_same(results, "in the results, and not on the card", found.keys() - named.keys())
     _check_same(results, "on the card, and not in the results", named.keys() - found.keys())
@@ -225,8 +234,7 @@ def check_submission(results: Path) -> Card:
                 f"{results / CARD}: {name} ran with {shortened(key)} = {shortened(json.dumps(value))}, which is not "
                 "among the values that its card says were considered."
             )
-    if holds_suite(results):
-        note = read_suite(results)
+    if note is not None:
         lying = strays(results, note["trials"])
         if lying:
             raise CorruptResultError(f"{results / 'trials'}: {lying[0]} is no trial of this suite; remove it.")
