@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import graphlib
 import hashlib
 import importlib.util
 import io
@@ -552,6 +553,7 @@ def _declared(suite: Suite) -> dict[str, Any]:
     """What a suite multiplies: with it, nobody can leave out a trial or change one without saying so here."""
     plain = [trial.as_dict() for trial in suite.trials]
     unique = {key: {json.dumps(each[key]): each[key] for each in plain} for key in plain[0]}
+    unique["agent"] = {agent: unique["agent"][agent] for agent in _in_one_order(plain) or unique["agent"]}
     keys = {key: list(found) for key, found in unique.items()}
     tables = {key: list(found.values()) for key, found in unique.items()}
     budgets = {(json.dumps(each["instance"]), json.dumps(each["agent"])): each["samples"] for each in plain}
@@ -571,6 +573,22 @@ def _declared(suite: Suite) -> dict[str, Any]:
             "budget of each agent on an instance and one time limit."
         )
     return declared
+
+
+def _in_one_order(plain: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The agents, as JSON, in an order that agrees with theirs on each instance, where not all play all of them; empty
+    where there is none.
+    """
+    sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
+    for _, trials in itertools.groupby(plain, key=lambda each: each["instance"]):
+        agents = list(dict.fromkeys(json.dumps(each["agent"]) for each in trials))
+        sorter.add(agents[0])
+        for before, after in itertools.pairwise(agents):
+            sorter.add(after, before)
+    try:
+        return list(sorter.static_order())
+    except graphlib.CycleError:
+        return []
 
 
 def declared_trials(note: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -287,6 +287,21 @@ def test_the_note_declares_budgets_that_differ_and_agents_that_do_not_play_every
     assert sorted(itertools.chain(*note["declared"]["budgets"])) == [0, first.samples, first.samples, other.samples]
 
 
+def test_an_agent_that_first_plays_on_a_later_instance_may_stand_anywhere_among_the_others(tmp_path, tiny_suite):
+    first = tiny_suite.trials[0]
+    played = {"latency": ("hill_climb", "sobol"), "energy": ("hill_climb", "exhaustive", "sobol"), "edp": ("sobol",)}
+    trials = tuple(
+        dataclasses.replace(first, agent=agent, options={**first.options, "objective": objective})
+        for objective, agents in played.items()
+        for agent in agents
+    )
+    write_suite(tmp_path, dataclasses.replace(tiny_suite, trials=trials))
+    assert store.declared_trials(read_suite(tmp_path)) == [trial.as_dict() for trial in trials]
+    crossed = dataclasses.replace(tiny_suite, trials=(*trials[:2], trials[4], trials[2]))
+    with pytest.raises(DsegymError, match="not its agents on its instances"):
+        write_suite(tmp_path / "crossed", crossed)
+
+
 @pytest.mark.parametrize("budgets", [[], [[1, 2, 3]], [[1]] * 40])
 def test_budgets_of_other_agents_or_instances_are_refused(budgets, results):
     path = results / "suite.json"

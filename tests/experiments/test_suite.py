@@ -9,6 +9,7 @@ import pytest
 
 from dsegym.agents.registry import agent_names, load_agent
 from dsegym.costmodels.errors import InvalidSuiteError, UnknownNameError
+from dsegym.experiments.store import write_suite
 from dsegym.experiments.suite import (
     DEFAULT_TIME_LIMIT_S,
     Trial,
@@ -338,8 +339,9 @@ SLOW_SUITES = ("core", "core-permuted", "memory-tiers", "serving", "serving-stre
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW_SUITES else name for name in suite_names()]
 )
-def test_a_shipped_suite_loads_under_its_own_name(name):
+def test_a_shipped_suite_loads_under_its_own_name_and_can_be_run(name, tmp_path):
     suite = load_suite(name)
+    assert len(write_suite(tmp_path, suite)) == len(suite.trials)
     assert suite.name == name
     assert suite.description
     assert len(suite.trials) == count_trials(read_suite_file(find_suite(name))) > 0
