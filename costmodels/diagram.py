@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 __all__ = ["Diagram", "Rectangle", "in_row", "index_bars", "row_ticks"]
 
 _INSET = 0.1  # of a row, above and below what lies in it
+_LEAST, _MARK = 0.01, 0.008  # lengths of a bar that stands for the first value, and of a mark
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,34 @@ def in_row(row: int, start: float, end: float, kind: str, label: str) -> Rectang
     return Rectangle(start, row + _INSET, end - start, 1 - 2 * _INSET, kind, label)
 
 
-def index_bars(title: str, rows: Sequence[tuple[str, str, float]]) -> Diagram:
+def index_bars(
+    title: str, rows: Sequence[tuple[str, str, float] | tuple[str]], reference: Sequence[float] = ()
+) -> Diagram:
     """The picture of a design whose family has none of its own: a bar for each parameter.
 
     Args:
         title: one line.
-        rows: (parameter, its value with unit, where the value stands among the allowed ones: 0 the first, 1 the last).
+        rows: (parameter, its value with unit, where the value stands among the allowed ones: 0 the first, 1 the last);
+            of one that is not set the parameter alone, which gets no bar.
+        reference: where the reference's values stand, drawn as a mark on each bar; empty where it is no design.
     """
-    order = rows[::-1]  # the first on top
-    bars = [in_row(row, 0.0, max(place, 0.01), "choice", "") for row, (_, _, place) in enumerate(order)]
+    rectangles, names = [], []
+    for place, row in enumerate(reversed(rows)):  # the first on top
+        name, *chosen = row
+        if chosen:
+            value, length = chosen
+            rectangles.append(in_row(place, 0.0, max(float(length), _LEAST), "this design", ""))
+            name = f"{name} = {value}"
+        names.append(name)
+    for place, mark in enumerate(reversed(reference)):
+        start = min(mark, 1 - _MARK)
+        rectangles.append(in_row(place, start, start + _MARK, "reference", ""))
     return Diagram(
         title=title,
         x_label="place among the allowed values, 0 the first, 1 the last",
         y_label="",
         x_range=(0.0, 1.0),
         y_range=(0.0, float(max(len(rows), 1))),
-        rectangles=bars,
-        y_ticks=row_ticks([f"{name} = {value}" for name, value, _ in order]),
+        rectangles=rectangles,
+        y_ticks=row_ticks(names),
     )

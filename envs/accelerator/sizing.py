@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...costmodels import tables
-from ...costmodels.accelerator import bounds, breakdown, experts, model, relaxation
+from ...costmodels.accelerator import bounds, breakdown, experts, model, picture, relaxation
 from ...costmodels.accelerator.platforms import PLATFORMS, Platform, get_platform, platform_rows, technology_rows
 from ...costmodels.accelerator.sizing import (
     AREA_BUDGETS_MM2,
@@ -57,8 +57,9 @@ from ...costmodels.accelerator.sizing import (
     with_rows,
 )
 from ...costmodels.accelerator.summary import QUANTILES, SUMMARY, summary_of
-from ...costmodels.accelerator.workloads import get_workload, workload_names, workload_rows
+from ...costmodels.accelerator.workloads import Workload, get_workload, workload_names, workload_rows
 from ...costmodels.arrays import Array
+from ...costmodels.diagram import Diagram
 from ...costmodels.errors import InvalidOptionError
 from ...costmodels.files import is_path
 from ..core import own_bounds
@@ -260,6 +261,10 @@ def _experts(options: SizingOptions) -> Sequence[Expert]:
     return found
 
 
+def _diagram(workload: Workload, platform: Platform, design: np.ndarray) -> Diagram:
+    return picture.draw(workload, platform, SPACE.decode(design))
+
+
 def build(options: SizingOptions) -> Problem:
     """An instance.
 
@@ -282,6 +287,7 @@ def build(options: SizingOptions) -> Problem:
         bound=_bound,
         breakdown=functools.partial(breakdown.break_down, get_workload(options.workload), platform),
         relaxation=_relaxation_function(platform),
+        diagram=functools.partial(_diagram, get_workload(options.workload), platform),
         forms={
             "parametric": SizingParametric.of,
             "sequential": SizingSequential.of,

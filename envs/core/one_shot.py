@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...costmodels.arrays import Array
+from ...costmodels.diagram import Diagram
 from .evaluation import LEAST_OBJECTIVE, Evaluation, Yardstick
 from .features import Discrete, Feature, MultiDiscrete
 from .functional import FunctionalEnv
@@ -209,6 +210,16 @@ class SequentialEnv(_OneShotEnv):
         del params
         step = jnp.minimum(state.step, len(self.cardinalities) - 1)
         return jnp.arange(max(self.cardinalities)) < jnp.asarray(self.cardinalities)[step]
+
+    def picture(self, problem: Problem, first: OneShotState, actions: Sequence[Any]) -> Diagram | None:
+        """The bars of what is set, where the family has no diagram of its own."""
+        if problem.diagram is not None:
+            return None
+        design, begun = np.array(first.design), int(first.step)
+        largest = np.array(self.cardinalities) - 1
+        for step, action in enumerate(actions, begun):
+            design[step] = np.clip(action, 0, largest[step])
+        return problem.bars(design, begun + len(actions))
 
     def final_info(self, state: OneShotState, params: OneShotParams) -> dict[str, Array]:
         """As of both forms, and `illegal_actions`."""

@@ -311,11 +311,31 @@ class Problem:
 
     def picture(self, design: np.ndarray) -> Diagram:
         """One design, int32[n], as a picture for a person: the family's `diagram`, or a bar for each parameter."""
-        if self.diagram is not None:
-            return self.diagram(design)
-        chosen = zip(self.space.parameters, design.tolist(), strict=True)
-        rows = [(p.name, p.text(p.values[i]), i / max(len(p.values) - 1, 1)) for p, i in chosen]
-        return index_bars(f"{self.scenario}: {self.name}", rows)
+        return self.bars(design) if self.diagram is None else self.diagram(design)
+
+    def bars(self, design: np.ndarray, decided: int | None = None) -> Diagram:
+        """A bar for each parameter of a design, with marks where the reference stands.
+
+        Args:
+            design: int32[n].
+            decided: the first parameters are; all when left out. The others have no bar yet, and the design no cost.
+        """
+        count = len(self.space) if decided is None else decided
+        largest = np.maximum(np.array(self.space.cardinalities) - 1, 1)
+        places = (np.asarray(design) / largest).tolist()
+        rows = [
+            (parameter.name, parameter.text(parameter.values[index]), place) if number < count else (parameter.name,)
+            for number, (parameter, index, place) in enumerate(zip(self.space.parameters, design, places, strict=True))
+        ]
+        reference = self.reference
+        marks = () if reference.design is None else (np.asarray(reference.design) / largest).tolist()
+        if count < len(self.space):
+            value = f"{count} of {len(self.space)} parameters are set"
+        else:
+            found = self.evaluate(design)
+            cost = f"{float(found.objective[0]):.4g} {self.objective.unit}" if found.feasible[0] else "not feasible"
+            value = f"{self.objective.name} {cost}"
+        return index_bars(f"{value}, {reference.name} {reference.value:.4g}; {self.name}", rows, marks)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickled by scenario and options, and made again from them where it is loaded, with the held-out cases or, as

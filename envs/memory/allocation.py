@@ -43,10 +43,11 @@ from ...costmodels.allocation.generator import get_instance, instance_rows, is_g
 from ...costmodels.allocation.instance import MAX_BYTES, AllocationInstance
 from ...costmodels.allocation.picture import draw
 from ...costmodels.arrays import Array
+from ...costmodels.diagram import Diagram
 from ...costmodels.files import is_path, size_in_bytes, whole_number
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.features import Discrete, Feature
-from ..core.functional import FunctionalEnv
+from ..core.functional import FunctionalEnv, advanced
 from ..core.one_shot import ONE_SHOT_FORMS
 from ..core.options import Options, choice, custom, file_or_name
 from ..core.problem import Problem, costed
@@ -183,6 +184,17 @@ class MemoryAllocation(FunctionalEnv[State, Params]):
     def design(self, state: State, params: Params) -> Array:
         """int32[n], the ranks that give the episode's order."""
         return jnp.minimum(state.rank, self.horizon - 1)
+
+    def picture(self, problem: Problem, first: State, actions: Sequence[object]) -> Diagram:
+        """The packing of what is placed."""
+        state, options = first, problem.instance
+        assert isinstance(options, AllocationOptions)
+        for action in actions:
+            state = advanced(self, state, action, problem.params)
+        ranks = np.asarray(state.rank)
+        instance = get_instance(options.instance, options.capacity)
+        design = np.minimum(ranks, self.horizon - 1)
+        return draw(instance, offsets_of_ranks(instance, design, self.placement), ranks < self.horizon)
 
     def sizes(self, params: Params) -> Mapping[str, int]:
         """The buffers."""

@@ -1,5 +1,5 @@
-"""The command line: `dsegym list | info | cost | optimize | bound | pareto | run | leaderboard | verify | trace |
-workload | doctor`, `dsegym train | evaluate | learning | field`, and `dsegym export | compact | submit`.
+"""The command line: `dsegym list | info | cost | render | optimize | bound | pareto | run | leaderboard | verify |
+trace | workload | doctor`, `dsegym train | evaluate | learning | field`, and `dsegym export | compact | submit`.
 
 Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -24,6 +24,7 @@ from . import (
     optimize,
     pareto,
     pay,
+    render,
     run,
     show,
     submit,
@@ -63,6 +64,7 @@ for _name, _command in (
     ("list", show.list_command),
     ("info", show.info),
     ("cost", cost.cost),
+    ("render", render.render),
     ("optimize", optimize.optimize),
     ("bound", bound.bound),
     ("pareto", pareto.pareto),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,10 @@ from ..formats import format_exact, name_and_unit
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of, pairs_of
 from .tables import LONG, looseness, obstacles, say, table, terminal
 
-__all__ = ["cost"]
+if TYPE_CHECKING:
+    from ...envs.core.problem import Problem
+
+__all__ = ["cost", "values_of"]
 
 
 def cost(
@@ -41,18 +44,7 @@ def cost(
     from ...envs.core.scenarios import make_problem
 
     problem = make_problem(scenario, **options_of(option, workload))
-    given = pairs_of([item for item in design.split(",") if item.strip()], "a part of the design")
-    unknown = [name for name in given if name not in problem.space.names]
-    if unknown:
-        raise UnknownNameError("parameter", unknown[0], problem.space.names)
-    start = problem.reference.design
-    own = [problem.reference.name] if start else []
-    if baseline and baseline not in own:
-        if baseline not in problem.baselines:
-            raise UnknownNameError("baseline", baseline, dict.fromkeys([*own, *problem.baselines]))
-        start = problem.baselines[baseline]()
-    defaults = problem.decode(start) if start else {}
-    values = {**defaults, **given}
+    values, given = values_of(problem, design, baseline)
     verdict: dict[str, Any] = {}
     if any_value:
         in_space = _encodes(problem, values)
@@ -129,6 +121,31 @@ def cost(
         )
     for note in [*breakdown.notes, *obstacles(problem), *looseness(problem)]:
         say(console, f"Note: {note}")
+
+
+def values_of(problem: Problem, design: str, baseline: str = "") -> tuple[dict[str, Any], Mapping[str, str]]:
+    """{parameter: value} of a design, and what of it was given.
+
+    Args:
+        problem: the instance.
+        design: NAME=VALUE,...
+        baseline: whose design gives the rest; the reference's when left out.
+
+    Raises:
+        UnknownNameError: there is no such parameter or baseline.
+        DsegymError: the design is no list of NAME=VALUE.
+    """
+    given = pairs_of([item for item in design.split(",") if item.strip()], "a part of the design")
+    unknown = [name for name in given if name not in problem.space.names]
+    if unknown:
+        raise UnknownNameError("parameter", unknown[0], problem.space.names)
+    start = problem.reference.design
+    own = [problem.reference.name] if start else []
+    if baseline and baseline not in own:
+        if baseline not in problem.baselines:
+            raise UnknownNameError("baseline", baseline, dict.fromkeys([*own, *problem.baselines]))
+        start = problem.baselines[baseline]()
+    return {**(problem.decode(start) if start is not None and len(start) else {}), **given}, given
 
 
 def _value(result: Any) -> tuple[float | None, bool]:

@@ -15,7 +15,8 @@ from dsegym.experiments import cli
 
 SIZING = "dsegym/AcceleratorSizing-v0"
 COMMANDS = (
-    *("list", "info", "cost", "optimize", "bound", "pareto", "run", "leaderboard", "verify", "trace", "workload"),
+    *("list", "info", "cost", "render", "optimize", "bound", "pareto", "run", "leaderboard", "verify", "trace"),
+    "workload",
     *("train", "evaluate", "learning", "doctor", "field", "export", "compact"),
 )
 ALEXNET = (SIZING, "--workload", "alexnet")
