@@ -269,6 +269,21 @@ def turn_page(app: Any, page: str, source: list[str]) -> None:
         source[0] = turned(source[0], path, page) + (contents() if page == "index" else "")
 
 
+_KEPT: dict[str, list[str]] = {}
+
+
+def keep_property(app: Any, kind: str, name: str, found: object, options: Any, lines: list[str]) -> None:
+    """Before Napoleon, which takes what precedes a colon in a property's docstring for a type: the text is put by."""
+    if kind == "property":
+        _KEPT[name] = list(lines)
+
+
+def give_property(app: Any, kind: str, name: str, found: object, options: Any, lines: list[str]) -> None:
+    """After Napoleon: the text as it was."""
+    if kind == "property":
+        lines[:] = _KEPT.pop(name)
+
+
 def skip_field(app: Any, kind: str, name: str, found: object, skip: bool, options: Any) -> bool | None:
     """Fields of dataclasses are in their class's text; what autodoc would show is the docstring of their default."""
     return True if kind == "class" and isinstance(found, type | str | int | float | tuple) else None
@@ -280,6 +295,8 @@ def setup(app: Any) -> dict[str, bool]:
 
     for language in ("csv", "jsonl"):
         app.add_lexer(language, TextLexer)
+    app.connect("autodoc-process-docstring", keep_property, priority=400)
+    app.connect("autodoc-process-docstring", give_property, priority=600)
     app.connect("autodoc-skip-member", skip_field)
     app.connect("builder-inited", make_pages)
     app.connect("source-read", turn_page)

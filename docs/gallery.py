@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import dsegym
-from dsegym.envs.core.options import PERMUTATION, UNIVERSAL
+from dsegym.envs.core.options import PERMUTATION, UNIVERSAL, Option
 from dsegym.envs.core.problem import Problem
 from dsegym.envs.core.scenarios import BUILT_IN, load_scenario, make_problem, scenario_module
 from dsegym.experiments.formats import format_exact
@@ -32,8 +33,11 @@ DOMAINS = {  # a folder of `envs/`, as the gallery's headings have it; others ar
     "offload": "Models larger than the memory",
     "reasoning": "Test-time compute",
 }
+WORDS = "Objective|Reward|Observation|Termination|Action|Episode"  # that a docstring begins a line on its rules with
 LONG = 24  # rows of a table that are shown; a longer one says how many more there are
 SHOWN_VALUES = 8  # of a parameter with more
+SHOWN_NAMES = 16  # of an option that has many more; `dsegym info` lists all
+MOST_BARS = 30  # parameters that a picture of bars has room for
 
 Row = Mapping[str, object]
 
@@ -53,9 +57,8 @@ def facts_of(scenario_id: str) -> dict[str, Any]:
             {
                 "option": f"`{name}`",
                 "default": _code(option.text(option.default)),
-                "allowed": ", ".join(
-                    [*map(_code, dict.fromkeys((*option.values(), *option.words))), *([option.also] * bool(option.also))]
-                ),
+                "allowed": _allowed(option),
+                "unit": _unit(option),
                 "what": option.summary,
             }
             for name, option in options.items()
@@ -100,16 +103,23 @@ def facts_of(scenario_id: str) -> dict[str, Any]:
 
 
 def picture_of(scenario_id: str) -> tuple[Any, str] | None:
-    """A design of the default instance as pixels, uint8[H, W, 3], and whose it is; None where there is no design."""
+    """A design of the default instance as pixels, uint8[H, W, 3], and whose it is: the optimum's, or that of the best
+    baseline. None where there is no design, or where a bar for each of many parameters would be all there is to see.
+    """
     from dsegym.envs.faces.raster import draw
 
     problem = make_problem(scenario_id)
-    designs = [(found.design, found.name) for found in (problem.bound, problem.reference) if found.design is not None]
-    designs += [(design(), name) for name, design in problem.baselines.items()]
+    if problem.diagram is None and len(problem.space) > MOST_BARS:
+        return None
+    designs = {found.name: found.design for found in (problem.bound, problem.reference) if found.design is not None}
+    designs |= {name: design() for name, design in problem.baselines.items()}
     if not designs:
         return None
-    design, name = designs[0]
-    return draw(problem.picture(np.asarray(design, np.int32))), name
+    name = problem.bound.name
+    if name not in designs:
+        found = problem.evaluate_held_out(np.stack([np.asarray(design, np.int32) for design in designs.values()]))
+        name = list(designs)[int(np.argmin(np.where(found.feasible, found.objective, np.inf)))]
+    return draw(problem.picture(np.asarray(designs[name], np.int32))), name
 
 
 def _baseline_rows(problem: Problem) -> list[dict[str, object]]:
@@ -127,6 +137,20 @@ def _baseline_rows(problem: Problem) -> list[dict[str, object]]:
         }
         for name, objective, feasible in zip(problem.baselines, found.objective, found.feasible, strict=True)
     ]
+
+
+def _allowed(option: Option) -> str:
+    """What an option takes, in words."""
+    names = list(dict.fromkeys((*option.values(), *option.words)))
+    shown = [*names[:SHOWN_NAMES], f"... ({len(names)} in all)"] if len(names) > SHOWN_NAMES + 4 else names
+    named = [name if name.startswith("... (") else _code(name) for name in shown]
+    return ", ".join([*named, *([option.also] * bool(option.also))])
+
+
+def _unit(option: Option) -> str:
+    """The unit of an option that is a number, as its range says it."""
+    found = re.match(r"any (?:whole )?number (?:from|above) [^ ]+,? to [^ ]+ (\S+(?: \S+)?)$", option.also)
+    return found[1] if found else ""
 
 
 def _values(values: Sequence[object]) -> str:
@@ -217,7 +241,7 @@ def page_of(facts: Mapping[str, Any], truth: Mapping[str, str] | None, picture: 
         f'problem = dsegym.make_problem("{name}")\n```',
         "## How far to trust it",
         _truth(truth),
-        "\n".join(f"- {cell(note)}" for note in facts["notes"]),
+        "Of the default instance:\n\n" + "\n".join(f"- {cell(note)}" for note in facts["notes"]) if facts["notes"] else "",
         "## The game",
         _linked(facts["text"]),
         f"## Options\n\n{table(facts['options'])}",
@@ -251,9 +275,17 @@ def _code(text: str) -> str:
 
 
 def _linked(text: str) -> str:
-    """A module's docstring as Markdown: its examples as Python, its mentions of pages as links."""
+    """A module's docstring as Markdown: what it says of rewards and the like as a list, its example as a block of its
+    own, mentions of pages as links.
+    """
     text = re.sub(r"`?docs/(\w+)\.md`?", r"[\1](../\1.md)", text)
-    return re.sub(r"^    >>> ", "\n    >>> ", text, count=1, flags=re.MULTILINE)
+    text = re.sub(rf"^({WORDS})s?\b[^:\n]{{0,40}}:", r"* \g<0>", text, flags=re.MULTILINE)
+    return re.sub(
+        r"^    >>> (?:.*\n?)(?:    .*\n?|\n(?=    ))*",
+        lambda found: f"```pycon\n{textwrap.dedent(found[0]).rstrip()}\n```\n",
+        text,
+        flags=re.MULTILINE,
+    )
 
 
 def index_of(entries: Sequence[tuple[str, str, str | None]]) -> str:
