@@ -28,7 +28,7 @@ QUICK := tests/test_architecture.py tests/envs/core/test_spaces.py tests/envs/co
 	tests/costmodels/soc/test_files.py tests/costmodels/soc/test_oracle.py tests/experiments/scoring \
 	tests/experiments/test_formats.py tests/experiments/test_suite.py
 
-.PHONY: help leaderboard policies test test-quick test-all bench lint clean
+.PHONY: help leaderboard policies test test-quick test-all bench docs lint clean
 
 help:
 	@echo "make leaderboard   run a small real competition and show its leaderboard"
@@ -37,6 +37,7 @@ help:
 	@echo "make test-quick    the fast ones (under a minute once compiled)"
 	@echo "make test-all      the tests, slow ones too"
 	@echo "make bench         speed, as ratios measured in one run"
+	@echo "make docs          the documentation site, build/docs/html/index.html (minutes the first time)"
 	@echo "make lint          ruff and the type checker"
 	@echo "PYTHON=python3.13  after any of them: another interpreter, in an environment of its own"
 
@@ -76,6 +77,11 @@ test-all: $(CLIENTS)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
 
+# A warning, such as a link that leads nowhere, fails it. What the gallery measures is kept in build/docs/gallery.
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs/html
+	@echo "The site: build/docs/html/index.html"
+
 # The type checker looks into the clients too: the converters of spaces name Ax's types.
 lint: $(CLIENTS)
 	$(BIN)/ruff check .
@@ -83,4 +89,4 @@ lint: $(CLIENTS)
 	$(BIN)/basedpyright
 
 clean:
-	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .hypothesis docs/api docs/gallery docs/project

@@ -26,7 +26,7 @@ import dsegym  # noqa: E402
 
 project = "dsegym"
 author = "The dsegym authors"
-copyright = author  # noqa: A001: Sphinx's own name
+copyright = author
 version = release = dsegym.__version__
 
 extensions = [
@@ -65,6 +65,7 @@ CONTENTS = {
     "Scenarios": ["gallery/index"],
     "Results": ["which_agent_when", "learning", "truth", "comparison", "dosa_protocol"],
     "Guides": [
+        "compete",
         "clients",
         "functional",
         "policies",
@@ -157,7 +158,7 @@ def write_top_level() -> None:
     for name, page in TOP_LEVEL.items():
         if page != "index":
             text = turned((ROOT / name).read_text(encoding="utf-8"), ROOT / name, page)
-            orphan = "---\norphan: true\n---\n\n" if page not in sum(CONTENTS.values(), []) else ""
+            orphan = "---\norphan: true\n---\n\n" if not any(page in pages for pages in CONTENTS.values()) else ""
             write_changed(DOCS / f"{page}.md", orphan + text)
 
 
@@ -199,7 +200,10 @@ API = {  # page: its title, and the modules whose public names it documents
     ),
     "faces": (
         "Environments: Gymnasium, lanes, stable-baselines3",
-        [f"dsegym.envs.faces.{name}" for name in ("gymnasium_env", "vector_env", "functional_env", "stable_baselines3_env")],
+        [
+            f"dsegym.envs.faces.{name}"
+            for name in ("gymnasium_env", "vector_env", "functional_env", "stable_baselines3_env")
+        ],
     ),
 }
 

@@ -42,7 +42,7 @@ MOST_BARS = 30  # parameters that a picture of bars has room for
 Row = Mapping[str, object]
 
 
-# --- What a scenario says -----------------------------------------------------------------------------------------------
+# --- What a scenario says --------------------------------------------------------------------------------------------
 
 
 def facts_of(scenario_id: str) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _space(space: Any) -> str:
     return f"{space.dtype}{list(space.shape)}"
 
 
-# --- The pages ----------------------------------------------------------------------------------------------------------
+# --- The pages -------------------------------------------------------------------------------------------------------
 
 
 def slug(scenario_id: str) -> str:
@@ -237,11 +237,13 @@ def page_of(facts: Mapping[str, Any], truth: Mapping[str, str] | None, picture: 
         f"# {name.partition('/')[2].rpartition('-')[0]}",
         f"`{name}`: {facts['summary']}",
         f"![A design of {name}]({picture})\n\n*The design of `{designer}` on the default instance.*" if picture else "",
-        f"```python\nimport gymnasium\nimport dsegym\n\nenv = gymnasium.make(\"{name}\")\n"
+        f'```python\nimport gymnasium\nimport dsegym\n\nenv = gymnasium.make("{name}")\n'
         f'problem = dsegym.make_problem("{name}")\n```',
         "## How far to trust it",
         _truth(truth),
-        "Of the default instance:\n\n" + "\n".join(f"- {cell(note)}" for note in facts["notes"]) if facts["notes"] else "",
+        "\n".join(
+            ["Of the default instance:\n", *(f"- {cell(note)}" for note in facts["notes"])] * bool(facts["notes"])
+        ),
         "## The game",
         _linked(facts["text"]),
         f"## Options\n\n{table(facts['options'])}",
@@ -296,8 +298,8 @@ def index_of(entries: Sequence[tuple[str, str, str | None]]) -> str:
     """
     parts = [
         "# Gallery",
-        "Every scenario that `dsegym list` knows, with its options, spaces, baselines, yardsticks and truth. These pages"
-        " are made from the scenarios themselves whenever the site is built.",
+        "Every scenario that `dsegym list` knows, with its options, spaces, baselines, yardsticks and truth. These"
+        " pages are made from the scenarios themselves whenever the site is built.",
     ]
     for domain in dict.fromkeys([*DOMAINS.values(), *(domain_of(name) for name, _, _ in entries)]):
         cards = [
@@ -313,7 +315,7 @@ def index_of(entries: Sequence[tuple[str, str, str | None]]) -> str:
     return "\n\n".join(parts) + f"\n\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"
 
 
-# --- The folder ---------------------------------------------------------------------------------------------------------
+# --- The folder ------------------------------------------------------------------------------------------------------
 
 
 def sources_digest() -> str:

@@ -124,7 +124,8 @@ def test_every_page_of_the_folder_stands_in_the_table_of_contents_once():
 
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_is_whole(tmp_path):
-    missing = [name for name in ("sphinx", "furo", "myst_parser", "sphinx_design", "sphinx_copybutton") if not there(name)]
+    needed = ("sphinx", "furo", "myst_parser", "sphinx_design", "sphinx_copybutton")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)}: not installed")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path / "html"]
@@ -135,8 +136,5 @@ def test_the_site_builds_without_a_warning_and_is_whole(tmp_path):
     assert {f"gallery/{gallery.slug(name)}.html" for name in BUILT_IN} <= pages
     assert (tmp_path / "html" / "searchindex.js").stat().st_size > 10**5
     landing = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
-    assert not re.findall(r'(?:src|href)="https?://[^"]+\.(?:js|css|woff2?|png|svg)"', landing)  # whole without a network
-
-
-def there(name):
-    return importlib.util.find_spec(name) is not None
+    elsewhere = re.findall(r'(?:src|href)="https?://[^"]+\.(?:js|css|woff2?|png|svg)"', landing)
+    assert not elsewhere  # the page is whole without a network
