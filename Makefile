@@ -79,7 +79,7 @@ bench: $(STAMP)
 
 # A warning, such as a link that leads nowhere, fails it. What the gallery measures is kept in build/docs/gallery.
 docs: $(STAMP)
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs/html
+	$(BIN)/python -m sphinx -E -a -W --keep-going -q -b html docs build/docs/html
 	@echo "The site: build/docs/html/index.html"
 
 # The type checker looks into the clients too: the converters of spaces name Ax's types.

@@ -276,6 +276,14 @@ def turn_page(app: Any, page: str, source: list[str]) -> None:
 _KEPT: dict[str, list[str]] = {}
 
 
+SEVERAL = re.compile(r"^(\s+(?:[*\w]+, )+[*\w]+:)(?= )")
+
+
+def join_names(app: Any, kind: str, name: str, found: object, options: Any, lines: list[str]) -> None:
+    """Before Napoleon, which takes the first of several names (`a, b: text`) for the type of the last."""
+    lines[:] = [SEVERAL.sub(lambda names: names[1].replace(", ", ","), line) for line in lines]
+
+
 def keep_property(app: Any, kind: str, name: str, found: object, options: Any, lines: list[str]) -> None:
     """Before Napoleon, which takes what precedes a colon in a property's docstring for a type: the text is put by."""
     if kind == "property":
@@ -299,6 +307,7 @@ def setup(app: Any) -> dict[str, bool]:
 
     for language in ("csv", "jsonl"):
         app.add_lexer(language, TextLexer)
+    app.connect("autodoc-process-docstring", join_names, priority=300)
     app.connect("autodoc-process-docstring", keep_property, priority=400)
     app.connect("autodoc-process-docstring", give_property, priority=600)
     app.connect("autodoc-skip-member", skip_field)

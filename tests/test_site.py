@@ -122,6 +122,12 @@ def test_every_page_of_the_folder_stands_in_the_table_of_contents_once():
     assert {path.stem for path in DOCS.glob("*.md")} - {"index"} <= set(listed)
 
 
+def test_several_names_that_share_a_text_stay_together():
+    lines = ["Attributes:", "    lanes, steps: a rollout's, a pair.", "    units: of a, b: c."]
+    conf.join_names(None, "class", "x", None, None, lines)
+    assert lines[1:] == ["    lanes,steps: a rollout's, a pair.", "    units: of a, b: c."]
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_is_whole(tmp_path):
     needed = ("sphinx", "furo", "myst_parser", "sphinx_design", "sphinx_copybutton")
