@@ -33,7 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...costmodels.accelerator import experts
-from ...costmodels.accelerator.mapping import bounds, breakdown, encoding, heuristics, model, network
+from ...costmodels.accelerator.mapping import bounds, breakdown, encoding, heuristics, model, network, picture
 from ...costmodels.accelerator.sizing import (
     AREA_BUDGETS_MM2,
     BUDGETS_TEXT,
@@ -45,6 +45,7 @@ from ...costmodels.accelerator.sizing import (
 from ...costmodels.accelerator.workloads import get_workload, workload_names, workload_rows
 from ...costmodels.arrays import Array
 from ...costmodels.breakdown import Breakdown
+from ...costmodels.diagram import Diagram
 from ...costmodels.errors import InvalidOptionError
 from ...costmodels.files import is_path
 from ..core.evaluation import Evaluation, Expert, Objective, Yardstick
@@ -169,6 +170,11 @@ def _break_down(nests: network.Network, space: DesignSpace, params: Params, valu
     return breakdown.break_down(nests, hardware, mappings)
 
 
+def _diagram(nests: network.Network, params: Params, design: np.ndarray) -> Diagram:
+    hardware, mappings = jax.device_get(jax.jit(_decoded)(np.asarray(design, np.int32), params))
+    return picture.draw(breakdown.break_down(nests, hardware, mappings), hardware)
+
+
 def _bound(nests: network.Network, options: MappingOptions) -> Yardstick:
     """The least over machines of what none of their mappings goes below."""
     limits = bounds.limits(nests, area_budget_mm2=options.area_budget, dram_words_per_cycle=options.dram_width)
@@ -242,6 +248,7 @@ def build(options: MappingOptions) -> Problem:
         },
         breakdown=functools.partial(_break_down, nests, space, params),
         relaxation=relaxed,
+        diagram=functools.partial(_diagram, nests, params),
         batch_sizes=_BATCH_SIZES,
         notes=breakdown.NOTES,
         front=experts.FRONT,

@@ -1,7 +1,9 @@
 """Floor plans: their areas are the model's, their words those of the breakdown."""
 
+import numpy as np
 import pytest
 
+import dsegym
 from dsegym.costmodels.accelerator.breakdown import break_down
 from dsegym.costmodels.accelerator.picture import draw
 from dsegym.costmodels.accelerator.platforms import get_platform
@@ -42,3 +44,15 @@ def test_parts_do_not_overlap_and_lie_within_the_axes():
             wide = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
             high = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
             assert one is other or min(wide, high) <= 1e-9
+
+
+def test_layers_are_as_wide_as_their_time_and_as_large_as_their_work():
+    problem = dsegym.make_problem("dsegym/AcceleratorMapping-v0")
+    design = np.array(problem.reference.design)
+    drawn, costs = problem.picture(design), problem.breakdown(problem.decode(design))
+    assert len(drawn.rectangles) == len(costs.rows)
+    assert sum(r.width for r in drawn.rectangles) * 1e-3 == pytest.approx(costs.totals["latency_s"], rel=1e-5)
+    work = sum(r.width * r.height for r in drawn.rectangles) / drawn.x_range[1]
+    assert work == pytest.approx(costs.totals["utilisation"], rel=1e-5)
+    for row, rectangle in zip(costs.rows, drawn.rectangles, strict=True):
+        assert (row["cycles"] > row["compute_cycles"]) == (rectangle.kind == "waits for memory")

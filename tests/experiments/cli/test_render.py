@@ -12,22 +12,13 @@ from dsegym.envs.faces.raster import draw
 from dsegym.envs.memory.allocation import MemoryAllocation
 
 PACKING = ("dsegym/MemoryAllocation-v0", "--option", "instance=perfect_30_s1")
-SLOW = {
-    "dsegym/MemoryMapping-v0",
-    "dsegym/PowerCap-v0",
-    "dsegym/ServingEngine-v0",
-    "dsegym/ServingStream-v0",
-    "dsegym/SocSchedulingStream-v0",
-    "dsegym/ExpertCache-v0",
-    "dsegym/TrainingPlan-v0",
-    "dsegym/TreeSearch-v0",
-}
+QUICK = ("dsegym/AcceleratorSizing-v0", "dsegym/MemoryAllocation-v0", "dsegym/ServingMix-v0")
 
 
 @pytest.mark.parametrize(
     "scenario",
     [
-        pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
         for name in scenario_ids()
         if name.startswith("dsegym/")
     ],
