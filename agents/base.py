@@ -29,6 +29,8 @@ class Agent(abc.ABC):
             is refused when a suite is checked.
         libraries: distributions that it searches with, beside those that dsegym itself depends on. They must be
             installed, and their versions are part of its trials' identity: of no other agent's.
+        optional_libraries: distributions that it searches with on some problems, as `libraries_on` says. Where they are
+            installed, their versions are part of its trials' identity too.
         needs: what a problem must have, names of `NEEDS`; a suite refuses the agent where the problem lacks it.
         stochastic: whether another seed gives other samples; False for a rule that draws nothing.
     """
@@ -38,6 +40,7 @@ class Agent(abc.ABC):
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
     libraries: ClassVar[tuple[str, ...]] = ()
+    optional_libraries: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
     stochastic: ClassVar[bool] = True
 
@@ -50,6 +53,11 @@ class Agent(abc.ABC):
             referee: the only way to the problem.
             seed: the source of all randomness; the same seed gives the same samples.
         """
+
+    def libraries_on(self, problem: Problem) -> tuple[str, ...]:
+        """Distributions that it needs on this problem, beside `libraries`."""
+        del problem
+        return ()
 
 
 def replayable_forms(problem: Problem) -> tuple[str, ...]:
@@ -68,6 +76,7 @@ def single_choice_forms(problem: Problem) -> tuple[str, ...]:
 # What an agent may need of a problem: whether the problem has it.
 NEEDS: Mapping[str, Callable[[Problem], bool]] = {
     "relaxation": lambda problem: problem.relaxation is not None,
+    "design in parts": lambda problem: bool(problem.parts),
     "front": lambda problem: bool(problem.front),
     "solver": lambda problem: bool(problem.solvers),
     "packing search": lambda problem: "packing_search" in problem.solvers,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..costmodels.errors import DsegymError, UnknownNameError
 from .base import Agent
 from .referee import Referee
+
+if TYPE_CHECKING:
+    from ..envs.core.problem import Problem
 
 __all__ = ["Exact", "PackingSearch"]
 
@@ -24,7 +27,7 @@ class Exact(Agent):
 
     Attributes:
         method: one of `Referee.solvers`; or `first`, the best for the problem.
-        effort_s: of the solver's own count of its work, about a second each: the same on every machine.
+        effort_s: of the solver's own count of its work, about a second each, so that a trial can be repeated.
     """
 
     method: str = FIRST
@@ -32,7 +35,7 @@ class Exact(Agent):
 
     name = "exact"
     summary = "the problem's exact solver, each better design of which is a sample (CP-SAT, HiGHS, packing search)"
-    libraries = ("ortools",)
+    optional_libraries = ("ortools",)
     needs = ("solver",)
     stochastic = False
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {"effort_s": (10.0, 60.0, 600.0)}
@@ -45,14 +48,24 @@ class Exact(Agent):
             DsegymError: the problem has no solver, or not this one.
         """
         del seed
-        solvers = referee.solvers
-        if not solvers:
-            raise DsegymError(f"{self.name} needs a solver, and this problem has none.")
-        method = solvers[0] if self.method == FIRST and solvers else self.method
-        if method not in solvers:
-            raise UnknownNameError("solver of this problem", method, solvers)
+        method = self._method(referee.solvers)
         while (design := referee.incumbent(method, self.effort_s)) is not None:
             referee.evaluate(design)
+
+    def libraries_on(self, problem: Problem) -> tuple[str, ...]:
+        """Those of the solver that it asks.
+
+        Raises: as `search`.
+        """
+        return tuple(problem.solver_libraries.get(self._method(tuple(problem.solvers)), ()))
+
+    def _method(self, solvers: tuple[str, ...]) -> str:
+        if not solvers:
+            raise DsegymError(f"{self.name} needs a solver, and this problem has none.")
+        method = solvers[0] if self.method == FIRST else self.method
+        if method not in solvers:
+            raise UnknownNameError("solver of this problem", method, solvers)
+        return method
 
 
 @dataclass(frozen=True)
@@ -63,5 +76,5 @@ class PackingSearch(Exact):
 
     name = "packing_search"
     summary = "depth-first search of packings in the order of addresses (after MiniMalloc)"
-    libraries = ()
+    optional_libraries = ()
     needs = ("packing search",)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError, reason_of
+from ..costmodels.errors import DsegymError, InvalidOptionError, MissingLibraryError, UnknownNameError, reason_of
 from .base import NEEDS, SMALL_SPACE, SOBOL_DIMENSIONS, Agent
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
     "agent_needs",
     "agent_summary",
     "check_libraries",
+    "check_libraries_on",
     "check_needs",
     "draw_hyperparameters",
     "load_agent",
@@ -131,11 +132,14 @@ BUILT_IN: Mapping[str, Entry] = {
         ("botorch", "gpytorch", "optuna", "pymoo", "torch"),
     ),
     "two_loop_random": Entry(
-        "dsegym.agents.two_loop:TwoLoopRandom", "random machines, for each the best of random mappings layer by layer"
+        "dsegym.agents.two_loop:TwoLoopRandom",
+        "random machines, for each the best of random mappings layer by layer",
+        needs=("design in parts",),
     ),
     "two_loop_bayesian": Entry(
         "dsegym.agents.two_loop:TwoLoopBayesian",
         "Bayesian optimisation of machines, and inside of mappings layer by layer (Gaussian processes)",
+        needs=("design in parts",),
     ),
     "ppo": Entry(
         "dsegym.agents.ppo:ProximalPolicyOptimisation",
@@ -252,6 +256,14 @@ def check_libraries(name: str) -> None:
     require_libraries("agent", name, load_agent(name).libraries)
 
 
+def check_libraries_on(name: str, hyperparameters: Mapping[str, Any], problem: Problem) -> None:
+    """Refuses an agent on a problem whose solver, say, needs a library that is not installed.
+
+    Raises: as `make_agent` and `require_libraries`, and as the agent's `libraries_on`.
+    """
+    require_libraries("agent", name, make_agent(name, hyperparameters).libraries_on(problem))
+
+
 # What agents and learners share ---------------------------------------------------------------------------------------
 
 
@@ -315,13 +327,13 @@ def require_libraries(what: str, name: str, libraries: Iterable[str]) -> None:
     """Refuses what needs libraries that are not installed.
 
     Raises:
-        DsegymError: names it, the library, and the extra of the package with which it comes.
+        MissingLibraryError: names it, the library, and the extra of the package with which it comes.
     """
     for library in libraries:
         try:
             distribution(library)
         except PackageNotFoundError:
-            raise DsegymError(
+            raise MissingLibraryError(
                 f"{name} needs the library {library}, which is not installed; those of the shipped {what}s come with: "
                 f"pip install 'dsegym[{what}s]'."
             ) from None

@@ -2,7 +2,8 @@
 
 The protocol is that of the baselines of DOSA (ucb-bar/dosa, `dataset/dse/bo.py`). One sample is the shared parameters
 with one choice for every part. The best choice of each part is kept, and the design of the best choices is a sample.
-Where a problem declares no parts there is the outer loop only. S samples, L parts.
+Suites ask for problems in parts; elsewhere there
+is the outer loop only. S samples, L parts.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class TwoLoopRandom(Agent):
 
     name = "two_loop_random"
     summary = "random machines, for each the best of random mappings layer by layer"
+    needs = ("design in parts",)
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {"candidates": (100, 300, 1000)}
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"candidates": (1, 1_000_000)}
 
@@ -111,6 +113,7 @@ class TwoLoopBayesian(Agent):
 
     name = "two_loop_bayesian"
     summary = "Bayesian optimisation of machines, and inside of mappings layer by layer (Gaussian processes)"
+    needs = ("design in parts",)
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "shared_training": (20, 50, 100),
         "part_training": (30, 100),

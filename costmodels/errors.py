@@ -15,6 +15,7 @@ __all__ = [
     "InvalidOptionError",
     "InvalidSuiteError",
     "InvalidWorkloadError",
+    "MissingLibraryError",
     "TimeLimitReached",
     "UnknownNameError",
     "UnknownOptionError",
@@ -122,6 +123,10 @@ class ForkedError(DsegymError, RuntimeError):
 
 class InvalidWorkloadError(DsegymError):
     """A workload table that cannot be read; the message names the file and the line."""
+
+
+class MissingLibraryError(DsegymError):
+    """An optional library that is not installed; the message names it and how it comes."""
 
 
 class InvalidSuiteError(DsegymError):

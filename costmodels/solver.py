@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
-__all__ = ["Limits", "Solver", "cp_sat_incumbents", "in_turn", "is_available"]
+__all__ = ["OR_TOOLS", "Limits", "Solver", "cp_sat_incumbents", "in_turn", "is_available"]
+
+OR_TOOLS = ("ortools",)  # what a solver by CP-SAT needs, as pip names it
 
 
 class Limits(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..agents.referee import Referee
-from ..agents.registry import check_libraries, check_needs, load_agent, make_agent
+from ..agents.registry import check_libraries, check_libraries_on, check_needs, load_agent, make_agent
 from ..agents.scorekeeper import Scorekeeper
 from ..costmodels.errors import CorruptResultError, DsegymError
 from ..envs.core.problem import Problem
@@ -46,6 +46,7 @@ def searched(
     offered = {"metrics": ",".join(metrics), "start": start}
     fields = {field.name for field in dataclasses.fields(load_agent(agent))}  # pyright: ignore[reportArgumentType]
     given = offered if offered.keys() <= fields else {}
+    check_libraries_on(agent, given, problem)
     keeper = Scorekeeper(problem, samples)
 
     def ask(*question: Any) -> Any:

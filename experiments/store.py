@@ -187,7 +187,8 @@ def versions(agent: str | None = None) -> Mapping[str, str]:
     Args:
         agent: whose libraries count too; None for the core alone.
     """
-    own = () if agent is None else load_agent(agent).libraries
+    kind = None if agent is None else load_agent(agent)
+    own = () if kind is None else (*kind.libraries, *kind.optional_libraries)
     first = versions_of(("python", "machine", "system", "dsegym", *_LIBRARIES, *own))
     return {**first, **_switches(), **versions_of(("dsegym_sources",))}
 

@@ -36,8 +36,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..agents.registry import check_libraries, check_needs, draw_hyperparameters, load_agent, make_agent
-from ..costmodels.errors import DsegymError, InvalidSuiteError, UnknownNameError, literal, shortened
+from ..agents.registry import (
+    check_libraries,
+    check_libraries_on,
+    check_needs,
+    draw_hyperparameters,
+    load_agent,
+    make_agent,
+)
+from ..costmodels.errors import (
+    DsegymError,
+    InvalidSuiteError,
+    MissingLibraryError,
+    UnknownNameError,
+    literal,
+    shortened,
+)
 from ..costmodels.files import file_hash, is_regular
 from ..envs.core.scenarios import Scenario, load_scenario, make_problem
 from .door import LONGEST
@@ -300,7 +314,7 @@ def _parse(content: Mapping[str, Any], folder: Path, skip_missing: bool) -> Suit
     agents = [each for each in agents if each.name not in skipped]
     if not agents:
         raise ValueError("; ".join(skipped.values()))
-    _check_agents(agents, instances)
+    without = _check_agents(agents, instances, skip_missing)
     left_out = _left_out([(each.scenario, each.options) for each in instances])
     trials = tuple(
         Trial(
@@ -316,12 +330,14 @@ def _parse(content: Mapping[str, Any], folder: Path, skip_missing: bool) -> Suit
         for place, instance in enumerate(instances)
         if place not in left_out
         for agent in agents
-        if agent.plays(instance.scenario)
+        if agent.plays(instance.scenario) and not any(each.is_of(agent, instance.scenario) for each in without)
         for seed in seeds
     )
     if not trials:
-        raise ValueError("; ".join(f"{instance}: {reason}" for instance, reason in left_out.values()))
-    return Suite(name, description, trials, tuple(left_out.values()), tuple(skipped.values()))
+        reasons = [f"{instance}: {reason}" for instance, reason in left_out.values()]
+        raise ValueError("; ".join([*reasons, *(reason for _, _, reason in without)]))
+    words = dict.fromkeys([*skipped.values(), *(reason for _, _, reason in without)])
+    return Suite(name, description, trials, tuple(left_out.values()), tuple(words))
 
 
 class _Instance(NamedTuple):
@@ -528,15 +544,37 @@ def _missing(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _check_agents(agents: Iterable[_Entrant], instances: Iterable[_Instance]) -> None:
-    """Refuses agents that cannot run here. A scenario's first instance speaks for it: to make all takes too long."""
+class _Without(NamedTuple):
+    """An agent that cannot play a scenario here, as a library is not installed that it needs there alone."""
+
+    agent: _Entrant
+    scenario: str
+    reason: str
+
+    def is_of(self, agent: _Entrant, scenario: str) -> bool:
+        return agent is self.agent and scenario == self.scenario
+
+
+def _check_agents(agents: Iterable[_Entrant], instances: Iterable[_Instance], skip_missing: bool) -> list[_Without]:
+    """Refuses agents that cannot run here. A scenario's first instance speaks for it: to make all takes too long.
+
+    Returns what lacks a library on a scenario only, where that is to be left out; it is refused otherwise.
+    """
     first: dict[str, Mapping[str, str]] = {}
     for instance in instances:
         first.setdefault(instance.scenario, instance.options)
-    agents = list(agents)
+    agents, without = list(agents), []
     for name in sorted({each.name for each in agents}):
         check_libraries(name)
     for scenario, options in first.items():
-        players = sorted({each.name for each in agents if each.plays(scenario) and load_agent(each.name).needs})
-        for name in players:
-            check_needs(name, make_problem(scenario, **options))  # made once: it is kept
+        players = [each for each in agents if each.plays(scenario) and load_agent(each.name).needs]
+        for agent in sorted(players, key=lambda each: each.name):
+            problem = make_problem(scenario, **options)  # made once: it is kept
+            check_needs(agent.name, problem)
+            try:
+                check_libraries_on(agent.name, agent.hyperparameters, problem)
+            except MissingLibraryError as error:
+                if not skip_missing:
+                    raise
+                without.append(_Without(agent, scenario, f"On {scenario}: {error}"))
+    return without

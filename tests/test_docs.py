@@ -230,7 +230,7 @@ def test_the_compile_cache_of_the_recipes_spares_the_next_process_every_compilat
 
 @pytest.mark.slow
 def test_a_plug_in_that_is_installed_as_the_recipes_say_is_known_to_every_process(tmp_path):
-    pytest.importorskip("setuptools")
+    pytest.importorskip("setuptools", reason="setuptools is not installed")
     (text,) = (block.text for block in blocks_of(RECIPES) if block.language == "toml")
     source, target = tmp_path / "source", tmp_path / "installed"
     source.mkdir()

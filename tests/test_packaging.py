@@ -71,7 +71,7 @@ def data_rows(name):
 
 
 def can_build_here():
-    setuptools = pytest.importorskip("setuptools")
+    setuptools = pytest.importorskip("setuptools", reason="setuptools is not installed")
     return int(setuptools.__version__.split(".")[0]) >= 77
 
 

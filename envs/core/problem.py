@@ -139,6 +139,8 @@ class Problem:
             parameters of no part are; what each costs stands in `Evaluation.parts`. Empty where all hang together.
         solvers: {name: makes designs, each better than the last}, exact methods of the search's own cases, the best for
             the family first. Empty where there is none.
+        solver_libraries: {solver: the distributions that it needs beside this package's own requirements}; those that
+            need none are left out.
         experts: makes the machines that are drawn beside fronts, computed when asked.
     """
 
@@ -163,6 +165,7 @@ class Problem:
     parts: tuple[tuple[int, ...], ...] = ()
     experts: Callable[[], Sequence[Expert]] = tuple
     solvers: Mapping[str, Solver] = field(default_factory=dict)
+    solver_libraries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_door()

@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...costmodels.allocation import game, heuristics, model
-from ...costmodels.allocation.baselines import design_makers, offsets_of_ranks, solvers
+from ...costmodels.allocation.baselines import CP_SAT, design_makers, offsets_of_ranks, solvers
 from ...costmodels.allocation.bounds import max_load
 from ...costmodels.allocation.breakdown import NOTES, break_down
 from ...costmodels.allocation.game import Params, State
@@ -45,6 +45,7 @@ from ...costmodels.allocation.picture import draw
 from ...costmodels.arrays import Array
 from ...costmodels.diagram import Diagram
 from ...costmodels.files import is_path, size_in_bytes, whole_number
+from ...costmodels.solver import OR_TOOLS
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.features import Discrete, Feature
 from ..core.functional import FunctionalEnv, advanced
@@ -265,6 +266,7 @@ def build(options: AllocationOptions) -> Problem:
         breakdown=lambda values: break_down(table, offsets([int(values[name]) for name in space.names])),
         baselines=baselines,
         solvers=solvers(table, options.placement),
+        solver_libraries={CP_SAT: OR_TOOLS},
         diagram=lambda design: draw(table, offsets(design)),
         batch_sizes=BATCH_SIZES,
         notes=NOTES,

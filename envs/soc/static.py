@@ -53,7 +53,7 @@ from ...costmodels.soc.padding import padded_static, static_sizes
 from ...costmodels.soc.schedule import Schedule, check_schedule, in_us
 from ...costmodels.soc.static_game import Params, State
 from ...costmodels.soc.stored import BOUNDS, computed_row, graph_rows, stored_row, stored_schedule
-from ...costmodels.solver import Limits, Solver
+from ...costmodels.solver import OR_TOOLS, Limits, Solver
 from ..core import own_bounds
 from ..core.evaluation import Evaluation, Objective, Yardstick
 from ..core.features import Discrete, Feature
@@ -442,6 +442,7 @@ def build(options: StaticOptions) -> Problem:
         breakdown=lambda values: break_down(encoding, instance, params, notes, space.encode(values)),
         baselines=baselines,
         solvers=_solvers(options, instance, encoding),
+        solver_libraries={"cp_sat": OR_TOOLS},
         diagram=draw,
         batch_sizes=BATCH_SIZES,
         notes=notes,

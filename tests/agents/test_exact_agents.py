@@ -1,6 +1,9 @@
 """Exact methods as agents: their designs are samples, each better than the last, and the last is the optimum."""
 
 import dataclasses
+import json
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -9,7 +12,8 @@ import pytest
 import dsegym
 from dsegym.agents import registry
 from dsegym.agents.referee import Referee
-from dsegym.costmodels.errors import BudgetExhausted, DsegymError, UnknownNameError
+from dsegym.costmodels.errors import BudgetExhausted, DsegymError, InvalidSuiteError, UnknownNameError
+from dsegym.experiments import suite
 
 ALLOCATION, SOC = "dsegym/MemoryAllocation-v0", "dsegym/SocSchedulingStatic-v0"
 # Every family with a solver, and each solver once, on instances whose optimum is known.
@@ -63,6 +67,104 @@ def test_a_solver_that_a_problem_lacks_is_named_with_those_it_has():
         solved(problem, method="cpsat")
     with pytest.raises(UnknownNameError, match="'cpsat'; there are: packing_search, cp_sat"):
         Referee(problem, 1).incumbent("cpsat")
+
+
+# What each family's solver needs of OR-Tools, in a process that cannot import it.
+WITHOUT_OR_TOOLS = """
+import importlib.metadata, json, sys
+sys.modules["ortools"] = None
+found = importlib.metadata.distribution
+def hidden(name):
+    if name == "ortools":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return found(name)
+importlib.metadata.distribution = hidden
+import contextlib, dsegym
+from dsegym.agents import registry
+from dsegym.costmodels.errors import BudgetExhausted, DsegymError
+said = {}
+for scenario, options, method in json.loads(sys.argv[1]):
+    problem = dsegym.make_problem(scenario, **options)
+    given = {"method": method, "effort_s": 5.0}
+    try:
+        registry.check_libraries("exact")
+        registry.check_libraries_on("exact", given, problem)
+    except DsegymError as error:
+        said[method] = f"{type(error).__name__}: {error}"
+        continue
+    referee = dsegym.Referee(problem, 2000)
+    registry.make_agent("exact", given).search(referee, 1)
+    said[method] = bool(referee.samples.feasible.any())
+print(json.dumps(said))
+"""
+
+
+def test_without_or_tools_only_what_cp_sat_solves_is_refused_and_before_the_run():
+    cases = [[*each] for each in SOLVED if not hasattr(each, "marks")]  # without the slow one
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_OR_TOOLS, json.dumps(cases)], check=True, capture_output=True, text=True
+    )
+    said = json.loads(done.stdout.splitlines()[-1])
+    refusal = said.pop("cp_sat")
+    assert refusal.startswith("MissingLibraryError: exact needs the library ortools, which is not installed;")
+    assert refusal.count(". ") == 0  # one sentence
+    assert said == dict.fromkeys(("packing_search", "milp", "dynamic_programming", "enumeration"), True)
+
+
+def test_every_declared_library_is_of_a_solver_and_only_cp_sat_needs_or_tools():
+    for case in SOLVED:
+        scenario, options, method = getattr(case, "values", case)
+        problem = dsegym.make_problem(scenario, **options)
+        assert problem.solver_libraries.keys() <= problem.solvers.keys()
+        expected = ("ortools",) if method == "cp_sat" else ()
+        assert registry.make_agent("exact", {"method": method}).libraries_on(problem) == expected
+
+
+def test_a_missing_library_of_one_scenario_refuses_a_suite_or_leaves_that_scenario_out(tmp_path, monkeypatch):
+    problem = dsegym.make_problem(SOC)
+    monkeypatch.setitem(problem.solver_libraries, "cp_sat", ("no-such-library",))
+    monkeypatch.setattr(
+        suite, "make_problem", lambda scenario, **options: problem if scenario == SOC else made(scenario)
+    )
+    made, path = dsegym.make_problem, tmp_path / "suite.toml"
+    path.write_text(
+        f'name = "exact"\nsamples = 5\nseeds = 1\n[[instances]]\nscenario = "{SOC}"\n'
+        '[[instances]]\nscenario = "dsegym/ServingMix-v0"\n[[agents]]\nname = "exact"\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(InvalidSuiteError, match="exact needs the library no-such-library, which is not installed"):
+        suite.load_suite(path)
+    found = suite.load_suite(path, skip_missing=True)
+    assert {trial.scenario for trial in found.trials} == {"dsegym/ServingMix-v0"}
+    assert [reason.startswith(f"On {SOC}: exact needs the library") for reason in found.skipped] == [True]
+
+
+LIMITED = """
+import json, sys, dsegym
+from dsegym.agents import registry
+for scenario, options, method, effort in json.loads(sys.argv[1]):
+    referee = dsegym.Referee(dsegym.make_problem(scenario, **options), 2000)
+    registry.make_agent("exact", {"method": method, "effort_s": effort}).search(referee, 1)
+    print(json.dumps([referee.samples.designs.tolist(), referee.samples.objective.tolist()]))
+"""
+
+
+def test_an_effort_that_ends_a_search_early_ends_it_at_the_same_design_in_every_process():
+    """On one machine and with one version of the solver; none of the two proves the optimum with so little."""
+    pytest.importorskip("ortools", reason="OR-Tools is not installed")
+    cases = [
+        [ALLOCATION, {"instance": "perfect_300_s1"}, "packing_search", 0.2],
+        [ALLOCATION, {"instance": "perfect_100_s2"}, "cp_sat", 0.5],
+        [SOC, {"graph": "top7"}, "cp_sat", 0.2],
+    ]
+    traces = [
+        subprocess.run(
+            [sys.executable, "-c", LIMITED, json.dumps(cases)], check=True, capture_output=True, text=True
+        ).stdout.splitlines()[-len(cases) :]
+        for _ in range(2)
+    ]
+    assert traces[0] == traces[1]
+    assert all(json.loads(trace)[0] for trace in traces[0])
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_search_reaches_the_proven_optimum_of_a_small_program(program):
 
 @pytest.mark.parametrize("program", SMALL)
 def test_cp_sat_proves_the_optimum_of_a_small_program(program):
-    pytest.importorskip("ortools")
+    pytest.importorskip("ortools", reason="OR-Tools is not installed")
     from dsegym.costmodels.memory.bounds import best_plan
     from dsegym.envs.memory.mapping import discrete_of
 

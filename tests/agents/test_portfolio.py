@@ -101,7 +101,7 @@ def test_members_that_are_no_different_agents_are_refused(members, given):
 
 
 def test_a_member_that_plays_episodes_is_refused(problem):
-    pytest.importorskip("stable_baselines3")
+    pytest.importorskip("stable_baselines3", reason="stable-baselines3 is not installed")
     referee = Referee(problem, 50)
     with pytest.raises(DsegymError, match="ppo plays episodes; a portfolio's members cost designs"):
         Portfolio(members="ppo", fitted="").search(referee, 0)

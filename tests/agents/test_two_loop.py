@@ -5,9 +5,9 @@ import pytest
 
 import dsegym
 from dsegym.agents.referee import Referee
-from dsegym.agents.registry import make_agent
+from dsegym.agents.registry import check_needs, make_agent
 from dsegym.agents.two_loop import TwoLoopBayesian, _features
-from dsegym.costmodels.errors import BudgetExhausted
+from dsegym.costmodels.errors import BudgetExhausted, DsegymError
 
 MAPPING = "dsegym/AcceleratorMapping-v0"
 BAYESIAN = {"shared_training": 3, "shared_trials": 1, "part_training": 20, "part_candidates": 60, "part_trials": 4}
@@ -86,6 +86,13 @@ def test_features_are_numbers_where_values_are():
     assert _features((8, 16, 32), True).ravel().tolist() == [0, 1, 2]
     assert _features(("8 1 4 16X", "2 2 2 2X"), False).tolist() == [[3, 0, 2, 4], [1, 1, 1, 1]]
     assert _features(("K CRS", "CRS K"), False).tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("name", ["two_loop_random", "two_loop_bayesian"])
+def test_an_instance_without_parts_is_refused_before_the_run(name, problem):
+    check_needs(name, problem)
+    with pytest.raises(DsegymError, match=f"^{name} needs a design in parts, and dsegym/AcceleratorSizing-v0 has none"):
+        check_needs(name, dsegym.make_problem("dsegym/AcceleratorSizing-v0"))
 
 
 def test_without_parts_the_bayesian_search_is_one_loop_and_beats_random_designs():

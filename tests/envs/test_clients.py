@@ -93,7 +93,10 @@ def test_every_form_of_every_id_takes_ppo_alone_and_in_lanes_and_torchrl(name):
 
     from dsegym.envs.faces.stable_baselines3_env import StableBaselines3Env
 
-    contrib, torchrl = pytest.importorskip("sb3_contrib"), pytest.importorskip("torchrl.envs")
+    contrib, torchrl = (
+        pytest.importorskip("sb3_contrib", reason="sb3-contrib is not installed"),
+        pytest.importorskip("torchrl.envs", reason="TorchRL is not installed"),
+    )
     small = {"n_steps": 4, "batch_size": 4, "n_epochs": 1, "seed": 0, "device": "cpu"}
     for form in dsegym.make_problem(name).forms:
         policy = "MultiInputPolicy" if form == "image" else "MlpPolicy"
@@ -168,7 +171,7 @@ def test_stable_baselines3_plays_in_processes_that_it_spawns(case):
 @pytest.mark.parametrize("case", [SEQUENTIAL, MAPPING], ids=["masked parts", "masked"])
 @pytest.mark.parametrize("vector", [False, True], ids=["single", "vector"])
 def test_maskable_ppo_finds_the_masks(case, vector):
-    contrib = pytest.importorskip("sb3_contrib")
+    contrib = pytest.importorskip("sb3_contrib", reason="sb3-contrib is not installed")
     from dsegym.envs.faces.stable_baselines3_env import StableBaselines3Env
 
     env = StableBaselines3Env(make_vec(case, 4)) if vector else make(case)
@@ -176,7 +179,7 @@ def test_maskable_ppo_finds_the_masks(case, vector):
 
 
 def test_maskable_ppo_competes_through_the_referee():
-    contrib = pytest.importorskip("sb3_contrib")
+    contrib = pytest.importorskip("sb3_contrib", reason="sb3-contrib is not installed")
     referee = Referee(dsegym.make_problem(MAPPING[0], **MAPPING[2]), 8)
     env = referee.stable_baselines3_env(4, MAPPING[1])
     with pytest.raises(BudgetExhausted):
@@ -312,7 +315,7 @@ PICTURES = (
 def wrapped(name, case, lanes):
     """The wrapper on an environment, single if there are no lanes; skips where a library is missing."""
     if name in LIBRARIES:
-        pytest.importorskip(LIBRARIES[name])
+        pytest.importorskip(LIBRARIES[name], reason=f"{LIBRARIES[name]} is not installed")
     module = gymnasium.wrappers.vector if lanes else gymnasium.wrappers
     more = {"render_mode": "rgb_array"} if name in PICTURES else {}
     if lanes and name.endswith("Observation"):
@@ -377,7 +380,8 @@ def test_gymnasiums_functional_adaptors_take_the_functional_environment(case):
 @every_kind
 def test_a_problem_pickles_by_its_name_and_options(case):
     problem = dsegym.make_problem(case[0], **case[2])
-    assert pickle.loads(pickle.dumps(problem)) is problem
+    loaded, fresh = pickle.loads(pickle.dumps(problem)), dsegym.make_problem(case[0], **case[2])
+    assert (loaded.options, loaded.content) == (fresh.options, fresh.content)
 
 
 @every_kind
@@ -393,14 +397,16 @@ def test_an_unknown_keyword_is_the_error_on_which_clients_try_again_without_it(c
 
 @every_kind
 def test_torchrl_rolls_out_an_id_and_a_wrapped_environment(case):
-    envs = pytest.importorskip("torchrl.envs")
+    envs = pytest.importorskip("torchrl.envs", reason="TorchRL is not installed")
     for env in (envs.GymEnv(case[0], **keywords(case)), envs.GymWrapper(make(case))):
         assert env.rollout(5)["next", "reward"].isfinite().all()
 
 
 @every_kind
 def test_tianshou_collects_from_its_vector_environment(case):
-    env = pytest.importorskip("tianshou.env").DummyVectorEnv([lambda: make(case)] * 2)
+    env = pytest.importorskip("tianshou.env", reason="Tianshou is not installed").DummyVectorEnv(
+        [lambda: make(case)] * 2
+    )
     env.reset()
     reward = env.step(np.stack([space.sample() for space in env.get_env_attr("action_space")]))[1]
     assert np.isfinite(reward).all()
@@ -408,7 +414,7 @@ def test_tianshou_collects_from_its_vector_environment(case):
 
 @every_kind
 def test_minari_records_episodes_with_their_infos(case, tmp_path, monkeypatch):
-    minari = pytest.importorskip("minari")
+    minari = pytest.importorskip("minari", reason="Minari is not installed")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     env = minari.DataCollector(make(case, full_info=True), record_infos=True)
     ended = False
@@ -421,7 +427,7 @@ def test_minari_records_episodes_with_their_infos(case, tmp_path, monkeypatch):
 @pytest.mark.slow
 @every_kind
 def test_rllib_trains(case):
-    ppo = pytest.importorskip("ray.rllib.algorithms.ppo")
+    ppo = pytest.importorskip("ray.rllib.algorithms.ppo", reason="RLlib is not installed")
     from ray.tune.registry import register_env
 
     register_env("dsegym", lambda config: make(case))

@@ -104,7 +104,7 @@ PLAYED = ("dsegym/MemoryMapping-v0", {"program": "mlp_tiny", "capacity": "0.5"})
 def minari(tmp_path, monkeypatch):
     """Minari, with an empty folder of its own."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
-    return pytest.importorskip("minari")
+    return pytest.importorskip("minari", reason="Minari is not installed")
 
 
 @pytest.mark.parametrize("policy", ["random", "best"])

@@ -17,7 +17,7 @@ from dsegym.agents.policies.players import Function
 from dsegym.envs.core.collections import load_collection
 from dsegym.envs.faces.vector_env import CollectionVectorEnv
 
-pytest.importorskip("sb3_contrib")  # after the imports that need it not
+pytest.importorskip("sb3_contrib", reason="sb3-contrib is not installed")  # after the imports that need it not
 SMALL = ProximalPolicyOptimisation(rollout=8, epochs=3, minibatches=2, units=16, layers=1, discount=0.9)
 
 

@@ -10,7 +10,7 @@ import pytest
 from dsegym.costmodels.accelerator.workloads import from_yaml, load_workload
 from dsegym.costmodels.errors import DsegymError, InvalidWorkloadError
 
-pytest.importorskip("yaml")
+pytest.importorskip("yaml", reason="PyYAML is not installed")
 
 
 @pytest.fixture

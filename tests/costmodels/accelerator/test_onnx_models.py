@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dsegym.costmodels.accelerator.workloads import from_onnx, get_workload, load_workload
 from dsegym.costmodels.errors import DsegymError, InvalidWorkloadError
 
-onnx = pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx", reason="ONNX is not installed")
 helper, FLOAT, INT64 = onnx.helper, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
 
 

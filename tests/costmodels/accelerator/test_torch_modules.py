@@ -8,7 +8,7 @@ import pytest
 from dsegym.costmodels.accelerator.workloads import from_named_model, from_onnx, from_torch, get_workload, load_workload
 from dsegym.costmodels.errors import DsegymError, InvalidWorkloadError, UnknownNameError
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="torch is not installed")
 nn = torch.nn
 functional = torch.nn.functional
 
@@ -66,8 +66,8 @@ def test_a_resnet_50_of_torch_has_the_layers_of_the_shipped_table_and_so_has_its
 @pytest.mark.slow
 @pytest.mark.parametrize("dynamo", [True, False])
 def test_the_resnet_50_that_torch_exports_to_onnx_has_the_layers_of_the_shipped_table(tmp_path, dynamo):
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnx", reason="ONNX is not installed")
+    pytest.importorskip("onnxscript", reason="ONNX Script is not installed")
     path = tmp_path / "net.onnx"
     export(ResNet50().eval(), (torch.zeros(1, 3, 224, 224),), path, dynamo=dynamo)
     unnamed = [dataclasses.replace(layer, name="") for layer in from_onnx(path).workload().layers]
@@ -183,7 +183,7 @@ ONNX_MODULES = [  # what the older exporter, which takes a tenth of a second, ta
 
 @pytest.mark.parametrize("name", ONNX_MODULES)
 def test_a_module_and_its_onnx_export_have_the_same_layers(name, tmp_path):
-    pytest.importorskip("onnx")
+    pytest.importorskip("onnx", reason="ONNX is not installed")
     module, shapes = MODULES[name]
     inputs = tuple(torch.ones(shape) for shape in shapes)
     export(module.eval(), inputs, tmp_path / "net.onnx", dynamo=False)
@@ -277,7 +277,7 @@ def test_a_module_without_products_has_no_workload(tmp_path):
 
 @pytest.mark.slow
 def test_bert_of_transformers_has_the_layers_of_the_shipped_table():
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="Transformers is not installed")
     network = from_named_model("transformers:BertModel")
     shipped = get_workload("bert_base_s128")
     sizes = sorted((each.m, each.n, each.k, each.products) for each in shipped.layers for _ in range(each.repeat))
@@ -289,7 +289,7 @@ def test_bert_of_transformers_has_the_layers_of_the_shipped_table():
 
 @pytest.mark.slow
 def test_settings_and_a_configuration_file_decide_the_sizes(tmp_path):
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="Transformers is not installed")
     settings = {"num_hidden_layers": "1", "hidden_size": "64", "num_attention_heads": "4", "intermediate_size": "96"}
     settings |= {"num_key_value_heads": "2", "vocab_size": "100"}
     one = from_named_model("transformers:LlamaForCausalLM", settings=settings, inputs=[(2, 10)])
@@ -318,7 +318,7 @@ PUBLISHED = {  # billions of multiply-accumulates, as torchvision's documentatio
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_models_of_torchvision_have_the_published_multiply_accumulates(name):
-    pytest.importorskip("torchvision", exc_type=ImportError)
+    pytest.importorskip("torchvision", exc_type=ImportError, reason="torchvision is not installed")
     network = from_named_model(f"torchvision:{name}")
     assert round(network.workload().macs / 1e9, 2) == pytest.approx(PUBLISHED[name], abs=0.0101)
     if name in ("resnet50", "vgg16"):
@@ -343,7 +343,7 @@ def test_a_missing_library_is_named_in_one_sentence(monkeypatch):
 
 
 def test_what_is_no_model_of_transformers_is_refused():
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="Transformers is not installed")
     for name in ("BertConfig", "pipeline", "PreTrainedModel", "nothing"):
         with pytest.raises(UnknownNameError, match="model of transformers"):
             from_named_model(f"transformers:{name}")

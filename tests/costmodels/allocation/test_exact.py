@@ -10,7 +10,7 @@ from dsegym.costmodels.allocation.generator import generate
 from dsegym.costmodels.allocation.instance import AllocationInstance, Buffer, overlapping_pair
 from dsegym.costmodels.errors import DsegymError
 
-pytest.importorskip("ortools")
+pytest.importorskip("ortools", reason="OR-Tools is not installed")
 
 
 def tiny(seed, count=6):

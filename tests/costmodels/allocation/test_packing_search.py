@@ -21,7 +21,7 @@ def peak_of(instance, offsets):
 @pytest.mark.parametrize("kind", ["layered", "requests", "perfect"])
 @pytest.mark.parametrize("count", [2, 9, 16])
 def test_the_last_packing_is_the_optimum_that_cp_sat_proves(kind, count, seed):
-    pytest.importorskip("ortools")
+    pytest.importorskip("ortools", reason="OR-Tools is not installed")
     instance = get_instance(f"{kind}_{count}_s{seed}", None)
     proven = minimise_peak(instance, time_limit_s=60.0)
     packings = list(improved_packings(instance, UNLIMITED))

@@ -61,7 +61,7 @@ def test_the_small_example_is_solved_at_its_capacity_by_the_rules_and_by_the_sol
     assert (len(instance), instance.capacity, bounds.max_load(instance)) == (5, 12, 12)
     for rule in heuristics.RULES:
         assert int((heuristics.rule_offsets(instance, rule) + instance.sizes).max()) == 12
-    pytest.importorskip("ortools")
+    pytest.importorskip("ortools", reason="OR-Tools is not installed")
     found = exact.pack_within(instance)
     assert (found.status, found.peak) == ("optimal", 12)
     assert overlapping_pair(instance, found.offsets) is None
@@ -71,7 +71,7 @@ def test_the_small_example_is_solved_at_its_capacity_by_the_rules_and_by_the_sol
 
 @pytest.mark.slow
 def test_the_solver_packs_b_within_its_capacity_as_published(minimalloc):
-    pytest.importorskip("ortools")
+    pytest.importorskip("ortools", reason="OR-Tools is not installed")
     instance = load_instance(minimalloc / f"B.{CAPACITY}.csv")
     found = exact.pack_within(instance, time_limit_s=240, workers=2)
     assert found.status == "optimal"

@@ -11,7 +11,7 @@ import memory_oracle as oracle
 import numpy as np
 import pytest
 
-pytest.importorskip("ortools")
+pytest.importorskip("ortools", reason="OR-Tools is not installed")
 
 from dsegym.costmodels.errors import DsegymError
 from dsegym.costmodels.memory.bounds import best_plan, lower_bound

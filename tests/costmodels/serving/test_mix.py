@@ -164,7 +164,7 @@ def test_a_design_costs_what_slice_by_slice_arithmetic_says(rows, prices, slices
 
 @pytest.mark.parametrize("each", [STATED[5], STATED[17], STATED[35]], ids=by_name)
 def test_cp_sat_finds_no_cheaper_mix_than_highs(each):
-    pytest.importorskip("ortools")
+    pytest.importorskip("ortools", reason="OR-Tools is not installed")
     from ortools.sat.python import cp_model
 
     problem = placed(each)

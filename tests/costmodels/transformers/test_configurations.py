@@ -41,7 +41,10 @@ KINDS = [name for name in FAMILIES if name != "kimi_k2"]  # which the library ha
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_parameters_are_those_of_the_librarys_own_model_to_the_last_one(kind, tmp_path):
-    torch, library = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    torch, library = (
+        pytest.importorskip("torch", reason="torch is not installed"),
+        pytest.importorskip("transformers", reason="Transformers is not installed"),
+    )
     for members in VARIANTS.get(kind, [{}]):
         config = library.AutoConfig.for_model(kind, **members)
         with torch.device("meta"):

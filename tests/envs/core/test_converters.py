@@ -46,7 +46,7 @@ def test_gymnasium_draws_designs():
 
 
 def test_optuna_draws_designs_and_reads_their_order():
-    optuna = pytest.importorskip("optuna")
+    optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     drawn = {tuple(SPACE.of_places(study.ask(SPACE.to_optuna()).params)) for _ in range(200)}
     assert len(drawn) == SPACE.size
@@ -57,7 +57,7 @@ def test_optuna_draws_designs_and_reads_their_order():
 
 
 def test_configspace_draws_designs_by_its_seed():
-    pytest.importorskip("ConfigSpace")
+    pytest.importorskip("ConfigSpace", reason="ConfigSpace is not installed")
     first, again = (
         [tuple(SPACE.of_places(dict(each))) for each in SPACE.to_configspace(3).sample_configuration(200)] for _ in "ab"
     )
@@ -67,7 +67,7 @@ def test_configspace_draws_designs_by_its_seed():
 
 @pytest.mark.slow
 def test_ax_proposes_designs():
-    pytest.importorskip("ax")
+    pytest.importorskip("ax", reason="Ax is not installed")
     from ax.api.client import Client
 
     client = Client(random_seed=0)
@@ -80,7 +80,7 @@ def test_ax_proposes_designs():
 
 
 def test_botorchs_optimiser_of_mixed_spaces_returns_designs():
-    pytest.importorskip("botorch")
+    pytest.importorskip("botorch", reason="BoTorch is not installed")
     import torch
     from botorch.acquisition import PosteriorMean
     from botorch.models import SingleTaskGP

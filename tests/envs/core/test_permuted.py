@@ -163,7 +163,8 @@ def test_scenarios_without_one_shot_forms_say_so(scenario, forms):
 
 def test_a_permuted_instance_is_pickled_and_played():
     problem = make_problem(SLEEP, permutation=5)
-    assert pickle.loads(pickle.dumps(problem)) is make_problem(SLEEP, permutation=5)
+    loaded, fresh = pickle.loads(pickle.dumps(problem)), make_problem(SLEEP, permutation=5)
+    assert (loaded.options, loaded.digest, loaded.space) == (fresh.options, fresh.digest, fresh.space)
     env = gymnasium.make(SLEEP, form="parametric", permutation=5)
     env.reset(seed=0)
     design = np.asarray(problem.reference.design, np.int32)

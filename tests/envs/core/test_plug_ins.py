@@ -69,8 +69,13 @@ def test_every_shipped_problem_pickles_by_its_name_and_options():
             problem = dsegym.make_problem(scenario, **dsegym.load_scenario(scenario).core_instances()[0])
             pickled = pickle.dumps(problem)
             assert len(pickled) < 2000
-            assert pickle.loads(pickled) is problem
-            assert pickle.loads(pickle.dumps(problem.as_searched)) is problem.as_searched
+            fresh = dsegym.make_problem(scenario, **problem.options)
+            for loaded, expected in (
+                (pickle.loads(pickled), fresh),
+                (pickle.loads(pickle.dumps(problem.as_searched)), fresh.as_searched),
+            ):
+                assert loaded.options == expected.options
+                assert (loaded.digest, loaded.cost, loaded.space) == (expected.digest, expected.cost, expected.space)
 
 
 def test_a_pickle_finds_a_users_file_from_any_folder_and_refuses_another_content(tmp_path, monkeypatch):

@@ -156,7 +156,8 @@ def test_an_environment_pickles_and_copies_in_mid_episode(problem):
     expected = [env.step(action) for action in (0, 1)]
     frame = env.render()
     for copy in copies:
-        assert copy.problem is dsegym.make_problem(problem.scenario, **problem.options)
+        fresh = dsegym.make_problem(problem.scenario, **problem.options)
+        assert (copy.problem.options, copy.problem.content) == (fresh.options, fresh.content)
         for (observation, reward, *_), mine in zip(expected, [copy.step(a) for a in (0, 1)], strict=True):
             np.testing.assert_array_equal(mine[0], observation)
             assert mine[1] == reward

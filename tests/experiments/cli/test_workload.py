@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def onnx_model(folder):
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="ONNX is not installed")
     helper = onnx.helper
     value = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ("batch", 7))
     out = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
@@ -43,7 +43,7 @@ def fails(dsegym_command, *arguments):
 
 
 def test_several_files_become_one_table_that_both_scenarios_take(folder, dsegym_command):
-    pytest.importorskip("yaml")
+    pytest.importorskip("yaml", reason="PyYAML is not installed")
     code, out, err = dsegym_command("workload", "conv.yaml", "gemm.yml", "--output", "net.csv")
     assert (code, err) == (0, "")
     assert "118,013,952" in out
@@ -59,7 +59,7 @@ def test_several_files_become_one_table_that_both_scenarios_take(folder, dsegym_
 
 
 def test_what_is_not_supported_is_shown_and_no_table_is_written_without_it_unless_asked(folder, dsegym_command):
-    pytest.importorskip("yaml")
+    pytest.importorskip("yaml", reason="PyYAML is not installed")
     code, out, err = dsegym_command("workload", "odd.yaml")
     assert (code, err) == (0, "")
     assert "Not supported, and not among the layers" in out
@@ -76,7 +76,7 @@ def test_what_is_not_supported_is_shown_and_no_table_is_written_without_it_unles
 
 
 def test_json_has_layers_operators_without_work_and_unsupported_ones(folder, dsegym_command):
-    pytest.importorskip("yaml")
+    pytest.importorskip("yaml", reason="PyYAML is not installed")
     code, out, err = dsegym_command("workload", "odd.yaml", "--json")
     assert (code, err) == (0, "")
     ((network),) = json.loads(out)
@@ -131,12 +131,12 @@ def test_a_request_that_is_wrong_is_one_sentence(folder, dsegym_command, argumen
 
 def test_a_library_that_is_missing_is_named(folder, dsegym_command, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="torch is not installed")
     assert "This needs torchvision: pip install 'torchvision'." in fails(dsegym_command, "torchvision:resnet50")
 
 
 def test_a_file_that_cannot_be_written_is_one_sentence(folder, dsegym_command):
-    pytest.importorskip("yaml")
+    pytest.importorskip("yaml", reason="PyYAML is not installed")
     code, _, err = dsegym_command("workload", "conv.yaml", "--output", "nowhere/net.csv")
     assert code == 1
     assert "The system refused 'nowhere/net.csv'" in err

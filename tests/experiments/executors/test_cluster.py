@@ -76,7 +76,7 @@ def assert_same_results(one, two):
 def one_node(monkeypatch):
     """Ray in this process, with one processor."""
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "150")  # beside other tests
-    ray = pytest.importorskip("ray")
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
     settings = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False, "log_to_driver": False}
     ray.init("local", num_cpus=1, **settings)
     yield ray

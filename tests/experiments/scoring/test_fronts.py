@@ -53,7 +53,7 @@ def test_the_hypervolume_of_whole_costs_is_the_number_of_unit_boxes_that_they_do
 
 @pytest.mark.parametrize("width", [2, 3, 4])
 def test_the_hypervolume_is_that_of_pymoo(width):
-    pytest.importorskip("pymoo")
+    pytest.importorskip("pymoo", reason="pymoo is not installed")
     from pymoo.indicators.hv import HV
 
     costs = np.random.default_rng(width).random((40, width)) ** 2
