@@ -6,34 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .base import Agent
+from .policy_gradient import PolicyGradient
 from .referee import Referee
-from .torch_training import RANGES, train_until_stopped
+from .torch_training import RANGES, on_policy, train_until_stopped
 
 __all__ = ["AdvantageActorCritic"]
 
 
 @dataclass(frozen=True)
-class AdvantageActorCritic(Agent):
+class AdvantageActorCritic(PolicyGradient):
     """stable-baselines3's A2C (Mnih et al., ICML 2016) on a vector environment; an episode is a sample.
 
     Attributes:
-        form: of the problem's; its first where it has none of this name.
-        lanes, steps: a rollout's.
-        learning_rate, entropy_coefficient, hidden_units: as in stable-baselines3; two layers.
+        steps: of a rollout.
     """
 
-    form: str = "parametric"
-    lanes: int = 16
     steps: int = 2
-    learning_rate: float = 3e-3
-    entropy_coefficient: float = 0.01
-    hidden_units: int = 64
 
     name = "a2c"
     summary = "advantage actor-critic (stable-baselines3)"
     libraries = ("stable-baselines3", "torch")
-    needs = ("replayable form",)
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "lanes": (8, 16, 32),
         "steps": (1, 2, 5),
@@ -55,16 +47,5 @@ class AdvantageActorCritic(Agent):
             referee,
             self.lanes,
             self.form,
-            lambda env: A2C(
-                "MlpPolicy",
-                env,
-                learning_rate=self.learning_rate,
-                n_steps=self.steps,
-                gamma=1.0,
-                gae_lambda=1.0,
-                ent_coef=self.entropy_coefficient,
-                policy_kwargs={"net_arch": [self.hidden_units, self.hidden_units]},
-                seed=seed,
-                device="cpu",
-            ),
+            lambda env: on_policy(A2C, env, self, seed, gae_lambda=1.0),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,35 +9,29 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..envs.core.evaluation import LEAST_OBJECTIVE
-from .base import Agent
-from .optuna_study import study_designs
+from .optuna_study import gaussian_processes, study_designs
 from .referee import Referee
-from .several_costs import costs_in, names_of
+from .several_costs import SeveralCosts, costs_in, names_of
 from .torch_training import one_thread
 
 __all__ = ["ExpectedHypervolume"]
 
 
 @dataclass(frozen=True)
-class ExpectedHypervolume(Agent):
+class ExpectedHypervolume(SeveralCosts):
     """Optuna's GP sampler with a process for each cost's logarithm and one for the constraint's violation, and the
     logarithm of the expected improvement of the hypervolume (Ament et al., NeurIPS 2023).
 
     Attributes:
         startup_samples, training: as of the agent `gaussian_process`; of the best, the front's newest.
-        start: the name of a baseline that is costed first; empty for random designs only.
-        metrics: of the problem's costs those that count, with commas between them; empty for all.
     """
 
     startup_samples: int = 20
     training: int = 128
-    start: str = ""
-    metrics: str = ""
 
     name = "expected_hypervolume"
     summary = "Bayesian optimisation of fronts by the hypervolume's log expected improvement (Optuna)"
     libraries = ("optuna", "torch")
-    needs = ("front",)
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "startup_samples": (10, 20, 50),
         "training": (64, 128, 256),
@@ -47,23 +40,15 @@ class ExpectedHypervolume(Agent):
 
     def search(self, referee: Referee, seed: int) -> None:
         """Asks, costs and tells until the budget is spent."""
-        from optuna.exceptions import ExperimentalWarning
-        from optuna.samplers import GPSampler
-
         names = names_of(referee, self.metrics)
-
-        def sampler() -> GPSampler:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)  # that an objective is without noise can be said
-                return GPSampler(seed=seed, n_startup_trials=self.startup_samples, deterministic_objective=True)
 
         with one_thread():
             study_designs(
                 referee,
-                sampler,
+                lambda: gaussian_processes(self.startup_samples, seed),
                 lambda found: np.log(np.maximum(costs_in(found, names)[0], LEAST_OBJECTIVE)).tolist(),
                 costs=len(names),
                 constrained=True,
                 training=max(self.training, self.startup_samples),
-                start=referee.baseline(self.start) if self.start else None,
+                start=self.start_design(referee),
             )

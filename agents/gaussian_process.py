@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..envs.core.evaluation import LEAST_OBJECTIVE
 from .base import Agent
-from .optuna_study import study_designs
+from .optuna_study import gaussian_processes, study_designs
 from .referee import Referee
 from .torch_training import one_thread
 
@@ -47,18 +46,10 @@ class GaussianProcess(Agent):
 
     def search(self, referee: Referee, seed: int) -> None:
         """Asks, costs and tells until the budget is spent."""
-        from optuna.exceptions import ExperimentalWarning
-        from optuna.samplers import GPSampler
-
-        def sampler() -> GPSampler:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)  # that an objective is without noise can be said
-                return GPSampler(seed=seed, n_startup_trials=self.startup_samples, deterministic_objective=True)
-
         with one_thread():
             study_designs(
                 referee,
-                sampler,
+                lambda: gaussian_processes(self.startup_samples, seed),
                 lambda found: math.log(max(found.unpenalised[0], LEAST_OBJECTIVE)),
                 constrained=True,
                 training=max(self.training, self.startup_samples),

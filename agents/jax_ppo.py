@@ -6,40 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .base import Agent
+from .policy_gradient import ProximalPolicy
 from .referee import Referee
 
 __all__ = ["CompiledProximalPolicyOptimisation"]
 
 
 @dataclass(frozen=True)
-class CompiledProximalPolicyOptimisation(Agent):
+class CompiledProximalPolicyOptimisation(ProximalPolicy):
     """The learner `ppo` of policies (`learners/ppo.py`) on one instance, whose rollouts the referee plays and counts:
     an episode is a sample. Its rate of learning falls to 0 as the budget is spent.
 
     The defaults are those of the agent `ppo`, which is the same method in torch.
     """
 
-    form: str = "parametric"
-    lanes: int = 16
-    steps: int = 2
-    learning_rate: float = 3e-3
-    entropy_coefficient: float = 0.01
-    epochs: int = 20
-    hidden_units: int = 64
-
     name = "jax_ppo"
     summary = "proximal policy optimisation in compiled rollouts (flax, Optax)"
     libraries = ("flax", "optax")
-    needs = ("replayable form",)
-    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "lanes": (8, 16, 32),
-        "steps": (2, 4, 8),
-        "learning_rate": (1e-3, 3e-3, 1e-2, 3e-2),
-        "entropy_coefficient": (0.0, 0.01, 0.05),
-        "epochs": (5, 10, 20),
-        "hidden_units": (32, 64, 128),
-    }
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
         "lanes": (1, 4096),
         "steps": (2, 100_000),

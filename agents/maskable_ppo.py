@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from .base import Agent
 from .referee import Referee
-from .torch_training import ON_POLICY, single_choice_form, train_until_stopped
+from .torch_training import ON_POLICY, on_policy, single_choice_form, train_until_stopped
 
 __all__ = ["MaskableProximalPolicyOptimisation"]
 
@@ -51,18 +51,13 @@ class MaskableProximalPolicyOptimisation(Agent):
             referee,
             self.lanes,
             single_choice_form(referee),
-            lambda env: MaskablePPO(
-                "MlpPolicy",
+            lambda env: on_policy(
+                MaskablePPO,
                 env,
-                learning_rate=self.learning_rate,
-                n_steps=self.steps,
+                self,
+                seed,
                 batch_size=self.lanes * self.steps // 4 or 1,
                 n_epochs=self.epochs,
-                gamma=1.0,
                 gae_lambda=0.95,
-                ent_coef=self.entropy_coefficient,
-                policy_kwargs={"net_arch": [self.hidden_units, self.hidden_units]},
-                seed=seed,
-                device="cpu",
             ),
         )

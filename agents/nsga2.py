@@ -8,34 +8,28 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .base import Agent
 from .evolution import evolve, genetic_operators
 from .referee import Referee
-from .several_costs import costs_in, names_of
+from .several_costs import SeveralCosts, costs_in, names_of
 
 __all__ = ["NonDominatedSorting"]
 
 
 @dataclass(frozen=True)
-class NonDominatedSorting(Agent):
+class NonDominatedSorting(SeveralCosts):
     """Non-dominated sorting and crowding distance (Deb et al., 2002, pymoo's NSGA2), constraints by their violation.
 
     Attributes:
         population_size, crossover_eta, mutation_eta: as in pymoo; the larger an eta, the smaller the steps.
-        start: the name of a baseline that joins every initial population; empty for random designs only.
-        metrics: of the problem's costs those that count, with commas between them; empty for all.
     """
 
     population_size: int = 100
     crossover_eta: float = 3.0
     mutation_eta: float = 3.0
-    start: str = ""
-    metrics: str = ""
 
     name = "nsga2"
     summary = "search for fronts of several costs at once (pymoo NSGA-II)"
     libraries = ("pymoo",)
-    needs = ("front",)
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "population_size": (50, 100, 200),
         "crossover_eta": (3.0, 10.0, 20.0),
@@ -71,5 +65,5 @@ class NonDominatedSorting(Agent):
             costs,
             objectives=len(names),
             constrained=True,
-            start=referee.baseline(self.start) if self.start else None,
+            start=self.start_design(referee),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from .referee import Referee
 if TYPE_CHECKING:
     from ..envs.core.evaluation import Evaluation
 
-__all__ = ["study_designs"]
+__all__ = ["gaussian_processes", "quiet", "study_designs"]
 
 
 def study_designs(
@@ -65,6 +66,22 @@ def study_designs(
             asked += 1
     finally:
         optuna.logging.set_verbosity(verbosity)
+
+
+def quiet(make: Callable[[], Any]) -> Any:
+    """A sampler, made without the warning that it, or one of its arguments, is experimental."""
+    from optuna.exceptions import ExperimentalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return make()
+
+
+def gaussian_processes(startup_samples: int, seed: int) -> Any:
+    """Optuna's GP sampler of costs without noise."""
+    from optuna.samplers import GPSampler
+
+    return quiet(lambda: GPSampler(seed=seed, n_startup_trials=startup_samples, deterministic_objective=True))
 
 
 def _kept(study: Any, count: int) -> list[Any]:

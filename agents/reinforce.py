@@ -6,28 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .base import Agent
+from .policy_gradient import PolicyGradient
 from .referee import Referee
 
 __all__ = ["GreedyReinforce"]
 
 
 @dataclass(frozen=True)
-class GreedyReinforce(Agent):
+class GreedyReinforce(PolicyGradient):
     """The learner `reinforce` of policies (`learners/reinforce.py`) on one instance, whose rollouts the referee plays
     and counts: an episode is a sample, the greedy one of each update too. Its rate falls to 0 as the budget is spent.
     """
 
-    form: str = "parametric"
     lanes: int = 15
     learning_rate: float = 1e-2
-    entropy_coefficient: float = 0.01
-    hidden_units: int = 64
 
     name = "reinforce"
     summary = "REINFORCE with the greedy policy's return as baseline, ReMax (flax, Optax)"
     libraries = ("flax", "optax")
-    needs = ("replayable form",)
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "lanes": (7, 15, 31),
         "learning_rate": (3e-3, 1e-2, 3e-2),

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..costmodels.errors import UnknownNameError
+from .base import Agent
 from .referee import Referee
 
 if TYPE_CHECKING:
     from ..envs.core.evaluation import Evaluation
 
-__all__ = ["costs_in", "names_of"]
+__all__ = ["SeveralCosts", "costs_in", "names_of"]
+
+
+@dataclass(frozen=True)
+class SeveralCosts(Agent):
+    """An agent that searches for the front of several costs.
+
+    Attributes:
+        start: the name of a baseline that is costed first; empty for random designs only.
+        metrics: of the problem's costs those that count, with commas between them; empty for all.
+    """
+
+    start: str = ""
+    metrics: str = ""
+
+    needs = ("front",)
+
+    def start_design(self, referee: Referee) -> np.ndarray | None:
+        """int32[n]; None without a start.
+
+        Raises: as `Referee.baseline`.
+        """
+        return referee.baseline(self.start) if self.start else None
 
 
 def names_of(referee: Referee, metrics: str) -> tuple[str, ...]:

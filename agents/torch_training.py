@@ -8,7 +8,7 @@ from typing import Any
 
 from .referee import Referee
 
-__all__ = ["ON_POLICY", "RANGES", "one_thread", "single_choice_form", "train_until_stopped"]
+__all__ = ["ON_POLICY", "RANGES", "on_policy", "one_thread", "single_choice_form", "train_until_stopped"]
 
 RANGES: Mapping[str, tuple[float, float]] = {  # of the hyperparameters that they share
     "lanes": (1, 4096),
@@ -37,6 +37,30 @@ def train_until_stopped(referee: Referee, lanes: int, form: str, make: Callable[
         model = make(env)
         while True:
             model.learn(total_timesteps=100_000, reset_num_timesteps=False)
+
+
+def on_policy(kind: Callable[..., Any], env: Any, agent: Any, seed: int, **given: Any) -> Any:
+    """A model of stable-baselines3 that learns from rollouts, with two layers and without discount.
+
+    Args:
+        kind: of stable-baselines3's or its contrib's models.
+        env: of the referee's.
+        agent: whose fields `steps`, `learning_rate`, `entropy_coefficient` and `hidden_units` count.
+        seed: of the search.
+        given: what this kind takes beside them.
+    """
+    return kind(
+        "MlpPolicy",
+        env,
+        learning_rate=agent.learning_rate,
+        n_steps=agent.steps,
+        gamma=1.0,
+        ent_coef=agent.entropy_coefficient,
+        policy_kwargs={"net_arch": [agent.hidden_units, agent.hidden_units]},
+        seed=seed,
+        device="cpu",
+        **given,
+    )
 
 
 @contextlib.contextmanager

@@ -92,7 +92,7 @@ def publish(
     drawn = replace(leaderboard, instances=tuple(here))
     sections = policy_sections(leaderboard.policies, leaderboard.sensitivity)
     sections += [section for make in SECTIONS if (section := make(drawn, allow)) is not None]
-    sections += [section for section in [fronts.section(drawn, trials, allow)] if section is not None]
+    sections += fronts.sections(drawn, trials, allow)
     about = {key: suite[key] for key in ("name", "description")}
     folder.mkdir(parents=True, exist_ok=True)
     timings = build_timings(trials)

@@ -15,7 +15,7 @@ from ...costmodels.errors import DsegymError, UnknownNameError
 from ...envs.core.evaluation import Expert
 from ...envs.core.problem import Problem
 
-__all__ = ["LEAST_COSTS", "MOST_COSTS", "Front", "costs_named", "front_of", "hypervolume", "non_dominated"]
+__all__ = ["LEAST_COSTS", "MOST_COSTS", "Front", "costs_named", "costs_of", "front_of", "hypervolume", "non_dominated"]
 
 LEAST_COSTS, MOST_COSTS = 2, 4  # of a front: the hypervolume's time grows with F to their number
 
@@ -132,11 +132,11 @@ def front_of(
         DsegymError: no point is given and the reference has no design, or the point is no positive numbers.
     """
     unique = np.unique(problem.space.check(designs), axis=0) if len(designs) else designs
-    costs, feasible = _costs(problem, unique, metrics)
+    costs, feasible = costs_of(problem, unique, metrics)
     unique, costs = unique[feasible], costs[feasible]
     places = non_dominated(costs)
     own = problem.reference.design
-    reference = None if own is None else (problem.reference.name, _costs(problem, np.array([own]), metrics)[0][0])
+    reference = None if own is None else (problem.reference.name, costs_of(problem, np.array([own]), metrics)[0][0])
     if point is None:
         if reference is None:
             raise DsegymError(f"{problem.scenario}'s reference has no design: give the point of the hypervolume.")
@@ -156,8 +156,8 @@ def front_of(
     )
 
 
-def _costs(problem: Problem, designs: NDArray[np.int32], metrics: Sequence[str]) -> tuple[Costs, NDArray[np.bool_]]:
-    """float64[S, m] and bool[S], whether feasible."""
+def costs_of(problem: Problem, designs: NDArray[np.int32], metrics: Sequence[str]) -> tuple[Costs, NDArray[np.bool_]]:
+    """What designs int32[S, n] cost, float64[S, m], and whether they are feasible, bool[S]."""
     if not len(designs):
         return np.zeros((0, len(metrics))), np.zeros(0, bool)
     result = problem.evaluate(designs)

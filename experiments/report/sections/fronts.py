@@ -3,39 +3,56 @@
 from __future__ import annotations
 
 import html
+from collections import defaultdict
 from collections.abc import Collection, Hashable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ....envs.faces.raster import PALETTE
+from ...formats import interval_text
 from ...front_search import designs_of, trials_of
-from ...scoring.fronts import Front, front_of
+from ...scoring.attainment import NEAR, AgentAttainment, Attainment, attainment_of
+from ...scoring.fronts import Front
 from ...scoring.records import Instance, Leaderboard
+from ...scoring.scored_trials import read_trials
 from ...store import TrialResult
 from ..fronts import axis_label, is_front, log_ranges, log_ticks, marks
 from ..section import Section, draw_problems
-from ..style import INK, styled_figure
+from ..style import INK, plain_styles, styled_figure, to_fragment
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from ....envs.core.problem import Problem
 
-__all__ = ["section"]
+__all__ = ["sections"]
 
 _SYMBOLS = ("diamond", "square", "triangle-up", "triangle-down", "pentagon", "hexagon", "star")
 
 
-def section(leaderboard: Leaderboard, trials: Sequence[TrialResult], allow: Collection[str] = ()) -> Section | None:
-    """The front of each instance whose scenario declares several costs; None where none does.
+def sections(leaderboard: Leaderboard, trials: Sequence[TrialResult], allow: Collection[str] = ()) -> list[Section]:
+    """The front of each instance whose scenario declares several costs, and what each agent attains of it.
 
     Instances that differ in their objective only share a chart, and all their trials count. Designs are costed anew.
+    None where no scenario declares costs.
     """
+    entrants = {trial.trial_id: trial.agent for trial in read_trials(trials)} if trials else {}
+    attained: list[tuple[str, Attainment]] = []
 
     def draw(problem: Problem, instance: Instance) -> tuple[str, go.Figure] | None:
-        front = front_of(problem, designs_of(problem, trials_of(problem, trials)), problem.front)
+        mine: dict[str, list[NDArray[np.int32]]] = defaultdict(list)
+        for trial in trials_of(problem, trials):
+            if (agent := entrants.get(trial.manifest["trial_id"])) is not None:
+                mine[agent].append(designs_of(problem, [trial]))
+        found = attainment_of(problem, mine)
+        front = found.front
         rest = ", ".join(f"{name}={text}" for name, text in instance.options.items() if name != "objective")
+        name = f"{instance.scenario} ({rest})"
+        attained.append((name, found))
         share = f"hypervolume {front.hypervolume:.4f} of the box up to twice the reference's costs"
-        return f"{instance.scenario} ({rest}): {share}", _figure(front)
+        return f"{name}: {share}", _figure(front)
 
     charts = draw_problems(
         leaderboard,
@@ -49,7 +66,73 @@ def section(leaderboard: Leaderboard, trials: Sequence[TrialResult], allow: Coll
         "Of all designs that any trial costed, those that no other beats in every cost. Machines that experts built "
         "are costed by the same model at their sizes; where these come from, the command dsegym info says."
     )
-    return charts.section("Fronts", about, "charts")
+    found = [charts.section("Fronts", about, "charts"), _attainment_section(attained)]
+    return [section for section in found if section is not None]
+
+
+def _attainment_section(attained: Sequence[tuple[str, Attainment]]) -> Section | None:
+    """Of each front a table of agents and a chart of the shares of trials; None without a front."""
+    if not attained:
+        return None
+    parts = [
+        "<p>Hypervolume: the mean over an agent's trials, relative to that of the front of all trials, or of all "
+        "designs where these are few enough to cost each, at twice the reference's costs; the interval of 95 % is over "
+        "trials. Attained: the share of the front's points that some, half or all of the trials attain, with a design "
+        f"that is at least as good in every cost, or within {NEAR:.0%}. All objectives' trials count; one that does "
+        "not search for fronts is measured by what it came across.</p>"
+    ]
+    for place, (name, found) in enumerate(attained):
+        kind = "the proven front" if found.proven else "the best known front"
+        head = ("Agent", "Trials", "Hypervolume", "95 % interval", "Some", "Half", "All", f"Half, within {NEAR:.0%}")
+        rows = [_row(*_cells(agent)) for agent in found.agents]
+        table = f"<table><tr>{''.join(f'<th>{text}</th>' for text in head)}</tr>{''.join(rows)}</table>"
+        chart = to_fragment(_attainment_figure(found), f"attainment-{place}")
+        heading = f"{name}: {kind} of {len(found.front.designs):,} designs"
+        parts.append(f'<figure><h3>{html.escape(heading)}</h3><div class="scroll">{table}</div>\n{chart}</figure>')
+    return Section("Hypervolume and attainment", "\n".join(parts))
+
+
+def _row(first: str, *others: str) -> str:
+    return f"<tr><th>{first}</th>{''.join(f'<td>{text}</td>' for text in others)}</tr>"
+
+
+def _cells(row: AgentAttainment) -> list[str]:
+    def share(shares: NDArray[np.float64], least: float) -> str:
+        return f"{np.mean(shares >= least):.0%}" if len(shares) else "none"
+
+    return [
+        html.escape(row.agent),
+        str(row.trials),
+        f"{row.hypervolume:.4f}",
+        interval_text(row.low, row.high, lambda low, high: f"{low:.4f} to {high:.4f}"),
+        share(row.attained, np.nextafter(0, 1)),
+        share(row.attained, 0.5),
+        share(row.attained, 1.0),
+        share(row.near, 0.5),
+    ]
+
+
+def _attainment_figure(found: Attainment) -> go.Figure:
+    """Along the front, in the order of the first cost: in what share of its trials an agent comes within `NEAR`."""
+    figure = styled_figure(
+        height=300,
+        margin={"l": 10, "r": 15, "t": 20, "b": 80},
+        legend={"orientation": "h", "x": 0, "y": -0.3, "yanchor": "top"},
+    )
+    styles = plain_styles(sorted(row.agent for row in found.agents))
+    for row in found.agents:
+        style = styles[row.agent]
+        figure.add_scatter(
+            x=[float(f"{cost:.6g}") for cost in found.front.costs[:, 0]],
+            y=row.near.round(6).tolist(),
+            name=html.escape(row.agent),
+            mode="lines+markers",
+            line={"color": style.colour, "dash": style.dash, "width": 1.5},
+            marker={"color": style.colour, "symbol": style.symbol, "size": 5},
+        )
+    figure.update_xaxes(title=html.escape(axis_label(found.front.metrics[0])), type="log")
+    figure.update_yaxes(title=f"share of trials within {NEAR:.0%}", range=[-0.03, 1.03])
+    return figure
 
 
 def _group(instance: Instance) -> Hashable:

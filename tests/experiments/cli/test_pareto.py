@@ -91,6 +91,8 @@ def test_the_leaderboards_page_draws_the_front(results, dsegym_command):
     page = (results / "leaderboard" / "leaderboard.html").read_text(encoding="utf-8")
     assert ">Fronts<" in page
     assert "expert nvdla_large" in page
+    assert ">Hypervolume and attainment<" in page
+    assert "<th>random_search</th><td>" in page
 
 
 @pytest.mark.parametrize(("low", "high"), [(2e-4, 3e-4), (4.7e-4, 8.5e-4), (7540, 9350), (9.6, 10.3), (1e-9, 1e3)])
