@@ -112,6 +112,11 @@ BUILT_IN: Mapping[str, Entry] = {
         ("torch",),
         ("front",),
     ),
+    "noisy_hypervolume": Entry(
+        "dsegym.agents.noisy_hypervolume:NoisyExpectedHypervolume",
+        "Bayesian optimisation of fronts in batches by the noisy expected hypervolume (BoTorch qLogNEHVI)",
+        needs=("front",),
+    ),
     "tpe": Entry(
         "dsegym.agents.tpe:TreeParzenEstimator",
         "Bayesian optimisation with tree-structured Parzen estimators (Optuna)",

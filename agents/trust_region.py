@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import erfcx, log_ndtr
@@ -14,21 +13,13 @@ from scipy.stats import norm
 from ..envs.core.evaluation import LEAST_OBJECTIVE
 from ..envs.core.spaces import DesignSpace
 from .base import Agent
+from .discrete_processes import encoding, lengths_of, most_promising, process
 from .referee import Referee
 from .torch_training import one_thread
 
-if TYPE_CHECKING:
-    from botorch.models import SingleTaskGP
-    from torch import Tensor
-
 __all__ = ["TrustRegion"]
 
-_POOL = 1000  # designs of the region among which the search for the most promising begins
-_BEGINNINGS = 8  # of them that are improved
-_NEIGHBOURS = 100  # changes of one parameter that are tried at once for each
-_ROUNDS = 5  # of such changes, at most
 _GROWTH = 1.1  # of the known designs, after which the kernel's lengths are fitted anew
-_TRIES = 20  # pools drawn for a design that is not known yet
 
 
 @dataclass(frozen=True)
@@ -101,7 +92,7 @@ class TrustRegion(Agent):
             processes.learn(known.designs[near], known.logarithm[near], known.violation[near], known.threshold)
             chosen = []
             for _ in range(self.batch):
-                design = _most_promising(space, known.best, length, processes.promise, seen, generator)
+                design = most_promising(space, known.best, length, processes.promise, seen, generator)
                 if design is None:
                     break
                 chosen.append(design)
@@ -160,7 +151,7 @@ class _Processes:
     """Gaussian processes of the objective's logarithm and, once a design has been infeasible, of the violation."""
 
     def __init__(self, space: DesignSpace):
-        self._encode, self._owners = _encoding(space)
+        self._encode, self._owners = encoding(space)
         self._lengths: dict[str, Any] = {}  # fitted so far
         self._fitted = 0  # designs of the last fit
         self._models: dict[str, Any] = {}  # BoTorch's
@@ -170,34 +161,13 @@ class _Processes:
         """Conditions on known designs; fits the kernels' lengths where there are a tenth more than at the last fit."""
         targets = {"cost": logarithm} | ({"violation": violation} if (violation > 0).any() else {})
         fit = len(designs) >= _GROWTH * self._fitted or not targets.keys() <= self._lengths.keys()
-        features = self._encode(designs)
-        self._models = {name: self._model(name, features, values, fit) for name, values in targets.items()}
+        features, self._models = self._encode(designs), {}
+        for name, values in targets.items():
+            model = process(features, values, self._owners, self._lengths.get(name), fit)
+            self._lengths[name] = lengths_of(model) if fit else self._lengths[name]
+            self._models[name] = model
         self._fitted = len(designs) if fit else self._fitted
         self._threshold = threshold
-
-    def _model(self, name: str, features: Tensor, values: np.ndarray, fit: bool) -> SingleTaskGP:
-        import torch
-        from botorch.exceptions.errors import ModelFittingError
-        from botorch.fit import fit_gpytorch_mll
-        from botorch.models import SingleTaskGP
-        from botorch.models.transforms import Standardize
-        from gpytorch.mlls import ExactMarginalLogLikelihood
-
-        model = SingleTaskGP(
-            features,
-            torch.as_tensor(values)[:, None],
-            covar_module=_kernel(self._owners),
-            outcome_transform=Standardize(1),
-        )
-        learnt = self._lengths.get(name)
-        if learnt is not None:
-            model.load_state_dict({**model.state_dict(), **learnt})
-        if fit:
-            with contextlib.suppress(ModelFittingError):  # values that no lengths explain: those before stay
-                fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
-            kept = ("covar_module", "likelihood", "mean_module")
-            self._lengths[name] = {key: value for key, value in model.state_dict().items() if key.startswith(kept)}
-        return model.eval()
 
     def promise(self, designs: np.ndarray) -> np.ndarray:
         """The acquisition of designs, float64[B]: logarithms, the higher the better."""
@@ -236,113 +206,3 @@ def _log_improvement(hope: np.ndarray) -> np.ndarray:
     return np.where(
         hope > 0, np.log(norm.pdf(above) + above * norm.cdf(above)), norm.logpdf(below) + np.log1p(below * ratio)
     )
-
-
-def _encoding(space: DesignSpace) -> tuple[Callable[[np.ndarray], Tensor], Tensor]:
-    """What the kernel sees of designs, float64[B, columns], and the parameter of each column, int64[columns].
-
-    An ordered parameter is one column, its place as a share; an unordered one is a column a value, so that two
-    different values are at a distance of 1.
-    """
-    import torch
-
-    columns = [1 if p.ordered else len(p.values) for p in space.parameters]
-    tables = [
-        np.linspace(0.0, 1.0, len(p.values))[:, None] if p.ordered else np.eye(len(p.values)) * np.sqrt(0.5)
-        for p in space.parameters
-    ]
-
-    def encode(designs: np.ndarray) -> Tensor:
-        parts = [table[designs[:, place]] for place, table in enumerate(tables)]
-        return torch.as_tensor(np.concatenate(parts, axis=1))
-
-    return encode, torch.as_tensor(np.repeat(np.arange(len(space)), columns))
-
-
-def _kernel(owners: Tensor) -> Any:
-    """Squared exponential with a length a parameter, shared by the parameter's columns."""
-    from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
-    from gpytorch.kernels import Kernel
-
-    class Shared(Kernel):
-        """Of encoded designs."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.base = get_covar_module_with_dim_scaled_prior(ard_num_dims=int(owners.max()) + 1)
-
-        def forward(
-            self, x1: Tensor, x2: Tensor, diag: bool = False, last_dim_is_batch: bool = False, **params: Any
-        ) -> Tensor:
-            lengths = self.base.lengthscale[..., owners]
-            squares = self.covar_dist(
-                x1 / lengths, x2 / lengths, square_dist=True, diag=diag, last_dim_is_batch=last_dim_is_batch, **params
-            )
-            return squares.div(-2).exp()
-
-    return Shared()
-
-
-def _most_promising(
-    space: DesignSpace,
-    centre: np.ndarray,
-    length: float,
-    promise: Callable[[np.ndarray], np.ndarray],
-    seen: set[bytes],
-    generator: np.random.Generator,
-) -> np.ndarray | None:
-    """The design of a region, not yet seen, of the highest acquisition that local search finds, int32[n].
-
-    Args:
-        space: of the designs.
-        centre: int32[n].
-        length: share of the parameters that may differ from the centre, and of an ordered one's range how far.
-        promise: acquisition of designs [B].
-        seen: bytes of the designs that are known.
-        generator: of the search.
-
-    Returns:
-        None where no pool held a design that is not known.
-    """
-    most = max(1, round(length * len(space)))
-    reach = np.maximum(1, np.ceil(length * (space.cardinalities - 1))).astype(int)
-    ordered = np.array([p.ordered for p in space.parameters])
-    low = np.where(ordered, np.maximum(0, centre - reach), 0)
-    high = np.where(ordered, np.minimum(space.cardinalities - 1, centre + reach), space.cardinalities - 1)
-
-    def fresh(designs: np.ndarray) -> np.ndarray:
-        inside = (designs != centre).sum(axis=1) <= most
-        new = np.fromiter((design.tobytes() not in seen for design in designs), bool, len(designs))
-        return designs[inside & new]
-
-    for _ in range(_TRIES):
-        changed = generator.integers(1, most + 1, (_POOL, 1))
-        rank = generator.random((_POOL, len(space))).argsort(axis=1).argsort(axis=1)
-        drawn = generator.integers(low, high + 1, (_POOL, len(space)))
-        pool = fresh(np.where(rank < changed, drawn, centre).astype(np.int32))
-        if len(pool):
-            break
-    else:
-        return None
-    values = promise(pool)
-    order = np.argsort(-values, kind="stable")[:_BEGINNINGS]
-    here, heights = pool[order], values[order]
-    for _ in range(_ROUNDS):
-        tried = np.repeat(here, _NEIGHBOURS, axis=0)
-        rows, owner = np.arange(len(tried)), np.repeat(np.arange(len(here)), _NEIGHBOURS)
-        places = generator.integers(0, len(space), len(tried))
-        tried[rows, places] = generator.integers(low[places], high[places] + 1)
-        allowed = (tried != centre).sum(axis=1) <= most
-        allowed &= np.fromiter((design.tobytes() not in seen for design in tried), bool, len(tried))
-        tried, owner = tried[allowed], owner[allowed]
-        if not len(tried):
-            break
-        found = promise(tried)
-        improved = False
-        for each in range(len(here)):
-            mine = np.flatnonzero(owner == each)
-            if len(mine) and (top := mine[np.argmax(found[mine])]) is not None and found[top] > heights[each]:
-                here[each], heights[each], improved = tried[top], found[top], True
-        if not improved:
-            break
-    return here[np.argmax(heights)]

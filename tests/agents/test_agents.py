@@ -26,6 +26,7 @@ from dsegym.envs.core.spaces import DesignSpace, Parameter
 BUDGET = 60
 FITTED = {
     "expected_hypervolume": 24,
+    "noisy_hypervolume": 24,
     "gaussian_process": 16,
     "trust_region": 28,
     "smac": 16,

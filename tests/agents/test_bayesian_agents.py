@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -189,3 +190,42 @@ def test_a_cost_that_is_no_number_does_not_pass_for_the_least(name, every):
         registry.make_agent(name, {"startup_samples": 4}).search(Referee.of(ask, SPACE, 36), 0)
     assert len(asked) >= 36
     assert every or 5 in asked
+
+
+def test_the_noisy_hypervolume_begins_at_its_baseline_and_costs_no_design_twice(problem):
+    samples = searched(problem, "noisy_hypervolume", 14, startup_samples=6, start="reference")
+    np.testing.assert_array_equal(samples.designs[0], problem.reference.design)
+    assert len(np.unique(samples.designs, axis=0)) == 14
+
+
+@pytest.mark.parametrize("broken", [0, 3, 12])
+def test_several_costs_are_searched_until_the_space_ends_even_where_costs_are_no_numbers(broken):
+    """Of two costs whose front is known: the sum of both is least for every kind but the last."""
+    space = DesignSpace((Parameter("size", (1, 2, 4)), Parameter("kind", ("a", "b", "c", "d"), ordered=False)))
+    asked = []
+
+    def ask(question, *designs):
+        if question == "front":
+            return ("first", "second")
+        asked.extend(map(tuple, designs[0].tolist()))
+        costs = np.stack([1.0 + designs[0][:, 0], 4.0 - designs[0][:, 0] + designs[0][:, 1]])
+        costs[:, np.arange(len(asked) - len(designs[0]), len(asked)) < broken] = np.nan
+        metrics = SimpleNamespace(first=costs[0], second=costs[1])
+        return Evaluation(metrics, costs[0], designs[0][:, 1] < 3, np.where(designs[0][:, 1] < 3, -1.0, 1.0), costs[0])
+
+    given = {"startup_samples": 4, "batch": 3}
+    registry.make_agent("noisy_hypervolume", given).search(Referee.of(ask, space, 50), 0)
+    assert len(set(asked)) == space.size
+
+
+@pytest.mark.slow
+def test_the_noisy_hypervolume_dominates_more_than_random_designs(problem):
+    from dsegym.experiments.scoring.fronts import front_of
+
+    volumes = {
+        name: [
+            front_of(problem, searched(problem, name, 60, seed).designs, problem.front).hypervolume for seed in (0, 1)
+        ]
+        for name in ("noisy_hypervolume", "random_search")
+    }
+    assert min(volumes["noisy_hypervolume"]) > max(volumes["random_search"])
