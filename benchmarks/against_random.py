@@ -7,6 +7,10 @@ over the seeds, with a bootstrapped interval of 95 % over both agents' seeds; an
 bound, in logarithms, that its best designs go. Best designs are chosen by what searches see and valued on held-out
 cases where there are any. `CHECKED` are the families' default instances; on `TUNED`, which no suite scores and which
 are not checked, the agents' defaults were chosen (`--tuned`; `--set name=value` changes a hyperparameter).
+
+Agents that fit a model to their samples, or learn a policy, take seconds to minutes a trial: `--samples 100 --minutes 15`
+measures what begins within a quarter of an hour and names what was not run; rows are added to the file of `--csv`. What
+has been measured stands in docs/against_random.md.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import dsegym
-from dsegym.agents.registry import agent_names, check_libraries, check_needs, make_agent
+from dsegym.agents.registry import agent_names, check_libraries, check_libraries_on, check_needs, make_agent
 from dsegym.costmodels.errors import BudgetExhausted, DsegymError
 from dsegym.envs.core.problem import Problem
 from dsegym.envs.core.scenarios import scenario_ids
@@ -97,17 +101,23 @@ def measured(
     hyperparameters: Mapping[str, Any],
     samples: int,
     seeds: int,
-) -> list[Row]:
-    """A row an agent that the instance suits."""
+    end_s: float,
+) -> tuple[list[Row], list[str]]:
+    """A row an agent that the instance suits; and the agents that had not begun at `end_s` of the process's clock."""
+    if time.perf_counter() >= end_s:
+        return [], list(agents)
     problem = dsegym.make_problem(f"dsegym/{family}-v0", **options)
     problem.warm_up()
     randoms, _ = best_values(problem, RANDOM, {}, samples, seeds)
     way = math.log(problem.reference.value) - math.log(max(problem.bound.value, 1e-300))
-    rows = []
-    for name in agents:
+    rows: list[Row] = []
+    for place, name in enumerate(agents):
+        if time.perf_counter() >= end_s:
+            return rows, list(agents[place:])
         try:
             check_libraries(name)
             check_needs(name, problem)
+            check_libraries_on(name, hyperparameters, problem)
         except DsegymError as reason:
             print(f"{family:<22} {name:<24} {reason}", flush=True)
             continue
@@ -117,7 +127,19 @@ def measured(
         row = rows[-1]
         interval = f"{row.lower:8.2f} % [{row.least:8.2f}, {row.most:8.2f}]"
         print(f"{family:<22} {name:<24} {interval} {row.share:8.3f} {row.seconds:7.2f} s  {row.verdict}", flush=True)
-    return rows
+    return rows, []
+
+
+def appended(path: Path, samples: int, seeds: int, rows: Sequence[Row]) -> None:
+    """Adds rows to a CSV file, with how they were measured; the file's first line names the columns."""
+    fresh = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if fresh:
+            writer.writerow((*Row._fields, "verdict", "samples", "seeds"))
+        for row in rows:
+            figures = (f"{each:.6g}" if isinstance(each, float) else each for each in row)
+            writer.writerow((*figures, row.verdict, samples, seeds))
 
 
 def value_of(text: str) -> Any:
@@ -137,25 +159,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--tuned", action="store_true", help="the instances on which defaults were chosen")
     parser.add_argument("--set", action="append", default=[], help="a hyperparameter, name=value")
-    parser.add_argument("--csv", type=Path, help="where the rows are written, too")
+    parser.add_argument("--csv", type=Path, help="to which the rows are added, too")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="after which no agent begins")
     arguments = parser.parse_args()
     instances = TUNED if arguments.tuned else CHECKED
     families = arguments.families.split(",") if arguments.families else list(instances)
     agents = [name for name in (arguments.agents.split(",") if arguments.agents else agent_names()) if name != RANDOM]
     changed = {key: value_of(value) for key, _, value in (each.partition("=") for each in arguments.set)}
     print(f"{arguments.samples} samples, {arguments.seeds} seeds; less than random search's best, interval of 95 %")
-    rows = [
-        row
-        for family in families
-        for row in measured(family, instances[family], agents, changed, arguments.samples, arguments.seeds)
-    ]
-    if arguments.csv:
-        with arguments.csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow((*Row._fields, "verdict"))
-            writer.writerows(
-                (*(f"{each:.6g}" if isinstance(each, float) else each for each in row), row.verdict) for row in rows
-            )
+    end_s = time.perf_counter() + 60 * arguments.minutes
+    rows: list[Row] = []
+    for family in families:
+        found, left = measured(family, instances[family], agents, changed, arguments.samples, arguments.seeds, end_s)
+        rows += found
+        if arguments.csv:
+            appended(arguments.csv, arguments.samples, arguments.seeds, found)
+        if left:
+            print(f"{family:<22} not run: {', '.join(left)}", flush=True)
     for name in agents:
         own = [row for row in rows if row.agent == name]
         counts = ", ".join(
