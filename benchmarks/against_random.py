@@ -8,9 +8,9 @@ bound, in logarithms, that its best designs go. Best designs are chosen by what 
 cases where there are any. `CHECKED` are the families' default instances; on `TUNED`, which no suite scores and which
 are not checked, the agents' defaults were chosen (`--tuned`; `--set name=value` changes a hyperparameter).
 
-Agents that fit a model to their samples, or learn a policy, take seconds to minutes a trial: `--samples 100 --minutes 15`
-measures what begins within a quarter of an hour and names what was not run; rows are added to the file of `--csv`. What
-has been measured stands in docs/against_random.md.
+Agents that fit a model to their samples, or learn a policy, take seconds to minutes a trial: `--samples 100 --minutes
+15` measures what begins within a quarter of an hour and names what was not run; rows are added to the file of `--csv`.
+What has been measured stands in docs/against_random.md.
 """
 
 from __future__ import annotations
