@@ -71,6 +71,7 @@ CONTENTS = {
         "policies",
         "fronts",
         "exact_agents",
+        "against_random",
         "files",
         "many_machines",
         "submit",
