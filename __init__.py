@@ -11,10 +11,14 @@ when used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
+from ._interrupts import guard_start as _guard_start
 
-from .envs.core.scenarios import register_installed as _register_installed
+_guard_start()  # before all that takes long to import
+
+import importlib  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+from .envs.core.scenarios import register_installed as _register_installed  # noqa: E402
 
 if TYPE_CHECKING:
     from .agents.base import Agent

@@ -130,7 +130,7 @@ class _Member:
         self.search_on(math.inf)
 
     def dismiss(self) -> None:
-        """Ends it."""
+        """Ends it; in the midst of its share, where Ctrl-C comes then, at its next question."""
         if self._thread.ident and not self.ended:
             self._dismissed = True
             self._go.release()
@@ -151,11 +151,11 @@ class _Member:
             return self._referee._ask(*question)
         pieces, designs = [], question[1]
         while len(designs):
-            while self._allowance <= 0:
+            while self._allowance <= 0 and not self._dismissed:
                 self._stands.release()
                 self._go.acquire()
-                if self._dismissed:
-                    raise BudgetExhausted("The portfolio goes on without it.")
+            if self._dismissed:
+                raise BudgetExhausted("The portfolio goes on without it.")
             now = int(min(self._allowance, len(designs)))
             pieces.append(found := self._referee.evaluate(designs[:now]))
             self._allowance, designs = self._allowance - now, designs[now:]

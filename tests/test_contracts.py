@@ -82,6 +82,7 @@ INSTANCES = {
     "dsegym/ServingStream-v0": [
         {"requests": 6},
         {"requests": 6, "objective": "missed", "servers": "1*rtx4090+1*L4", "rate": 40},
+        {"requests": 6, "sequences": 4, "servers": "2*rtx4090", "prefill": 1},
     ],
     "dsegym/SocSchedulingStatic-v0": [{"graph": "top1"}],
     "dsegym/SolveVerify-v0": [{"budget": 4}, {"data": "genrm", "budget": 4, "price": 0.1}],

@@ -33,7 +33,8 @@ def hold(clause: Callable[..., None], where: str, *arguments: Any) -> None:
     except Exception as error:
         ours = isinstance(error, BrokenContract)
         reason = " ".join((str(error) if ours else f"raises {type(error).__name__}: {error}").split())
-        broken = f"{where}: {clause.__name__.replace('_', ' ')}: {reason}"
+        name = getattr(clause, "func", clause).__name__  # of a partial, the function's
+        broken = f"{where}: {name.replace('_', ' ')}: {reason}"
         raise BrokenContract(broken) from (error.__cause__ if ours else error)
 
 

@@ -111,8 +111,15 @@ def _compare_views(
         if not same and legal is not None and (values.shape, found.shape) == (masks[0].shape, masks[1].shape):
             # Of each action, whose numbers may be others.
             same = np.array_equal(values[masks[0]], found[masks[1]]) and not found[~masks[1]].any()
-        require(same, f"{where}: the feature {name} differs")
+        require(same or _keeps_its_last(values, found), f"{where}: the feature {name} differs")
     return legal
+
+
+def _keeps_its_last(values: np.ndarray, longer: np.ndarray) -> bool:
+    """Whether a row, whose last place is of what stays the last, has nothing between it and what else it holds."""
+    if values.ndim != 1 or longer.ndim != 1 or not len(values) <= len(longer) or not len(values):
+        return False
+    return np.array_equal(longer[-1:], values[-1:]) and _is_continued(values[:-1], longer[:-1])
 
 
 def _is_continued(values: np.ndarray, longer: np.ndarray) -> bool:

@@ -32,6 +32,7 @@ from ...costmodels.serving.mix.model import USD, Mix, evaluate
 from ...costmodels.serving.mix.placement import (
     RULES,
     Placement,
+    cheapest_mixes,
     integer_programme,
     placement_of,
     singles,
@@ -278,6 +279,7 @@ def build(options: ServingMixOptions) -> Problem:
         breakdown=break_down,
         diagram=diagram,
         baselines={name: functools.partial(baseline, name) for name in makers},
+        ranked=lambda count: np.array(cheapest_mixes(placement, count), np.int32),
         solvers={"milp": in_turn(functools.partial(baseline, "improved"), lambda: integer_programme(placement)[1])},
         batch_sizes=BATCH_SIZES,
         notes=notes,

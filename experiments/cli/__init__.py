@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from ..._interrupts import raised_where_met
 from ...costmodels.errors import visible
 from . import (
     board,
@@ -93,7 +94,8 @@ def main() -> None:
         print("dsegym: standard output is closed; there is nowhere to print to.", file=sys.stderr)
         raise SystemExit(1)
     try:
-        app(standalone_mode=True)
+        with raised_where_met():
+            app(standalone_mode=True)
     except BrokenPipeError:
         raise SystemExit(1) from None
     except SystemExit as end:

@@ -5,6 +5,8 @@ N slices, K classes, G types of GPU, S slices of a class.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,11 +15,12 @@ import numpy as np
 from ...errors import DsegymError
 from .model import GPU, USD, Mix
 
-__all__ = ["RULES", "Placement", "best_single", "integer_programme", "placement_of", "relaxed_usd_h"]
+__all__ = ["RULES", "Placement", "best_single", "cheapest_mixes", "integer_programme", "placement_of", "relaxed_usd_h"]
 
 # That all slices together may need, wherever they go: sums stay within int32.
 MOST_GPUS = 10_000
 MOST_USD_H = 200_000
+_INFEASIBLE = 2  # a status of scipy.optimize.milp
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,14 @@ class Placement:
         """int64[N]: the type of each slice, where int64[K, G] says how many slices of a class a type takes."""
         return np.concatenate([np.repeat(np.arange(len(self.gpus)), row) for row in share])
 
+    def counts(self, types: np.ndarray) -> np.ndarray:
+        """int64[G]: GPUs of each type that int64[N], a type for each slice, takes."""
+        loads = np.bincount(types, self.loads[self.class_of, types], len(self.gpus)).astype(np.int64)
+        return -(-loads // GPU)
+
     def cost(self, types: np.ndarray) -> int:
         """1/10,000 $ an hour of int64[N], a type for each slice."""
-        loads = np.bincount(types, self.loads[self.class_of, types], len(self.gpus)).astype(np.int64)
-        return int(np.sum(-(-loads // GPU) * self.prices))
+        return int(np.sum(self.counts(types) * self.prices))
 
 
 def placement_of(
@@ -103,6 +110,64 @@ def integer_programme(placement: Placement) -> tuple[float, tuple[int, ...]]:
     Raises:
         DsegymError: the solver did not prove an optimum.
     """
+    kinds = len(placement.gpus)
+    found = _solved(placement, np.zeros(kinds), np.full(kinds, np.inf), -np.inf)
+    if found is None:
+        raise DsegymError("The integer programme was not solved: no mix serves all requests.")
+    return found[0] / USD, placement.design(found[1])
+
+
+def cheapest_mixes(placement: Placement, most: int) -> list[tuple[int, ...]]:
+    """Designs of the cheapest mixes that are unlike in how many GPUs of some type they take, the cheapest first.
+
+    What is left beside a mix is cut into boxes of counts that do not hold it, and of each box the cheapest mix is found
+    (Lawler, 1972). A GPU counts only where it is needed: B[j] - 1 < sum_k load[k, j] x[k, j].
+
+    Raises:
+        DsegymError: the solver failed.
+    """
+    kinds = len(placement.gpus)
+    boxes = [(np.zeros(kinds), np.full(kinds, np.inf))]
+    waiting: list[tuple[int, int, np.ndarray, tuple[np.ndarray, np.ndarray]]] = []
+    designs, turn = list[tuple[int, ...]](), itertools.count()
+    while len(designs) < most:
+        for box in boxes:
+            found = _solved(placement, *box, -1 + 0.5 / GPU)
+            if found is not None:
+                heapq.heappush(waiting, (found[0], next(turn), found[1], box))
+        if not waiting:
+            break
+        best = heapq.heappop(waiting)
+        _, _, types, (least, greatest) = best
+        designs.append(placement.design(types))
+        counts = placement.counts(types)
+        boxes = []
+        for j in range(kinds):
+            low, high = least.copy(), greatest.copy()
+            low[:j] = high[:j] = counts[:j]
+            for bounds in ((low[j], counts[j] - 1), (counts[j] + 1, high[j])):
+                if bounds[0] <= bounds[1]:
+                    lower, upper = low.copy(), high.copy()
+                    lower[j], upper[j] = bounds
+                    boxes.append((lower, upper))
+    return designs
+
+
+def _solved(
+    placement: Placement, least: np.ndarray, most: np.ndarray, unused: float
+) -> tuple[int, np.ndarray] | None:
+    """1/10,000 $ an hour and int64[N], the types of the slices, of the cheapest mix with so many GPUs of each type.
+
+    Args:
+        placement: the problem.
+        least, most: float64[G], GPUs of each type.
+        unused: what the load of a type minus its GPUs is at least.
+
+    Returns None where there is none.
+
+    Raises:
+        DsegymError: the solver did not prove an optimum.
+    """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     classes, types = placement.loads.shape
@@ -117,12 +182,16 @@ def integer_programme(placement: Placement) -> tuple[float, tuple[int, ...]]:
         np.concatenate([np.zeros(len(places)), placement.prices / USD]),
         constraints=[
             LinearConstraint(all_slices, placement.slices, placement.slices),
-            LinearConstraint(capacity, -np.inf, 0),
+            LinearConstraint(capacity, unused, 0),
         ],
         integrality=np.ones(width),
-        bounds=Bounds(0.0, np.inf),
+        bounds=Bounds(
+            np.concatenate([np.zeros(len(places)), least]), np.concatenate([np.full(len(places), np.inf), most])
+        ),
         options={"mip_rel_gap": 0.0},
     )
+    if found.status == _INFEASIBLE:
+        return None
     if not found.success:
         raise DsegymError(f"The integer programme was not solved: {found.message}")
     share = np.zeros((classes, types), np.int64)
@@ -132,7 +201,7 @@ def integer_programme(placement: Placement) -> tuple[float, tuple[int, ...]]:
     exact = placement.cost(chosen)
     if exact / USD > found.fun + 0.5 / USD:
         raise DsegymError(f"The integer programme's mix costs {exact / USD:g} $/h where it claims {found.fun:g} $/h.")
-    return exact / USD, placement.design(chosen)
+    return exact, chosen
 
 
 def singles(placement: Placement) -> dict[str, np.ndarray]:
