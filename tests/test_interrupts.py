@@ -29,7 +29,7 @@ runpy.run_module("dsegym", run_name="__main__", alter_sys=False)
 
 
 def interrupted(place, delay_s, *words, presses=1):
-    """Exit code, standard output and the lines of standard error of a command that Ctrl-C meets in an import."""
+    """Exit code, standard output and what standard error says of a command that Ctrl-C meets in an import."""
     environment = {**os.environ, "PYTHONPATH": str(Path(dsegym.__file__).parents[1])}
     command = [sys.executable, "-c", START, place, *words]
     with subprocess.Popen(
@@ -43,18 +43,17 @@ def interrupted(place, delay_s, *words, presses=1):
             out, err = process.communicate(timeout=60)
         finally:
             process.kill()
-    return process.returncode, out, err.splitlines()
+    return process.returncode, out, [line for line in err.splitlines() if line]
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.2])
 @pytest.mark.parametrize("place", ["gymnasium", "typer"])
 def test_ctrl_c_while_the_command_starts_is_one_sentence(place, delay_s):
     code, out, err = interrupted(place, delay_s, "bound", "dsegym/MemoryMapping-v0")
-    assert (code, out, err[-1:]) == (130, "", ["dsegym: Interrupted."])
-    assert len(err) == 1
+    assert (code, out, err) == (130, "", ["dsegym: Interrupted."])
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.3, 0.6])
+@pytest.mark.parametrize("delay_s", [0.0, 0.3])
 def test_ctrl_c_while_a_command_imports_jax_is_one_sentence(delay_s):
     code, out, err = interrupted("jax", delay_s, "bound", "dsegym/MemoryMapping-v0")
     assert (code, out, err) == (130, "", ["dsegym: Interrupted."])
@@ -90,7 +89,9 @@ print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, sys.unraisa
 
 def test_ctrl_c_that_a_callback_of_the_garbage_collector_swallows_comes_again():
     environment = {**os.environ, "PYTHONPATH": str(Path(dsegym.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, env=environment, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED], capture_output=True, text=True, env=environment, timeout=60
+    )
     assert (done.stdout, done.stderr) == ("met\nTrue True\n", "")
 
 

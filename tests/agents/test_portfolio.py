@@ -1,6 +1,9 @@
 """The portfolio: its members share the budget by halving, and none costs a sample more than its share."""
 
 import contextlib
+import signal
+import threading
+import time
 from collections import Counter
 
 import numpy as np
@@ -114,3 +117,25 @@ def test_its_defaults_are_agents_and_those_that_fit_models_are_among_them():
     assert set(defaults.fitted.split(",")) <= set(names)
     declared = {library for name in names for library in registry.load_agent(name).libraries}
     assert declared == set(defaults.libraries)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of POSIX")
+def test_ctrl_c_ends_it_at_the_next_question_of_the_member_that_searches(members):
+    asked = []
+
+    def ask(question, designs=None):
+        if question == "samples_left":
+            return 100_000
+        asked.append(len(designs))
+        if len(asked) == 20:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(2e-3)
+        return Evaluation(None, 1.0 + designs[:, 0], np.ones(len(designs), bool), np.zeros(len(designs)))
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Portfolio(members=members).search(Referee.of(ask, SPACE, 100_000), 0)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert 20 <= len(asked) < Marked.most

@@ -153,9 +153,7 @@ def cheapest_mixes(placement: Placement, most: int) -> list[tuple[int, ...]]:
     return designs
 
 
-def _solved(
-    placement: Placement, least: np.ndarray, most: np.ndarray, unused: float
-) -> tuple[int, np.ndarray] | None:
+def _solved(placement: Placement, least: np.ndarray, most: np.ndarray, unused: float) -> tuple[int, np.ndarray] | None:
     """1/10,000 $ an hour and int64[N], the types of the slices, of the cheapest mix with so many GPUs of each type.
 
     Args:

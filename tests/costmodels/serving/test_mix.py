@@ -1,5 +1,6 @@
 """Mixes of GPUs against plain Python, CP-SAT and what the Mélange paper states."""
 
+import itertools
 from fractions import Fraction
 
 import jax
@@ -146,6 +147,21 @@ def test_the_integer_programme_is_the_best_of_every_way(rows, prices, slices):
     assert round(value * model.USD) == best
     assert placement.relaxed_usd_h(problem) <= value + 1e-9
     assert len(design) == len(rows) * slices
+
+
+@settings(max_examples=30)
+@given(loads_of_slices, st.lists(st.integers(1, 100_000), min_size=3, max_size=3), st.integers(1, 2))
+def test_the_cheapest_mixes_are_those_of_every_way_each_once(rows, prices, slices):
+    problem = problem_of(rows, prices, slices)
+    ways = itertools.product(*(problem.able[kind] for kind in problem.class_of))
+    costs = {tuple(problem.counts(types).tolist()): problem.cost(types) for types in map(np.array, ways)}
+    designs = placement.cheapest_mixes(problem, 4)
+    types = [
+        np.array([problem.able[kind][each] for kind, each in zip(problem.class_of, design, strict=True)])
+        for design in designs
+    ]
+    assert len({tuple(problem.counts(each).tolist()) for each in types}) == len(designs) == min(4, len(costs))
+    assert [problem.cost(each) for each in types] == sorted(costs.values())[: len(designs)]
 
 
 @settings(max_examples=40)
