@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["Breakdown"]
 
@@ -16,8 +16,11 @@ class Breakdown:
         totals: {quantity, the unit in its name: value}.
         rows: one mapping per part (layer, task, buffer, ...), the same keys in each.
         notes: what is synthetic or uncalibrated.
+        summary: {what the design comes to: how much}, where its parameters are too fine to be read: `dsegym optimize`
+            then shows these in their place.
     """
 
     totals: Mapping[str, float | str | None]
     rows: Sequence[Mapping[str, float | str | None]]
     notes: Sequence[str] = ()
+    summary: Mapping[str, float] = field(default_factory=dict)

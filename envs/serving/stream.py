@@ -85,6 +85,7 @@ NOTES: Mapping[str, str] = {
     "runs in sight.",
     "swap": "What swapping takes is modelled: PCIe at 20 GB/s, or 6 us a copy. No run that swaps is compared with.",
     "pools": "Prompts' caches move when the prompt is done, over a link of their own; links are never busy otherwise.",
+    "no_pools": "Every server does both phases: move and link say nothing; give prefill.",
     "priorities": "Priorities change every {steps} steps: the fewest tokens first. No measured run is compared with.",
     "modelled": "The steps of {names} are a roofline's, calibrated on other GPUs' steady states: not measured.",
     "scaled": "A trace's time is stretched to the wanted rate; its bursts are its own.",
@@ -397,6 +398,10 @@ def _require_room(servers: Sequence[Server], *drawn: Windows) -> None:
         )
 
 
+def _of_pools(options: ServingStreamOptions) -> tuple[float, float]:
+    return options.move, options.link
+
+
 def build(options: ServingStreamOptions) -> Problem:
     """An instance.
 
@@ -458,6 +463,7 @@ def build(options: ServingStreamOptions) -> Problem:
         *([NOTES["skew"]] if laws.skew.any() else []),
         *([NOTES["swap"]] if options.preemption != "recompute" else []),
         *([NOTES["pools"]] if pools else []),
+        *([NOTES["no_pools"]] if not pools and _of_pools(options) != _of_pools(ServingStreamOptions()) else []),
         *([NOTES["priorities"].format(steps=options.update)] if options.update else []),
         *([NOTES["modelled"].format(names=", ".join(modelled))] if modelled else []),
         NOTES["poisson" if options.trace == SYNTHETIC else "scaled"],

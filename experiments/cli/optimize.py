@@ -82,8 +82,10 @@ def optimize(
     say(console, f"{problem.scenario}: {problem.name}", "bold")
     say(console, f"{origin[0].upper()}{origin[1:]}.")
     if columns:
-        parameters = problem.space.names if len(problem.space) > LONG else ()
-        quantities = [name for name in next(iter(columns.values())) if name not in parameters]
+        first = next(iter(columns.values()))
+        summed = bool(_summary(problem, {name: first[name] for name in problem.space.names}))
+        parameters = problem.space.names if summed or len(problem.space) > LONG else ()
+        quantities = [name for name in first if name not in parameters]
         rows = [{"": name, **{title: each[name] for title, each in columns.items()}} for name in quantities]
         title = f"Best designs by {problem.objective.name} [{problem.objective.unit}]"
         console.print(table(title, rows))
@@ -145,7 +147,13 @@ def _best_of(problem: Any, designs: Any, count: int) -> Any:
 
 
 def _described(problem: Any, design: Any) -> dict[str, Any]:
-    """{quantity: value} of a design: its objective, its parameters, its metrics."""
+    """{quantity: value} of a design: its objective, its parameters, what they come to, its metrics."""
     result = problem.evaluate_held_out(design)
     metrics = {name: float(value[0]) for name, value in result.metrics._asdict().items()} if result.metrics else {}
-    return {problem.objective.name: float(result.objective[0]), **problem.decode(design), **metrics}
+    values = problem.decode(design)
+    return {problem.objective.name: float(result.objective[0]), **values, **_summary(problem, values), **metrics}
+
+
+def _summary(problem: Any, values: Any) -> dict[str, float]:
+    """What a design comes to, where its breakdown says so."""
+    return {} if problem.breakdown is None else dict(problem.breakdown(values).summary)

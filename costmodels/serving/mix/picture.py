@@ -34,7 +34,9 @@ def break_down(placement: Placement, types: np.ndarray, notes: tuple[str, ...]) 
         for place, gpu in enumerate(placement.gpus)
     ]
     cost = float(np.sum(counts * placement.prices)) / USD
-    return Breakdown({"cost_usd_h": cost, "gpus": float(counts.sum())}, rows, notes)
+    totals = {"cost_usd_h": cost, "gpus": float(counts.sum())}
+    taken = {f"number of {gpu}": int(count) for gpu, count in zip(placement.gpus, counts, strict=True)}
+    return Breakdown(totals, rows, notes, taken)
 
 
 def drawing(placement: Placement, types: np.ndarray, title: str) -> Diagram:

@@ -31,6 +31,20 @@ def test_mean_responses_are_those_of_simulated_queues(load):
     assert queueing.mean_response_split_s(load / d, d, 1.5) == pytest.approx(np.mean(split), rel=0.03)
 
 
+def test_alone_a_prompt_takes_its_service_and_two_stages_saturate_at_twice_the_rate_of_one_queue():
+    d, speed_up = 0.1, 1.5
+    assert queueing.mean_response_s(0.0, d) == queueing.mean_response_staged_s(0.0, d) == d
+    assert queueing.mean_response_split_s(0.0, d, speed_up) == d / speed_up
+    near = 1 - 1e-9  # of the rate at which a queue grows without end
+    waits = [
+        queueing.mean_response_s(near / d, d),
+        queueing.mean_response_staged_s(2 * near / d, d),
+        queueing.mean_response_split_s(speed_up * near / d, d, speed_up),
+    ]
+    assert min(waits) > 1e6 * d
+    assert queueing.mean_response_staged_s(1 / d, d) == pytest.approx(1.25 * d)
+
+
 @pytest.mark.parametrize("speed_up", [1.2, 1.5, 1.8])
 def test_splitting_a_layer_wins_at_low_rates_and_staging_layers_at_high_ones(speed_up):
     rate = np.linspace(0.01, min(speed_up, 2) - 0.01, 500)

@@ -1,5 +1,7 @@
 """Rules, bounds and refusals of fleets with pools, and of priorities."""
 
+import operator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +26,14 @@ def test_pools_of_no_servers_are_refused_in_a_sentence():
 
 def test_a_block_takes_its_bytes_over_the_link():
     assert block_us("Llama-3-8B", 25) == round(16 * 2 * 32 * 8 * 128 * 2 / 25e3)
+
+
+def test_options_of_pools_that_say_nothing_are_named():
+    said = [
+        any("say nothing" in note for note in dsegym.make_problem("dsegym/ServingStream-v0", **options).notes)
+        for options in ({"move": 3}, {"link": 50}, {}, {"prefill": 1, "move": 3})
+    ]
+    assert said == [True, True, False, False]
 
 
 def test_pools_are_no_part_of_a_fleet_without_them():
@@ -120,7 +130,8 @@ def test_a_collection_of_fleets_with_pools_has_one_shape_and_each_costs_what_it_
     for place, problem in enumerate(found.problems):
         own = problem.forms["decisions"](problem)
         costs = []
-        for env, params in ((own, own.params_of(problem)), (found.env, jax.tree.map(lambda x: x[place], found.params))):
+        of_all = jax.tree.map(operator.itemgetter(place), found.params)
+        for env, params in ((own, own.params_of(problem)), (found.env, of_all)):
             away = env.servers
             step = jax.jit(env.advance)
             state, rewards = env.start(episode_key(7), params), 0.0

@@ -130,18 +130,17 @@ def test_times_of_a_recovery_may_be_given_one_by_one():
     assert any("shares of two months" in note for note in fast.notes)
 
 
-def test_planned_traffic_gains_the_smaller_models_best_plans_about_c4s_share_and_the_largest_little():
-    """C4P: 16 % for 22B, 14 % for 7B, next to none for 175B, on 128 GPUs; batches are not published."""
+def test_planned_traffic_gains_22_billion_about_c4s_share_and_the_largest_model_least():
+    """C4 states 15.95 % of a job's throughput; what it gained others, and its batches, are not at hand."""
     gained = {}
-    for model in ("GPT-22B", "MPT-7B", "GPT-175B"):
+    for model in ("GPT-22B", "GPT-175B"):
         hashed, planned = (
             make(model=model, cluster="H100", gpus=128, batch=256, congestion=word).bound.value
             for word in ("ecmp", "c4p")
         )
         gained[model] = hashed / planned - 1
-    assert 0.08 < gained["GPT-22B"] < 0.20
-    assert 0.08 < gained["MPT-7B"] < 0.20
-    assert 0 <= gained["GPT-175B"] < 0.02
+    assert gained["GPT-22B"] == pytest.approx(0.1595, abs=0.08)
+    assert 0 <= gained["GPT-175B"] < gained["GPT-22B"]
 
 
 @pytest.mark.parametrize("better", [{"overlap": "all"}, {"attention": "flash2"}, {"optimizer": "adam_8_bit"}])

@@ -43,6 +43,22 @@ def test_a_small_space_is_costed_whole(dsegym_command):
     assert content["designs"]["1."][content["objective"]] == pytest.approx(content["optimum"], rel=1e-6)
 
 
+def test_the_three_cheapest_mixes_are_told_by_how_many_gpus_of_each_type_they_take(dsegym_command):
+    code, out, _ = dsegym_command("optimize", "dsegym/ServingMix-v0")
+    assert code == 0
+    assert "Exact: every design that could be best was costed." in out
+    assert "at the optimum" in out
+    taken = {
+        row.split("│")[1].strip(): [int(cell) for cell in row.split("│")[2:6]]
+        for row in out.splitlines()
+        if "│ number of " in row
+    }
+    assert taken.keys() == {f"number of {gpu}" for gpu in ("L4", "A10G", "A100-PCIe-80GB", "H100-SXM-80GB")}
+    assert taken["number of A100-PCIe-80GB"][3] == 3  # of the reference, a single type
+    assert len(set(zip(*taken.values(), strict=True))) == 4
+    assert "short_1" not in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
