@@ -381,9 +381,10 @@ def test_megatron_bridges_dense_rows_which_nothing_is_fitted_to_are_met_within_1
     dense = [run for run in runs.megatron_bridge(shared_data) if not run.task.model.experts]
     assert len(dense) > 80
     assert np.abs(runs.errors(dense)).mean() < 0.11
-    right, every = runs.pairs_in_order(dense)
-    assert every > 200
-    assert right / every > 0.85
+    assert runs.pairs_in_order(dense) == (246, 279)  # as an instance's notes say
+    mixtures = [run for run in runs.megatron_bridge(shared_data) if run.task.model.experts]
+    assert runs.pairs_in_order(mixtures) == (121, 176)
+    assert np.abs(runs.errors(mixtures)).mean() == pytest.approx(0.24, abs=0.01)
 
 
 @pytest.mark.slow

@@ -171,6 +171,13 @@ def test_what_is_recalled_or_was_not_checked_is_told():
     assert not any("recalled" in note or "checked" in note for note in make(**SMALL).notes)
 
 
+def test_how_sure_a_plan_is_is_told_and_what_memory_can_be_used():
+    dense, mixture = (" ".join(make(**{**SMALL, "model": model}).notes) for model in ("GPT-7.5B", "Qwen3-30B-A3B"))
+    assert "246 of 279 (dense models) are in the law's order" in dense
+    assert "of an accelerator of A100 83.3 GB can be used" in dense
+    assert "121 of 176 (mixtures of experts, 24 % off on average)" in mixture
+
+
 def test_where_no_rule_fits_the_plan_of_fewest_gpus_is_the_reference():
     problem = make(model="GPT-175B", gpus=24, batch=24, optimizer="adam_8_bit", tokens=1)
     assert problem.reference.name in ("fewest_gpus", "megatron", "sequence_parallel", "deepspeed", "zero3")
