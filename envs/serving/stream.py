@@ -398,7 +398,7 @@ def _require_room(servers: Sequence[Server], *drawn: Windows) -> None:
         )
 
 
-def _of_pools(options: ServingStreamOptions) -> tuple[float, float]:
+def _between_pools(options: ServingStreamOptions) -> tuple[float, float]:
     return options.move, options.link
 
 
@@ -463,7 +463,11 @@ def build(options: ServingStreamOptions) -> Problem:
         *([NOTES["skew"]] if laws.skew.any() else []),
         *([NOTES["swap"]] if options.preemption != "recompute" else []),
         *([NOTES["pools"]] if pools else []),
-        *([NOTES["no_pools"]] if not pools and _of_pools(options) != _of_pools(ServingStreamOptions()) else []),
+        *(
+            [NOTES["no_pools"]]
+            if not pools and _between_pools(options) != _between_pools(ServingStreamOptions())
+            else []
+        ),
         *([NOTES["priorities"].format(steps=options.update)] if options.update else []),
         *([NOTES["modelled"].format(names=", ".join(modelled))] if modelled else []),
         NOTES["poisson" if options.trace == SYNTHETIC else "scaled"],

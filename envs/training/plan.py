@@ -329,7 +329,7 @@ IN_ORDER = {False: "246 of 279 (dense models)", True: "121 of 176 (mixtures of e
 
 def _notes(options: TrainingPlanOptions) -> tuple[str, ...]:
     cluster = get_cluster(options.cluster)
-    order = IN_ORDER[trained_model(options.model).experts > 0]
+    order = IN_ORDER[bool(trained_model(options.model).experts)]
     notes = [
         "Seconds are modelled: one law with seven constants, 5 % off on average where it is fitted (Megatron-LM, "
         "llm-foundry); it says level and order of plans, not what a run will take.",

@@ -176,6 +176,7 @@ def _solved(placement: Placement, least: np.ndarray, most: np.ndarray, unused: f
         all_slices[k, column] = 1
         capacity[j, column] = placement.loads[k, j] / GPU
     capacity[:, len(places) :] = -np.eye(types)
+    lowest, highest = (np.concatenate([np.full(len(places), x), y]) for x, y in ((0.0, least), (np.inf, most)))
     found = milp(
         np.concatenate([np.zeros(len(places)), placement.prices / USD]),
         constraints=[
@@ -183,9 +184,7 @@ def _solved(placement: Placement, least: np.ndarray, most: np.ndarray, unused: f
             LinearConstraint(capacity, unused, 0),
         ],
         integrality=np.ones(width),
-        bounds=Bounds(
-            np.concatenate([np.zeros(len(places)), least]), np.concatenate([np.full(len(places), np.inf), most])
-        ),
+        bounds=Bounds(lowest, highest),  # pyright: ignore[reportArgumentType]  # arrays, as its documentation says
         options={"mip_rel_gap": 0.0},
     )
     if found.status == _INFEASIBLE:
