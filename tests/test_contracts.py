@@ -1,6 +1,7 @@
 """The contracts of `dsegym.testing`: every registered scenario and form, every agent, and what a broken one is told."""
 
 import dataclasses
+import functools
 import inspect
 import random
 from pathlib import Path
@@ -16,6 +17,7 @@ from dsegym.agents.base import Agent
 from dsegym.agents.registry import BUILT_IN as AGENTS
 from dsegym.costmodels.breakdown import Breakdown
 from dsegym.costmodels.errors import BudgetExhausted, DsegymError, TimeLimitReached
+from dsegym.envs.contracts.clauses import hold, require
 from dsegym.envs.core.features import Box, Feature
 from dsegym.envs.core.options import Options, choice, custom
 from dsegym.envs.core.problem import given
@@ -137,6 +139,14 @@ def test_an_agent_keeps_its_contract(name):
         check_agent(name, "dsegym/MemoryAllocation-v0", instance="perfect_30_s2")
     else:
         check_agent(name, "dsegym/AcceleratorSizing-v0", workload="alexnet", area_budget="small")
+
+
+def test_a_clause_with_arguments_of_its_own_is_named_by_its_function():
+    def it_keeps_its_word(word, *, given):
+        require(word == given, f"it says {word}")
+
+    with pytest.raises(BrokenContract, match="^here: it keeps its word: it says no$"):
+        hold(functools.partial(it_keeps_its_word, given="yes"), "here", "no")
 
 
 def named(table):
