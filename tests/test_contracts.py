@@ -145,7 +145,7 @@ def test_a_clause_with_arguments_of_its_own_is_named_by_its_function():
     def it_keeps_its_word(word, *, given):
         require(word == given, f"it says {word}")
 
-    with pytest.raises(BrokenContract, match="^here: it keeps its word: it says no$"):
+    with pytest.raises(BrokenContract, match=r"^here: it keeps its word: it says no$"):
         hold(functools.partial(it_keeps_its_word, given="yes"), "here", "no")
 
 
