@@ -1,26 +1,31 @@
-"""The leaderboard as one HTML page that needs no network: plotly.js, styles and data are all inside the file.
+"""The leaderboard as one HTML page that needs no network: the chart library, styles and data are all inside the file.
 
-Every chart comes in two views: the score, on which reference (0) and bound (1) are both in sight, and the distance to
-the bound, 1 − score, on a log axis, which shows differences where all agents come close.
+Tables and words are plain HTML, whole without a script. What is large, plotly.js and the charts' data, is compressed;
+the page's script unpacks and draws a chart when it comes into view (`chart.py`). Overall charts come in two views: the
+score, on which reference (0) and bound (1) are both in sight, and the distance to the bound, 1 − score, on a log axis,
+which shows differences where all agents come close.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...costmodels.errors import visible
 from ..door import write_by_rename
-from ..formats import format_gap, format_quantity, format_score
+from ..formats import format_gap, format_quantity, format_score, plain_text
 from ..scoring.leaderboard import build_timings
-from ..scoring.records import Leaderboard, Timings
+from ..scoring.records import Instance, Leaderboard, Row, Timings
+from .chart import packed, to_fragment, to_json
+from .headline import by_scenario, headline
 from .section import Section
-from .sections.curves import curves_figure, small
+from .sections.curves import curves_chart, curves_layout
 from .sections.improvement import improvement_figure
 from .sections.lottery import lottery_figure
 from .sections.ranking import ranking_figure
-from .style import REGRET, SCORE, Style, styles_of, to_fragment
+from .style import REGRET, SCORE, Style, styles_of
 
 if TYPE_CHECKING:
     from ..store import TrialResult
@@ -60,8 +65,9 @@ def write_html(
     from plotly.offline import get_plotlyjs
 
     results = list(results)
+    templates = Path(__file__).parent / "templates"
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader(templates),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -70,14 +76,25 @@ def write_html(
     )
     timings = build_timings(results) if timings is None else timings
     styles = styles_of(leaderboard)
+    places = {row.agent: place for place, row in enumerate(leaderboard.rows)}
     page = environment.get_template("leaderboard.html.j2").render(
-        plotlyjs=Markup(get_plotlyjs()),
+        css=Markup((templates / "leaderboard.css").read_text(encoding="utf-8")),
+        script=Markup((templates / "leaderboard.js").read_text(encoding="utf-8")),
+        data=Markup(_data(leaderboard, styles)),
+        plotlyjs=Markup(packed(get_plotlyjs())),
         suite={**_DEFAULT_SUITE, **(suite or {})},
         board=leaderboard,
+        cards=headline(leaderboard, len({result.manifest["trial"]["seed"] for result in results})),
+        scenarios=by_scenario(leaderboard),
         timings=timings,
         styles=styles,
-        charts={name: Markup(chart) for name, chart in _charts(leaderboard, timings, styles).items()},
+        places=places,
+        slugs=_slugs(leaderboard),
+        strips={row.agent: Markup(strip) for row, strip in _strips(leaderboard.rows)},
+        words={instance.name: _words(instance) for instance in leaderboard.instances},
+        charts={name: Markup(chart) for name, chart in _charts(leaderboard, timings, styles, places).items()},
         pairs={(pair.x, pair.y): pair for pair in leaderboard.improvement},
+        by_agent={each.name: {score.agent: score for score in each.scores} for each in leaderboard.instances},
         fixed={row.agent: row.score for row in leaderboard.rows if not row.drawn},
         messages={result.manifest["trial_id"]: result.manifest["message"] for result in results},
         gaps=leaderboard.gap_columns,
@@ -95,28 +112,94 @@ def _shown(value: object) -> object:
     return "\n".join(map(visible, str(value).split("\n"))) if plain else value
 
 
-def _charts(leaderboard: Leaderboard, timings: Timings, styles: Mapping[str, Style]) -> dict[str, str]:
-    """Name to HTML fragment of all charts of the page; none where there are no trials."""
+def _data(leaderboard: Leaderboard, styles: Mapping[str, Style]) -> str:
+    """What the page's script knows beside the charts, as JSON that cannot end the element which holds it."""
+    agents = [
+        {"name": visible(row.agent), "colour": styles[row.agent].colour, "dash": styles[row.agent].dash}
+        for row in leaderboard.rows
+    ]
+    return to_json({"agents": agents, "layout": curves_layout()}).replace("<", "\\u003c")
+
+
+def _slugs(leaderboard: Leaderboard) -> dict[str, str]:
+    """Names of agents and instances to what stands in addresses: `instance-resnet50-latency`, and the agent's name."""
+    names = [each.name for each in leaderboard.instances]
+    return {**_addresses([row.agent for row in leaderboard.rows], ""), **_addresses(names, "instance-")}
+
+
+def _addresses(names: Sequence[str], before: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        stem = before + (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80] or "unnamed")
+        address, count = stem, 1
+        while address in taken:
+            count += 1
+            address = f"{stem}-{count}"
+        taken.add(address)
+        found[name] = address
+    return found
+
+
+def _words(instance: Instance) -> str:
+    """What the page's search finds an instance by."""
+    options = " ".join(f"{key}={plain_text(value)}" for key, value in instance.options.items())
+    return f"{instance.name} {instance.scenario} {options} {instance.objective}"
+
+
+def _strips(rows: Collection[Row]) -> Iterable[tuple[Row, str]]:
+    """A row's score and interval as a small picture, on one scale for all: the dashed ends are reference and bound."""
+    ends = [end for row in rows for end in (row.low, row.score, row.high) if end is not None]
+    low, high = max(min([0.0, *ends]), -1.0), max([1.0, *ends])
+
+    def place(score: float) -> str:
+        return f"{3 + 144 * (min(max(score, low), high) - low) / (high - low):.1f}"
+
+    for row in rows:
+        span = ""
+        if row.low is not None and row.high is not None:
+            span = f'<line class="range" x1="{place(row.low)}" x2="{place(row.high)}" y1="8" y2="8"/>'
+        marks = "".join(f'<line class="end" x1="{place(end)}" x2="{place(end)}" y1="1" y2="15"/>' for end in (0.0, 1.0))
+        yield (
+            row,
+            f'<svg class="strip" viewBox="0 0 150 16" aria-hidden="true"><line class="axis" x1="0" x2="150" y1="8" '
+            f'y2="8"/>{marks}{span}<circle cx="{place(row.score)}" cy="8" r="4"/></svg>',
+        )
+
+
+def _charts(
+    leaderboard: Leaderboard, timings: Timings, styles: Mapping[str, Style], places: Mapping[str, int]
+) -> dict[str, str]:
+    """Name to HTML of all charts of the page; none where there are no trials."""
     if not leaderboard.rows:
         return {}
-    rank = {row.agent: place for place, row in enumerate(leaderboard.rows)}
     overall = [curve for curve in leaderboard.curves if curve.instance is None]
-    samples, seconds = "samples", "time since the trial's start (s)"
-    figures = {}
+    by_instance: dict[str, list[Any]] = {instance.name: [] for instance in leaderboard.instances}
+    for curve in leaderboard.curves:
+        if curve.instance is not None:
+            by_instance[curve.instance].append(curve)
+    seconds = sorted(
+        (curve for curve in timings.curves if curve.agent in places), key=lambda curve: places[curve.agent]
+    )
+    samples, clock = {"x_title": "samples"}, {"x_title": "time since the trial's start (s)"}
+    grid = leaderboard.sample_grid
+    found = {}
     for view in (SCORE, REGRET):
-        figures[f"ranking-{view.name}"] = ranking_figure(leaderboard, styles, view)
-        figures[f"samples-{view.name}"] = curves_figure(overall, leaderboard.sample_grid, styles, view, samples)
-        for place, instance in enumerate(leaderboard.instances):
-            here = [curve for curve in leaderboard.curves if curve.instance == instance.name]
-            figures[f"instance-{place}-{view.name}"] = small(
-                curves_figure(here, leaderboard.sample_grid, styles, view, samples)
-            )
-        if timings.curves:
-            figures[f"seconds-{view.name}"] = curves_figure(
-                sorted(timings.curves, key=lambda curve: rank[curve.agent]), timings.seconds_grid, styles, view, seconds
-            )
+        name, what = f"samples-{view.name}", f"Anytime curves over all instances, {view.title}"
+        found[name] = curves_chart(overall, grid, places, name, about=what, view=view, **samples)
+        if seconds:
+            name, what = f"seconds-{view.name}", f"Anytime curves against seconds, {view.title}"
+            found[name] = curves_chart(seconds, timings.seconds_grid, places, name, about=what, view=view, **clock)
+        name = f"ranking-{view.name}"
+        what = f"Scores and intervals of the ranking's table, {view.title}"
+        found[name] = to_fragment(ranking_figure(leaderboard, styles, view), name, what)
         if leaderboard.lottery:
-            figures[f"lottery-{view.name}"] = lottery_figure(leaderboard, styles, view)
+            name, what = f"lottery-{view.name}", f"Scores of all draws of hyperparameters, {view.title}"
+            found[name] = to_fragment(lottery_figure(leaderboard, styles, view), name, what)
+    for place, (instance, curves) in enumerate(by_instance.items()):
+        name, what = f"instance-{place}", f"Anytime curves on {instance}"
+        found[name] = curves_chart(curves, grid, places, name, about=what, **samples)
     if leaderboard.improvement:
-        figures["improvement"] = improvement_figure(leaderboard)
-    return {name: to_fragment(figure, name) for name, figure in figures.items()}
+        what = "Heat map of the probabilities that one agent scores higher than another; the table below holds them"
+        found["improvement"] = to_fragment(improvement_figure(leaderboard), "improvement", what)
+    return found

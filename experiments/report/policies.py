@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from ...costmodels.errors import visible
 from ..formats import format_gap, format_number, format_quantity, format_score
 from ..scoring.records import PolicyRow, PolicyTable, Sensitivity, SensitivityRow
+from .chart import to_fragment
 from .section import Section
 from .sheet import Column, Sheet
-from .style import to_fragment
 
 __all__ = [
     "HEAD",
@@ -162,7 +162,7 @@ def _learning(place: int, table: PolicyTable) -> str:
         "In training: the reward of a step, the mean over seeds of the updates before each point; bands go from the "
         "lowest to the highest seed. Of imitation, the reward is its expert's."
     )
-    chart = to_fragment(learning_figure(table), f"learning-{place}")
+    chart = to_fragment(learning_figure(table), f"learning-{place}", f"Learning curves of {title(table)}")
     return f'\n<figure class="narrow">{chart}<figcaption>{caption}</figcaption></figure>'
 
 
@@ -170,7 +170,7 @@ def _sensitivity(place: int, found: Sensitivity) -> str:
     from .sections.learning import sensitivity_figure, trained_text
 
     heading = f"{found.collection}, {found.split}: {found.option}"
-    chart = to_fragment(sensitivity_figure(found), f"sensitivity-{place}")
+    chart = to_fragment(sensitivity_figure(found), f"sensitivity-{place}", heading)
     note = html.escape(visible(trained_text(found)))
     return f"<figure><h3>{html.escape(visible(heading))}</h3>{chart}<figcaption>{note}</figcaption></figure>"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from ...envs.core.scenarios import make_problem
 from ..door import check_allowed
 from ..scoring.records import Instance, Leaderboard
-from .style import to_fragment
+from .chart import to_fragment
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST", "Charts", "Section", "draw_problems"]
 
-MOST = 12  # charts of a section: each adds up to 200 kB to the page
+MOST = 12  # charts of a section: each takes seconds to make, and up to 30 kB of the page
 
 Offer = TypeVar("Offer")
 
@@ -27,7 +27,7 @@ class Section(NamedTuple):
     """A part of the page with a heading of its own."""
 
     title: str
-    html: str  # goes into the page as it is, and may use the page's `Plotly`
+    html: str  # goes into the page as it is
 
 
 class Charts(NamedTuple):
@@ -97,7 +97,7 @@ def draw_problems(
             found = draw(problem or make_problem(instance.scenario, **_options(instance)), instance)
             if found is not None:
                 heading, figure = found
-                chart = to_fragment(figure, f"{what}-{place}")
+                chart = to_fragment(figure, f"{what}-{place}", f"{what.capitalize()}: {heading}")
                 drawn.append(f"<figure><h3>{html.escape(heading)}</h3>\n{chart}</figure>")
         except Exception as error:  # whatever another package's scenario raises: the leaderboard stands without it
             reason = html.escape(f"{type(error).__name__}: {' '.join(str(error).split())}")

@@ -1,7 +1,7 @@
 """How the page's charts look: an agent's colour, the two views of a score, and where the yardsticks stand.
 
-Colours are Okabe and Ito's, which people with colour-vision deficiencies can tell apart; from the eighth agent on,
-dashes and markers differ too.
+Colours are Okabe and Ito's, which people with colour-vision deficiencies can tell apart; dashes and markers differ too.
+The page's script turns ink, grids and paper for a dark page, by the names of their colours.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ __all__ = [
     "Style",
     "View",
     "add_yardsticks",
+    "base_layout",
     "faint",
     "plain_styles",
     "styled_figure",
     "styles_of",
-    "to_fragment",
+    "yardstick_layout",
 ]
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
 INK, _FAINT, _YARDSTICK = "#222222", "#e4e4e4", "#555555"
 _LOWEST_REGRET = 1e-6  # where a trial counts as having reached the bound
 _HIGHEST_REGRET = 1e2  # the same for the distance to the bound
@@ -56,11 +57,7 @@ def styles_of(leaderboard: Leaderboard) -> dict[str, Style]:
 def plain_styles(names: Sequence[str]) -> dict[str, Style]:
     """Of names in their order."""
     return {
-        agent: Style(
-            PALETTE[place % len(PALETTE)],
-            _DASHES[place // len(PALETTE) % len(_DASHES)],
-            _SYMBOLS[place // len(PALETTE) % len(_SYMBOLS)],
-        )
+        agent: Style(PALETTE[place % len(PALETTE)], _DASHES[place % len(_DASHES)], _SYMBOLS[place % len(_SYMBOLS)])
         for place, agent in enumerate(names)
     }
 
@@ -69,20 +66,6 @@ def faint(colour: str) -> str:
     """A colour for a band that lies under a line of that colour."""
     red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
     return f"rgba({red},{green},{blue},0.18)"
-
-
-def to_fragment(figure: go.Figure, name: str) -> str:
-    """A figure as HTML for the page, which brings plotly.js along; `name` is its own."""
-    import plotly.io
-
-    return plotly.io.to_html(
-        figure,
-        full_html=False,
-        include_plotlyjs=False,
-        div_id=f"chart-{name}",
-        default_height=f"{figure.layout.height}px",
-        config={"displaylogo": False, "responsive": True, "displayModeBar": False},
-    )
 
 
 def _power(exponent: int) -> str:
@@ -135,31 +118,34 @@ SCORE = View("score", "score (no unit)", regret=False)
 REGRET = View("regret", "1 − score (no unit, log)", regret=True)
 
 
-def add_yardsticks(figure: go.Figure, view: View, floor: float, *, horizontal: bool) -> None:
-    """Draws reference and bound as lines with their names."""
+def yardstick_layout(view: View, floor: float, *, horizontal: bool) -> dict[str, list[dict[str, Any]]]:
+    """The shapes and annotations of a Plotly layout that draw reference and bound as lines with their names."""
+    shapes, notes = [], []
     for place, label in view.yardsticks(floor):
         line = {"color": INK, "width": 1.4, "dash": "6px,3px"}
         at = math.log10(place) if view.regret else place
         note = {"text": label, "showarrow": False, "font": {"size": 11, "color": _YARDSTICK}}
+        across = {"type": "line", "line": line, "layer": "between"}
         if horizontal:
-            figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=place, y1=place, line=line, layer="between")
+            shapes.append({**across, "xref": "paper", "x0": 0, "x1": 1, "y0": place, "y1": place})
             above = view.regret == (label == "reference")  # outside the range that the curves fill
-            figure.add_annotation(
-                xref="paper", x=1, y=at, xanchor="right", yanchor="bottom" if above else "top", **note
-            )
+            ends = {"xref": "paper", "x": 1, "y": at, "xanchor": "right", "yanchor": "bottom" if above else "top"}
         else:
-            figure.add_shape(type="line", yref="paper", y0=0, y1=1, x0=place, x1=place, line=line, layer="between")
+            shapes.append({**across, "yref": "paper", "y0": 0, "y1": 1, "x0": place, "x1": place})
             # Scores may put the two close together: their labels point away from each other.
             rightwards = (label == "reference") == view.regret
-            figure.add_annotation(
-                yref="paper", y=1, x=at, xanchor="left" if rightwards else "right", yanchor="bottom", **note
-            )
+            ends = {"yref": "paper", "y": 1, "x": at, "xanchor": "left" if rightwards else "right", "yanchor": "bottom"}
+        notes.append({**note, **ends})
+    return {"shapes": shapes, "annotations": notes}
 
 
-def styled_figure(**layout: Any) -> go.Figure:
-    """An empty figure in the page's style."""
-    import plotly.graph_objects as go
+def add_yardsticks(figure: go.Figure, view: View, floor: float, *, horizontal: bool) -> None:
+    """Draws reference and bound as lines with their names."""
+    figure.update_layout(yardstick_layout(view, floor, horizontal=horizontal))
 
+
+def base_layout() -> dict[str, Any]:
+    """What every chart's Plotly layout begins with."""
     plain = {
         "gridcolor": _FAINT,
         "zeroline": False,
@@ -167,12 +153,17 @@ def styled_figure(**layout: Any) -> go.Figure:
         "ticks": "outside",
         "title": {"font": {"size": 13}, "standoff": 8},
     }
-    figure = go.Figure(layout={"template": {"layout": {"xaxis": plain, "yaxis": plain}}})
-    figure.update_layout(
-        font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        hoverlabel={"namelength": -1},
-        **layout,
-    )
-    return figure
+    return {
+        "template": {"layout": {"xaxis": plain, "yaxis": plain}},
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hoverlabel": {"namelength": -1},
+    }
+
+
+def styled_figure(**layout: Any) -> go.Figure:
+    """An empty figure in the page's style."""
+    import plotly.graph_objects as go
+
+    return go.Figure(layout={**base_layout(), **layout})

@@ -1,0 +1,122 @@
+"""The page's first lines: what ran, who wins, by how much, and how surely."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..formats import format_score
+from ..scoring.records import Improvement, Leaderboard
+
+__all__ = ["Card", "ScenarioScores", "by_scenario", "headline"]
+
+
+class Card(NamedTuple):
+    """One answer: a question, the answer in a few words, and a sentence."""
+
+    question: str
+    answer: str
+    detail: str
+
+
+class ScenarioScores(NamedTuple):
+    """Mean scores over a scenario's instances."""
+
+    scenario: str
+    instances: int
+    scores: tuple[float | None, ...]  # by agent in the ranking's order; None where it ran on none of them
+
+
+def headline(board: Leaderboard, seeds: int) -> list[Card]:
+    """The answers about a board; none where it has no rows.
+
+    Args:
+        board: the leaderboard.
+        seeds: how many different ones its trials have.
+    """
+    if not board.rows:
+        return []
+    first = [row.agent for row in board.rows if row.rank == 1]
+    top = board.rows[0]
+    interval = "" if top.low is None or top.high is None else f", 95 % {_ends(top.low, top.high)}"
+    found = [
+        Card(
+            "What ran",
+            f"{_count(len(board.rows), 'agent')}, {_count(len(board.instances), 'instance')}",
+            f"{_count(board.trials, 'trial')}: {_count(seeds, 'seed')}, "
+            f"{' or '.join(f'{budget:,}' for budget in board.budgets)} samples each.",
+        ),
+        Card(
+            "Who wins",
+            " and ".join(first) if len(first) <= 2 else f"{len(first)} agents alike",
+            f"Score {format_score(top.score)}{interval}; 0 is the reference, 1 the bound.",
+        ),
+    ]
+    others = [row for row in board.rows if row.rank > 1]
+    if others:
+        second = others[0]
+        lead = f"{format_score(top.score - second.score)} of score"
+        found.append(Card("By how much", lead, f"Above {second.agent}, which has {format_score(second.score)}."))
+        found.append(_surely(board, top.agent))
+    best = board.best_of_all
+    found.append(
+        Card(
+            "Best found",
+            f"the bound on {best.reached} of {best.instances}",
+            f"All agents together score {format_score(best.score)}.",
+        )
+    )
+    return found
+
+
+def _surely(board: Leaderboard, winner: str) -> Card:
+    """Whether the winner is told apart from the others, by the probability that it scores higher."""
+    pairs = [pair for pair in board.improvement if pair.x == winner]
+    if not pairs:
+        return Card("How surely", "not known", f"{winner} shares no instance with another agent.")
+    closest = min(pairs, key=lambda pair: (pair.probability, pair.y))
+    told = f"It scores higher than {closest.y} with probability {closest.probability:.2f}"
+    single = [pair.y for pair in pairs if pair.low is None]
+    if len(single) == len(pairs):
+        return Card("How surely", "not known", f"{told}, but with one seed nothing is known of another.")
+    alike = [pair.y for pair in pairs if not _apart(pair)]
+    ends = "" if closest.low is None or closest.high is None else f" (95 % {closest.low:.2f} to {closest.high:.2f})"
+    if alike:
+        listed = ", ".join(alike[:4]) + (f" and {len(alike) - 4} more" if len(alike) > 4 else "")
+        answer = f"not told apart from {_count(len(alike), 'agent')}"
+        return Card("How surely", answer, f"{told}{ends}. Not told apart: {listed}.")
+    return Card("How surely", "told apart from every other", f"{told}{ends}, the closest.")
+
+
+def _apart(pair: Improvement) -> bool:
+    return pair.low is not None and pair.low > 0.5
+
+
+def by_scenario(board: Leaderboard) -> list[ScenarioScores]:
+    """Each scenario's mean scores, by name; none where there is only one, which the ranking tells about."""
+    sums: dict[str, Counter[str]] = defaultdict(Counter)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    instances = Counter(instance.scenario for instance in board.instances)
+    for instance in board.instances:
+        for score in instance.scores:
+            sums[instance.scenario][score.agent] += score.mean_score  # pyright: ignore[reportArgumentType]: a sum
+            counts[instance.scenario][score.agent] += 1
+    if len(instances) < 2:
+        return []
+    return [
+        ScenarioScores(scenario, instances[scenario], _means([row.agent for row in board.rows], sums[scenario], count))
+        for scenario, count in sorted(counts.items())
+    ]
+
+
+def _means(agents: Sequence[str], sums: Counter[str], counts: Counter[str]) -> tuple[float | None, ...]:
+    return tuple(sums[agent] / counts[agent] if counts[agent] else None for agent in agents)
+
+
+def _ends(low: float, high: float) -> str:
+    return f"{format_score(low)} to {format_score(high)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
