@@ -1,7 +1,7 @@
 """Charts as the page keeps them: compressed, and drawn by the page's script when they come into view.
 
-A chart is a `div` with a sentence for who cannot see it; its figure is JSON in `data-figure`, gzip in base64. The script
-(`templates/leaderboard.js`) knows two kinds: whole Plotly figures, and anytime curves, whose data it makes figures of.
+A chart is a `div` with a sentence for who cannot see it; its figure is JSON in `data-figure`, gzip in base64. The
+script, `templates/leaderboard.js`, knows two kinds: Plotly figures, and anytime curves, of whose data it makes figures.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """Results against an option on the leaderboard's page: what each line is, and never at the page's expense."""
 
 import dataclasses
-import json
-import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from page_charts import plots
 
 from dsegym.costmodels.errors import DsegymError
 from dsegym.envs.core.evaluation import Evaluation, Objective, Sweep, Yardstick
@@ -84,16 +83,6 @@ def figures(monkeypatch):
         return [] if found is None else [found]
 
     return call
-
-
-def plots(fragment):
-    """(traces, layout) of every chart of a fragment."""
-    decoder, found = json.JSONDecoder(), []
-    for match in re.finditer(r"Plotly\.newPlot\(\s*\"[^\"]+\",\s*", fragment):
-        traces, end = decoder.raw_decode(fragment, match.end())
-        layout, _ = decoder.raw_decode(fragment, fragment.index("{", end))
-        found.append((traces, layout))
-    return found
 
 
 def test_lines_are_the_bound_the_reference_the_baselines_and_the_best_design_on_held_out_cases(figures):
