@@ -114,16 +114,19 @@ def measure(results: Path) -> dict[str, float]:
     from dsegym.experiments.publish import board_of
     from dsegym.experiments.report.page import write_html
     from dsegym.experiments.report.text import to_json
+    from dsegym.experiments.scoring.leaderboard import build_timings
+    from dsegym.experiments.scoring.scored_trials import read_trials
     from dsegym.experiments.store import TrialResult, read_suite
 
     marks = [time.perf_counter()]
     note = read_suite(results)
     found = [trial for _, trial in stored_trials(results, note["trials"]) if isinstance(trial, TrialResult)]
     marks.append(time.perf_counter())
-    board = board_of([results], [note], found)
+    scored = read_trials(found, {})
+    board = board_of([results], [note], found, scored)
     marks.append(time.perf_counter())
     page = results / "page.html"
-    write_html(board, found, page)
+    write_html(board, found, page, timings=build_timings(found, scored=scored))
     to_json(board)
     marks.append(time.perf_counter())
     load_s, rank_s, render_s = np.diff(marks).tolist()

@@ -20,6 +20,7 @@ from .suite import located
 
 if TYPE_CHECKING:
     from .scoring.records import Leaderboard, Timings
+    from .scoring.scored_trials import ScoredTrial
 
 __all__ = ["NO_SUITE", "Publication", "board_of", "publish"]
 
@@ -72,6 +73,7 @@ def publish(
     from .report.sections import SECTIONS, fronts
     from .report.text import to_json, to_markdown
     from .scoring.leaderboard import build_timings
+    from .scoring.scored_trials import read_trials
 
     results, others = Path(results), [Path(other) for other in others]
     if others and output is None:
@@ -84,7 +86,8 @@ def publish(
         _check_comparable(results, trials, other, further)
         noted, trials = [*noted, note], trials + further
         missing, altered = missing + len(note["trials"]) - len(further), [*altered, *_altered(other, note)]
-    leaderboard = board_of([results, *others], noted, trials)
+    scored = read_trials(trials, _file_names(noted)) if trials else []
+    leaderboard = board_of([results, *others], noted, trials, scored)
     folder = results / "leaderboard" if output is None else Path(output)
     if output is None:
         check_folder(folder, results)
@@ -95,7 +98,7 @@ def publish(
     sections += fronts.sections(drawn, trials, allow)
     about = {key: suite[key] for key in ("name", "description")}
     folder.mkdir(parents=True, exist_ok=True)
-    timings = build_timings(trials)
+    timings = build_timings(trials, scored=scored)
     page = folder / "leaderboard.html"
     write_html(leaderboard, trials, page, suite=about, sections=sections, timings=timings)
     for name, text in (("leaderboard.json", to_json(leaderboard)), ("leaderboard.md", to_markdown(leaderboard))):
@@ -157,10 +160,22 @@ def _altered(results: Path, suite: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(place for place in kept_files(suite) if not same(place)))
 
 
+def _file_names(notes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The places of users' files in options to the names that they go by."""
+    return {place: name for note in notes for place, name in kept_files(note).items()}
+
+
 def board_of(
-    directories: Sequence[Path], notes: Sequence[Mapping[str, Any]], trials: Collection[TrialResult]
+    directories: Sequence[Path],
+    notes: Sequence[Mapping[str, Any]],
+    trials: Collection[TrialResult],
+    scored: Sequence[ScoredTrial] | None = None,
 ) -> Leaderboard:
-    """The leaderboard of directories' trials and evaluations; raises as `build_leaderboard` and `read_evaluations`."""
+    """The leaderboard of directories' trials and evaluations; takes and raises as `build_leaderboard` does.
+
+    Raises:
+        DsegymError: also what `read_evaluations` raises.
+    """
     from .scoring.leaderboard import build_leaderboard, no_leaderboard
     from .scoring.policies import policy_tables, sensitivities
 
@@ -174,7 +189,8 @@ def board_of(
     left_out = dict.fromkeys((each["instance"], each["reason"]) for note in notes for each in note.get("left_out", ()))
     board = build_leaderboard(
         trials,
-        file_names={place: name for note in notes for place, name in kept_files(note).items()},
+        file_names=_file_names(notes),
+        scored=scored,
         left_out=left_out,
         strays=sum(len(strays(place, note["trials"])) for place, note in zip(directories, notes, strict=True)),
     )

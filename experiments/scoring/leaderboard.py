@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from ...envs.core.evaluation import looseness_of
 from ..formats import rounded
 from . import statistics
+from .curves import anytime_curves, overall_curves
 from .notes import notes
 from .records import (
     BestDesign,
     BestOfAll,
-    Curve,
     Draw,
     Failure,
     Improvement,
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 __all__ = ["BOOTSTRAP_SEED", "build_leaderboard", "build_timings", "no_leaderboard"]
 
 BOOTSTRAP_SEED = 20210830  # fixed, so that intervals are a function of the traces; the day Agarwal et al. appeared
-CURVE_RESAMPLES = 500  # a curve has a band of two percentiles at each grid point; 500 draw it smoothly enough
 GRID_POINTS = 64  # about 20 points for each factor of ten of a 1000-sample budget
 
 
@@ -63,6 +62,7 @@ def build_leaderboard(
     file_names: Mapping[str, str] | None = None,
     left_out: Iterable[tuple[str, str]] = (),
     strays: int = 0,
+    scored: Sequence[ScoredTrial] | None = None,
 ) -> Leaderboard:
     """Score, rank and compare the agents of a set of trials.
 
@@ -72,6 +72,7 @@ def build_leaderboard(
         file_names: {the place of a user's file in options: the name that it goes by}.
         left_out: further instances, (name, reason), that the suite did not run.
         strays: trials that lie beside these and belong to something else.
+        scored: what `read_trials(results, file_names)` returned, if it was called already.
 
     Returns:
         The same leaderboard for the same traces, whatever their order and clock readings.
@@ -81,7 +82,7 @@ def build_leaderboard(
             trials of one instance that disagree about its yardsticks; no instance that can be scored.
     """
     results = list(results)
-    trials = read_trials(results, file_names)
+    trials = read_trials(results, file_names) if scored is None else list(scored)
     out = [LeftOut(*found) for found in unscorable(results, file_names)]
     out += [LeftOut(instance, reason, 0) for instance, reason in left_out]
     entrants = by_entrant(trials)
@@ -90,6 +91,7 @@ def build_leaderboard(
     ranked = {row.agent: entrants[row.agent] for row in ranking}
     instances = tuple(replace(each, loose=loose.get(each.name, "")) for each in _instances(trials, ranked))
     grid = _sample_grid(max(trial.budget for trial in trials))
+    overall, single = anytime_curves(ranked, grid, "samples", seed=BOOTSTRAP_SEED)
     return Leaderboard(
         rows=ranking,
         best_of_all=_best_of_all(instances),
@@ -97,7 +99,7 @@ def build_leaderboard(
         improvement=_improvement(ranked),
         lottery=_lottery(trials),
         sample_grid=tuple(grid.tolist()),
-        curves=_overall_curves(ranked, grid, axis="samples") + _instance_curves(ranked, grid),
+        curves=(*overall, *single),
         failures=tuple(
             Failure(trial.agent, trial.draw, trial.instance, trial.seed, trial.status, trial.trial_id)
             for trial in trials
@@ -117,13 +119,13 @@ def no_leaderboard() -> Leaderboard:
     return Leaderboard((), nothing, (), (), (), (), (), (), (), 0, (), {}, ())
 
 
-def build_timings(results: Iterable[TrialResult]) -> Timings:
+def build_timings(results: Iterable[TrialResult], *, scored: Sequence[ScoredTrial] | None = None) -> Timings:
     """The clock's side of the same trials: median seconds per entrant and curves against seconds.
 
     Takes and raises what `build_leaderboard` does; of no trials there are no timings.
     """
     results = list(results)
-    entrants = by_entrant(read_trials(results)) if results else {}
+    entrants = by_entrant(read_trials(results) if scored is None else scored) if results else {}
     found = [trial.seconds for trials in entrants.values() for trial in trials if trial.seconds.size]
     last = max((trial.total_s for trials in entrants.values() for trial in trials), default=0.0)
     positive = np.concatenate([np.zeros(0), *found])
@@ -132,7 +134,7 @@ def build_timings(results: Iterable[TrialResult]) -> Timings:
     return Timings(
         rows=tuple(_timing_row(agent, trials) for agent, trials in entrants.items()),
         seconds_grid=tuple(grid.tolist()),
-        curves=_overall_curves(entrants, grid, axis="seconds") if grid.size else (),
+        curves=tuple(overall_curves(entrants, grid, "seconds", seed=BOOTSTRAP_SEED)) if grid.size else (),
     )
 
 
@@ -338,34 +340,6 @@ def _lottery_of(agent: str, drawn: Mapping[int, Sequence[ScoredTrial]]) -> Lotte
 
 def _sample_grid(budget: int) -> NDArray[np.int64]:
     return np.unique(np.geomspace(1, budget, GRID_POINTS).round().astype(np.int64))
-
-
-def _overall_curves(
-    entrants: Mapping[str, Sequence[ScoredTrial]], grid: NDArray[Any], *, axis: str
-) -> tuple[Curve, ...]:
-    return tuple(_curve(agent, None, trials, grid, axis) for agent, trials in entrants.items())
-
-
-def _instance_curves(entrants: Mapping[str, Sequence[ScoredTrial]], grid: NDArray[Any]) -> tuple[Curve, ...]:
-    curves = []
-    for agent, trials in entrants.items():
-        for name, here in sorted(_by_instance(trials).items()):
-            curves.append(_curve(agent, name, here, grid, "samples"))
-    return tuple(curves)
-
-
-def _curve(agent: str, instance: str | None, trials: Sequence[ScoredTrial], grid: NDArray[Any], axis: str) -> Curve:
-    strata: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
-    for trial in trials:
-        strata[trial.instance].append(
-            statistics.anytime_scores(
-                grid, getattr(trial, axis), trial.values, reference=trial.reference, bound=trial.bound
-            )
-        )
-    stacked = [np.stack(strata[name], axis=-1) for name in sorted(strata)]  # [G, n] each
-    curve = statistics.stratified_bootstrap(stacked, seed=BOOTSTRAP_SEED, resamples=CURVE_RESAMPLES)
-    score, low, high = (tuple(ends.tolist()) for ends in curve)
-    return Curve(agent, instance, score, None, None) if _one_seed(strata) else Curve(agent, instance, score, low, high)
 
 
 def _timing_row(agent: str, trials: Sequence[ScoredTrial]) -> TimingRow:

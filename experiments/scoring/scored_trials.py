@@ -189,7 +189,7 @@ def _comparable(trials: Sequence[ScoredTrial]) -> list[ScoredTrial]:
         for trial in here:
             _check_agreement(first, trial)
         values = _made_one([trial.values for trial in here])
-        objective = _made_one([trial.objective for trial in here])
+        objective = _made_one([trial.objective for trial in here]) if first.held_out else values
         found += [
             replace(trial, reference=first.reference, bound=first.bound, values=value, objective=seen)
             for trial, value, seen in zip(here, values, objective, strict=True)
@@ -199,14 +199,18 @@ def _comparable(trials: Sequence[ScoredTrial]) -> list[ScoredTrial]:
 
 def _made_one(arrays: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
     """The arrays with each value replaced by the least one of its group, all within `REACHED` of that one."""
-    everything = np.unique(np.concatenate(arrays))
+    joined = np.concatenate(arrays)
+    everything, places = np.unique(joined, return_inverse=True)
     group = everything.copy()
+    # Most values are not close to the one before: only those that are can share a group.
+    close = np.flatnonzero(everything[1:] <= everything[:-1] * (1 + REACHED))
     start = 0
-    while start < everything.size:
+    while (which := int(np.searchsorted(close, start))) < close.size:
+        start = int(close[which])
         end = int(np.searchsorted(everything, everything[start] * (1 + REACHED), side="right"))
-        group[start : max(end, start + 1)] = everything[start]
-        start = max(end, start + 1)
-    return [group[np.searchsorted(everything, array)] for array in arrays]
+        group[start:end] = everything[start]
+        start = end
+    return np.split(group[places], np.cumsum([array.size for array in arrays])[:-1])
 
 
 def _instance_names(

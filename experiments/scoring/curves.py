@@ -1,0 +1,204 @@
+"""Anytime curves with bootstrap bands, of thousands of entrants and instances in seconds.
+
+`interquartile_bands` is `statistics.stratified_bootstrap` of interquartile means at every point of a grid: the same
+resamples of the same seed. It counts how often each trial was drawn instead of gathering its scores, and sorts the
+trials of a point once instead of each resample's: how many of the lowest were drawn says what the cut leaves of each.
+
+Conventions as in `statistics`: `N` trials, `G` grid points, `R` resamples, `I` instances.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .records import Curve
+from .scored_trials import ScoredTrial
+from .statistics import CONFIDENCE, Estimate
+
+__all__ = ["anytime_curves", "interquartile_bands", "overall_curves", "scores_on_grid"]
+
+RESAMPLES = 500  # a band has two percentiles at each grid point; 500 draw it smoothly enough
+_CUT = 0.25  # of the trials, at each end
+_SIGMAS = 7  # by which the number drawn of the lowest trials is taken to differ from its mean; checked
+_BLOCK = 2**21  # counts that are held at once
+
+
+def anytime_curves(
+    entrants: Mapping[str, Sequence[ScoredTrial]], grid: NDArray[Any], axis: str, *, seed: int
+) -> tuple[list[Curve], list[Curve]]:
+    """Each entrant's curve over all instances, and each entrant's curves of its instances, by name.
+
+    Args:
+        entrants: {name: trials}.
+        grid: `[G]`, ascending, sample counts or seconds.
+        axis: "samples" or "seconds", against which a trial's incumbents stand.
+        seed: of the resampling.
+    """
+    overall, single = [], []
+    for agent, trials in entrants.items():
+        by_instance = _strata(trials, grid, axis)
+        overall.append(_curve(agent, None, list(by_instance.values()), seed))
+        single += [_curve(agent, name, [stratum], seed) for name, stratum in by_instance.items()]
+    return overall, single
+
+
+def overall_curves(
+    entrants: Mapping[str, Sequence[ScoredTrial]], grid: NDArray[Any], axis: str, *, seed: int
+) -> list[Curve]:
+    """The first of what `anytime_curves` returns."""
+    return [
+        _curve(agent, None, list(_strata(trials, grid, axis).values()), seed) for agent, trials in entrants.items()
+    ]
+
+
+def _strata(trials: Sequence[ScoredTrial], grid: NDArray[Any], axis: str) -> dict[str, NDArray[np.float64]]:
+    """Instance to the scores of its trials on the grid, `[G, n]`, by name."""
+    strata: dict[str, list[int]] = defaultdict(list)
+    for place, trial in enumerate(trials):
+        strata[trial.instance].append(place)
+    scores = scores_on_grid(trials, grid, axis)
+    return {name: scores[strata[name]].T for name in sorted(strata)}
+
+
+def _curve(agent: str, instance: str | None, strata: Sequence[NDArray[np.float64]], seed: int) -> Curve:
+    if all(stratum.shape[-1] == 1 for stratum in strata):  # one seed: an interval over seeds would be empty
+        score = _interquartile_means(np.sort(np.concatenate(strata, axis=-1), axis=-1))
+        return Curve(agent, instance, tuple(score.tolist()), None, None)
+    score, low, high = (tuple(ends.tolist()) for ends in interquartile_bands(strata, seed=seed, resamples=RESAMPLES))
+    return Curve(agent, instance, score, low, high)
+
+
+def scores_on_grid(trials: Sequence[ScoredTrial], grid: NDArray[Any], axis: str) -> NDArray[np.float64]:
+    """`statistics.anytime_scores` of many trials, `[N, G]`."""
+    counts = [trial.values.size for trial in trials]
+    owner = np.repeat(np.arange(len(trials)), counts)  # of every incumbent, as all that follow
+    value = np.concatenate([np.zeros(0), *(trial.values for trial in trials)])
+    position = np.concatenate([np.zeros(0), *(getattr(trial, axis) for trial in trials)])
+    reference = np.array([trial.reference for trial in trials], dtype=np.float64)[owner]
+    bound = np.array([trial.bound for trial in trials], dtype=np.float64)[owner]
+    score = (reference - np.where(np.isfinite(value), value, reference)) / (reference - bound)
+    first = np.searchsorted(grid, position)  # the grid point from which on it is known
+    latest = np.full((len(trials), grid.size + 1), -1)
+    latest[owner, first] = np.arange(owner.size)  # of equal places the last one stays
+    known = np.maximum.accumulate(latest, axis=1)[:, :-1]
+    return np.where(known >= 0, np.append(score, 0.0)[known], 0.0)
+
+
+def interquartile_bands(
+    strata: Sequence[NDArray[np.float64]], *, seed: int, resamples: int, confidence: float = CONFIDENCE
+) -> Estimate:
+    """Interquartile means and their intervals at each grid point, as `statistics.stratified_bootstrap` gives them.
+
+    Args:
+        strata: one array `[G, n_i]` per instance; at least one, none of them empty.
+        seed, resamples, confidence: as there.
+
+    Returns:
+        `Estimate` of three arrays `[G]`.
+    """
+    everything = np.concatenate(strata, axis=-1)
+    changed = np.ones(len(everything), dtype=bool)
+    changed[1:] = (everything[1:] != everything[:-1]).any(axis=1)
+    scores = everything[changed]  # curves are steps: most points of a grid repeat the one before
+    counts, weights = _drawn(tuple(stratum.shape[-1] for stratum in strata), seed, resamples)
+    order = np.argsort(scores, axis=-1, kind="stable")
+    ordered = np.take_along_axis(scores, order, axis=-1)
+    total = scores.shape[-1]
+    cut = int(_CUT * total)
+    if cut == 0:
+        resampled = scores @ weights / total
+    else:
+        resampled = _cut_sums(scores, order, ordered, counts, weights, cut) / (total - 2 * cut)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail], axis=-1)
+    repeated = np.cumsum(changed) - 1
+    return Estimate(_interquartile_means(ordered)[repeated], low[repeated], high[repeated])
+
+
+def _interquartile_means(ordered: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of scores that ascend along the last axis."""
+    cut = int(_CUT * ordered.shape[-1])
+    return ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1)
+
+
+@functools.lru_cache(maxsize=8)  # most entrants ran the same numbers of seeds
+def _drawn(sizes: tuple[int, ...], seed: int, resamples: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """How often each trial is drawn in each resample, `[N, R]`, as small integers and as float64."""
+    size = np.repeat(sizes, sizes)  # [N], seeds in the trial's own stratum
+    start = np.repeat(np.cumsum(sizes) - sizes, sizes)  # [N], where that stratum begins
+    total = len(size)
+    draws = np.random.default_rng(seed).random((resamples, total))
+    picks = start + (draws * size).astype(np.intp)  # [R, N]
+    places = picks + total * np.arange(resamples)[:, None]
+    counts = np.bincount(places.ravel(), minlength=resamples * total).reshape(resamples, total)
+    kind = np.int16 if total < 2**15 else np.int32  # holds their sums
+    return np.ascontiguousarray(counts.T, dtype=kind), np.ascontiguousarray(counts.T, dtype=np.float64)
+
+
+def _cut_sums(
+    scores: NDArray[np.float64],
+    order: NDArray[np.intp],
+    ordered: NDArray[np.float64],
+    counts: NDArray[Any],
+    weights: NDArray[np.float64],
+    cut: int,
+) -> NDArray[np.float64]:
+    """Sums of what the cut leaves of each resample's scores, `[G, R]`.
+
+    Of N draws, the `cut` lowest and the `cut` highest do not count. A trial that stands far outside the cut's places
+    never counts, one far inside always does; only between them it depends on the resample.
+    """
+    total = scores.shape[-1]
+    spread = math.ceil(_SIGMAS * math.sqrt(total) / 2)  # a number of draws varies by no more than that of coin tosses
+    least, most = max(cut - spread, 0), cut + spread
+    if most < total - most:
+        zones = [(least, most), (total - most, total - least)]
+        found = _zones(scores, order, ordered, counts, weights, cut, zones)
+        if found is not None:
+            return found
+    found = _zones(scores, order, ordered, counts, weights, cut, [(0, total)])
+    assert found is not None
+    return found
+
+
+def _zones(
+    scores: NDArray[np.float64],
+    order: NDArray[np.intp],
+    ordered: NDArray[np.float64],
+    counts: NDArray[Any],
+    weights: NDArray[np.float64],
+    cut: int,
+    zones: Sequence[tuple[int, int]],
+) -> NDArray[np.float64] | None:
+    """`_cut_sums` where every cut falls into one of the zones of places; None where one does not."""
+    points, total = scores.shape
+    place = np.empty_like(order)
+    np.put_along_axis(place, order, np.broadcast_to(np.arange(total), order.shape), axis=-1)
+    inside = (place >= zones[0][1]) & (place < zones[-1][0])
+    sums = np.where(inside, scores, 0.0) @ weights if inside.any() else np.zeros((points, weights.shape[1]))
+    ends = [cut, total - cut]
+    for number, (first, last) in enumerate(zones):
+        before = ((place < first).astype(np.float64) @ weights).astype(counts.dtype)  # [G, R], exact
+        within = ends if len(zones) == 1 else [ends[number]]
+        if first and (before > within[0]).any():
+            return None
+        step = max(1, _BLOCK // ((last - first) * counts.shape[1]))
+        for start in range(0, points, step):
+            here = slice(start, start + step)
+            running = np.cumsum(counts[order[here, first:last]], axis=1, dtype=counts.dtype)  # [step, zone, R]
+            running += before[here, None]
+            if last < total and (running[:, -1] < within[-1]).any():
+                return None
+            np.clip(running, ends[0], ends[1], out=running)
+            running[:, 1:] -= running[:, :-1].copy()
+            running[:, 0] -= np.clip(before[here], ends[0], ends[1])
+            left = running.astype(np.float64)
+            sums[here] += np.matmul(ordered[here, None, first:last], left)[:, 0]
+    return sums
