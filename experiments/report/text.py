@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ...costmodels.errors import visible
@@ -27,17 +27,33 @@ __all__ = ["cell_text", "markdown_table", "policies_to_json", "timings_to_rich",
 
 
 def to_json(leaderboard: Leaderboard) -> str:
-    """The whole leaderboard as JSON, floats rounded to 9 significant digits; the same bytes for the same traces."""
-    plain = _plain({"format": 1, **asdict(leaderboard)})
-    return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """The whole leaderboard as JSON, floats rounded to 9 significant digits; the same bytes for the same traces.
+
+    A line holds one record: an agent's row, an instance, a curve.
+    """
+    plain = {"format": 1, **{each.name: _plain(getattr(leaderboard, each.name)) for each in fields(leaderboard)}}
+    lines = [f"{_line(name)}: {_records(value)}" for name, value in plain.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _records(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(map(_line, value)) + "\n]"
+    return _line(value)
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def policies_to_json(tables: Sequence[PolicyTable]) -> str:
     """Tables of policies as JSON, as `to_json` has them."""
-    return json.dumps(_plain([asdict(table) for table in tables]), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_plain(tables), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):

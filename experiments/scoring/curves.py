@@ -53,9 +53,7 @@ def overall_curves(
     entrants: Mapping[str, Sequence[ScoredTrial]], grid: NDArray[Any], axis: str, *, seed: int
 ) -> list[Curve]:
     """The first of what `anytime_curves` returns."""
-    return [
-        _curve(agent, None, list(_strata(trials, grid, axis).values()), seed) for agent, trials in entrants.items()
-    ]
+    return [_curve(agent, None, list(_strata(trials, grid, axis).values()), seed) for agent, trials in entrants.items()]
 
 
 def _strata(trials: Sequence[ScoredTrial], grid: NDArray[Any], axis: str) -> dict[str, NDArray[np.float64]]:

@@ -63,12 +63,25 @@
     const straight = axis === "linear" ? {xaxis: {type: "linear", range: null, autorange: true, dtick: null}} : {};
     return {data: [...bands, ...lines], layout: [layout, small, straight].reduce(merged, page.layout)};
   };
+  // Two panels side by side stand one above the other where there is no room for their titles.
+  const stacked = layout => {
+    const titles = (layout.annotations ?? []).map(note => note.xref === "paper" && note.yref === "paper" && note.y === 1);
+    const seconds = titles.map((title, place) => title && titles.indexOf(true) < place);
+    return {...layout, xaxis: {...layout.xaxis, domain: [0, 1]}, xaxis2: {...layout.xaxis2, domain: [0, 1]},
+      yaxis: {...layout.yaxis, domain: [.58, 1]}, yaxis2: {...layout.yaxis2, domain: [0, .42], showticklabels: true},
+      legend: {...layout.legend, y: -.1},
+      annotations: layout.annotations?.map((note, place) => titles[place] ? {...note, x: .5, y: seconds[place] ? .42 : 1} : note)};
+  };
   const figures = new WeakMap(), drawn = new Set();
   const figure = (chart, night) => {
     const text = figures.get(chart);
     const made = chart.dataset.kind === "curves" ? JSON.stringify(curves(JSON.parse(text))) : text;
     const {data, layout} = JSON.parse(toned(made, night));
-    return {data, layout: {...layout, width: undefined, height: parseInt(chart.style.height), autosize: true}};
+    const height = Number(chart.dataset.height ??= parseInt(chart.style.height));
+    const narrow = chart.offsetWidth > 0 && chart.offsetWidth < 560 && layout.xaxis2 ? stacked(layout) : layout;
+    const tall = narrow === layout ? height : 1.7 * height;
+    chart.style.height = `${tall}px`;
+    return {data, layout: {...narrow, width: undefined, height: tall, autosize: true}};
   };
   const draw = chart => {
     const {data, layout} = figure(chart, dark);
@@ -138,6 +151,7 @@
     tools(chart, ...["svg", "png"].map(format => button(format.toUpperCase(), `Save as ${format.toUpperCase()}: ${chart.ariaLabel.slice(0, 80)}`, () => image(chart, format))));
   const cellText = cell => {
     const copy = cell.cloneNode(true), extra = all("small", copy).map(each => (each.remove(), each.textContent.trim()));
+    for (const end of all("br", copy)) end.replaceWith(" ");
     const text = copy.textContent.replace(/\s+/g, " ").trim();
     return extra.length ? `${text} (${extra.join("; ")})` : text;
   };
@@ -245,14 +259,16 @@
   // Deep links open what they name.
   const go = () => {
     const {anchor, query} = split();
-    const without = new Set((query.get("without") ?? "").split(","));
-    hidden.clear();
-    for (const box of boxes) {
-      box.checked = !without.has(page.agents[box.dataset.agent].name);
-      if (!box.checked) hidden.add(Number(box.dataset.agent));
-    }
-    if (words) words.value = query.get("find") ?? "";
-    filter();
+    if (query.size) { // a link inside the page names no filters: those that are there stay
+      const without = new Set((query.get("without") ?? "").split(","));
+      hidden.clear();
+      for (const box of boxes) {
+        box.checked = !without.has(page.agents[box.dataset.agent].name);
+        if (!box.checked) hidden.add(Number(box.dataset.agent));
+      }
+      if (words) words.value = query.get("find") ?? "";
+      filter();
+    } else if (anchor) keep(anchor);
     const target = document.getElementById(decodeURIComponent(anchor));
     if (!target) return;
     for (let each = target; each; each = each.parentElement) if (each.tagName === "DETAILS") each.open = true;

@@ -1,12 +1,14 @@
 """The page: whole in itself, and safe whatever the trials say."""
 
 import math
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 
 import pytest
 from leaderboard_cases import BOUND, golden, trial
+from page_charts import charts, unpacked
 
 from dsegym.experiments.report.page import write_html
 from dsegym.experiments.report.section import Section
@@ -107,3 +109,41 @@ def test_the_page_marks_loose_bounds_and_shows_no_interval_of_one_seed(tmp_path)
     assert "Loose bounds: b (a lower bound, not tight)" in text
     assert "to None" not in text
     assert "loose" not in page_of([trial("ant", "a", 0, [3.0])], tmp_path).split("<main")[1].split("<script")[0]
+
+
+def test_the_page_keeps_each_curve_once_to_five_decimals(tmp_path):
+    results = golden()
+    board = build_leaderboard(results)
+    found = charts(page_of(results, tmp_path), "curves")
+    assert {f"instance-{place}" for place in range(len(board.instances))} <= set(found)
+    agents = [row.agent for row in board.rows]
+    for curve in (curve for curve in board.curves if curve.instance is None):
+        (kept,) = [each for each in found["samples-score"]["curves"] if agents[each["agent"]] == curve.agent]
+        at = [max(place for place in kept["at"] if place <= point) for point in range(len(curve.score))]
+        shown = [1 - kept["line"][kept["at"].index(place)] for place in at]
+        assert shown == pytest.approx(curve.score, rel=1e-5, abs=1e-5)
+        assert ("low" in kept) == (curve.low is not None)
+
+
+def test_plotly_is_inside_once_and_small(tmp_path):
+    text = page_of(golden(), tmp_path)
+    (packed,) = re.findall(r'id="plotly">([^<]*)<', text)
+    assert "plotly.js v" in unpacked(packed)[:500]
+    assert len(text) < 3_000_000
+
+
+def test_every_agent_and_instance_has_an_address_of_its_own(tmp_path):
+    results = [trial(agent, name, 0, [3.0]) for agent in ("ant", "ANT") for name in ("a b", "a,b", "<&>")]
+    page = Page(page_of(results, tmp_path))
+    assert {"agent-ant", "agent-ant-2", "instance-a-b", "instance-a-b-2", "instance-unnamed"} <= set(page.ids)
+
+
+@pytest.mark.slow
+def test_a_page_of_a_hundred_instances_and_thirty_agents_is_under_ten_megabytes(tmp_path):
+    results = [
+        trial(f"agent_{agent:02}", f"w{place:03}", seed, [9.0 - seed, 3.0 + agent / 10 + place / 100], budget=1000)
+        for agent in range(30)
+        for place in range(100)
+        for seed in range(2)
+    ]
+    assert len(page_of(results, tmp_path)) < 10_000_000
