@@ -28,6 +28,7 @@ from ...envs.core.evaluation import looseness_of
 from ..formats import rounded
 from . import statistics
 from .curves import anytime_curves, overall_curves
+from .improvement import improvements
 from .notes import notes
 from .records import (
     BestDesign,
@@ -296,22 +297,15 @@ def _best_of_all(instances: Sequence[Instance]) -> BestOfAll:
 def _improvement(ranked: Mapping[str, Sequence[ScoredTrial]]) -> tuple[Improvement, ...]:
     strata = {agent: _strata(trials) for agent, trials in ranked.items()}
     agents, pairs = list(ranked), []
-    for place, x in enumerate(agents):
-        for y in agents[place + 1 :]:
-            shared = sorted(strata[x].keys() & strata[y].keys())
-            if shared:
-                value, low, high = map(
-                    float,
-                    statistics.probability_of_improvement(
-                        [strata[x][name] for name in shared], [strata[y][name] for name in shared], seed=BOOTSTRAP_SEED
-                    ),
-                )
-                if any(_one_seed({name: strata[agent][name] for name in shared}) for agent in (x, y)):
-                    ends = inverse = (None, None)
-                else:
-                    ends, inverse = (low, high), (1 - high, 1 - low)
-                pairs.append(Improvement(x, y, value, *ends, len(shared)))
-                pairs.append(Improvement(y, x, 1 - value, *inverse, len(shared)))
+    for (x, y), (estimate, shared) in improvements(strata, seed=BOOTSTRAP_SEED).items():
+        value, low, high = map(float, estimate)
+        names = strata[x].keys() & strata[y].keys()
+        if any(_one_seed({name: strata[agent][name] for name in names}) for agent in (x, y)):
+            ends = inverse = (None, None)
+        else:
+            ends, inverse = (low, high), (1 - high, 1 - low)
+        pairs.append(Improvement(x, y, value, *ends, shared))
+        pairs.append(Improvement(y, x, 1 - value, *inverse, shared))
     order = {agent: place for place, agent in enumerate(agents)}
     return tuple(sorted(pairs, key=lambda pair: (order[pair.x], order[pair.y])))
 

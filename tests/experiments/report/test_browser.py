@@ -57,7 +57,7 @@ def outcome(tmp_path, script, *, width=1280, suffix=""):
 def test_charts_are_drawn_and_no_column_leaves_the_page(tmp_path):
     script = """
       await dsegymPage.ready();
-      return {drawn: shown(".chart .main-svg") > 0, 
+      return {drawn: shown(".chart .main-svg") > 0,
               empty: all(".chart").filter(each => each.offsetParent && !each.querySelector("svg")).length,
               wide: document.documentElement.scrollWidth - document.documentElement.clientWidth};"""
     assert outcome(tmp_path, script, width=500) == {"drawn": True, "empty": 0, "wide": 0}
