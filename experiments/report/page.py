@@ -181,15 +181,17 @@ def _charts(
     seconds = sorted(
         (curve for curve in timings.curves if curve.agent in places), key=lambda curve: places[curve.agent]
     )
-    samples, clock = {"x_title": "samples"}, {"x_title": "time since the trial's start (s)"}
+    samples, clock = "samples", "time since the trial's start (s)"
     grid = leaderboard.sample_grid
     found = {}
     for view in (SCORE, REGRET):
         name, what = f"samples-{view.name}", f"Anytime curves over all instances, {view.title}"
-        found[name] = curves_chart(overall, grid, places, name, about=what, view=view, **samples)
+        found[name] = curves_chart(overall, grid, places, name, about=what, view=view, x_title=samples)
         if seconds:
             name, what = f"seconds-{view.name}", f"Anytime curves against seconds, {view.title}"
-            found[name] = curves_chart(seconds, timings.seconds_grid, places, name, about=what, view=view, **clock)
+            found[name] = curves_chart(
+                seconds, timings.seconds_grid, places, name, about=what, view=view, x_title=clock
+            )
         name = f"ranking-{view.name}"
         what = f"Scores and intervals of the ranking's table, {view.title}"
         found[name] = to_fragment(ranking_figure(leaderboard, styles, view), name, what)
@@ -198,7 +200,7 @@ def _charts(
             found[name] = to_fragment(lottery_figure(leaderboard, styles, view), name, what)
     for place, (instance, curves) in enumerate(by_instance.items()):
         name, what = f"instance-{place}", f"Anytime curves on {instance}"
-        found[name] = curves_chart(curves, grid, places, name, about=what, **samples)
+        found[name] = curves_chart(curves, grid, places, name, about=what, x_title=samples)
     if leaderboard.improvement:
         what = "Heat map of the probabilities that one agent scores higher than another; the table below holds them"
         found["improvement"] = to_fragment(improvement_figure(leaderboard), "improvement", what)
