@@ -18,9 +18,10 @@ from ...scoring.fronts import Front
 from ...scoring.records import Instance, Leaderboard
 from ...scoring.scored_trials import read_trials
 from ...store import TrialResult
+from ..chart import to_fragment
 from ..fronts import axis_label, is_front, log_ranges, log_ticks, marks
 from ..section import Section, draw_problems
-from ..style import INK, plain_styles, styled_figure, to_fragment
+from ..style import INK, plain_styles, styled_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
