@@ -87,8 +87,8 @@ def _attainment_section(attained: Sequence[tuple[str, Attainment]]) -> Section |
         head = ("Agent", "Trials", "Hypervolume", "95 % interval", "Some", "Half", "All", f"Half, within {NEAR:.0%}")
         rows = [_row(*_cells(agent)) for agent in found.agents]
         table = f"<table><tr>{''.join(f'<th>{text}</th>' for text in head)}</tr>{''.join(rows)}</table>"
-        chart = to_fragment(_attainment_figure(found), f"attainment-{place}")
         heading = f"{name}: {kind} of {len(found.front.designs):,} designs"
+        chart = to_fragment(_attainment_figure(found), f"attainment-{place}", f"Attainment of {heading}")
         parts.append(f'<figure><h3>{html.escape(heading)}</h3><div class="scroll">{table}</div>\n{chart}</figure>')
     return Section("Hypervolume and attainment", "\n".join(parts))
 
