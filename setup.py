@@ -4,7 +4,7 @@ from setuptools import find_namespace_packages, setup
 from setuptools.command.build_py import build_py
 
 LAYERS = ("agents*", "costmodels*", "envs*", "experiments*")
-DATA = ["*.csv", "*.j2", "*.json", "*.jsonl", "*.md", "*.parquet", "*.safetensors", "*.toml"]
+DATA = ["*.css", "*.csv", "*.j2", "*.js", "*.json", "*.jsonl", "*.md", "*.parquet", "*.safetensors", "*.toml"]
 PARTS = [f"dsegym.{name}" for name in find_namespace_packages(".", include=LAYERS, exclude=["*__pycache__*"])]
 
 

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LAYERS = ("agents", "costmodels", "envs", "experiments")
-DATA = {".csv", ".j2", ".json", ".jsonl", ".md", ".parquet", ".safetensors", ".toml", ".typed"}
+DATA = {".css", ".csv", ".j2", ".js", ".json", ".jsonl", ".md", ".parquet", ".safetensors", ".toml", ".typed"}
 
 # Run in a fresh interpreter with only the installed wheel in front of the path; prints what it found.
 PROBE = """

@@ -233,10 +233,11 @@ def test_the_leaderboard_shows_diagrams_and_survives_a_package_that_is_gone(draw
     assert "A climb of" not in json.dumps(plots(page))
 
 
-def test_a_leaderboard_of_a_scenario_without_diagrams_has_no_such_section(results, dsegym_command):
+def test_the_page_of_accelerators_shows_their_floor_plans(results, dsegym_command):
     assert dsegym_command("leaderboard", results).code == 0
     page = (results / "leaderboard" / "leaderboard.html").read_text(encoding="utf-8")
-    assert "Best designs drawn" not in page
+    assert "Best designs drawn" in page
+    assert "processing elements" in json.dumps(plots(page))
 
 
 def test_a_design_is_given_to_the_diagram_as_int32():
