@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import functools
 import importlib
+import operator
 import os
 import pickle
 import random
@@ -140,33 +141,60 @@ def described(error: BaseException) -> str:
 # The state that one search may leave to the next ----------------------------------------------------------------------
 
 
-def state() -> dict[str, Any]:
-    """What a search must leave as it was: {what: value}."""
+class State(NamedTuple):
+    """What a search must leave as it was."""
+
+    values: dict[str, Any]  # {what: value}
+    names: dict[str, dict[str, Any]]  # {a module, or a class of one: what its names stand for}
+
+
+def state() -> State:
+    """What a search must leave as it was. Each trial looks twice, so namespaces are copied whole: under a millisecond."""
     found: dict[str, Any] = {"the working folder": _folder()}
     found |= {f"the environment variable {name}": value for name, value in os.environ.items()}
     found["threads"] = {thread.ident for thread in threading.enumerate() if thread.is_alive()}
     found["child processes"] = _has_children()
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGALRM", signal.SIGTERM)):
         found[f"the handler of signal {int(number)}"] = signal.getsignal(number)
+    names: dict[str, dict[str, Any]] = {}
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == __name__.partition(".")[0] or name in ("numpy", "numpy.random", "numpy.linalg"):
-            for key, value in list(vars(module).items()):
-                found[f"{name}.{key}"] = value
-                if isinstance(value, type) and value.__module__ == name and not name.startswith("numpy"):
-                    found |= {f"{name}.{key}.{own}": each for own, each in list(vars(value).items())}
-    return found
+        if name.startswith(_OWN_DOT) or name == _OWN:
+            names[name] = held = vars(module).copy()
+            classes = [key for key, value in held.items() if isinstance(value, type) and value.__module__ == name]
+            names |= {f"{name}.{key}": vars(held[key]).copy() for key in classes}
+        elif name in _NUMPY:
+            names[name] = vars(module).copy()
+    return State(found, names)
 
 
-def changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
+def changes(before: State, after: State) -> tuple[str, ...]:
     """What differs between two results of `state`; what has been imported since is no change."""
-    found = [what for what, value in before.items() if not _same(value, after.get(what, _GONE))]
-    found += [what for what in after.keys() - before.keys() if what.startswith(_NEW_COUNTS)]
+    found = _changed(before.values, after.values)
+    found += [what for what in after.values.keys() - before.values.keys() if what.startswith(_NEW_COUNTS)]
+    for space, names in before.names.items():
+        now = after.names.get(space, {})
+        if not _all_same(names, now):
+            found += [f"{space}.{name}" for name in _changed(names, now)]
     jax = sys.modules.get("jax")
-    found += [name for name, value in PINNED.items() if jax is not None and jax.config.values.get(name, value) != value]
+    if jax is not None:
+        held = jax.config.values  # made anew each time that it is asked for
+        found += [name for name, value in PINNED.items() if held.get(name, value) != value]
     return tuple(sorted(found))
 
 
+def _all_same(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether the same names stand for the same objects: no step of the interpreter for each of them."""
+    return list(before) == list(after) and all(map(operator.is_, before.values(), after.values()))
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return [what for what, value in before.items() if not _same(value, after.get(what, _GONE))]
+
+
 _GONE = object()
+_OWN = __name__.partition(".")[0]
+_OWN_DOT = f"{_OWN}."
+_NUMPY = frozenset(("numpy", "numpy.random", "numpy.linalg"))
 _NEW_COUNTS = tuple(f"the environment variable {prefix}_" for prefix in ("JAX", "XLA"))
 
 
@@ -230,12 +258,13 @@ def main(descriptor: int) -> None:
             raise answer.error()
         return answer
 
+    before: State | None = None
     while True:
         try:
             job: Job = pickle.loads(pipe.recv_bytes())
         except EOFError:
             return
-        before = state()
+        before = before or state()
         random.seed(job.seed)
         np.random.seed(job.seed % 2**32)  # noqa: NPY002 (for agents that draw from the global stream)
         try:
@@ -251,4 +280,6 @@ def main(descriptor: int) -> None:
                 status, message = "failed", described(error)
             if os.getpid() != own:
                 os._exit(0)  # a fork of the agent's, which has come back too
-            pipe.send_bytes(pickle.dumps(("ended", status, message, changes(before, state())), 5))
+            after = state()
+            pipe.send_bytes(pickle.dumps(("ended", status, message, changes(before, after)), 5))
+            before = after  # where something has changed, this process serves no further search

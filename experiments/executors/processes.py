@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from ...costmodels.errors import DsegymError
-from ..agent_process import PINNED, Ended, Job, adopt_orphans, changes, described, state
+from ..agent_process import PINNED, Ended, Job, State, adopt_orphans, changes, described, state
 from ..isolation import MEMORY_SHARE, AgentProcess, end_tree, machine_memory, resident_bytes
 from ..suite import Trial
 from . import Limits, Outcome, Task
@@ -180,9 +180,10 @@ def _work(pipe: Connection, parent: int, folder: str, memory_bytes: int) -> None
             agent.close()
 
 
-def _own_state() -> dict[str, Any]:
+def _own_state() -> State:
     """What a worker's trials must leave as it was; it has threads and children of its own."""
-    return {what: value for what, value in state().items() if what not in ("threads", "child processes")}
+    found = state()
+    return State({k: v for k, v in found.values.items() if k not in ("threads", "child processes")}, found.names)
 
 
 def _prepare_worker(parent: int, folder: str) -> None:
