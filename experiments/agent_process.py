@@ -20,6 +20,7 @@ import sys
 import threading
 import traceback
 from collections import namedtuple
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ __all__ = [
     "end_with_parent",
     "main",
     "named",
+    "renewed",
     "search",
     "state",
 ]
@@ -145,36 +147,45 @@ class State(NamedTuple):
     """What a search must leave as it was."""
 
     values: dict[str, Any]  # {what: value}
-    names: dict[str, dict[str, Any]]  # {a module, or a class of one: what its names stand for}
+    modules: dict[str, Any]  # {name: module}, this package's and some of NumPy's
+    names: dict[str, tuple[Mapping[str, Any], dict[str, Any]]]  # {module or class: its names now, and as they were}
+    count: int  # of all modules
 
 
 def state() -> State:
-    """What a search must leave as it was. Each trial looks twice, so namespaces are copied whole: under a millisecond."""
+    """What a search must leave as it was."""
+    modules = {n: module for n, module in list(sys.modules.items()) if n.startswith(_OWN_DOT) or n in _ALSO}
+    names: dict[str, tuple[Mapping[str, Any], dict[str, Any]]] = {}
+    for name, module in modules.items():
+        held = vars(module)
+        names[name] = held, held.copy()
+        if name not in _NUMPY:
+            for key, value in names[name][1].items():
+                if isinstance(value, type) and value.__module__ == name:
+                    names[f"{name}.{key}"] = vars(value), vars(value).copy()
+    return State(_values(), modules, names, len(sys.modules))
+
+
+def _values() -> dict[str, Any]:
     found: dict[str, Any] = {"the working folder": _folder()}
     found |= {f"the environment variable {name}": value for name, value in os.environ.items()}
     found["threads"] = {thread.ident for thread in threading.enumerate() if thread.is_alive()}
     found["child processes"] = _has_children()
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGALRM", signal.SIGTERM)):
         found[f"the handler of signal {int(number)}"] = signal.getsignal(number)
-    names: dict[str, dict[str, Any]] = {}
-    for name, module in list(sys.modules.items()):
-        if name.startswith(_OWN_DOT) or name == _OWN:
-            names[name] = held = vars(module).copy()
-            classes = [key for key, value in held.items() if isinstance(value, type) and value.__module__ == name]
-            names |= {f"{name}.{key}": vars(held[key]).copy() for key in classes}
-        elif name in _NUMPY:
-            names[name] = vars(module).copy()
-    return State(found, names)
+    return found
 
 
-def changes(before: State, after: State) -> tuple[str, ...]:
-    """What differs between two results of `state`; what has been imported since is no change."""
-    found = _changed(before.values, after.values)
-    found += [what for what in after.values.keys() - before.values.keys() if what.startswith(_NEW_COUNTS)]
-    for space, names in before.names.items():
-        now = after.names.get(space, {})
-        if not _all_same(names, now):
-            found += [f"{space}.{name}" for name in _changed(names, now)]
+def changes(before: State) -> tuple[str, ...]:
+    """What is not as it was; what has been imported since is no change. Looked for after each trial: in microseconds."""
+    now = _values()
+    found = _changed(before.values, now)
+    found += [what for what in now.keys() - before.values.keys() if what.startswith(_NEW_COUNTS)]
+    for space, (held, names) in before.names.items():
+        if space in before.modules and sys.modules.get(space) is not before.modules[space]:
+            held = vars(sys.modules[space]) if space in sys.modules else {}
+        if not _all_same(names, held):
+            found += [f"{space}.{name}" for name in _changed(names, held)]
     jax = sys.modules.get("jax")
     if jax is not None:
         held = jax.config.values  # made anew each time that it is asked for
@@ -182,12 +193,18 @@ def changes(before: State, after: State) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _all_same(before: dict[str, Any], after: dict[str, Any]) -> bool:
+def renewed(before: State) -> State:
+    """The state for the next search, where `changes` has found none: with what has been imported since."""
+    grown = before.count != len(sys.modules) or any(len(held) > len(names) for held, names in before.names.values())
+    return state() if grown else before
+
+
+def _all_same(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Whether the same names stand for the same objects: no step of the interpreter for each of them."""
     return list(before) == list(after) and all(map(operator.is_, before.values(), after.values()))
 
 
-def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     return [what for what, value in before.items() if not _same(value, after.get(what, _GONE))]
 
 
@@ -195,6 +212,7 @@ _GONE = object()
 _OWN = __name__.partition(".")[0]
 _OWN_DOT = f"{_OWN}."
 _NUMPY = frozenset(("numpy", "numpy.random", "numpy.linalg"))
+_ALSO = _NUMPY | {_OWN}
 _NEW_COUNTS = tuple(f"the environment variable {prefix}_" for prefix in ("JAX", "XLA"))
 
 
@@ -264,7 +282,7 @@ def main(descriptor: int) -> None:
             job: Job = pickle.loads(pipe.recv_bytes())
         except EOFError:
             return
-        before = before or state()
+        before = state() if before is None else renewed(before)
         random.seed(job.seed)
         np.random.seed(job.seed % 2**32)  # noqa: NPY002 (for agents that draw from the global stream)
         try:
@@ -280,6 +298,4 @@ def main(descriptor: int) -> None:
                 status, message = "failed", described(error)
             if os.getpid() != own:
                 os._exit(0)  # a fork of the agent's, which has come back too
-            after = state()
-            pipe.send_bytes(pickle.dumps(("ended", status, message, changes(before, after)), 5))
-            before = after  # where something has changed, this process serves no further search
+            pipe.send_bytes(pickle.dumps(("ended", status, message, changes(before)), 5))

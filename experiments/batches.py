@@ -14,13 +14,14 @@ asked for: a hundred thousand trials take seconds and megabytes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
 import json
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ import numpy as np
 from ..costmodels.errors import CorruptResultError, shortened
 from ..costmodels.files import strict_json
 from .door import LONGEST, Shape, check_folder, check_shape, read_file, sync_folder, write_by_rename
+from .parquet_footer import footer_of
 from .store import (
     BATCHES,
     MANIFEST_SHAPE,
@@ -46,9 +48,20 @@ from .store import (
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["MOST_TRIALS", "batched", "compact", "sound_trials", "stored_trials", "strays"]
+__all__ = [
+    "MOST_TRIALS",
+    "batched",
+    "compact",
+    "merge_batches",
+    "numbers_of",
+    "sound_trials",
+    "store_batch",
+    "stored_trials",
+    "strays",
+]
 
 MOST_TRIALS = 1_000  # of a batch that is written
+_SMALL_TRIALS = 500  # up to which a batch becomes part of a larger one
 _MOST_NUMBERS = 2**24  # of their samples: 200 MB at most, as batches are read as a whole
 # Of a batch that is read: rows, and bytes as a file, unpacked, and of the manifests' texts.
 _MOST_ROWS, _MOST_FILE_BYTES, _MOST_BYTES, _MOST_TEXT_BYTES = 10_000, 2**29, 2**30, 2**28
@@ -183,11 +196,17 @@ def _loaded(path: Path, root: Path, stamp: tuple[int, int]) -> _Batch:
 
 
 def _trace_of(path: Path, root: Path, row: int, digest: str) -> polars.DataFrame:
-    """The samples of a trial that was read before."""
-    batch = _loaded(path, root, _stamp(path))
-    if row >= len(batch.digests) or batch.digests[row] != digest:
-        raise CorruptResultError(f"{path}: it was changed while it was read.")
-    return batch.trace(row)
+    """The samples of a trial that was read before; its batch may have become part of a larger one meanwhile."""
+    if path.exists():
+        batch = _loaded(path, root, _stamp(path))
+        if row < len(batch.digests) and batch.digests[row] == digest:
+            return batch.trace(row)
+    else:
+        for other in _files(root):
+            batch = _loaded(other, root, _stamp(other))
+            if digest in batch.digests:
+                return batch.trace(batch.digests.index(digest))
+    raise CorruptResultError(f"{path}: it was changed while it was read.")
 
 
 Shared = dict[tuple[str, str], Any]  # (part, text) to its value
@@ -371,8 +390,7 @@ def compact(results: Path, identifiers: Collection[str], *, least: int = MOST_TR
         CorruptResultError: the folder of the batches leads out of the directory.
         OSError: a batch cannot be written (a full disk); every trial is where it was.
     """
-    folder = results / "trials"
-    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    there = _directories(results)
     loose = [identifier for identifier in identifiers if identifier in there]
     if not loose:
         return 0
@@ -389,8 +407,7 @@ def compact(results: Path, identifiers: Collection[str], *, least: int = MOST_TR
             continue  # damaged, or another process has moved it
         if found.manifest["status"] != "finished" or found.manifest["trial_id"] != identifier:
             continue
-        trace = found.trace
-        size = trace.height * len(_TRACE) + int(trace["design"].list.len().sum())
+        size = numbers_of(found)
         if size > _MOST_NUMBERS:
             continue
         if len(waiting) == MOST_TRIALS or numbers + size > _MOST_NUMBERS:
@@ -403,32 +420,181 @@ def compact(results: Path, identifiers: Collection[str], *, least: int = MOST_TR
     return count
 
 
-def _move(results: Path, trials: list[TrialResult]) -> int:
-    """Writes a batch, and then removes the directories."""
+def store_batch(results: Path, trials: Sequence[TrialResult]) -> None:
+    """Stores finished trials that have no directories, in one batch.
+
+    Args:
+        results: the directory; others may read it and write to it meanwhile.
+        trials: at most `MOST_TRIALS`, each once. What directories hold of them, an attempt that failed say, goes.
+
+    Raises:
+        CorruptResultError: the folder of the batches leads out of the directory.
+        OSError: the batch cannot be written (a full disk); nothing of it is there.
+    """
+    _write(results, _table(trials))
+    for identifier in _directories(results).intersection(trial.manifest["trial_id"] for trial in trials):
+        _remove(results, identifier)
+
+
+def merge_batches(results: Path) -> int:
+    """Makes one of many small batches, each of which goes when the large one is there, and is what was written.
+
+    Returns:
+        How many have gone.
+
+    Raises:
+        As `store_batch`; every batch is where it was then.
+    """
+    small = []
+    for path in _files(results):
+        with contextlib.suppress(CorruptResultError):  # it cannot be read, or another process has merged it
+            rows, samples = _size(path, results, _stamp(path))
+            if 0 < rows <= _SMALL_TRIALS:
+                small.append((path, rows, samples))
+    count, group, trials, numbers = 0, [], 0, 0
+    for path, rows, size in small:
+        if trials + rows > MOST_TRIALS or numbers + size > _MOST_NUMBERS:
+            count += _merge(results, group)
+            group, trials, numbers = [], 0, 0
+        group.append(path)
+        trials, numbers = trials + rows, numbers + size
+    return count + (_merge(results, group) if trials > _SMALL_TRIALS else 0)
+
+
+@functools.cache
+def _size(path: Path, root: Path, stamp: tuple[int, int]) -> tuple[int, int]:
+    """The trials of a batch, and the numbers of their samples at most; no trials where it is not what its name says."""
+    content = read_file(path, root, _MOST_FILE_BYTES)
+    match = _NAME.fullmatch(path.name)
+    if match is None or not hashlib.sha256(content).hexdigest().startswith(match.group(2)):
+        return 0, 0
+    try:
+        footer = footer_of(content)
+    except ValueError:
+        return 0, 0
+    return footer.rows, footer.unpacked_bytes // 4
+
+
+def _merge(results: Path, paths: Sequence[Path]) -> int:
+    if len(paths) < 2:
+        return 0
     import polars
 
-    rows = []
-    for trial in trials:
-        parts = dict(trial.manifest)
-        identifier, rest = parts.pop("trial_id"), dict(parts.pop("trial"))
-        known = {name: rest.pop(name) for name in _OF_TRIAL} | {"trial": rest}
-        known |= {name: parts.pop(name) for name in _PARTS if name in parts}
-        known["more"] = parts
-        texts = {name: json.dumps(known[name], ensure_ascii=False, allow_nan=False) for name in _PARTS}
-        rows.append((identifier, texts, trial.trace))
-    series = [polars.Series("trial_id", [identifier for identifier, _, _ in rows])]
-    series += [polars.Series(f"manifest.{name}", [texts[name] for _, texts, _ in rows]) for name in _PARTS]
-    for name in _TRACE:
-        kind = polars.List(polars.Int32) if name == "design" else rows[0][2].schema.get(name, polars.Float64())
-        columns = [
-            trace[name] if name in trace.columns else polars.repeat(None, trace.height, dtype=kind, eager=True)
-            for _, _, trace in rows
-        ]
-        series.append(polars.Series(f"trace.{name}", columns, dtype=polars.List(kind)))
-    series.append(polars.Series("has_held_out", ["held_out" in trace.columns for _, _, trace in rows]))
-    series.append(polars.Series("digest", [_digest(*row) for row in rows]))
+    tables = []
+    for path in paths:
+        content = read_file(path, results, _MOST_FILE_BYTES)
+        tables.append(read_table(path, content, [_COLUMNS], _too_many, _MOST_BYTES))
+    table = polars.concat(tables)
+    written = _write(results, table)
+    content = read_file(written, results, _MOST_FILE_BYTES)
+    if not read_table(written, content, [_COLUMNS], _too_many, _MOST_BYTES).equals(table):
+        raise OSError(f"{written}: what was written is not what is read")
+    for path in paths:
+        if path != written:
+            path.unlink(missing_ok=True)
+    return len(paths)
+
+
+def _directories(results: Path) -> set[str]:
+    """The names of what lies among the trials' directories."""
+    folder = results / "trials"
+    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+
+
+def numbers_of(trial: TrialResult) -> int:
+    """How many numbers a trial's samples are."""
+    trace = trial.trace
+    return trace.height * len(_TRACE) + (trace.height * len(trace["design"][0]) if trace.height else 0)
+
+
+def _move(results: Path, trials: list[TrialResult]) -> int:
+    """Writes a batch, and then removes the directories."""
+    names = [trial.manifest["trial_id"] for trial in trials]
+    path = _write(results, _table(trials))
+    if set(dict(_trials(path, results, {}))) != set(names):
+        raise OSError(f"{path}: what was written is not what is read")
+    for identifier in names:
+        _remove(results, identifier)
+    return len(names)
+
+
+def _table(trials: Sequence[TrialResult]) -> polars.DataFrame:
+    """The rows of a batch, all columns at once: polars takes as long for an operation on one trial."""
+    import polars
+
+    identifiers = [trial.manifest["trial_id"] for trial in trials]
+    rows = [_texts(trial.manifest) for trial in trials]
+    traces = [trial.trace for trial in trials]
+    heights = np.array([trace.height for trace in traces], dtype=np.int64)
+    held_out = ["held_out" in trace.columns for trace in traces]
+    samples = polars.concat(traces, how="diagonal")
+    if "held_out" not in samples.columns:
+        samples = samples.with_columns(polars.lit(None, dtype=polars.Float64).alias("held_out"))
+    samples = samples.select(*_TRACE)
+    row = polars.Series("row", np.repeat(np.arange(len(traces)), heights), dtype=polars.Int64)
+    lists = samples.with_columns(row).group_by("row", maintain_order=True).agg(polars.all())
+    if lists.height < len(traces):  # some trials have no sample
+        everyone = polars.DataFrame({"row": polars.Series(range(len(traces)), dtype=polars.Int64)})
+        empty = {name: polars.Series([[]], dtype=kind) for name, kind in lists.schema.items() if name != "row"}
+        lists = everyone.join(lists, on="row", how="left", maintain_order="left").with_columns(
+            polars.col(name).fill_null(polars.lit(values)) for name, values in empty.items()
+        )
+    series = [polars.Series("trial_id", identifiers)]
+    series += [polars.Series(f"manifest.{name}", [texts[name] for texts in rows]) for name in _PARTS]
+    series += [lists[name].alias(f"trace.{name}") for name in _TRACE]
+    series.append(polars.Series("has_held_out", held_out))
+    ends = [0, *np.cumsum(heights).tolist()]
+    series.append(polars.Series("digest", _digests(identifiers, rows, samples, ends, held_out)))
+    return polars.DataFrame(series)
+
+
+def _texts(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The parts of a manifest, each as JSON."""
+    parts = dict(manifest)
+    del parts["trial_id"]
+    rest = dict(parts.pop("trial"))
+    known = {name: rest.pop(name) for name in _OF_TRIAL} | {"trial": rest}
+    known |= {name: parts.pop(name) for name in _PARTS if name in parts}
+    known["more"] = parts
+    return {name: json.dumps(known[name], ensure_ascii=False, allow_nan=False) for name in _PARTS}
+
+
+def _digests(
+    identifiers: Sequence[str],
+    texts: Sequence[Mapping[str, str]],
+    samples: polars.DataFrame,
+    ends: Sequence[int],
+    has_held_out: Sequence[bool],
+) -> list[str]:
+    """What `_digest` says of each trial, from the samples of all, none of whose designs is missing."""
+    lengths = samples["design"].list.len().to_numpy().astype("<i8")
+    borders = np.concatenate([[0], np.cumsum(lengths)])
+    design = samples["design"].filter(samples["design"].list.len() > 0).explode()
+    columns = {
+        name: (column.is_null().to_numpy(), column.fill_null(0).to_numpy().astype("<f8"))
+        for name in _TRACE
+        for column in (design if name == "design" else samples[name],)
+    }
+    found = []
+    for row, identifier in enumerate(identifiers):
+        start, end = ends[row], ends[row + 1]
+        names = [name for name in _TRACE if has_held_out[row] or name != "held_out"]
+        digest = hashlib.sha256(json.dumps([identifier, *(texts[row][name] for name in _PARTS), names]).encode())
+        for name in names:
+            first, last = start, end
+            if name == "design":
+                digest.update(lengths[start:end].tobytes())
+                first, last = borders[start], borders[end]
+            for values in columns[name]:
+                digest.update(values[first:last].tobytes())
+        found.append(digest.hexdigest())
+    return found
+
+
+def _write(results: Path, batch: polars.DataFrame) -> Path:
+    """Writes a batch, which is there for good once this returns."""
     table = io.BytesIO()  # polars, given a path, reports a full disk as an error of its own
-    polars.DataFrame(series).write_parquet(table)
+    batch.write_parquet(table)
     content = table.getvalue()
     folder = _folder(results)
     check_folder(folder, results)
@@ -437,11 +603,7 @@ def _move(results: Path, trials: list[TrialResult]) -> int:
     name = f"trials-{last + 1:06d}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
     write_by_rename(folder / name, content, durable=True)
     sync_folder(results)  # which may have got the folder just now
-    if set(dict(_trials(folder / name, results, {}))) != {identifier for identifier, _, _ in rows}:
-        raise OSError(f"{folder / name}: what was written is not what is read")
-    for identifier, _, _ in rows:
-        _remove(results, identifier)
-    return len(rows)
+    return folder / name
 
 
 def _remove(results: Path, identifier: str) -> None:

@@ -6,22 +6,28 @@ Executors bring results here, and only this process knows the directory that the
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..agents.registry import load_agent
 from ..costmodels.errors import CorruptResultError
 from ..envs.core.scenarios import scenario_module
 from .agent_process import PINNED
-from .batches import MOST_TRIALS, batched, compact
-from .executors import Executor, Limits, Task
+from .batches import MOST_TRIALS, batched, compact, merge_batches, numbers_of, store_batch
+from .executors import Executor, Limits, Outcome, Task
 from .executors.processes import in_processes, interrupts_blocked
-from .store import clean, identity, read_trial, trial_directory, versions, write_suite, write_trial
+from .store import TrialResult, clean, identity, read_trial, trial_directory, versions, write_suite, write_trial
 from .suite import Suite, Trial, kept_options
 
 __all__ = ["RunSummary", "run_suite"]
+
+_WAIT_S = 1.0  # s that an outcome waits for others, to be stored with them
+_LEAST_BATCH = 16  # trials of that time that make a batch; fewer have directories of their own
+_MOST_NUMBERS = 2**22  # of samples that wait: 32 MB
 
 
 @dataclass
@@ -77,40 +83,86 @@ def run_suite(
             if identifier not in moved and not _is_done(results, identifier, retry_failed)
         ]
     summary.resumed = summary.total - len(waiting)
-    stored = 0
     progress(summary)
     if not waiting:
         return summary
     limits = Limits(workers, None if memory_gib is None else int(memory_gib * 2**30))
+    keeping = _Keeping(results, identifiers, summary, progress)
     with contextlib.closing(executor(waiting, limits)) as outcomes:
-        for task, outcome in outcomes:
-            trial = task.trial
-            if outcome.trace is None:
-                status, message = outcome.status, outcome.message
-                with interrupts_blocked():  # heavy imports, some of which swallow Ctrl-C
-                    from .trial import store_unfinished
-                manifest = store_unfinished(trial, task.identifier, results, status, message)
-            else:
-                manifest = outcome.manifest
-                write_trial(results, manifest, outcome.trace)
-                stored += 1
-                if stored % MOST_TRIALS == 0:
-                    compact(results, identifiers)
-            status, message = manifest["status"], manifest["message"]
-            summary.statuses[status] += 1
-            if status != "finished":
-                summary.problems.append(f"{trial.agent} on {_instance(trial)}, seed {trial.seed}: {status}: {message}")
-            progress(summary)
+        try:
+            for brought in outcomes:
+                if brought is not None:
+                    keeping.take(*brought)
+                keeping.store_if_due()
+        finally:
+            keeping.store()
+    merge_batches(results)
     return summary
+
+
+class _Keeping:
+    """Outcomes on their way to the directory. Those of a second are stored together: one by one, trials of milliseconds
+    would take longer to store than to run. Nothing is told of before it is stored.
+    """
+
+    def __init__(self, results: Path, identifiers: list[str], summary: RunSummary, progress: Progress):
+        self._results, self._identifiers = results, identifiers
+        self._summary, self._progress = summary, progress
+        self._finished: list[TrialResult] = []
+        self._since_s = 0.0  # when the first of them came
+        self._numbers = 0  # of their samples
+        self._stored = 0
+
+    def take(self, task: Task, outcome: Outcome) -> None:
+        """Stores what did not finish, and keeps what did for a while."""
+        if outcome.trace is None:
+            with interrupts_blocked():  # heavy imports, some of which swallow Ctrl-C
+                from .trial import store_unfinished
+            status, message = outcome.status, outcome.message
+            self._tell(store_unfinished(task.trial, task.identifier, self._results, status, message))
+        elif outcome.manifest["status"] != "finished":
+            write_trial(self._results, outcome.manifest, outcome.trace)
+            self._tell(outcome.manifest)
+        else:
+            if not self._finished:
+                self._since_s = time.monotonic()
+            self._finished.append(TrialResult({**outcome.manifest, "files": {}}, outcome.trace))
+            self._numbers += numbers_of(self._finished[-1])
+
+    def store_if_due(self) -> None:
+        """Stores what has waited for long enough, or is much."""
+        late = self._finished and time.monotonic() - self._since_s >= _WAIT_S
+        if late or len(self._finished) >= MOST_TRIALS or self._numbers > _MOST_NUMBERS:
+            self.store()
+
+    def store(self) -> None:
+        """Stores all that is there: few trials in directories of their own, and many in a batch."""
+        if len(self._finished) >= _LEAST_BATCH and self._numbers <= 2 * _MOST_NUMBERS:
+            store_batch(self._results, self._finished)
+        else:
+            for trial in self._finished:
+                manifest = {key: value for key, value in trial.manifest.items() if key != "files"}
+                write_trial(self._results, manifest, trial.trace)
+        stored, self._finished, self._numbers = self._finished, [], 0
+        for trial in stored:
+            self._tell(trial.manifest)
+        before, self._stored = self._stored, self._stored + len(stored)
+        if before // MOST_TRIALS < self._stored // MOST_TRIALS:
+            compact(self._results, self._identifiers)
+            merge_batches(self._results)
+
+    def _tell(self, manifest: Mapping[str, Any]) -> None:
+        status, trial = manifest["status"], manifest["trial"]
+        self._summary.statuses[status] += 1
+        if status != "finished":
+            where = f"{trial['agent']['name']} on {', '.join(trial['instance']['options'].values())}"
+            self._summary.problems.append(f"{where}, seed {trial['seed']}: {status}: {manifest['message']}")
+        self._progress(self._summary)
 
 
 def _task(trial: Trial, identifier: str, results: Path) -> Task:
     modules = load_agent(trial.agent).__module__, scenario_module(trial.scenario)
     return Task(trial, identifier, versions(trial.agent), identity(trial), kept_options(trial, results), modules)
-
-
-def _instance(trial: Trial) -> str:
-    return ", ".join(trial.options.values())
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ class Pool(Generic[W]):
 
     most: int  # of them at a time
     start: Callable[[], W]
-    wait: Callable[[Sequence[W]], None]  # until one of these, all awaited, has something to say, or is late
+    wait: Callable[[Sequence[W]], None]  # until one of these, all awaited, has something to say, or for some seconds
 
 
 class Waiting:
@@ -86,8 +86,11 @@ class Waiting:
         return task
 
 
-def outcomes(tasks: Iterable[Task], pool: Pool[W]) -> Generator[tuple[Task, Outcome]]:
-    """Runs tasks in a pool; as the iteration ends, however it does, its workers end too."""
+def outcomes(tasks: Iterable[Task], pool: Pool[W]) -> Generator[tuple[Task, Outcome] | None]:
+    """Runs tasks in a pool; as the iteration ends, however it does, its workers end too.
+
+    None comes whenever a wait has brought nothing, so that who stores outcomes can do so in time.
+    """
     waiting = Waiting(tasks)
     workers: list[W] = []
     done: list[tuple[Task, Outcome]] = []
@@ -122,6 +125,8 @@ def outcomes(tasks: Iterable[Task], pool: Pool[W]) -> Generator[tuple[Task, Outc
                     waiting.put_back(task._replace(attempt=task.attempt + 1))
                 else:
                     done.append((task, outcome))
+            if not done and refused is None:
+                yield None
             if refused is not None:
                 yield from done  # what other workers have brought is stored
                 raise refused

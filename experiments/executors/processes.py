@@ -39,9 +39,10 @@ LEAST_MEMORY_BYTES = 4 * 2**30  # for a trial, where nothing else is said
 LARGE_WORKER_BYTES = 2 * 2**30  # beyond which a worker ends with its trial, where that is half of the limit
 RECORDS_SHARE = 8  # of that memory, one part for the records of a trial's samples, which are copied for the store
 END_S = 5.0  # s that a process may take to end
+WAIT_S = 1.0  # s that a wait for workers takes at most
 
 
-def in_processes(tasks: Sequence[Task], limits: Limits) -> Generator[tuple[Task, Outcome]]:
+def in_processes(tasks: Sequence[Task], limits: Limits) -> Generator[tuple[Task, Outcome] | None]:
     """Runs tasks in processes of this machine, as many as processors where nothing else is said."""
     count = min(limits.workers or os.cpu_count() or 1, len(tasks))
     memory_bytes = limits.memory_bytes or share_of_memory(count)
@@ -55,9 +56,10 @@ def share_of_memory(workers: int) -> int:
 
 
 def wait_for(workers: Sequence[WorkerProcess]) -> None:
-    """Waits until one of these busy workers has something to say, is gone, or is late."""
+    """Waits until one of these busy workers has something to say, is gone, or is late, or for a second."""
     until_s = min(worker.deadline_s for worker in workers) - time.monotonic()
-    wait([end for worker in workers for end in (worker.pipe, worker.process.sentinel)], max(until_s, 0.0))
+    ends = [end for worker in workers for end in (worker.pipe, worker.process.sentinel)]
+    wait(ends, min(max(until_s, 0.0), WAIT_S))
 
 
 class WorkerProcess:
@@ -167,7 +169,7 @@ def _work(pipe: Connection, parent: int, folder: str, memory_bytes: int) -> None
                 told = error if isinstance(error, DsegymError | OSError) else DsegymError(described(error))
                 pipe.send(told)  # what else a scenario raises need not survive a pickle
                 continue
-            retires = bool(changes(before, state())) or resident_bytes(psutil.Process()) > max(
+            retires = bool(changes(before)) or resident_bytes(psutil.Process()) > max(
                 memory_bytes // 2, LARGE_WORKER_BYTES
             )
             pipe.send(Outcome(manifest, trace, agents[trial.agent].was_killed, retires))
@@ -183,7 +185,8 @@ def _work(pipe: Connection, parent: int, folder: str, memory_bytes: int) -> None
 def _own_state() -> State:
     """What a worker's trials must leave as it was; it has threads and children of its own."""
     found = state()
-    return State({k: v for k, v in found.values.items() if k not in ("threads", "child processes")}, found.names)
+    values = {what: value for what, value in found.values.items() if what not in ("threads", "child processes")}
+    return found._replace(values=values)
 
 
 def _prepare_worker(parent: int, folder: str) -> None:
