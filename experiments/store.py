@@ -52,7 +52,7 @@ from .agent_process import PINNED
 from .door import LONGEST, Each, Shape, Word, check_folder, check_shape, finite, read_file, read_json, write_by_rename
 from .parquet_footer import footer_of
 from .scoring.statistics import incumbents
-from .suite import FILES, Suite, Trial, is_kept, located, may_be_file
+from .suite import FILES, Suite, Trial, budgets_within, is_kept, located, may_be_file
 
 if TYPE_CHECKING:
     import polars
@@ -144,6 +144,7 @@ _NOTE: Mapping[str, Shape] = {
         "time_limit_s": _POSITIVE,
         # Of each agent on each instance, 0 where it does not play; left out where all have `samples`.
         "budgets?": Each(list, Each(list, _COUNT)),
+        "all_samples?": Each(list, _COUNT),  # all budgets, ascending, where a suite has several; `samples` is the last
     },
     "left_out?": Each(list, {"instance": str, "reason": str}),
     "file_names?": _LABELS,
@@ -557,7 +558,10 @@ def _declared(suite: Suite) -> dict[str, Any]:
     unique["agent"] = {agent: unique["agent"][agent] for agent in _in_one_order(plain) or unique["agent"]}
     keys = {key: list(found) for key, found in unique.items()}
     tables = {key: list(found.values()) for key, found in unique.items()}
-    budgets = {(json.dumps(each["instance"]), json.dumps(each["agent"])): each["samples"] for each in plain}
+    budgets: dict[tuple[str, str], int] = {}  # the largest
+    for each in plain:
+        pair = json.dumps(each["instance"]), json.dumps(each["agent"])
+        budgets[pair] = max(budgets.get(pair, 0), each["samples"])
     table = [[budgets.get((instance, agent), 0) for agent in keys["agent"]] for instance in keys["instance"]]
     declared = {
         "instances": tables["instance"],
@@ -568,10 +572,12 @@ def _declared(suite: Suite) -> dict[str, Any]:
     }
     if {samples for row in table for samples in row} != {declared["samples"]}:
         declared["budgets"] = table
+    if suite.budgets:
+        declared["all_samples"] = list(suite.budgets)
     if declared_trials({"declared": declared}) != plain:
         raise DsegymError(
             f"The trials of the suite '{suite.name}' are not its agents on its instances with all its seeds, at one "
-            "budget of each agent on an instance and one time limit."
+            "budget of each agent on an instance, or at all of them, and one time limit."
         )
     return declared
 
@@ -604,19 +610,24 @@ def declared_trials(note: Mapping[str, Any]) -> list[dict[str, Any]]:
             "time_limit_s": declared["time_limit_s"],
         }
         for instance, row in zip(declared["instances"], _budgets(declared), strict=True)
-        for agent, samples in zip(declared["agents"], row, strict=True)
+        for agent, most in zip(declared["agents"], row, strict=True)
+        for samples in _within(declared, most)
         for seed in declared["seeds"]
-        if samples
     ]
 
 
 def count_declared(declared: Mapping[str, Any]) -> int:
     """How many trials a note's suite declares; none of them is made."""
-    return len(declared["seeds"]) * sum(samples > 0 for row in _budgets(declared) for samples in row)
+    return len(declared["seeds"]) * sum(len(_within(declared, most)) for row in _budgets(declared) for most in row)
+
+
+def _within(declared: Mapping[str, Any], most: int) -> list[int]:
+    """The budgets of an agent on an instance whose largest is `most`; none where it does not play."""
+    return budgets_within(declared.get("all_samples", [most]), most) if most else []
 
 
 def _budgets(declared: Mapping[str, Any]) -> Sequence[Sequence[int]]:
-    """The samples of each agent on each instance, 0 where it does not play."""
+    """The most samples of each agent on each instance, 0 where it does not play."""
     alike = itertools.repeat([declared["samples"]] * len(declared["agents"]), len(declared["instances"]))
     return declared.get("budgets") or list(alike)
 

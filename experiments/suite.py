@@ -3,6 +3,7 @@
 name = "quick"
 description = "what the suite is for"
 samples = 1000            # the budget of every trial; less where its instance or its agent says so
+# samples = [100, 1000]   # or several: each agent on each instance has trials of all of them
 seeds = 5                 # 0 to 4; or a list of seeds
 time_limit_s = 300        # per trial; optional, 600 when left out
 
@@ -15,7 +16,7 @@ objective = "edp"
 [[agents]]                # one or more
 name = "genetic_algorithm"
 hyperparameters = { population_size = 100 }   # optional; the rest at their defaults
-# draws = 8               # instead: as many random draws from the agent's declared hyperparameter space
+# draws = 8               # instead: as many different random draws from its declared hyperparameter space
 # most_samples = 100      # of each of its trials, where its own thinking takes long
 # scenarios = ["dsegym/AcceleratorSizing-v0"]   # those of the suite that it plays, where it suits some only
 
@@ -61,6 +62,7 @@ __all__ = [
     "Suite",
     "Trial",
     "beside",
+    "budgets_within",
     "check_keys",
     "check_once",
     "count_trials",
@@ -89,6 +91,7 @@ DEFAULT_TIME_LIMIT_S = 600.0
 FILES = "files"  # the folder of a results directory that keeps users' files
 _MAX_SEED = 2**31 - 1
 _MAX_SEEDS = 10_000
+_MAX_BUDGETS = 100
 _MAX_TRIALS = 1_000_000  # ten times what a leaderboard has been made of
 _MAX_TIME_LIMIT_S = 30 * 86_400.0
 _MAX_SUITE_BYTES = 2**20
@@ -150,6 +153,7 @@ class Suite:
     trials: tuple[Trial, ...]
     left_out: tuple[tuple[str, str], ...] = ()  # instances without trials, as no result could be scored, and the reason
     skipped: tuple[str, ...] = ()  # agents without trials, as their libraries are not installed, in words
+    budgets: tuple[int, ...] = ()  # samples, ascending, where there are several; () for one
 
 
 def place_of(path: str) -> str:
@@ -283,8 +287,12 @@ def read_suite_file(path: Path, what: str = "suite") -> Mapping[str, Any]:
 
 def count_trials(content: Mapping[str, Any]) -> int:
     """How many trials a sound suite declares; imports neither its scenarios nor its agents."""
+    budgets = budgets_of(content["samples"])
+    most = budgets[-1]
     pairs = sum(
-        math.prod(len(value) for value in table.values() if isinstance(value, list)) * agent.get("draws", 1)
+        math.prod(len(value) for value in table.values() if isinstance(value, list))
+        * agent.get("draws", 1)
+        * len(budgets_within(budgets, min(table.get("most_samples", most), agent.get("most_samples", most))))
         for agent in content["agents"]
         for table in content["instances"]
         if table["scenario"] in agent.get("scenarios", (table["scenario"],))
@@ -295,7 +303,8 @@ def count_trials(content: Mapping[str, Any]) -> int:
 def _parse(content: Mapping[str, Any], folder: Path, skip_missing: bool) -> Suite:
     check_keys("suite", content, ("name", "samples", "seeds", "instances", "agents"), ("description", "time_limit_s"))
     name, description = name_of("name", content["name"]), text_of("description", content.get("description", ""))
-    samples = whole_number("samples", content["samples"], 1)
+    budgets = budgets_of(content["samples"])
+    samples = budgets[-1]
     seeds = seeds_of(content["seeds"])
     limit = content.get("time_limit_s", DEFAULT_TIME_LIMIT_S)
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit <= _MAX_TIME_LIMIT_S:
@@ -303,7 +312,7 @@ def _parse(content: Mapping[str, Any], folder: Path, skip_missing: bool) -> Suit
             f"time_limit_s = {literal(limit)} is not a positive number of seconds, {_MAX_TIME_LIMIT_S:.0f} at most."
         )
     tables = tables_of("instances", content["instances"]), tables_of("agents", content["agents"])
-    _check_size(*tables, seeds)
+    _check_size(*tables, seeds, len(budgets))
     instances = [entry for table in tables[0] for entry in _instances(table, folder, samples)]
     agents = [entry for table in tables[1] for entry in _agents(table, samples)]
     check_once("seed", map(str, seeds))
@@ -324,20 +333,22 @@ def _parse(content: Mapping[str, Any], folder: Path, skip_missing: bool) -> Suit
             agent.hyperparameters,
             agent.draw,
             seed,
-            min(instance.most_samples, agent.most_samples),
+            budget,
             float(limit),
         )
         for place, instance in enumerate(instances)
         if place not in left_out
         for agent in agents
         if agent.plays(instance.scenario) and not any(each.is_of(agent, instance.scenario) for each in without)
+        for budget in budgets_within(budgets, min(instance.most_samples, agent.most_samples))
         for seed in seeds
     )
     if not trials:
         reasons = [f"{instance}: {reason}" for instance, reason in left_out.values()]
         raise ValueError("; ".join([*reasons, *(reason for _, _, reason in without)]))
     words = dict.fromkeys([*skipped.values(), *(reason for _, _, reason in without)])
-    return Suite(name, description, trials, tuple(left_out.values()), tuple(words))
+    several = tuple(budgets) if len(budgets) > 1 else ()
+    return Suite(name, description, trials, tuple(left_out.values()), tuple(words), several)
 
 
 class _Instance(NamedTuple):
@@ -381,11 +392,13 @@ def _words(options: Mapping[str, str]) -> str:
     return ", ".join(f"{key} = {value}" for key, value in options.items())
 
 
-def _check_size(instances: Iterable[Mapping[str, Any]], agents: Iterable[Mapping[str, Any]], seeds: list[int]) -> None:
+def _check_size(
+    instances: Iterable[Mapping[str, Any]], agents: Iterable[Mapping[str, Any]], seeds: list[int], budgets: int
+) -> None:
     """Refuses what would multiply to more trials than can be; nothing is made for it."""
     count = sum(math.prod(len(value) for value in table.values() if isinstance(value, list)) for table in instances)
     draws = [table.get("draws", 1) for table in agents]
-    count *= len(seeds) * sum(draw if type(draw) is int else 1 for draw in draws)
+    count *= budgets * len(seeds) * sum(draw if type(draw) is int else 1 for draw in draws)
     if count > _MAX_TRIALS:
         raise ValueError(f"it multiplies to {shortened(count)} trials, {_MAX_TRIALS} at most.")
 
@@ -468,6 +481,22 @@ def seeds_of(value: object) -> list[int]:
     return list(range(count))
 
 
+def budgets_of(value: object) -> list[int]:
+    """The budgets that a suite's `samples` says, ascending; or a `ValueError`."""
+    if not isinstance(value, list):
+        return [whole_number("samples", value, 1)]
+    if not 0 < len(value) <= _MAX_BUDGETS:
+        raise ValueError(f"samples lists {len(value)} budgets; allowed: 1 to {_MAX_BUDGETS}.")
+    budgets = [whole_number("a budget of samples", each, 1) for each in value]
+    check_once("budget", map(str, budgets))
+    return sorted(budgets)
+
+
+def budgets_within(budgets: Sequence[int], most: int) -> list[int]:
+    """Those of an agent on an instance that may take so many samples: a larger one becomes `most`."""
+    return sorted({min(budget, most) for budget in budgets})
+
+
 def tables_of(name: str, value: object) -> list[Mapping[str, Any]]:
     """An array of tables that is not empty, or a `ValueError`."""
     if not isinstance(value, list) or not value or not all(isinstance(entry, dict) for entry in value):
@@ -529,8 +558,28 @@ def _agents(table: Mapping[str, Any], samples: int) -> list[_Entrant]:
         raise ValueError(f"{name} has both hyperparameters and draws; give one of them.")
     if not load_agent(name).hyperparameters:
         raise ValueError(f"{name} declares no hyperparameters to draw from.")
-    draws = range(whole_number(f"draws of {name}", table["draws"], 1))
-    return [_Entrant(name, draw_hyperparameters(name, draw), draw, most, played) for draw in draws]
+    drawn = _different_draws(name, whole_number(f"draws of {name}", table["draws"], 1))
+    return [_Entrant(name, hyperparameters, draw, most, played) for draw, hyperparameters in drawn.items()]
+
+
+def _different_draws(name: str, count: int) -> dict[int, dict[str, Any]]:
+    """So many draws of an agent's hyperparameters: one that has come before is left out, and its number with it.
+
+    Raises:
+        ValueError: there are not so many.
+    """
+    there_are = math.prod(len(set(values)) for values in load_agent(name).hyperparameters.values())
+    if count > there_are:
+        raise ValueError(f"draws of {name} = {count}, where {there_are} choices of its hyperparameters are all.")
+    seen: dict[str, int] = {}
+    found: dict[int, dict[str, Any]] = {}
+    for draw in itertools.count():
+        hyperparameters = draw_hyperparameters(name, draw)
+        if seen.setdefault(json.dumps(hyperparameters, sort_keys=True), draw) == draw:
+            found[draw] = hyperparameters
+            if len(found) == count:
+                return found
+    raise AssertionError
 
 
 def _missing(names: Iterable[str]) -> dict[str, str]:

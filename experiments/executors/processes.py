@@ -145,7 +145,7 @@ def _work(pipe: Connection, parent: int, folder: str, memory_bytes: int) -> None
     from ..trial import Origin, play_trial
 
     agents: dict[str, AgentProcess] = {}
-    before = _own_state()
+    before, own = _own_state(), psutil.Process()
 
     def search(trial: Trial, keeper: Any) -> Ended:
         agent = agents.pop(trial.agent, None)
@@ -169,7 +169,7 @@ def _work(pipe: Connection, parent: int, folder: str, memory_bytes: int) -> None
                 told = error if isinstance(error, DsegymError | OSError) else DsegymError(described(error))
                 pipe.send(told)  # what else a scenario raises need not survive a pickle
                 continue
-            retires = bool(changes(before)) or resident_bytes(psutil.Process()) > max(
+            retires = bool(changes(before)) or resident_bytes(own) > max(
                 memory_bytes // 2, LARGE_WORKER_BYTES
             )
             pipe.send(Outcome(manifest, trace, agents[trial.agent].was_killed, retires))
