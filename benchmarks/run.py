@@ -11,6 +11,7 @@ BENCHMARKS = (
     "import_time",
     "environments",
     "runner",
+    "lottery",
     "store",
     "rollouts",
     "cost_model",

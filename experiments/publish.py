@@ -14,7 +14,7 @@ from .batches import stored_trials, strays
 from .door import check_folder, write_by_rename
 from .evaluations import evaluation_directories, read_evaluations
 from .policy_runner import policy_there, read_policy_note
-from .store import TrialResult, holds_suite, kept_files, read_suite
+from .store import TrialResult, holds_suite, kept_files, largest_budgets, pair_of, read_suite
 from .submission import submission_notes
 from .suite import located
 
@@ -80,6 +80,9 @@ def publish(
         raise DsegymError("a leaderboard of several results directories needs an output folder of its own.")
     suite, trials = _stored(results)
     missing, altered = len(suite["trials"]) - len(trials), list(_altered(results, suite))
+    if "all_samples" in suite.get("declared", {}):
+        trials = _at_largest_budgets(suite["declared"], trials)
+        suite = {**suite, "description": f"{suite['description']} {_LARGEST_ONLY}".strip()}
     noted = [suite]
     for other in others:
         note, further = _stored(other)
@@ -119,6 +122,26 @@ def _stored(results: Path) -> tuple[Mapping[str, Any], list[TrialResult]]:
     if not trials and not evaluation_directories(results):
         raise DsegymError(f"'{results}' holds no finished trial yet.")
     return suite, trials
+
+
+_LARGEST_ONLY = "Ranked by the trials of each agent's largest budget; `dsegym lottery` tells of the others."
+
+
+def _at_largest_budgets(declared: Mapping[str, Any], trials: Sequence[TrialResult]) -> list[TrialResult]:
+    """The trials of the most samples that an agent may take on an instance, of a suite that declares several budgets.
+
+    Raises:
+        DsegymError: none of these is there yet.
+    """
+    most = largest_budgets(declared)
+    found = [
+        each
+        for each in trials
+        if each.manifest["trial"]["samples"] == most.get(pair_of(each.manifest["trial"]), each.manifest["trial"]["samples"])
+    ]
+    if trials and not found:
+        raise DsegymError("no trial of its agent's largest budget is there yet; a leaderboard ranks those alone.")
+    return found
 
 
 def _check_comparable(

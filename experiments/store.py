@@ -79,6 +79,8 @@ __all__ = [
     "json_text",
     "keep_files",
     "kept_files",
+    "largest_budgets",
+    "pair_of",
     "partial_of",
     "read_suite",
     "read_table",
@@ -554,13 +556,13 @@ def write_suite(results: Path, suite: Suite) -> list[str]:
 def _declared(suite: Suite) -> dict[str, Any]:
     """What a suite multiplies: with it, nobody can leave out a trial or change one without saying so here."""
     plain = [trial.as_dict() for trial in suite.trials]
-    unique = {key: {json.dumps(each[key]): each[key] for each in plain} for key in plain[0]}
+    unique = {key: {json.dumps(each[key], sort_keys=True): each[key] for each in plain} for key in plain[0]}
     unique["agent"] = {agent: unique["agent"][agent] for agent in _in_one_order(plain) or unique["agent"]}
     keys = {key: list(found) for key, found in unique.items()}
     tables = {key: list(found.values()) for key, found in unique.items()}
     budgets: dict[tuple[str, str], int] = {}  # the largest
     for each in plain:
-        pair = json.dumps(each["instance"]), json.dumps(each["agent"])
+        pair = pair_of(each)
         budgets[pair] = max(budgets.get(pair, 0), each["samples"])
     table = [[budgets.get((instance, agent), 0) for agent in keys["agent"]] for instance in keys["instance"]]
     declared = {
@@ -588,7 +590,7 @@ def _in_one_order(plain: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
     for _, trials in itertools.groupby(plain, key=lambda each: each["instance"]):
-        agents = list(dict.fromkeys(json.dumps(each["agent"]) for each in trials))
+        agents = list(dict.fromkeys(pair_of(each)[1] for each in trials))
         sorter.add(agents[0])
         for before, after in itertools.pairwise(agents):
             sorter.add(after, before)
@@ -614,6 +616,20 @@ def declared_trials(note: Mapping[str, Any]) -> list[dict[str, Any]]:
         for samples in _within(declared, most)
         for seed in declared["seeds"]
     ]
+
+
+def pair_of(trial: Mapping[str, Any]) -> tuple[str, str]:
+    """The instance and the agent of a trial, as manifests have it, in one spelling each."""
+    return json.dumps(trial["instance"], sort_keys=True), json.dumps(trial["agent"], sort_keys=True)
+
+
+def largest_budgets(declared: Mapping[str, Any]) -> dict[tuple[str, str], int]:
+    """{an instance and an agent, as `pair_of` has them: the most samples of their trials}; 0 where it does not play."""
+    return {
+        pair_of({"instance": instance, "agent": agent}): most
+        for instance, row in zip(declared["instances"], _budgets(declared), strict=True)
+        for agent, most in zip(declared["agents"], row, strict=True)
+    }
 
 
 def count_declared(declared: Mapping[str, Any]) -> int:

@@ -1,5 +1,6 @@
 """The command line: `dsegym list | info | cost | render | optimize | bound | pareto | run | leaderboard | verify |
-trace | workload | doctor`, `dsegym train | evaluate | learning | field`, and `dsegym export | compact | submit`.
+trace | workload | doctor`, `dsegym train | evaluate | learning | field | lottery`, and
+`dsegym export | compact | submit`.
 
 Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -22,6 +23,7 @@ from . import (
     export,
     field,
     learn,
+    lottery,
     optimize,
     pareto,
     pay,
@@ -79,6 +81,7 @@ for _name, _command in (
     ("learning", pay.learning),
     ("doctor", doctor.doctor),
     ("field", field.field_command),
+    ("lottery", lottery.lottery_command),
     ("export", export.export),
     ("compact", export.compact_command),
 ):

@@ -242,6 +242,77 @@ def test_links_that_lead_out_are_not_followed(moved, tmp_path):
         publish(moved)
 
 
+def test_trials_that_never_had_a_directory_are_read_as_they_came(loose):
+    found = list(held(loose, NAMES).values())
+    elsewhere = loose / "elsewhere"
+    (elsewhere / "trials" / NAMES[0]).mkdir(parents=True)  # an attempt that failed, say
+    batches.store_batch(elsewhere, found)
+    assert list((elsewhere / "trials").iterdir()) == []
+    again = held(elsewhere, NAMES)
+    assert {name: each.manifest for name, each in again.items()} == {
+        each.manifest["trial_id"]: each.manifest for each in found
+    }
+    for each in found:
+        assert again[each.manifest["trial_id"]].trace.equals(each.trace)
+
+
+def test_digests_of_many_trials_are_those_of_each(loose):
+    found = list(held(loose, NAMES).values())
+    table = batches._table(found)
+    expected = [batches._digest(each.manifest["trial_id"], batches._texts(each.manifest), each.trace) for each in found]
+    assert table["digest"].to_list() == expected
+
+
+def small_batches(results):
+    """As a run leaves them: of two trials, and of one."""
+    found = list(held(results, NAMES).values())
+    elsewhere = results / "small"
+    elsewhere.mkdir()
+    for start in range(0, len(found), 2):
+        batches.store_batch(elsewhere, found[start : start + 2])
+    return elsewhere, found
+
+
+def test_small_batches_become_one_and_lose_nothing(loose, monkeypatch):
+    results, found = small_batches(loose)
+    assert batches.merge_batches(results) == 0  # so few trials stay where they are
+    monkeypatch.setattr(batches, "_SMALL_TRIALS", 2)
+    files = len(list((results / "batches").iterdir()))
+    assert files > 1
+    asked = dict(stored_trials(results, NAMES))  # whose samples are read when the small ones have gone
+    assert batches.merge_batches(results) == files
+    assert len(list((results / "batches").iterdir())) == 1
+    for each in found:
+        name = each.manifest["trial_id"]
+        assert asked[name].trace.equals(each.trace)
+        assert held(results, [name])[name].manifest == each.manifest
+    assert batches.merge_batches(results) == 0
+
+
+def test_a_damaged_small_batch_is_merged_with_none(loose, monkeypatch):
+    results, _ = small_batches(loose)
+    monkeypatch.setattr(batches, "_SMALL_TRIALS", 2)
+    first, *rest = sorted((results / "batches").iterdir())
+    content = first.read_bytes()
+    first.write_bytes(content[:-20])
+    assert batches.merge_batches(results) in (0, len(rest))
+    assert first.read_bytes() == content[:-20]
+
+
+def test_a_merge_that_cannot_be_written_leaves_the_small_ones(loose, monkeypatch):
+    results, _ = small_batches(loose)
+    monkeypatch.setattr(batches, "_SMALL_TRIALS", 2)
+    before = sorted((results / "batches").iterdir())
+
+    def full(*arguments, **words):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(batches, "write_by_rename", full)
+    with pytest.raises(OSError, match="No space left"):
+        batches.merge_batches(results)
+    assert sorted((results / "batches").iterdir()) == before
+
+
 def test_trials_of_others_in_a_batch_are_strays(loose):
     compact(loose, NAMES, least=1)
     assert batches.strays(loose, NAMES[1:]) == [NAMES[0], "f" * 16]

@@ -18,7 +18,7 @@ import pytest
 from dsegym.costmodels.errors import CorruptResultError, DsegymError
 from dsegym.experiments import batches, store
 from dsegym.experiments.store import read_suite, read_trial, trial_directory, trial_id, write_suite, write_trial
-from dsegym.experiments.suite import Suite, located
+from dsegym.experiments.suite import Suite, count_trials, load_suite, located, read_suite_file
 
 TRACE = polars.DataFrame(
     {
@@ -300,6 +300,36 @@ def test_an_agent_that_first_plays_on_a_later_instance_may_stand_anywhere_among_
     crossed = dataclasses.replace(tiny_suite, trials=(*trials[:2], trials[4], trials[2]))
     with pytest.raises(DsegymError, match="not its agents on its instances"):
         write_suite(tmp_path / "crossed", crossed)
+
+
+SEVERAL = """
+name = "several"
+samples = [20, 60, 40]
+seeds = 2
+[[instances]]
+scenario = "dsegym/AcceleratorSizing-v0"
+workload = ["alexnet", "resnet18"]
+[[agents]]
+name = "random_search"
+[[agents]]
+name = "genetic_algorithm"
+draws = 2
+most_samples = 30
+"""
+
+
+def test_the_note_declares_several_budgets(tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text(SEVERAL)
+    suite = load_suite(file)
+    held = {(trial.agent, trial.samples) for trial in suite.trials}
+    assert held == {("random_search", each) for each in (20, 40, 60)} | {("genetic_algorithm", each) for each in (20, 30)}
+    assert len(suite.trials) == 2 * 2 * (3 + 2 * 2) == count_trials(read_suite_file(file))
+    write_suite(tmp_path / "results", suite)
+    declared = read_suite(tmp_path / "results")["declared"]
+    assert store.declared_trials({"declared": declared}) == [trial.as_dict() for trial in suite.trials]
+    assert store.count_declared(declared) == len(suite.trials)
+    assert sorted(store.largest_budgets(declared).values()) == [30] * 4 + [60] * 2
 
 
 @pytest.mark.parametrize("budgets", [[], [[1, 2, 3]], [[1]] * 40])

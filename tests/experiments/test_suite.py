@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from dsegym.agents.registry import agent_names, load_agent
+from dsegym.agents.registry import agent_names, draw_hyperparameters, load_agent
 from dsegym.costmodels.errors import InvalidSuiteError, UnknownNameError
 from dsegym.experiments.store import write_suite
 from dsegym.experiments.suite import (
@@ -286,6 +286,22 @@ def test_what_a_suite_leaves_out_takes_its_default(load):
         "platform": "gemmini",
     }
     assert (trial.hyperparameters, trial.draw, trial.seed) == ({}, None, 0)
+
+
+def test_draws_that_have_come_before_are_left_out_until_there_are_no_more(load):
+    trials = load(HEAD + INSTANCE + "[[agents]]\nname = \"latin_hypercube\"\ndraws = 3\n").trials
+    assert len({json.dumps(dict(trial.hyperparameters)) for trial in trials}) == 3
+    numbers = list(dict.fromkeys(trial.draw for trial in trials))
+    assert numbers == sorted(numbers)
+    assert all(draw_hyperparameters(trial.agent, trial.draw) == trial.hyperparameters for trial in trials)
+    with pytest.raises(InvalidSuiteError, match="draws of latin_hypercube = 4, where 3 choices"):
+        load(HEAD + INSTANCE + "[[agents]]\nname = \"latin_hypercube\"\ndraws = 4\n")
+
+
+@pytest.mark.parametrize("value", ["[]", "[10, 10]", "[0]", "[true]", '["10"]'])
+def test_budgets_that_are_none_are_refused(value, load):
+    with pytest.raises(InvalidSuiteError, match="budget"):
+        load(HEAD.replace("samples = 10", f"samples = {value}") + INSTANCE + AGENT)
 
 
 def test_draws_are_numbered_differ_and_repeat_and_the_first_is_the_default(load):
