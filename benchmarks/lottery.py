@@ -105,7 +105,9 @@ def main() -> None:
         report(f"{label}: trials an hour", f"{3600 / wall_s:,.0f}", f"{GOAL_AN_HOUR:,}")
         report(f"{label}: agent and cost model alone, processor time", f"{1e3 * alone_s:.2f} ms")
         report(f"{label}: added by processes, runner and store", f"{1e3 * added_s:.2f} ms", goal)
-        report(f"{label}: ratio of what is added to the trial alone", f"{added_s / alone_s:.3f}", "" if goal else "0.02")
+        report(
+            f"{label}: ratio of what is added to the trial alone", f"{added_s / alone_s:.3f}", "" if goal else "0.02"
+        )
         report(f"{label}: energy a trial, of the whole machine", energy_text(joules))
 
 

@@ -63,7 +63,7 @@ html_show_sourcelink = False
 CONTENTS = {
     "Start": ["quick_start", "train_ppo", "size_my_network", "my_agent", "my_outcomes", "plan_a_cluster"],
     "Scenarios": ["gallery/index"],
-    "Results": ["which_agent_when", "learning", "truth", "comparison", "dosa_protocol"],
+    "Results": ["which_agent_when", "hyperparameter_lottery", "learning", "truth", "comparison", "dosa_protocol"],
     "Guides": [
         "compete",
         "clients",

@@ -177,7 +177,7 @@ def _values() -> dict[str, Any]:
 
 
 def changes(before: State) -> tuple[str, ...]:
-    """What is not as it was; what has been imported since is no change. Looked for after each trial: in microseconds."""
+    """What is not as it was; what has been imported since is no change. Looked for after each trial, so quickly."""
     now = _values()
     found = _changed(before.values, now)
     found += [what for what in now.keys() - before.values.keys() if what.startswith(_NEW_COUNTS)]

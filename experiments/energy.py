@@ -1,8 +1,8 @@
 """The energy that this machine has taken, where it tells: processors by RAPL, NVIDIA GPUs by NVML.
 
 Counters are of whole packages and devices: a figure is the machine's, with whatever else ran on it. Where nothing is
-measured the answer is None, never 0. Sources: the kernel's `Documentation/power/powercap/powercap.rst` (energy_uj, which
-wraps at max_energy_range_uj); NVML's `nvmlDeviceGetTotalEnergyConsumption`, in mJ.
+measured the answer is None, never 0. Sources: the kernel's `Documentation/power/powercap/powercap.rst` (`energy_uj`
+wraps at `max_energy_range_uj`); NVML's `nvmlDeviceGetTotalEnergyConsumption`, in mJ.
 """
 
 from __future__ import annotations

@@ -137,7 +137,8 @@ def _at_largest_budgets(declared: Mapping[str, Any], trials: Sequence[TrialResul
     found = [
         each
         for each in trials
-        if each.manifest["trial"]["samples"] == most.get(pair_of(each.manifest["trial"]), each.manifest["trial"]["samples"])
+        if each.manifest["trial"]["samples"]
+        == most.get(pair_of(each.manifest["trial"]), each.manifest["trial"]["samples"])
     ]
     if trials and not found:
         raise DsegymError("no trial of its agent's largest budget is there yet; a leaderboard ranks those alone.")

@@ -48,6 +48,6 @@ class Limits(NamedTuple):
     memory_bytes: int | None = None  # a trial's
 
 
-# What runs tasks and brings each one's outcome, and None where there was none for a while. As the iteration ends, however it does, all that it started ends too.
-# It raises DsegymError or OSError where no task can be run.
+# What runs tasks and brings each one's outcome, and None where there was none for a while. As the iteration ends,
+# however it does, all that it started ends too. It raises DsegymError or OSError where no task can be run.
 Executor = Callable[[Sequence[Task], Limits], Generator[tuple[Task, Outcome] | None]]

@@ -94,7 +94,9 @@ def _import_ray() -> Any:
         os.environ.pop("RAY_DEDUP_LOGS_SKIP_REGEX") if skipped is None else None
 
 
-def _outcomes(ray: Any, address: str | None, tasks: Sequence[Task], limits: Limits) -> Generator[tuple[Task, Outcome] | None]:
+def _outcomes(
+    ray: Any, address: str | None, tasks: Sequence[Task], limits: Limits
+) -> Generator[tuple[Task, Outcome] | None]:
     """Runs tasks on the cluster at an address, as many at a time as it has processors where nothing else is said."""
     with _connection(ray, address):
         processors = int(ray.cluster_resources().get("CPU", 0))

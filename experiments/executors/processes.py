@@ -169,9 +169,7 @@ def _work(pipe: Connection, parent: int, folder: str, memory_bytes: int) -> None
                 told = error if isinstance(error, DsegymError | OSError) else DsegymError(described(error))
                 pipe.send(told)  # what else a scenario raises need not survive a pickle
                 continue
-            retires = bool(changes(before)) or resident_bytes(own) > max(
-                memory_bytes // 2, LARGE_WORKER_BYTES
-            )
+            retires = bool(changes(before)) or resident_bytes(own) > max(memory_bytes // 2, LARGE_WORKER_BYTES)
             pipe.send(Outcome(manifest, trace, agents[trial.agent].was_killed, retires))
             if retires:
                 return

@@ -45,11 +45,12 @@ back on it, so no score is below 0. Each *draw* is one random choice of an agent
 defaults; a draw's score is the mean over instances of the means over seeds. Every budget has trials of its own, and
 agents are compared within a budget only: an agent that plans with its budget plans with that one, and one that has a
 smaller budget is missing from the tables of larger ones. Intervals are 95 % bootstrap intervals: those of spreads and
-regrets for which draws were drawn, those of chances for which instances. Few instances make wide ones."""
+regrets for which draws were drawn, those of chances for which instances. Few instances make wide ones. The best of
+several draws is chosen by the same trials that it is scored by, which flatters agents whose draws differ by luck."""
 
 _FINDING = (
     "ArchGym's finding, as its abstract has it: with unlimited samples and tuned hyperparameters, no algorithm "
-    "dominates. Here the question is put so: each agent has, for each instance, the best of all its draws; an agent "
+    "dominates. Here the largest budget stands for unlimited samples, and each agent has, for each instance, the best of all its draws; an agent "
     "dominates if it is among the best on every instance and is the only one of which that holds."
 )
 
@@ -93,8 +94,8 @@ def _summary(results: LotteryResults, tables: Sequence[Table], found: dict[int, 
     told = []
     if judged.alone is not None:
         told.append(
-            f"At {last.budget:,} samples with tuned hyperparameters, {judged.alone} dominates: it is among the best on "
-            f"all {len(judged.best)} instances, and nobody else is. ArchGym's finding does not hold on these."
+            f"At {last.budget:,} samples with tuned hyperparameters, {judged.alone} dominates: it is among the best "
+            f"on all {len(judged.best)} instances, and nobody else is. ArchGym's finding does not hold on these."
         )
     else:
         winners = sorted({agent for agents in judged.best.values() for agent in agents})
@@ -108,8 +109,8 @@ def _summary(results: LotteryResults, tables: Sequence[Table], found: dict[int, 
         told.append(_won(table, found[table.budget]))
     widest = max(spreads(last), key=lambda each: each.middle.value)
     told.append(
-        f"The lottery is widest for {widest.agent} at {last.budget:,} samples: its draws score from {widest.low:.3f} to "
-        f"{widest.high:.3f}, the middle half within {_with(widest.middle)}."
+        f"The lottery is widest for {widest.agent} at {last.budget:,} samples: its draws score from {widest.low:.3f} "
+        f"to {widest.high:.3f}, the middle half within {_with(widest.middle)}."
     )
     agents, taus = stability(tables)
     if taus and len(tables) > 1:
@@ -149,7 +150,9 @@ def _coverage(results: LotteryResults, tables: Sequence[Table]) -> list[str]:
     told += f" Instances on which all draws have trials: {', '.join(apart) or 'none'}."
     lost = statuses(results)
     if lost:
-        listed = ", ".join(f"{agent} {count} {status.replace('_', ' ')}" for (agent, status), count in sorted(lost.items()))
+        listed = ", ".join(
+            f"{agent} {count} {status.replace('_', ' ')}" for (agent, status), count in sorted(lost.items())
+        )
         told += f" Not finished, and scored by what they had found: {listed}."
     return [_lines(told)]
 
@@ -190,11 +193,20 @@ def _few(agents: Sequence[str]) -> str:
 
 def _spreads(tables: Sequence[Table]) -> list[str]:
     about = (
-        "Scores of draws: the defaults (draw 0), the lowest, the median, the highest, the width of the middle half, and "
-        "the expected best of so many draws (the closed form for draws without replacement)."
+        "Scores of draws: the defaults (draw 0), the lowest, the median, the highest, the width of the middle half, "
+        "and the expected best of so many draws (the closed form for draws without replacement)."
     )
     parts = ["## The spread over draws", _lines(about)]
-    head = ("Agent", "Draws", "Defaults", "Low", "Median", "High", "Middle half", *(f"Best of {k}" for k in EFFORTS[1:]))
+    head = (
+        "Agent",
+        "Draws",
+        "Defaults",
+        "Low",
+        "Median",
+        "High",
+        "Middle half",
+        *(f"Best of {k}" for k in EFFORTS[1:]),
+    )
     for table in tables:
         rows = []
         for each in sorted(spreads(table), key=lambda each: (-each.median.value, each.agent)):
@@ -231,12 +243,13 @@ def _reach(results: LotteryResults, tables: Sequence[Table]) -> list[str]:
         return []
     target = TARGETS[1]
     about = (
-        "Over all draws of an agent. Anytime regret: the mean of 1 - score over the logarithm of samples, 0 at the bound "
-        "all along. Level: the mean share of the instance's heuristics that its design matches or beats. To a score of "
-        f"{' / '.join(f'{each:g}' for each in TARGETS)}: the share of trials that get there, and the expected samples if "
-        "a trial that does not is followed by another (COCO's ERT). Profile: the share of instances on which its expected "
-        f"samples to {target:g} are within {', '.join(f'{each:g}' for each in RATIOS)} times the fewest of any agent "
-        "(Dolan and Moré)."
+        "Over all draws of an agent. Anytime regret: the mean of 1 - score over the logarithm of samples, 0 at the "
+        "bound all along. Level: the mean share of the instance's heuristics that its design matches or beats. To a "
+        f"score of {' / '.join(f'{each:g}' for each in TARGETS)}: the share of trials that get there, and the expected "
+        "samples if a trial that does not is followed by another (COCO's ERT). Profile: the share of instances on "
+        "which "
+        f"its expected samples to {target:g} are within {', '.join(f'{each:g}' for each in RATIOS)} times the fewest "
+        "of any agent (Dolan and Moré)."
     )
     head = ("Agent", "Anytime regret", "Level", *(f"Reach {each:g}" for each in TARGETS))
     head += (*(f"Samples to {each:g}" for each in TARGETS), f"Profile at {', '.join(f'{each:g}' for each in RATIOS)}")
@@ -258,9 +271,9 @@ def _general(tables: Sequence[Table]) -> list[str]:
     if not tables or not (found := general(tables[-1])):
         return []
     about = (
-        f"At {tables[-1].budget:,} samples. At home: the best draw of each instance, there; elsewhere: the same draws on "
-        "the other instances; transfer: elsewhere as a share of what a draw chosen there scores; one for all: the one "
-        "draw that is best on all instances together; its price: what that loses to choosing anew on each."
+        f"At {tables[-1].budget:,} samples. At home: the best draw of each instance, there; elsewhere: the same draws "
+        "on the other instances; transfer: elsewhere as a share of what a draw chosen there scores; one for all: the "
+        "one draw that is best on all instances together; its price: what that loses to choosing anew on each."
     )
     head = ("Agent", "At home", "Elsewhere", "Gap", "Transfer", "One for all", "Its price")
     rows = []

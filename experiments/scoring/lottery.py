@@ -1,10 +1,10 @@
 """The hyperparameter lottery: trials of many draws at several budgets, and the file that its page is told from.
 
-The file holds what counts of each trial, so that every table can be made again without traces. D draws of an agent, I
-instances, n seeds, A agents, R resamples. Trials are compared within a class of one budget.
+The file holds what counts of each trial, so that every table can be made again without traces. D draws of an agent,
+I instances, n seeds, A agents, R resamples. Trials are compared within a class of one budget.
 
-Whoever holds nothing better than the reference falls back on it: here no score is below 0. A draw's score at a budget is
-the mean over instances of the means over seeds.
+Whoever holds nothing better than the reference falls back on it: here no score is below 0. A draw's score at a budget
+is the mean over instances of the means over seeds.
 """
 
 from __future__ import annotations
@@ -386,7 +386,7 @@ def lottery_of(results: Iterable[TrialResult], suite: str, declared: int) -> Lot
     classes = budget_classes(results, [result.manifest["trial"]["samples"] for result in results])
     names = _names(results)
     scored = [(names[trial.trial_id], trial) for own in classes.values() for trial in read_trials(own)]
-    first = {name: trial for name, trial in reversed(scored)}
+    first = dict(reversed(scored))
     draws: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
     for _, trial in scored:
         if trial.draw is not None:

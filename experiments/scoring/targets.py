@@ -90,12 +90,12 @@ def budget_classes(trials: Iterable[T], budgets: Sequence[int]) -> dict[int, lis
 
 
 def graded_level(score: ArrayLike, references: ArrayLike) -> NDArray[np.float64]:
-    """The share of graded references that a score matches or exceeds, as EvalPerf matches a solution to reference levels.
+    """The share of graded references that a score matches or exceeds: it is told by the level that it reaches.
 
     Args:
         score: float[...].
-        references: float[L], the scores of the reference designs of an instance: its heuristics, its expert's design, its
-            bound. Equal ones make up one level, as wide as they are many.
+        references: float[L], the scores of an instance's reference designs: its heuristics', its expert's, its bound.
+            Equal ones make up one level, as wide as they are many.
 
     Returns:
         float64[...], 0 below all of them, 1 at the best of them or above.

@@ -323,7 +323,9 @@ def test_the_note_declares_several_budgets(tmp_path):
     file.write_text(SEVERAL)
     suite = load_suite(file)
     held = {(trial.agent, trial.samples) for trial in suite.trials}
-    assert held == {("random_search", each) for each in (20, 40, 60)} | {("genetic_algorithm", each) for each in (20, 30)}
+    assert held == {("random_search", each) for each in (20, 40, 60)} | {
+        ("genetic_algorithm", each) for each in (20, 30)
+    }
     assert len(suite.trials) == 2 * 2 * (3 + 2 * 2) == count_trials(read_suite_file(file))
     write_suite(tmp_path / "results", suite)
     declared = read_suite(tmp_path / "results")["declared"]

@@ -289,13 +289,13 @@ def test_what_a_suite_leaves_out_takes_its_default(load):
 
 
 def test_draws_that_have_come_before_are_left_out_until_there_are_no_more(load):
-    trials = load(HEAD + INSTANCE + "[[agents]]\nname = \"latin_hypercube\"\ndraws = 3\n").trials
+    trials = load(HEAD + INSTANCE + '[[agents]]\nname = "latin_hypercube"\ndraws = 3\n').trials
     assert len({json.dumps(dict(trial.hyperparameters)) for trial in trials}) == 3
     numbers = list(dict.fromkeys(trial.draw for trial in trials))
     assert numbers == sorted(numbers)
     assert all(draw_hyperparameters(trial.agent, trial.draw) == trial.hyperparameters for trial in trials)
     with pytest.raises(InvalidSuiteError, match="draws of latin_hypercube = 4, where 3 choices"):
-        load(HEAD + INSTANCE + "[[agents]]\nname = \"latin_hypercube\"\ndraws = 4\n")
+        load(HEAD + INSTANCE + '[[agents]]\nname = "latin_hypercube"\ndraws = 4\n')
 
 
 @pytest.mark.parametrize("value", ["[]", "[10, 10]", "[0]", "[true]", '["10"]'])

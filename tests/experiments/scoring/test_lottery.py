@@ -1,4 +1,4 @@
-"""The hyperparameter lottery: classes of one budget, spreads, chances and dominance, and the page from the file alone."""
+"""The hyperparameter lottery: classes of one budget, spreads, chances, dominance, and the page from the file alone."""
 
 import json
 import math
@@ -74,7 +74,9 @@ def test_the_spread_is_that_of_the_draws_means_over_instances():
 def test_chances_are_the_exact_ones_of_the_means():
     table = table_at(results_of(SCORES), 100)
     found = {each.agent: [effort.value for effort in each.by_effort] for each in chances(table)}
-    expected = [win_chances({a: np.mean(own, axis=1).round(9).tolist() for a, own in SCORES.items()}, k) for k in (1, 2)]
+    expected = [
+        win_chances({a: np.mean(own, axis=1).round(9).tolist() for a, own in SCORES.items()}, k) for k in (1, 2)
+    ]
     for agent, own in found.items():
         assert own[:2] == pytest.approx([each[agent] for each in expected])
     for each in chances(table):
@@ -108,8 +110,9 @@ def test_budgets_are_classes_of_their_own_and_instances_without_all_draws_are_le
 
 
 def test_the_order_of_agents_is_stable_where_it_is_the_same_and_reversed_where_it_is():
-    low, high = results_of({"a": [[0.1] * 2, [0.2] * 2], "b": [[0.3] * 2, [0.4] * 2]}, (30,)), results_of(
-        {"a": [[0.9] * 2, [0.9] * 2], "b": [[0.5] * 2, [0.6] * 2]}, (100,)
+    low, high = (
+        results_of({"a": [[0.1] * 2, [0.2] * 2], "b": [[0.3] * 2, [0.4] * 2]}, (30,)),
+        results_of({"a": [[0.9] * 2, [0.9] * 2], "b": [[0.5] * 2, [0.6] * 2]}, (100,)),
     )
     agents, found = stability([table_at(low, 30), table_at(high, 100)])
     assert agents == ("a", "b")
