@@ -96,8 +96,8 @@ def main() -> None:
     workers = os.cpu_count() or 1
     print(f"Lottery: trials through runner, workers, agents' processes and store; {workers} workers")
     for label, agent, samples, seeds, goal in (
-        ("100 random samples", "random_search", 100, 2400, "1 ms"),
-        ("1,000 samples of a genetic algorithm", "genetic_algorithm", 1000, 160, ""),
+        ("100 random samples", "random_search", 100, 1200, "1 ms"),
+        ("1,000 samples of a genetic algorithm", "genetic_algorithm", 1000, 60, ""),
     ):
         alone_s = searched_alone(agent, samples, max(20, seeds // 20))
         wall_s, used_s, joules = measured(agent, samples, seeds, workers)

@@ -149,7 +149,7 @@ class State(NamedTuple):
     values: dict[str, Any]  # {what: value}
     modules: dict[str, Any]  # {name: module}, this package's and some of NumPy's
     names: dict[str, tuple[Mapping[str, Any], dict[str, Any]]]  # {module or class: its names now, and as they were}
-    count: int  # of all modules
+    module_count: int  # of all modules
 
 
 def state() -> State:
@@ -195,7 +195,9 @@ def changes(before: State) -> tuple[str, ...]:
 
 def renewed(before: State) -> State:
     """The state for the next search, where `changes` has found none: with what has been imported since."""
-    grown = before.count != len(sys.modules) or any(len(held) > len(names) for held, names in before.names.values())
+    grown = before.module_count != len(sys.modules) or any(
+        len(held) > len(names) for held, names in before.names.values()
+    )
     return state() if grown else before
 
 

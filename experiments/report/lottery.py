@@ -50,8 +50,9 @@ several draws is chosen by the same trials that it is scored by, which flatters 
 
 _FINDING = (
     "ArchGym's finding, as its abstract has it: with unlimited samples and tuned hyperparameters, no algorithm "
-    "dominates. Here the largest budget stands for unlimited samples, and each agent has, for each instance, the best of all its draws; an agent "
-    "dominates if it is among the best on every instance and is the only one of which that holds."
+    "dominates. Here the largest budget stands for unlimited samples, and each agent has, for each instance, the best "
+    "of all its draws; an agent dominates if it is among the best on every instance and is the only one of which that "
+    "holds."
 )
 
 

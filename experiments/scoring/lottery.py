@@ -148,7 +148,8 @@ def table_at(results: LotteryResults, budget: int) -> Table | None:
         return None
     scores = {
         agent: np.array(
-            [[np.mean([t.score for t in played[agent][draw, name]]) for name in instances] for draw in draws[agent]]
+            [[np.mean([t.score for t in played[agent][draw, name]]) for name in instances] for draw in draws[agent]],
+            dtype=np.float64,
         )
         for agent in draws
     }
@@ -325,7 +326,7 @@ def reach(results: LotteryResults, table: Table) -> list[Reach]:
 
 
 def _runtime(trials: Sequence[LotteryTrial], place: int) -> float:
-    reached = [math.inf if t.targets[place] is None else t.targets[place] for t in trials]
+    reached = [math.inf if (samples := t.targets[place]) is None else samples for t in trials]
     return expected_runtime(reached, [t.budget for t in trials])
 
 
