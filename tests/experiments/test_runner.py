@@ -1,5 +1,6 @@
 """The runner: killed, interrupted, resumed, with agents that misbehave and disks that are full."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -14,8 +15,9 @@ import pytest
 
 from dsegym.costmodels.errors import DsegymError
 from dsegym.experiments import runner
+from dsegym.experiments.batches import batched, stored_trials
 from dsegym.experiments.executors import Outcome, Task, pool
-from dsegym.experiments.store import read_trial, trial_directory, write_suite
+from dsegym.experiments.store import read_suite, read_trial, trial_directory, write_suite
 from dsegym.experiments.suite import Trial, load_suite
 from dsegym.experiments.verify import verify
 
@@ -421,6 +423,40 @@ def test_what_other_workers_have_brought_is_stored_before_one_that_cannot_work_e
     assert [(task, outcome.trace) for task, outcome in itertools.islice(outcomes, 2)] == [(tasks[0], 1), (tasks[2], 3)]
     with pytest.raises(DsegymError, match="cannot work"):
         next(outcomes)
+
+
+@pytest.mark.parametrize("ending", [None, DsegymError("the worker cannot work at all."), KeyboardInterrupt()])
+def test_trials_of_a_moment_are_stored_in_a_batch_and_told_of_only_then(
+    ending, results, tiny_suite, tmp_path, monkeypatch
+):
+    """However the run ends, what has come is stored, once."""
+    monkeypatch.setattr(runner, "_LEAST_BATCH", 2)
+    before = dict(stored_trials(results, read_suite(results)["trials"]))
+    told = []
+
+    def executor(tasks, limits):
+        for task in tasks:
+            found = before[task.identifier]
+            manifest = {key: value for key, value in found.manifest.items() if key != "files"}
+            yield task, Outcome(manifest, found.trace)
+            yield None
+        assert told == [0]  # within the second
+        if ending is not None:
+            raise ending
+
+    def progress(summary):
+        told.append(sum(summary.statuses.values()))
+        assert told[-1] <= len(batched(tmp_path))
+
+    with contextlib.ExitStack() as stack:
+        if ending is not None:
+            stack.enter_context(pytest.raises(type(ending)))
+        runner.run_suite(tiny_suite, tmp_path, executor=executor, progress=progress)
+    assert told == [0, 1, 2, 3, 4]
+    assert batched(tmp_path) == set(before)
+    assert not (tmp_path / "trials").exists()
+    for name, found in stored_trials(tmp_path, list(before)):
+        assert found.trace.equals(before[name].trace)
 
 
 def test_a_worker_stays_with_its_instance_then_turns_to_one_that_nobody_is_at_then_helps_where_most_is_left():
