@@ -124,7 +124,7 @@ def _stored(results: Path) -> tuple[Mapping[str, Any], list[TrialResult]]:
     return suite, trials
 
 
-_LARGEST_ONLY = "Ranked by the trials of each agent's largest budget; `dsegym lottery` tells of the others."
+_LARGEST_ONLY = "Ranked by the trials of the largest budget of each agent; `dsegym lottery` tells of the others."
 
 
 def _at_largest_budgets(declared: Mapping[str, Any], trials: Sequence[TrialResult]) -> list[TrialResult]:

@@ -10,6 +10,7 @@ import pytest
 import dsegym
 from dsegym.experiments.report.text import to_json, to_markdown
 from dsegym.experiments.store import trial_id, write_suite
+from dsegym.experiments.suite import load_suite
 from dsegym.experiments.trial import run_trial
 
 
@@ -33,6 +34,38 @@ def test_a_part_of_a_suite_is_published_elsewhere_and_what_is_missing_counted(re
     assert (published.missing, published.leaderboard.trials) == (1, 3)
     assert (tmp_path / "a" / "b" / "leaderboard.html").exists()
     assert not (results / "leaderboard").exists()
+
+
+def test_of_several_budgets_each_agents_largest_is_ranked_and_the_lottery_tells_of_all(tmp_path, dsegym_command):
+    file = tmp_path / "several.toml"
+    head = 'name = "several"\nsamples = [20, 40]\nseeds = 1\n'
+    instances = '[[instances]]\nscenario = "dsegym/AcceleratorSizing-v0"\nworkload = ["alexnet", "resnet18"]\n'
+    agents = '[[agents]]\nname = "random_search"\n[[agents]]\nname = "hill_climb"\ndraws = 2\nmost_samples = 20\n'
+    file.write_text(head + instances + agents, encoding="utf-8")
+    suite, results = load_suite(file), tmp_path / "results"
+    for trial, identifier in zip(suite.trials, write_suite(results, suite), strict=True):
+        run_trial(trial, identifier, results)
+    published = dsegym.publish(results)
+    assert published.missing == 0
+    assert published.leaderboard.trials == 2 + 4  # of 40 and of 20 samples
+    assert published.leaderboard.budgets == (20, 40)
+    assert "Ranked by the trials of the largest budget of each agent" in (published.folder / "leaderboard.html").read_text()
+    code, page, _ = dsegym_command("lottery", results)
+    assert code == 0
+    assert "This page stands on 8 of the 8 trials" in " ".join(page.split())
+    assert dsegym_command("lottery", results, "--output", tmp_path / "docs").code == 0
+    stored = tmp_path / "docs" / "lottery" / "results.json"
+    assert dsegym_command("lottery", stored).out == page == (tmp_path / "docs/hyperparameter_lottery.md").read_text()
+    stored.write_text("{}")
+    refused = dsegym_command("lottery", stored)
+    assert refused.code != 0
+    assert "is no file of stored results: it is not of the format 1" in " ".join(refused.err.split())
+
+
+def test_results_without_draws_are_no_lottery(results, dsegym_command):
+    refused = dsegym_command("lottery", results)
+    assert refused.code != 0
+    assert "needs `draws` in its suite" in refused.err
 
 
 def test_results_that_are_whole_are_resumed_from_python(results, tiny_suite):
