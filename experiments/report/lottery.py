@@ -18,6 +18,7 @@ from ..scoring.lottery import (
     RATIOS,
     TARGETS,
     Chance,
+    Dominance,
     LotteryResults,
     Table,
     chances,
@@ -46,13 +47,14 @@ defaults; a draw's score is the mean over instances of the means over seeds. Eve
 agents are compared within a budget only: an agent that plans with its budget plans with that one, and one that has a
 smaller budget is missing from the tables of larger ones. Intervals are 95 % bootstrap intervals: those of spreads and
 regrets for which draws were drawn, those of chances for which instances. Few instances make wide ones. The best of
-several draws is chosen by the same trials that it is scored by, which flatters agents whose draws differ by luck."""
+several draws is chosen by the same trials that it is scored by, which flatters agents whose draws differ by luck. Some
+agents start from a baseline's design and others at random: `dsegym list` says which."""
 
 _FINDING = (
     "ArchGym's finding, as its abstract has it: with unlimited samples and tuned hyperparameters, no algorithm "
     "dominates. Here the largest budget stands for unlimited samples, and each agent has, for each instance, the best "
     "of all its draws; an agent dominates if it is among the best on every instance and is the only one of which that "
-    "holds."
+    "holds. That is sure if it stays so in 95 % of resamples of the draws, and surely not so if nobody does in 95 %."
 )
 
 
@@ -93,19 +95,7 @@ def _summary(results: LotteryResults, tables: Sequence[Table], found: dict[int, 
     last = tables[-1]
     judged = dominance(last)
     told = []
-    if judged.alone is not None:
-        told.append(
-            f"At {last.budget:,} samples with tuned hyperparameters, {judged.alone} dominates: it is among the best "
-            f"on all {len(judged.best)} instances, and nobody else is. ArchGym's finding does not hold on these."
-        )
-    else:
-        winners = sorted({agent for agents in judged.best.values() for agent in agents})
-        everywhere = f"{', '.join(judged.everywhere)} are alike the best on all" if judged.everywhere else "none"
-        told.append(
-            f"At {last.budget:,} samples with tuned hyperparameters, no agent dominates: of {len(judged.best)} "
-            f"instances, {len(winners)} agents are among the best on some ({', '.join(winners)}); on all of them: "
-            f"{everywhere}. ArchGym's finding holds on these."
-        )
+    told.append(_verdict(judged))
     for table in tables:
         told.append(_won(table, found[table.budget]))
     widest = max(spreads(last), key=lambda each: each.middle.value)
@@ -123,6 +113,32 @@ def _summary(results: LotteryResults, tables: Sequence[Table], found: dict[int, 
             + " (1: the same order, 0: unrelated)."
         )
     return ["## In short", "\n".join(map(_point, told)), _lines(_FINDING)]
+
+
+_SURE = 0.95
+
+
+def _verdict(judged: Dominance) -> str:
+    """Whether ArchGym's finding holds, as far as these draws can tell."""
+    winners = sorted({agent for agents in judged.best.values() for agent in agents})
+    if judged.alone is not None:
+        seen = f"{judged.alone} alone is among the best on all {len(judged.best)} instances"
+    elif judged.everywhere:
+        seen = f"{', '.join(judged.everywhere)} are alike the best on all {len(judged.best)} instances"
+    else:
+        seen = f"no agent is among the best on all {len(judged.best)} instances: {', '.join(winners)} are, each on some"
+    anyone = sum(judged.chance.values())
+    likeliest = max(judged.chance, key=lambda agent: (judged.chance[agent], agent))
+    if judged.chance[likeliest] >= _SURE:
+        told = f"{likeliest} dominates, and ArchGym's finding does not hold on these"
+    elif anyone <= 1 - _SURE:
+        told = "nobody dominates, and ArchGym's finding holds on these"
+    else:
+        told = "whether ArchGym's finding holds on these cannot be told yet"
+    return (
+        f"At {judged.budget:,} samples with tuned hyperparameters, {seen}. With draws drawn anew, somebody dominates "
+        f"in {100 * anyone:.0f} % of resamples ({likeliest} in {100 * judged.chance[likeliest]:.0f} %): {told}."
+    )
 
 
 def _won(table: Table, found: Sequence[Chance]) -> str:
@@ -300,8 +316,8 @@ def _pace(results: LotteryResults) -> list[str]:
     ]
     about = (
         "Milliseconds of a trial, medians by the clock of machines that did other things beside; overhead is the "
-        "worker's own, without the hand-over to and the storing by the runner (`benchmarks/lottery.py` has those). "
-        "Energy is told where a trial's share of it was measured."
+        "worker's own, with the making of an instance in its first trial, without what the runner takes to hand it "
+        "over and to store it (`benchmarks/lottery.py` has that). Energy is told where a trial's share of it was measured."
     )
     head = ("Agent", "Budget", "Trials", "Agent (ms)", "Cost model (ms)", "Overhead (ms)", "Energy")
     return ["## What trials cost", _lines(about), markdown_table(head, rows, right={1, 2, 3, 4, 5})]

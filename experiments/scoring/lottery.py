@@ -251,7 +251,8 @@ class Dominance:
     budget: int
     best: Mapping[str, tuple[str, ...]]  # {instance: the agents that are best, which share it}
     everywhere: tuple[str, ...]  # agents that are best on all instances, alone or with others
-    alone: str | None  # the one that is best on all instances and alone on one of them at least: it dominates
+    alone: str | None  # the only one that is among the best on all instances: it dominates
+    chance: Mapping[str, float]  # {agent: the share of resamples in which it dominates}, where draws are drawn anew
 
 
 def dominance(table: Table) -> Dominance:
@@ -263,7 +264,17 @@ def dominance(table: Table) -> Dominance:
         for place, name in enumerate(table.instances)
     }
     everywhere = tuple(sorted(agent for agent in tuned if all(agent in found for found in best.values())))
-    return Dominance(table.budget, best, everywhere, everywhere[0] if len(everywhere) == 1 else None)
+    generator = np.random.default_rng(BOOTSTRAP_SEED)
+    drawn = np.stack(
+        [
+            scores[generator.integers(len(scores), size=(statistics.RESAMPLES, len(scores)))].max(axis=1)
+            for scores in table.scores.values()
+        ]
+    )  # [A, R, I]
+    among = (drawn >= drawn.max(axis=0) - _TIES).all(axis=2)  # [A, R]
+    sole = (among & (among.sum(axis=0) == 1)).mean(axis=1)
+    chance = {agent: rounded(float(share)) for agent, share in zip(table.scores, sole, strict=True)}
+    return Dominance(table.budget, best, everywhere, everywhere[0] if len(everywhere) == 1 else None, chance)
 
 
 def stability(tables: Sequence[Table]) -> tuple[tuple[str, ...], dict[str, _Values]]:

@@ -97,6 +97,14 @@ def test_no_agent_dominates_where_each_is_best_somewhere_and_one_does_where_it_i
     assert (found.everywhere, found.alone) == (("again", "both"), None)
 
 
+def test_dominance_is_as_sure_as_other_draws_leave_it():
+    # It takes both draws to be the best everywhere: of two that are drawn of these two, half of the pairs have both.
+    scores = {"both": [[0.9, 0.0], [0.0, 0.9]], "even": [[0.5, 0.5]]}
+    found = dominance(table_at(results_of(scores), 100))
+    assert found.chance["both"] == pytest.approx(0.5, abs=0.04)
+    assert found.chance["even"] == 0
+
+
 def test_budgets_are_classes_of_their_own_and_instances_without_all_draws_are_left_out():
     whole = results_of(SCORES, budgets=(30, 100))
     more = trial("late", 0, "One", 1.0, budget=30)
@@ -156,14 +164,16 @@ def test_the_file_holds_all_that_the_page_is_made_of():
 def test_the_page_says_how_much_it_stands_on_and_never_that_energy_was_0():
     page = " ".join(lottery_page(results_of(SCORES, budgets=(30, 100))).split())
     assert "This page stands on 32 of the 1,000 trials that the suite declares" in page
-    assert "broad dominates" in page
-    assert "ArchGym's finding does not hold on these" in page
+    assert "broad alone is among the best on all 2 instances" in page
+    assert "whether ArchGym's finding holds on these cannot be told yet" in page
     assert "not measured" in page
     assert " 0 J" not in page
     shared = {"left": [[0.9, 0.1], [0.8, 0.3]], "right": [[0.1, 0.9], [0.2, 0.8]]}
     page = " ".join(lottery_page(results_of(shared)).split())
-    assert "no agent dominates" in page
-    assert "ArchGym's finding holds on these" in page
+    assert "no agent is among the best on all 2 instances: left, right are, each on some" in page
+    assert "nobody dominates, and ArchGym's finding holds on these" in page
+    page = " ".join(lottery_page(results_of({"one": [[1.0, 1.0], [0.5, 0.5]], "two": [[0.1, 0.1]]})).split())
+    assert "one dominates, and ArchGym's finding does not hold on these" in page
 
 
 def test_without_a_common_instance_the_page_says_so():
