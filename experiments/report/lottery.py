@@ -317,7 +317,8 @@ def _pace(results: LotteryResults) -> list[str]:
     about = (
         "Milliseconds of a trial, medians by the clock of machines that did other things beside; overhead is the "
         "worker's own, with the making of an instance in its first trial, without what the runner takes to hand it "
-        "over and to store it (`benchmarks/lottery.py` has that). Energy is told where a trial's share of it was measured."
+        "over and to store it (`benchmarks/lottery.py` has that). Energy is told where a trial's share of it was "
+        "measured."
     )
     head = ("Agent", "Budget", "Trials", "Agent (ms)", "Cost model (ms)", "Overhead (ms)", "Energy")
     return ["## What trials cost", _lines(about), markdown_table(head, rows, right={1, 2, 3, 4, 5})]
