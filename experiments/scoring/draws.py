@@ -61,7 +61,7 @@ def rank_stability(scores: ArrayLike) -> NDArray[np.float64]:
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise DsegymError("ranks need a table of scores, a row a budget, of at least two agents, a column each.")
-    return np.array([[float(stats.kendalltau(a, b)[0]) for b in scores] for a in scores])
+    return np.array([[float(np.asarray(stats.kendalltau(a, b))[0]) for b in scores] for a in scores])
 
 
 def win_chances(scores: Mapping[str, Sequence[float]], k: int) -> dict[str, float]:
