@@ -131,6 +131,10 @@ BUILT_IN: Mapping[str, Entry] = {
         "Bayesian optimisation in a trust region, with an overlap kernel for unordered values (BoTorch)",
     ),
     "smac": Entry("dsegym.agents.smac:RandomForest", "Bayesian optimisation with a random forest (SMAC3)"),
+    "proxy_screening": Entry(
+        "dsegym.agents.proxy_screening:ProxyScreening",
+        "costs the best of many candidates by a proxy of its own samples, gradient-boosted trees (LightGBM)",
+    ),
     "portfolio": Entry(
         "dsegym.agents.portfolio:Portfolio",
         "splits its samples among others: successive halving over rules, local, evolutionary and Bayesian search",

@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..costmodels.errors import DsegymError
+from ..envs.core.spaces import DesignSpace
 from .base import Agent
 from .heuristic import ALL
 from .referee import Referee
 from .registry import check_libraries, load_agent, make_agent
 
-__all__ = ["WarmStart", "designs_text"]
+__all__ = ["WarmStart", "designs_of", "designs_text"]
 
 _START = "warm_start"  # the baseline that the base agent starts from
 
@@ -23,6 +24,31 @@ _START = "warm_start"  # the baseline that the base agent starts from
 def designs_text(designs: Iterable[Iterable[int]]) -> str:
     """Designs, int[n] each, as the hyperparameter `designs` has them: `3 0 1; 2 2 1`."""
     return "; ".join(" ".join(str(int(index)) for index in design) for design in designs)
+
+
+def designs_of(space: DesignSpace, text: str, agent: str) -> list[list[int]]:
+    """The inverse of `designs_text`.
+
+    Args:
+        space: of the designs.
+        text: the hyperparameter.
+        agent: whose it is, for errors.
+
+    Raises:
+        DsegymError: a design is none of this space.
+    """
+    rows, found = [row.split() for row in text.split(";") if row.strip()], []
+    for number, row in enumerate(rows, 1):
+        if not all(word.isascii() and word.isdecimal() for word in row):
+            raise DsegymError(f"{agent}: design {number} of {len(rows)} is not whole numbers and spaces.")
+        design = [int(word) for word in row]
+        if len(design) != len(space) or (np.array(design, object) >= space.cardinalities).any():
+            raise DsegymError(
+                f"{agent}: design {number} of {len(rows)} is none of this space: it has {len(design)} "
+                f"parameters where the space has {len(space)}, or an index that its parameter does not have."
+            )
+        found.append(design)
+    return found
 
 
 @dataclass(frozen=True)
@@ -65,7 +91,7 @@ class WarmStart(Agent):
         kind = load_agent(self.base)
         if "start" not in {field.name for field in dataclasses.fields(kind)}:  # pyright: ignore[reportArgumentType]
             raise DsegymError(f"warm_start: {self.base} has no hyperparameter `start`, so it cannot go on from one.")
-        known = [*self._of_rules(referee), *self._given(referee)]
+        known = [*self._of_rules(referee), *designs_of(referee.space, self.designs, self.name)]
         if not known:
             raise DsegymError("warm_start has nothing to start from: give rules, designs, or both.")
         designs = np.array(list({tuple(design): None for design in known}), np.int32)
@@ -82,18 +108,3 @@ class WarmStart(Agent):
         every = self.rules == ALL and ALL not in referee.baselines
         names = referee.baselines if every else [name.strip() for name in self.rules.split(",") if name.strip()]
         return [referee.baseline(name).tolist() for name in names]
-
-    def _given(self, referee: Referee) -> list[list[int]]:
-        rows = [row.split() for row in self.designs.split(";") if row.strip()]
-        space, found = referee.space, []
-        for number, row in enumerate(rows, 1):
-            if not all(word.isascii() and word.isdecimal() for word in row):
-                raise DsegymError(f"warm_start: design {number} of {len(rows)} is not whole numbers and spaces.")
-            design = [int(word) for word in row]
-            if len(design) != len(space) or (np.array(design, object) >= space.cardinalities).any():
-                raise DsegymError(
-                    f"warm_start: design {number} of {len(rows)} is none of this space: it has {len(design)} "
-                    f"parameters where the space has {len(space)}, or an index that its parameter does not have."
-                )
-            found.append(design)
-        return found

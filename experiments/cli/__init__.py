@@ -1,6 +1,6 @@
 """The command line: `dsegym list | info | cost | render | optimize | bound | pareto | run | leaderboard | verify |
 trace | workload | doctor`, `dsegym train | evaluate | learning | field | lottery`, and
-`dsegym export | compact | submit`.
+`dsegym export | compact | proxy | matrix | submit`.
 
 Heavy libraries are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -24,9 +24,11 @@ from . import (
     field,
     learn,
     lottery,
+    matrix,
     optimize,
     pareto,
     pay,
+    proxy,
     render,
     run,
     show,
@@ -84,8 +86,10 @@ for _name, _command in (
     ("lottery", lottery.lottery_command),
     ("export", export.export),
     ("compact", export.compact_command),
+    ("matrix", matrix.matrix_command),
 ):
     app.command(_name)(_command)
+app.add_typer(proxy.app, name="proxy")
 app.add_typer(submit.app, name="submit")
 
 
