@@ -2,8 +2,8 @@
 
 Each cell of the matrix is `dsegym run` in a process of its own, whose environment variables and processors alone are
 changed, with one worker. Then every sample of every cell is costed again here: values may differ by `TOLERANCE`,
-relative, and feasibility not at all, whatever computed them. Whether agents sampled the same designs is told too, and is
-no fault: a last bit may send a search elsewhere. Seconds and memory are told, not judged.
+relative, and feasibility not at all, whatever computed them. Whether agents sampled the same designs is told too, and
+is no fault: a last bit may send a search elsewhere. Seconds and memory are told, not judged.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ __all__ = [
     "ALL",
     "DESIGNS",
     "MANY",
+    "MEAN",
     "ONE",
     "TRIALS",
     "UNIFORM",
@@ -58,6 +59,7 @@ _FEWEST = 50  # different designs that an agent's training needs, to be compared
 _HELD_OUT = 0.2  # the share of an agent's designs, where whole trials cannot be held out
 _COLUMNS = ("trial_id", "scenario", "options", "agent", "design", "objective", "feasible")
 ONE, MANY, ALL = "one agent", "all agents", "all agents, all samples"
+MEAN = "the mean of these alone"  # what no proxy must be worse than
 
 
 class Samples(NamedTuple):
@@ -81,7 +83,7 @@ class Quality(NamedTuple):
 class Worth(NamedTuple):
     """A row of the report: means over splits, with their 95 % bootstrap intervals, (mean, low, high)."""
 
-    learned_from: str  # an agent's name, or `ONE`, `MANY`, `ALL`
+    learned_from: str  # an agent's name, or `ONE`, `MANY`, `ALL`, `MEAN`
     designs: int  # different ones that it learned from, the mean over splits
     test: str  # `TRIALS` or `DESIGNS`, and `UNIFORM`
     rmse_percent: tuple[float, float, float] | None
@@ -233,8 +235,9 @@ def worth(
         progress: called with how many proxies are fitted, and how many there will be.
 
     Returns:
-        A row for each agent, for one agent (the mean over agents), for all agents with equally many designs, and for
-        all agents with all their samples; twice, once a test. With one agent only the first and the last.
+        A row for each agent, for one agent (the mean over agents), for all agents with equally many designs, for all
+        agents with all their samples, and for a guess of these samples' mean; twice, once a test. With one agent, what
+        compares agents is left out.
 
     Raises:
         UnknownNameError: there is no such model.
@@ -253,13 +256,23 @@ def worth(
             TRIALS if whole_trials else DESIGNS: samples.data.at(test),
             UNIFORM: data_of(uniform, samples.problem.evaluate(uniform)),
         }
-        for name, places in _trainings(pools, generator).items():
+        trainings = _trainings(pools, generator)
+        for name, places in trainings.items():
             proxy = kind.fit(space, samples.data.at(places), int(generator.integers(2**31)))
             for title, data in tests.items():
                 found.setdefault((title, name), []).append((len(places), quality(proxy.predict(data.designs), data)))
             done += 1
             progress(done, total)
+        for title, data in tests.items():
+            plain = _plain(samples.data.at(trainings[ALL]), len(data.designs))
+            found.setdefault((title, MEAN), []).append((len(trainings[ALL]), quality(plain, data)))
     return _rows(found, agents, seed)
+
+
+def _plain(data: Data, count: int) -> Prediction:
+    """The mean of what is known, whatever the design."""
+    known = data.log_objective[data.feasible] if data.feasible.any() else data.log_objective
+    return Prediction(np.full(count, known.mean()), np.full(count, data.feasible.mean()))
 
 
 def _comparable(samples: Samples) -> list[str]:

@@ -46,13 +46,11 @@ def fit(
     samples = read_samples(source, scenario, options_of(option, workload), allow=allow or ())
     with progress_bar("proxies") as bar:
         task = bar.add_task("fit", total=None)
-        report = worth(
-            samples,
-            model,
-            splits=splits,
-            seed=seed,
-            progress=lambda done, all: bar.update(task, completed=done, total=all),
-        )
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        report = worth(samples, model, splits=splits, seed=seed, progress=update)
         proxy, designs = fitted(samples, model, seed)
     save_proxy(output, proxy, card_of(samples, model, designs, report, seed=seed, splits=splits))
     _show(read_card(output), as_json)

@@ -74,7 +74,7 @@ def test_too_few_samples_and_files_of_something_else_are_refused(name, known):
         kind.fit(SPACE, known.at(np.arange(5)), 0)
     files = kind.fit(SPACE, known, 0).files()
     wider = DesignSpace((*SPACE.parameters, Parameter("more", (1, 2))))
-    with pytest.raises(DsegymError, match="parameters where the space has 4|not those of a network of this space"):
+    with pytest.raises(DsegymError, match=r"parameters where the space has 4|not those of a network of this space"):
         kind.read(wider, files)
     for spoilt in (b"", b"tree\n", b"\x80\x04pickle"):
         with pytest.raises(DsegymError, match="not readable as"):
@@ -93,9 +93,8 @@ def test_of_a_ranking_only_the_order_counts():
 
 
 def test_it_is_taught_the_objective_without_its_penalty_and_no_number_is_left_out():
-    found = Evaluation(
-        None, np.array([1.0, 9e9, np.nan]), np.array([True, False, True]), None, np.array([1, 2, np.nan])
-    )
+    objective, unpenalised = np.array([1.0, 9e9, np.nan]), np.array([1.0, 2.0, np.nan])
+    found = Evaluation(None, objective, np.array([True, False, True]), None, unpenalised)
     data = data_of(np.arange(6).reshape(3, 2), found)
     np.testing.assert_allclose(data.log_objective, np.log([1.0, 2.0]))
     assert data.feasible.tolist() == [True, False]
