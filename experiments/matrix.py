@@ -29,7 +29,7 @@ from .store import TrialResult, checked_options, json_text, read_suite, trial_di
 from .suite import Suite, find_any_suite, is_policy_suite, load_suite
 from .verify import RELATIVE_TOLERANCE
 
-__all__ = ["TABLE", "TOLERANCE", "Cell", "Environment", "probe", "run_matrix"]
+__all__ = ["TABLE", "TOLERANCE", "Cell", "Environment", "Plan", "plan_matrix", "probe", "run_matrix"]
 
 TOLERANCE = RELATIVE_TOLERANCE
 TABLE = "matrix.json"
@@ -89,32 +89,30 @@ class Cell(NamedTuple):
         return self.largest_difference <= TOLERANCE and not self.infeasible_elsewhere and not self.others
 
 
-def run_matrix(
-    suite: str | Path,
-    output: str | Path,
-    *,
-    pythons: Sequence[str] = (),
-    threads: Sequence[int] = (),
-    allow: Collection[str] = (),
-    progress: Callable[[int, int, str], None] = lambda done, total, what: None,
-) -> list[Cell]:
-    """Runs a suite in every environment, and compares.
+class Plan(NamedTuple):
+    """What a matrix is to run; every environment in it has answered."""
+
+    suite: Suite
+    path: Path  # of the suite's file
+    output: Path  # the matrix's directory, where nothing is yet
+    processors: list[int]  # at hand
+    pairs: list[tuple[Environment, int]]  # each interpreter with each number of threads
+
+
+def plan_matrix(
+    suite: str | Path, output: str | Path, *, pythons: Sequence[str] = (), threads: Sequence[int] = ()
+) -> Plan:
+    """What a matrix is to run.
 
     Args:
         suite: a shipped suite's name, or a file; one of trials.
-        output: the matrix's directory; made where nothing is.
+        output: the matrix's directory.
         pythons: interpreters, or virtual environments' folders; this one when left out.
         threads: how many each cell may have; 1 and all processors at hand when left out.
-        allow: packages beside this one whose scenarios may be imported.
-        progress: called with how many cells are done, how many there are, and what runs.
-
-    Returns:
-        A cell for each interpreter and number of threads; `matrix.json` in the directory holds them.
 
     Raises:
-        DsegymError: an interpreter does not start or lacks dsegym; there are not so many processors; something is in
-            the directory; a run could not be made. Names the environment.
-        OSError: something cannot be written.
+        DsegymError: the suite is none of trials; an interpreter does not start or lacks dsegym; there are not so many
+            processors; something is in the directory.
     """
     path, output = find_any_suite(str(suite)), Path(output)
     if is_policy_suite(path):
@@ -126,20 +124,59 @@ def run_matrix(
             raise DsegymError(f"--threads {count}: there are {len(processors)} processors at hand; allowed: 1 to that.")
     if os.path.lexists(output) and not (output.is_dir() and not any(output.iterdir())):
         raise DsegymError(f"'{output}' is there already; a matrix is written where nothing is.")
-    loaded = load_suite(path)
     found = [probe(each) for each in dict.fromkeys(pythons or (sys.executable,))]
-    output.mkdir(parents=True, exist_ok=True)
+    return Plan(load_suite(path), path, output, processors, [(each, count) for each in found for count in counts])
+
+
+def run_matrix(
+    plan: Plan,
+    *,
+    allow: Collection[str] = (),
+    progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+) -> list[Cell]:
+    """Runs a suite in every environment, and compares.
+
+    Args:
+        plan: of `plan_matrix`.
+        allow: packages beside this one whose scenarios may be imported.
+        progress: called with how many cells are done, how many there are, and what runs.
+
+    Returns:
+        A cell for each interpreter and number of threads; `matrix.json` in the directory holds them.
+
+    Raises:
+        DsegymError: a run could not be made; names the environment.
+        OSError: something cannot be written.
+    """
+    plan.output.mkdir(parents=True, exist_ok=True)
     cells, first = [], None
-    pairs = [(environment, count) for environment in found for count in counts]
-    for done, (environment, count) in enumerate(pairs):
-        name = f"{done + 1}-python{environment.versions['python']}-threads{count}"
-        progress(done, len(pairs), f"Python {environment.versions['python']}, threads: {count}")
-        seconds, peak_mib = _run(environment, processors[:count], path, output / name)
-        cell, designs = _compared(loaded, output, name, environment, count, seconds, peak_mib, first, allow)
-        first = designs if first is None else first
-        cells.append(cell)
-        write_by_rename(output / TABLE, json_text(_content(loaded, cells)).encode())
-    progress(len(pairs), len(pairs), "")
+    for done, (environment, count) in enumerate(plan.pairs):
+        python = environment.versions["python"]
+        name = f"{done + 1}-python{python}-threads{count}"
+        progress(done, len(plan.pairs), f"Python {python}, threads: {count}")
+        seconds, peak_mib = _run(environment, plan.processors[:count], plan.path, plan.output / name)
+        found = _found(plan.output / name, allow)
+        first = found.designs if first is None else first
+        same = sum(np.array_equal(first[key], own) for key, own in found.designs.items() if key in first)
+        cells.append(
+            Cell(
+                path=environment.path,
+                versions=environment.versions,
+                threads=count,
+                results=name,
+                finished=found.finished,
+                others=len(plan.suite.trials) - found.finished,
+                samples=sum(map(len, found.designs.values())),
+                largest_difference=found.largest_difference,
+                infeasible_elsewhere=found.infeasible_elsewhere,
+                same_designs=same,
+                seconds=seconds,
+                trials_s=found.trials_s,
+                peak_mib=peak_mib,
+            )
+        )
+        write_by_rename(plan.output / TABLE, json_text(_content(plan.suite, cells)).encode())
+    progress(len(plan.pairs), len(plan.pairs), "")
     return cells
 
 
@@ -227,31 +264,27 @@ def _ended(process: subprocess.Popen[bytes]) -> tuple[int, float]:
     return process.returncode, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def _compared(
-    suite: Suite,
-    output: Path,
-    name: str,
-    environment: Environment,
-    threads: int,
-    seconds: float,
-    peak_mib: float,
-    first: Mapping[str, np.ndarray] | None,
-    allow: Collection[str],
-) -> tuple[Cell, dict[str, np.ndarray]]:
-    """A cell, and {a trial's declaration: its designs, int32[S, n]}."""
-    results = output / name
+class _Found(NamedTuple):
+    """What lies in a cell's results."""
+
+    designs: dict[str, np.ndarray]  # {a trial's declaration: its designs, int32[S, n]}
+    finished: int  # trials
+    largest_difference: float
+    infeasible_elsewhere: int
+    trials_s: float
+
+
+def _found(results: Path, allow: Collection[str]) -> _Found:
+    """What lies there, every sample costed again."""
     problems: dict[str, Problem] = {}
     designs: dict[str, np.ndarray] = {}
-    largest, elsewhere, samples, trials_s, others = 0.0, 0, 0, 0.0, 0
+    largest, elsewhere, finished, trials_s = 0.0, 0, 0, 0.0
     for _, trial in stored_trials(results, read_suite(results)["trials"]):
         if isinstance(trial, CorruptResultError):
             raise trial
-        if trial.manifest["status"] != "finished":
-            others += 1
+        finished += trial.manifest["status"] == "finished"
         trials_s += trial.manifest["seconds"]["total"]
-        key, own = _declaration(trial), _designs(trial)
-        designs[key] = own
-        samples += len(own)
+        own = designs[_declaration(trial)] = _designs(trial)
         problem = _problem(trial, results, problems, allow)
         for start in range(0, len(own), _BLOCK):
             rows = trial.trace.slice(start, _BLOCK)
@@ -259,15 +292,7 @@ def _compared(
             claimed, here = rows["objective"].to_numpy(), np.asarray(found.objective, np.float64)
             largest = max(largest, float(_difference(claimed, here).max()))
             elsewhere += int((rows["feasible"].to_numpy() != np.asarray(found.feasible)).sum())
-    missing = len(suite.trials) - len(designs)
-    base = designs if first is None else first
-    same = sum(np.array_equal(base.get(key), own) for key, own in designs.items() if key in base)
-    finished = len(designs) - others
-    cell = Cell(
-        environment.path, environment.versions, threads, name, finished, others + missing, samples, largest, elsewhere,
-        same, seconds, trials_s, peak_mib,
-    )  # fmt: skip
-    return cell, designs
+    return _Found(designs, finished, largest, elsewhere, trials_s)
 
 
 def _difference(claimed: np.ndarray, here: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ class PlainNetwork:
     Args:
         space: of the designs.
         variables: of the network, nested dicts of float32 arrays.
-        scale: float32[2], mean and standard deviation of the training data's logarithms.
+        scale: float32[3], of the training data: mean and standard deviation of the logarithms, share of the feasible.
     """
 
     libraries: ClassVar[tuple[str, ...]] = ("flax", "optax", "safetensors")
@@ -50,7 +50,8 @@ class PlainNetwork:
     def fit(cls, space: DesignSpace, data: Data, seed: int) -> Self:
         """Fits both outputs at once; arguments and errors as of `Proxy`."""
         check_enough(data)
-        scale = np.array([data.log_objective.mean(), max(data.log_objective.std(), 1e-6)], np.float32)
+        mean, deviation = data.log_objective.mean(), max(data.log_objective.std(), 1e-6)
+        scale = np.array([mean, deviation, data.feasible.mean()], np.float32)
         target = ((data.log_objective - scale[0]) / scale[1]).astype(np.float32)
         x, truth = _inputs(space, data.designs), data.feasible.astype(np.float32)
         variables = _trained(jax.random.key(seed), x, target, truth)
@@ -64,7 +65,10 @@ class PlainNetwork:
             rows = min(_BLOCK, 1 << (len(designs) - 1).bit_length())  # few shapes to compile
             padded = np.pad(x, ((0, rows - len(x)), (0, 0)))
             found[start : start + len(x)] = np.asarray(_outputs(self.variables, padded))[: len(x)]
-        return Prediction(found[:, 0] * self.scale[1] + self.scale[0], 1.0 / (1.0 + np.exp(-found[:, 1])))
+        mean, deviation, share = self.scale.tolist()
+        mixed = 0.0 < share < 1.0  # where all were alike, the logit has learned nothing
+        probability = 1.0 / (1.0 + np.exp(-found[:, 1])) if mixed else np.full(len(found), share)
+        return Prediction(found[:, 0] * deviation + mean, probability)
 
     def files(self) -> dict[str, bytes]:
         """One file of named arrays."""
@@ -85,7 +89,7 @@ class PlainNetwork:
             raise CorruptResultError(f"{WEIGHTS}: not readable as safetensors.") from None
         width = _inputs(space, np.zeros((1, len(space)), np.int32)).shape[1]
         shapes = jax.eval_shape(_Perceptron().init, jax.random.key(0), jnp.zeros((1, width), jnp.float32))
-        wanted = {f"{layer}/{name}": value.shape for layer, name, value in _leaves(shapes)} | {"scale": (2,)}
+        wanted = {f"{layer}/{name}": value.shape for layer, name, value in _leaves(shapes)} | {"scale": (3,)}
         given = {name: leaf.shape for name, leaf in leaves.items() if leaf.dtype == np.float32}
         finite = all(np.isfinite(leaf).all() for leaf in leaves.values())
         if given != wanted or len(leaves) != len(wanted) or not finite:

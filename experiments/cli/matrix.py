@@ -37,15 +37,14 @@ def matrix_command(
 
     Example: `dsegym matrix quick --output matrix --python .venv --python .venv-3.13 --threads 1 --threads 2`
     """
-    from ..matrix import TABLE, TOLERANCE, run_matrix
+    from ..matrix import TABLE, TOLERANCE, plan_matrix, run_matrix
+
+    plan = plan_matrix(suite, output, pythons=python or (), threads=threads or ())
 
     with progress_bar("environments") as bar:
         task = bar.add_task("matrix", total=None)
         cells = run_matrix(
-            suite,
-            output,
-            pythons=python or (),
-            threads=threads or (),
+            plan,
             allow=allow or (),
             progress=lambda done, total, what: bar.update(
                 task, completed=done, total=total, description=visible(what), refresh=True

@@ -39,10 +39,12 @@ def fit(
 
     Example: `dsegym proxy fit results/quick --scenario dsegym/AcceleratorSizing-v0 -o workload=resnet50 --output proxy`
     """
+    from ...agents.proxies.base import load_model
     from ..proxies import fitted, read_samples, worth
     from ..proxy_store import card_of, check_place, read_card, save_proxy
 
     check_place(output)
+    load_model(model)
     samples = read_samples(source, scenario, options_of(option, workload), allow=allow or ())
     with progress_bar("proxies") as bar:
         task = bar.add_task("fit", total=None)

@@ -10,7 +10,7 @@ import pytest
 
 from dsegym.costmodels.errors import DsegymError
 from dsegym.experiments import matrix
-from dsegym.experiments.matrix import TABLE, TOLERANCE, Environment, probe, run_matrix
+from dsegym.experiments.matrix import TABLE, TOLERANCE, Environment, plan_matrix, probe, run_matrix
 from dsegym.experiments.store import read_trial, write_trial
 
 from .conftest import TINY
@@ -109,11 +109,11 @@ def flipped(results):
 @pytest.mark.parametrize(
     ("change", "holds", "same", "said"),
     [
-        (as_it_is, True, 4, "all do."),
-        (off_by(1e-7), True, 4, "all do."),
+        (as_it_is, True, 4, ""),
+        (off_by(1e-7), True, 4, ""),
         (off_by(1e-4), False, 4, "a value differs by 0.0001"),
         (flipped, False, 4, "60 samples differ in feasibility"),
-        (shuffled, True, 3, "all do."),
+        (shuffled, True, 3, ""),
     ],
 )
 def test_what_a_second_environment_changes_is_told(
@@ -128,7 +128,7 @@ def test_what_a_second_environment_changes_is_told(
     assert [cell["holds"] for cell in cells] == [True, holds]
     assert [cell["same_designs"] for cell in cells] == [4, same]
     assert outcome.code == (0 if holds else 1)
-    assert outcome.err == "" if holds else said in outcome.err
+    assert said in outcome.err if not holds else "warning" not in outcome.err
 
 
 def test_an_infinite_value_differs_from_none_but_itself():
@@ -186,4 +186,4 @@ def test_an_interpreter_without_dsegym_is_named_with_the_reason(tmp_path, script
 def test_a_run_that_could_not_be_made_names_its_environment(suite, tmp_path, monkeypatch):
     monkeypatch.setattr(matrix, "_LAUNCH", "raise SystemExit('no memory left')")
     with pytest.raises(DsegymError, match=r"threads 1: the suite was not run \(no memory left\)"):
-        run_matrix(suite, tmp_path / "out", threads=[1])
+        run_matrix(plan_matrix(suite, tmp_path / "out", threads=[1]))

@@ -113,7 +113,7 @@ def test_an_agent_of_one_trial_has_designs_held_out(samples, few):
 
 def test_too_few_designs_to_learn_from_and_to_test_on_are_one_sentence(samples):
     few = samples._replace(data=samples.data.at(np.arange(30)), agent=samples.agent[:30], trial=samples.trial[:30])
-    with pytest.raises(DsegymError, match="needs 100 different designs of an agent at least"):
+    with pytest.raises(DsegymError, match="different designs of an agent at least, half to learn from"):
         worth(few, "trees", splits=2)
 
 
