@@ -39,6 +39,7 @@ ONLY_BY_NAME = (
     "load",
     "muzero",
     "policies",
+    "proxy",
     "soc_learning",
     "reasoning_learning",
 )

@@ -361,7 +361,9 @@ def _rows(
             groups = {**{name: groups[name] for name in agents}, ONE: [of[name] for name in agents], **groups}
         for name, strata in groups.items():
             designs = round(float(np.mean([count for runs in strata for count, _ in runs])))
-            figures = [_estimate([[getattr(q, what) for _, q in runs] for runs in strata], seed) for what in _FIGURES]
+            figures: list[Any] = [
+                _estimate([[getattr(q, what) for _, q in runs] for runs in strata], seed) for what in _FIGURES
+            ]
             rows.append(Worth(name, designs, title, *figures))
     return rows
 
@@ -369,12 +371,12 @@ def _rows(
 _FIGURES = Quality._fields
 
 
-def _estimate(strata: Sequence[Sequence[float | None]], seed: int) -> Any:
+def _estimate(strata: Sequence[Sequence[float | None]], seed: int) -> tuple[float, float, float] | None:
     """The mean over splits and its interval; None where a split has no figure."""
     if any(value is None for values in strata for value in values):
         return None
     found = stratified_bootstrap([np.array(values, float) for values in strata], np.mean, seed=seed)
-    return float(found.value), float(found.low), float(found.high)
+    return found.value.item(), found.low.item(), found.high.item()
 
 
 def fitted(samples: Samples, model: str, seed: int) -> tuple[Proxy, int]:

@@ -1,8 +1,8 @@
 """Proxies on disk: a directory that appears by one rename, and is read without running anybody's code.
 
-PROXY/card.toml                       what it is a proxy of, what it learned from, what it is worth, what its files are
-PROXY/objective.txt, feasible.txt     of trees: LightGBM's own text
-PROXY/weights.safetensors             of a network: named arrays
+PROXY/card.toml              what it is a proxy of, what it learned from, what it is worth, what its files are
+PROXY/samples.safetensors    of trees: what they learned from, so that they grow again
+PROXY/weights.safetensors    of a network: its weights
 """
 
 from __future__ import annotations

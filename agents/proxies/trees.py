@@ -1,20 +1,25 @@
-"""Gradient-boosted trees by LightGBM (Ke et al., NeurIPS 2017), kept in its own text format."""
+"""Gradient-boosted trees by LightGBM (Ke et al., NeurIPS 2017), kept as what they learned from.
+
+LightGBM's own text of a model is read by code that a truncated file ends the process with. So a file holds the data and
+the seed, from which the same trees grow again, and what they said, which shows that they did.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any, ClassVar, Self
 
 import lightgbm
 import numpy as np
 
-from ...costmodels.errors import CorruptResultError
+from ...costmodels.errors import CorruptResultError, DsegymError
 from ...envs.core.spaces import DesignSpace
 from .base import Data, Prediction, check_enough, features_of
 
 __all__ = ["Trees"]
 
-OBJECTIVE, FEASIBLE = "objective.txt", "feasible.txt"
+SAMPLES = "samples.safetensors"
 # One thread and rows first: the same trees whatever the machine has to do. What is not named is LightGBM's default.
 _SETTINGS: Mapping[str, Any] = {
     "num_threads": 1,
@@ -30,56 +35,101 @@ _SETTINGS: Mapping[str, Any] = {
 ROUNDS = 300  # trees of each model
 
 
+_SAID = 64  # designs of the training data for which a file holds what the trees said
+_ALIKE = 1e-6  # by which that may differ where they grow again
+
+
 class Trees:
     """A model of squared errors for the logarithm of the objective, one of log losses for feasibility.
 
     Args:
         space: of the designs.
+        data: that they learned from.
+        seed: of the fit.
         objective: the first model.
-        feasible: the second; None where all that it learned from were alike, `share` of them feasible.
-        share: of the training data that was feasible.
+        feasible: the second; None where all that it learned from were alike.
     """
 
-    libraries: ClassVar[tuple[str, ...]] = ("lightgbm",)
+    libraries: ClassVar[tuple[str, ...]] = ("lightgbm", "safetensors")
 
-    def __init__(self, space: DesignSpace, objective: Any, feasible: Any | None, share: float):
-        self.space, self.objective, self.feasible, self.share = space, objective, feasible, share
+    def __init__(self, space: DesignSpace, data: Data, seed: int, objective: Any, feasible: Any | None):
+        self.space, self.data, self.seed, self.objective, self.feasible = space, data, seed, objective, feasible
 
     @classmethod
     def fit(cls, space: DesignSpace, data: Data, seed: int, rounds: int = ROUNDS) -> Self:
         """Fits both models, of `rounds` trees each; arguments and errors as of `Proxy`."""
         check_enough(data)
-        features = features_of(space, data.designs)
-        share = float(data.feasible.mean())
+        features, truth = features_of(space, data.designs), data.feasible.astype(float)
         objective = _fitted(space, features, data.log_objective, "regression", seed, rounds)
-        mixed = 0.0 < share < 1.0
-        truth = data.feasible.astype(float)
+        mixed = 0.0 < truth.mean() < 1.0
         feasible = _fitted(space, features, truth, "binary", seed, rounds) if mixed else None
-        return cls(space, objective, feasible, share)
+        return cls(space, data, seed, objective, feasible)
 
     def predict(self, designs: np.ndarray) -> Prediction:
         """What the trees say of designs, int32[B, n]."""
         features = features_of(self.space, designs)
         if self.feasible is None:
-            probability = np.full(len(features), self.share)
+            probability = np.full(len(features), float(self.data.feasible.mean()))
         else:
             probability = self.feasible.predict(features, num_threads=1)
         return Prediction(self.objective.predict(features, num_threads=1), probability)
 
     def files(self) -> dict[str, bytes]:
-        """Each model as LightGBM writes it; where feasibility is no model, the share alone."""
-        feasible = f"share={self.share!r}\n" if self.feasible is None else self.feasible.model_to_string()
-        return {OBJECTIVE: self.objective.model_to_string().encode(), FEASIBLE: feasible.encode()}
+        """One file of named arrays: the data, the seed, and what the trees say of the first designs."""
+        from safetensors.numpy import save
+
+        said = self.predict(self.data.designs[:_SAID])
+        arrays = {
+            "designs": self.data.designs.astype(np.int32),
+            "log_objective": self.data.log_objective,
+            "feasible": self.data.feasible.astype(np.uint8),
+            "seed": np.array([self.seed], np.int64),
+            "said": np.stack(said),
+        }
+        return {SAMPLES: save({name: np.ascontiguousarray(array) for name, array in arrays.items()})}
 
     @classmethod
     def read(cls, space: DesignSpace, files: Mapping[str, bytes]) -> Self:
-        """The trees of `files`; errors as of `Proxy`."""
-        text = files[FEASIBLE].decode("utf-8", "replace")
-        if text in ("share=0.0\n", "share=1.0\n"):
-            feasible, share = None, float(text.removeprefix("share="))
-        else:
-            feasible, share = _read(space, FEASIBLE, text), 0.5
-        return cls(space, _read(space, OBJECTIVE, files[OBJECTIVE].decode("utf-8", "replace")), feasible, share)
+        """The trees of `files`, which grow again; errors as of `Proxy`, or this LightGBM grows other ones."""
+        data, seed, said = _samples(space, files[SAMPLES])
+        found = cls.fit(space, data, seed)
+        if not np.allclose(np.stack(found.predict(data.designs[:_SAID])), said, rtol=_ALIKE, atol=_ALIKE):
+            raise DsegymError(
+                f"{SAMPLES}: LightGBM {version('lightgbm')} grows other trees of these samples than stood here; the "
+                "proxy's card names the version that grew them, or fit it anew."
+            )
+        return found
+
+
+def _samples(space: DesignSpace, content: bytes) -> tuple[Data, int, np.ndarray]:
+    """What a file holds: data, seed, and what was said, float64[2, up to 64].
+
+    Raises:
+        CorruptResultError: it is no such file, or its designs are none of this space.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        found = load(content)
+    except (SafetensorError, ValueError, KeyError, TypeError):
+        raise CorruptResultError(f"{SAMPLES}: not readable as safetensors.") from None
+    rows = found["log_objective"].size if "log_objective" in found else 0
+    wanted = {
+        "designs": ("int32", (rows, len(space))),
+        "log_objective": ("float64", (rows,)),
+        "feasible": ("uint8", (rows,)),
+        "seed": ("int64", (1,)),
+        "said": ("float64", (2, min(rows, _SAID))),
+    }
+    given = {name: (str(array.dtype), array.shape) for name, array in found.items()}
+    if given != wanted or not np.isfinite(found["log_objective"]).all() or not 0 <= found["seed"][0] < 2**31:
+        raise CorruptResultError(f"{SAMPLES}: the arrays are not samples of this space.")
+    try:
+        designs = space.check(found["designs"])
+    except DsegymError as error:
+        raise CorruptResultError(f"{SAMPLES}: {error}") from None
+    return Data(designs, found["log_objective"], found["feasible"] != 0), int(found["seed"][0]), found["said"]
 
 
 def _fitted(
@@ -89,20 +139,3 @@ def _fitted(
     categories = [place for place, parameter in enumerate(space.parameters) if not parameter.ordered]
     table = lightgbm.Dataset(features, target, categorical_feature=categories, params={"verbosity": -1})
     return lightgbm.train({**_SETTINGS, "objective": objective, "seed": seed}, table, num_boost_round=rounds)
-
-
-def _read(space: DesignSpace, name: str, text: str) -> Any:
-    """A booster of its text.
-
-    Raises:
-        CorruptResultError: it is none, or one of another number of parameters.
-    """
-    try:
-        if not text.startswith("tree\nversion="):
-            raise ValueError("no model of LightGBM")
-        found = lightgbm.Booster(model_str=text)
-        if found.num_feature() != len(space):
-            raise ValueError(f"{found.num_feature()} parameters where the space has {len(space)}")
-    except (lightgbm.basic.LightGBMError, ValueError) as error:
-        raise CorruptResultError(f"{name}: not readable as trees ({error!s:.200}).") from None
-    return found

@@ -74,11 +74,27 @@ def test_too_few_samples_and_files_of_something_else_are_refused(name, known):
         kind.fit(SPACE, known.at(np.arange(5)), 0)
     files = kind.fit(SPACE, known, 0).files()
     wider = DesignSpace((*SPACE.parameters, Parameter("more", (1, 2))))
-    with pytest.raises(DsegymError, match=r"parameters where the space has 4|not those of a network of this space"):
+    with pytest.raises(DsegymError, match=r"not samples of this space|not those of a network of this space"):
         kind.read(wider, files)
     for spoilt in (b"", b"tree\n", b"\x80\x04pickle"):
         with pytest.raises(DsegymError, match="not readable as"):
             kind.read(SPACE, dict.fromkeys(files, spoilt))
+
+
+def test_trees_that_grow_otherwise_and_designs_of_no_space_are_refused(known):
+    from safetensors.numpy import load, save
+
+    (name, content), *_ = load_model("trees").fit(SPACE, known, 0).files().items()
+    arrays = load(content)
+    for changes, reason in (
+        ({"said": arrays["said"] + 0.1}, "grows other trees of these samples"),
+        ({"designs": arrays["designs"] + 100}, "is out of range"),
+        ({"log_objective": arrays["log_objective"] * np.nan}, "not samples of this space"),
+        ({"seed": arrays["seed"] - 1}, "not samples of this space"),
+        ({"more": arrays["seed"]}, "not samples of this space"),
+    ):
+        with pytest.raises(DsegymError, match=reason):
+            load_model("trees").read(SPACE, {name: save({**arrays, **changes})})
 
 
 def test_an_unknown_kind_is_one_sentence():

@@ -173,7 +173,7 @@ def test_a_stored_proxy_says_what_it_is_and_predicts_as_before(samples, stored):
     assert found.card["agents"] == {"genetic_algorithm": 120, "random_search": 120}
     assert found.card["samples"]["rows"] == 240
     assert found.card["versions"]["lightgbm"]
-    assert sorted(path.name for path in stored.iterdir()) == ["card.toml", "feasible.txt", "objective.txt"]
+    assert sorted(path.name for path in stored.iterdir()) == ["card.toml", "samples.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -184,24 +184,24 @@ def test_a_stored_proxy_says_what_it_is_and_predicts_as_before(samples, stored):
         (CARD, "format", "= format", "not readable as TOML"),
         (CARD, 'model = "trees"', 'model = "forest"', "there is no proxy 'forest'"),
         (CARD, SIZING, "elsewhere:toy/Other-v0", "--allow elsewhere"),
-        (CARD, '"objective.txt" =', '"../objective.txt" =', "is no file beside it"),
-        (CARD, '"feasible.txt" =', '"card.toml" =', "it is not the file of the card"),
-        ("objective.txt", "tree", "twee", "it is not the file of the card"),
+        (CARD, '"samples.safetensors" =', '"../samples.safetensors" =', "is no file beside it"),
+        (CARD, '"samples.safetensors" =', '"card.toml" =', "it is not the file of the card"),
+        ("samples.safetensors", "feasible", "faesible", "it is not the file of the card"),
     ],
 )
 def test_a_damaged_proxy_is_one_sentence(name, before, after, reason, stored, tmp_path):
     copy = shutil.copytree(stored, tmp_path / "copy")
-    text = (copy / name).read_text(encoding="utf-8")
-    assert before in text
-    (copy / name).write_text(text.replace(before, after, 1), encoding="utf-8")
+    content = (copy / name).read_bytes()
+    assert before.encode() in content
+    (copy / name).write_bytes(content.replace(before.encode(), after.encode(), 1))
     with pytest.raises(DsegymError, match=reason):
         load_proxy(copy)
 
 
 def test_a_missing_file_and_a_place_that_is_taken_are_refused(stored, samples, tmp_path):
     copy = shutil.copytree(stored, tmp_path / "copy")
-    (copy / "feasible.txt").unlink()
-    with pytest.raises(DsegymError, match=r"feasible\.txt: No such file"):
+    (copy / "samples.safetensors").unlink()
+    with pytest.raises(DsegymError, match=r"samples\.safetensors: No such file"):
         load_proxy(copy)
     with pytest.raises(DsegymError, match="is no proxy"):
         load_proxy(tmp_path)
