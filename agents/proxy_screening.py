@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..costmodels.errors import DsegymError
+from ..envs.core.evaluation import LEAST_OBJECTIVE
 from .base import Agent
 from .moves import mutate
 from .proxies.base import LEAST_SAMPLES, Data, data_of
@@ -90,7 +91,7 @@ class ProxyScreening(Agent):
                 half = self.candidates // 2
                 mutants = mutate(space, best[generator.integers(len(best), size=half)], half, self.changes, generator)
                 drawn = _new(np.concatenate([mutants, space.sample(generator, self.candidates - half)]), seen)
-                chosen = self._chosen(Trees.fit(space, data, seed, _ROUNDS), drawn, generator)
+                chosen = self._chosen(Trees.fit(space, _taught(data, worth), seed, _ROUNDS), drawn, generator)
             if not len(chosen):
                 return
             seen |= {design.tobytes() for design in chosen}
@@ -105,6 +106,17 @@ class ProxyScreening(Agent):
         guard = int(generator.binomial(self.chosen, _GUARD))
         ranked, rest = np.split(order, [min(len(order), self.chosen - guard)])
         return candidates[np.concatenate([ranked, generator.permutation(rest)[:guard]])]
+
+
+def _taught(data: Data, worth: np.ndarray) -> Data:
+    """What the proxy learns: the objective without constraints, and feasibility beside it, once there are feasible
+    designs to tell apart; until then the objective with its penalty, which says how far off they are.
+    """
+    if data.feasible.sum() >= LEAST_SAMPLES:
+        return data
+    finite = np.isfinite(worth)
+    most = worth[finite].max() if finite.any() else 1.0
+    return data._replace(log_objective=np.log(np.clip(worth, LEAST_OBJECTIVE, most)))
 
 
 def _costed(referee: Referee, designs: np.ndarray) -> tuple[Data, np.ndarray]:

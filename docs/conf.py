@@ -74,6 +74,8 @@ CONTENTS = {
         "against_random",
         "files",
         "many_machines",
+        "proxies",
+        "environments",
         "submit",
         "project/contributing",
     ],

@@ -1,9 +1,8 @@
 """Proxies of a scenario's objective from stored samples, and what they are worth by whose samples they learned from.
 
-ArchGym (Krishnan et al., ISCA 2023) reports that a proxy learned from many agents' samples says what a simulator would,
-to an RMSE of 0.61 %. Its percentage is not defined in what is public of it; here the **relative RMSE** is the root of
-the mean square of `said / true - 1`, over feasible designs that the proxy has not seen. What is compared is trained on
-equally many different designs: one agent's, or as many of each agent.
+ArchGym's abstract reports a proxy of a simulator with an RMSE of 0.61 %, and does not say of what that is a share. Here
+the **relative RMSE** is the root of the mean square of `said / true - 1`, over feasible designs that the proxy has not
+seen. What is compared is trained on equally many different designs: one agent's, or an equal share of each agent's.
 
 Every sample is costed anew before anything learns from it.
 """
@@ -208,9 +207,9 @@ def quality(said: Prediction, truth: Data) -> Quality:
     if at.sum() < LEAST_SAMPLES:
         return Quality(None, None, right)
     said_log, true_log = said.log_objective[at], truth.log_objective[at]
-    error = np.expm1(np.minimum(said_log - true_log, 300.0))
+    error: np.ndarray = np.expm1(np.minimum(said_log - true_log, 300.0))
     varied = np.ptp(said_log) > 0 and np.ptp(true_log) > 0
-    spearman = float(stats.spearmanr(said_log, true_log)[0]) if varied else 0.0
+    spearman = float(stats.spearmanr(said_log, true_log).statistic) if varied else 0.0  # pyright: ignore[reportAttributeAccessIssue]
     return Quality(100.0 * float(np.sqrt(np.mean(error**2))), spearman, right)
 
 
