@@ -50,7 +50,7 @@ class ProxyScreening(Agent):
 
     name = "proxy_screening"
     summary = "costs the best of many candidates by a proxy of its own samples, gradient-boosted trees (LightGBM)"
-    libraries = ("lightgbm", "safetensors")
+    libraries = ("lightgbm",)
     hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "startup_samples": (32, 64, 128),
         "candidates": (1024, 4096, 16384),

@@ -1,8 +1,7 @@
 """Proxies on disk: a directory that appears by one rename, and is read without running anybody's code.
 
-PROXY/card.toml              what it is a proxy of, what it learned from, what it is worth, what its files are
-PROXY/samples.safetensors    of trees: what they learned from, so that they grow again
-PROXY/weights.safetensors    of a network: its weights
+PROXY/card.toml            what it is a proxy of, what it learned from, what it is worth, what its arrays are
+PROXY/proxy.safetensors    of trees what they learned from, so that they grow again; of a network its weights
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..envs.core.problem import Problem
 from ..envs.core.scenarios import make_problem
 from .door import COUNT, DIGEST, LONGEST, NOT_NEGATIVE, Each, Shape, check_allowed, check_shape, finite, read_file
+from .policy_store import arrays_from, bytes_of
 from .proxies import Samples, Worth
 from .store import versions_of
 from .toml_text import toml_key, toml_text
@@ -29,7 +29,8 @@ __all__ = ["CARD", "StoredProxy", "card_of", "check_place", "load_proxy", "read_
 
 FORMAT = 1
 CARD = "card.toml"
-_MOST_CARD_BYTES, _MOST_FILE_BYTES = 2**22, 2**28
+ARRAYS = "proxy.safetensors"
+_MOST_CARD_BYTES, _MOST_ARRAYS_BYTES = 2**22, 2**28
 _INTERVAL: Shape = Each(list, finite)
 _ROW: Shape = {
     "learned_from": str,
@@ -51,7 +52,7 @@ _CARD: Mapping[str, Shape] = {
     "samples": {"sha256": DIGEST, "rows": COUNT, "trials": COUNT, "designs": COUNT, "feasible": NOT_NEGATIVE},
     "agents": Each(dict, COUNT),
     "versions": Each(dict, str),
-    "files": Each(dict, DIGEST),
+    "files": {ARRAYS: DIGEST},
 }
 
 
@@ -125,7 +126,7 @@ def save_proxy(directory: str | Path, proxy: Proxy, card: Mapping[str, Any]) -> 
     """
     directory = Path(directory)
     check_place(directory)
-    contents = proxy.files()
+    contents = {ARRAYS: bytes_of(proxy.arrays())}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     partial = directory.with_name(f".partial-{directory.name}-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -181,17 +182,12 @@ def load_proxy(directory: str | Path, *, allow: Collection[str] = ()) -> StoredP
         raise CorruptResultError(f"{directory / CARD}: there is no proxy '{shortened(card['model'])}'.")
     check_allowed(card["scenario"], allow)
     problem = make_problem(card["scenario"], **card["options"])
-    contents = {}
-    for name, digest in card["files"].items():
-        if name != Path(name).name:
-            raise CorruptResultError(f"{directory / CARD}: '{shortened(name)}' is no file beside it.")
-        contents[name] = read_file(directory / name, directory, _MOST_FILE_BYTES)
-        if hashlib.sha256(contents[name]).hexdigest() != digest:
-            raise CorruptResultError(f"{directory / name}: it is not the file of the card (truncated or altered).")
+    path = directory / ARRAYS
+    found = hashlib.sha256(read_file(path, directory, _MOST_ARRAYS_BYTES)).hexdigest()
+    if found != card["files"][ARRAYS]:
+        raise CorruptResultError(f"{path}: it is not the file of the card (truncated or altered).")
     try:
-        proxy = load_model(card["model"]).read(problem.space, contents)
-    except KeyError as missing:
-        raise CorruptResultError(f"{directory / CARD}: it names no file {missing}.") from None
+        proxy = load_model(card["model"]).of(problem.space, arrays_from(path, directory))
     except CorruptResultError as error:
         raise CorruptResultError(f"{directory}: {error}") from None
     return StoredProxy(proxy, problem, card)

@@ -73,16 +73,16 @@ class Proxy(Protocol):
         """What it says of designs, int32[B, n]."""
         ...
 
-    def files(self) -> dict[str, bytes]:
-        """{name of a file: content} that `read` makes the same proxy of; none is a program."""
+    def arrays(self) -> dict[str, np.ndarray]:
+        """{name: array} that `of` makes the same proxy of."""
         ...
 
     @classmethod
-    def read(cls, space: DesignSpace, files: Mapping[str, bytes]) -> Self:
-        """The proxy of what `files` gave.
+    def of(cls, space: DesignSpace, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The proxy of what `arrays` gave.
 
         Raises:
-            DsegymError: the files are no proxy of this space.
+            DsegymError: the arrays are no proxy of this space.
         """
         ...
 

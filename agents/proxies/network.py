@@ -17,7 +17,6 @@ from .base import Data, Prediction, check_enough, features_of
 
 __all__ = ["PlainNetwork"]
 
-WEIGHTS = "weights.safetensors"
 _UNITS, _STEPS, _ROWS, _RATE = 64, 2000, 128, 3e-3  # of a hidden layer; of training, the rows of each, its first rate
 _BLOCK = 4096  # designs that are seen at once
 
@@ -41,7 +40,7 @@ class PlainNetwork:
         scale: float32[3], of the training data: mean and standard deviation of the logarithms, share of the feasible.
     """
 
-    libraries: ClassVar[tuple[str, ...]] = ("flax", "optax", "safetensors")
+    libraries: ClassVar[tuple[str, ...]] = ("flax", "optax")
 
     def __init__(self, space: DesignSpace, variables: Mapping[str, Any], scale: np.ndarray):
         self.space, self.variables, self.scale = space, variables, scale
@@ -70,30 +69,22 @@ class PlainNetwork:
         probability = 1.0 / (1.0 + np.exp(-found[:, 1])) if mixed else np.full(len(found), share)
         return Prediction(found[:, 0] * deviation + mean, probability)
 
-    def files(self) -> dict[str, bytes]:
-        """One file of named arrays."""
-        from safetensors.numpy import save
-
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The weights by their layers, and the scale."""
         leaves = {f"{layer}/{name}": np.asarray(value) for layer, name, value in _leaves(self.variables)}
-        return {WEIGHTS: save({**leaves, "scale": self.scale})}
+        return {**leaves, "scale": self.scale}
 
     @classmethod
-    def read(cls, space: DesignSpace, files: Mapping[str, bytes]) -> Self:
-        """The network of `files`; errors as of `Proxy`."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        try:
-            leaves = load(files[WEIGHTS])
-        except (SafetensorError, ValueError, KeyError, TypeError):
-            raise CorruptResultError(f"{WEIGHTS}: not readable as safetensors.") from None
+    def of(cls, space: DesignSpace, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The network of `arrays`; errors as of `Proxy`."""
+        leaves = dict(arrays)
         width = _inputs(space, np.zeros((1, len(space)), np.int32)).shape[1]
         shapes = jax.eval_shape(_Perceptron().init, jax.random.key(0), jnp.zeros((1, width), jnp.float32))
         wanted = {f"{layer}/{name}": value.shape for layer, name, value in _leaves(shapes)} | {"scale": (3,)}
         given = {name: leaf.shape for name, leaf in leaves.items() if leaf.dtype == np.float32}
         finite = all(np.isfinite(leaf).all() for leaf in leaves.values())
         if given != wanted or len(leaves) != len(wanted) or not finite:
-            raise CorruptResultError(f"{WEIGHTS}: the arrays are not those of a network of this space.")
+            raise CorruptResultError("The arrays are not those of a network of this space.")
         params: dict[str, dict[str, np.ndarray]] = {}
         for name in wanted.keys() - {"scale"}:
             layer, _, leaf = name.partition("/")

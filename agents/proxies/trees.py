@@ -19,7 +19,6 @@ from .base import Data, Prediction, check_enough, features_of
 
 __all__ = ["Trees"]
 
-SAMPLES = "samples.safetensors"
 # One thread and rows first: the same trees whatever the machine has to do. What is not named is LightGBM's default.
 _SETTINGS: Mapping[str, Any] = {
     "num_threads": 1,
@@ -50,7 +49,7 @@ class Trees:
         feasible: the second; None where all that it learned from were alike.
     """
 
-    libraries: ClassVar[tuple[str, ...]] = ("lightgbm", "safetensors")
+    libraries: ClassVar[tuple[str, ...]] = ("lightgbm",)
 
     def __init__(self, space: DesignSpace, data: Data, seed: int, objective: Any, feasible: Any | None):
         self.space, self.data, self.seed, self.objective, self.feasible = space, data, seed, objective, feasible
@@ -74,46 +73,36 @@ class Trees:
             probability = self.feasible.predict(features, num_threads=1)
         return Prediction(self.objective.predict(features, num_threads=1), probability)
 
-    def files(self) -> dict[str, bytes]:
-        """One file of named arrays: the data, the seed, and what the trees say of the first designs."""
-        from safetensors.numpy import save
-
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The data, the seed, and what the trees say of the first designs."""
         said = self.predict(self.data.designs[:_SAID])
-        arrays = {
+        return {
             "designs": self.data.designs.astype(np.int32),
             "log_objective": self.data.log_objective,
             "feasible": self.data.feasible.astype(np.uint8),
             "seed": np.array([self.seed], np.int64),
             "said": np.stack(said),
         }
-        return {SAMPLES: save({name: np.ascontiguousarray(array) for name, array in arrays.items()})}
 
     @classmethod
-    def read(cls, space: DesignSpace, files: Mapping[str, bytes]) -> Self:
-        """The trees of `files`, which grow again; errors as of `Proxy`, or this LightGBM grows other ones."""
-        data, seed, said = _samples(space, files[SAMPLES])
+    def of(cls, space: DesignSpace, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The trees of `arrays`, which grow again; errors as of `Proxy`, or this LightGBM grows other ones."""
+        data, seed, said = _samples(space, arrays)
         found = cls.fit(space, data, seed)
         if not np.allclose(np.stack(found.predict(data.designs[:_SAID])), said, rtol=_ALIKE, atol=_ALIKE):
             raise DsegymError(
-                f"{SAMPLES}: LightGBM {version('lightgbm')} grows other trees of these samples than stood here; the "
+                f"LightGBM {version('lightgbm')} grows other trees of these samples than stood here; the "
                 "proxy's card names the version that grew them, or fit it anew."
             )
         return found
 
 
-def _samples(space: DesignSpace, content: bytes) -> tuple[Data, int, np.ndarray]:
-    """What a file holds: data, seed, and what was said, float64[2, up to 64].
+def _samples(space: DesignSpace, found: Mapping[str, np.ndarray]) -> tuple[Data, int, np.ndarray]:
+    """What arrays hold: data, seed, and what was said, float64[2, up to 64].
 
     Raises:
-        CorruptResultError: it is no such file, or its designs are none of this space.
+        CorruptResultError: they are not such arrays, or the designs are none of this space.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        found = load(content)
-    except (SafetensorError, ValueError, KeyError, TypeError):
-        raise CorruptResultError(f"{SAMPLES}: not readable as safetensors.") from None
     rows = found["log_objective"].size if "log_objective" in found else 0
     wanted = {
         "designs": ("int32", (rows, len(space))),
@@ -124,11 +113,11 @@ def _samples(space: DesignSpace, content: bytes) -> tuple[Data, int, np.ndarray]
     }
     given = {name: (str(array.dtype), array.shape) for name, array in found.items()}
     if given != wanted or not np.isfinite(found["log_objective"]).all() or not 0 <= found["seed"][0] < 2**31:
-        raise CorruptResultError(f"{SAMPLES}: the arrays are not samples of this space.")
+        raise CorruptResultError("The arrays are not samples of this space.")
     try:
         designs = space.check(found["designs"])
     except DsegymError as error:
-        raise CorruptResultError(f"{SAMPLES}: {error}") from None
+        raise CorruptResultError(str(error)) from None
     return Data(designs, found["log_objective"], found["feasible"] != 0), int(found["seed"][0]), found["said"]
 
 

@@ -44,7 +44,7 @@ def others():
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_proxy_learns_a_plain_law_and_its_files_give_it_back(name, known, others):
+def test_a_proxy_learns_a_plain_law_and_its_arrays_give_it_back(name, known, others):
     kind = load_model(name)
     proxy = kind.fit(SPACE, known, 3)
     said = proxy.predict(others.designs)
@@ -52,40 +52,40 @@ def test_a_proxy_learns_a_plain_law_and_its_files_give_it_back(name, known, othe
     assert np.sqrt(np.mean((said.log_objective - others.log_objective) ** 2)) < 0.3 * others.log_objective.std()
     assert ((said.probability > 0.5) == others.feasible).mean() > 0.9
     assert ((said.probability >= 0) & (said.probability <= 1)).all()
-    files = proxy.files()
-    again = kind.read(SPACE, files)
+    arrays = proxy.arrays()
+    again = kind.of(SPACE, arrays)
     for given, read in zip(said, again.predict(others.designs), strict=True):
         np.testing.assert_array_equal(given, read)
-    assert kind.fit(SPACE, known, 3).files() == files
+    twin = kind.fit(SPACE, known, 3).arrays()
+    assert twin.keys() == arrays.keys()
+    for name_, array in arrays.items():
+        np.testing.assert_array_equal(twin[name_], array)
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("feasible", [True, False])
 def test_where_all_are_alike_it_says_so(name, feasible, known, others):
     proxy = load_model(name).fit(SPACE, known._replace(feasible=np.full(200, feasible)), 0)
-    again = load_model(name).read(SPACE, proxy.files()).predict(others.designs)
+    again = load_model(name).of(SPACE, proxy.arrays()).predict(others.designs)
     assert ((again.probability > 0.5) == feasible).all()
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_too_few_samples_and_files_of_something_else_are_refused(name, known):
+def test_too_few_samples_and_arrays_of_something_else_are_refused(name, known):
     kind = load_model(name)
     with pytest.raises(DsegymError, match=f"fitted to {LEAST_SAMPLES} different designs at least; given: 5"):
         kind.fit(SPACE, known.at(np.arange(5)), 0)
-    files = kind.fit(SPACE, known, 0).files()
+    arrays = kind.fit(SPACE, known, 0).arrays()
     wider = DesignSpace((*SPACE.parameters, Parameter("more", (1, 2))))
     with pytest.raises(DsegymError, match=r"not samples of this space|not those of a network of this space"):
-        kind.read(wider, files)
-    for spoilt in (b"", b"tree\n", b"\x80\x04pickle"):
-        with pytest.raises(DsegymError, match="not readable as"):
-            kind.read(SPACE, dict.fromkeys(files, spoilt))
+        kind.of(wider, arrays)
+    for spoilt in ({}, {"other": np.zeros(3)}, {**arrays, "more": np.zeros(3)}, dict.fromkeys(arrays, np.zeros(0))):
+        with pytest.raises(DsegymError, match=r"not samples of this space|not those of a network of this space"):
+            kind.of(SPACE, spoilt)
 
 
 def test_trees_that_grow_otherwise_and_designs_of_no_space_are_refused(known):
-    from safetensors.numpy import load, save
-
-    (name, content), *_ = load_model("trees").fit(SPACE, known, 0).files().items()
-    arrays = load(content)
+    arrays = load_model("trees").fit(SPACE, known, 0).arrays()
     for changes, reason in (
         ({"said": arrays["said"] + 0.1}, "grows other trees of these samples"),
         ({"designs": arrays["designs"] + 100}, "is out of range"),
@@ -94,7 +94,7 @@ def test_trees_that_grow_otherwise_and_designs_of_no_space_are_refused(known):
         ({"more": arrays["seed"]}, "not samples of this space"),
     ):
         with pytest.raises(DsegymError, match=reason):
-            load_model("trees").read(SPACE, {name: save({**arrays, **changes})})
+            load_model("trees").of(SPACE, {**arrays, **changes})
 
 
 def test_an_unknown_kind_is_one_sentence():

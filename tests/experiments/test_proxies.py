@@ -173,7 +173,7 @@ def test_a_stored_proxy_says_what_it_is_and_predicts_as_before(samples, stored):
     assert found.card["agents"] == {"genetic_algorithm": 120, "random_search": 120}
     assert found.card["samples"]["rows"] == 240
     assert found.card["versions"]["lightgbm"]
-    assert sorted(path.name for path in stored.iterdir()) == ["card.toml", "samples.safetensors"]
+    assert sorted(path.name for path in stored.iterdir()) == ["card.toml", "proxy.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,8 @@ def test_a_stored_proxy_says_what_it_is_and_predicts_as_before(samples, stored):
         (CARD, "format", "= format", "not readable as TOML"),
         (CARD, 'model = "trees"', 'model = "forest"', "there is no proxy 'forest'"),
         (CARD, SIZING, "elsewhere:toy/Other-v0", "--allow elsewhere"),
-        (CARD, '"samples.safetensors" =', '"../samples.safetensors" =', "is no file beside it"),
-        (CARD, '"samples.safetensors" =', '"card.toml" =', "it is not the file of the card"),
-        ("samples.safetensors", "feasible", "faesible", "it is not the file of the card"),
+        (CARD, '"proxy.safetensors" =', '"../proxy.safetensors" =', "missing or of the wrong type"),
+        ("proxy.safetensors", "feasible", "faesible", "it is not the file of the card"),
     ],
 )
 def test_a_damaged_proxy_is_one_sentence(name, before, after, reason, stored, tmp_path):
@@ -200,8 +199,8 @@ def test_a_damaged_proxy_is_one_sentence(name, before, after, reason, stored, tm
 
 def test_a_missing_file_and_a_place_that_is_taken_are_refused(stored, samples, tmp_path):
     copy = shutil.copytree(stored, tmp_path / "copy")
-    (copy / "samples.safetensors").unlink()
-    with pytest.raises(DsegymError, match=r"samples\.safetensors: No such file"):
+    (copy / "proxy.safetensors").unlink()
+    with pytest.raises(DsegymError, match=r"proxy\.safetensors: No such file"):
         load_proxy(copy)
     with pytest.raises(DsegymError, match="is no proxy"):
         load_proxy(tmp_path)
