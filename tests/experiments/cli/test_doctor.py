@@ -81,6 +81,7 @@ def test_a_platform_that_is_not_there_is_part_of_the_report(dsegym_command, monk
         raise RuntimeError("Unknown backend: 'tpu' requested")
 
     monkeypatch.setattr(jax, "devices", devices)
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)  # which libraries set
     code, out, _ = dsegym_command("doctor")
     assert code == 0
     assert "none: RuntimeError: Unknown backend: 'tpu' requested" in out
