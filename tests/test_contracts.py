@@ -34,6 +34,8 @@ from dsegym.testing import (
 
 CONTRIBUTING = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
 
+# Two pools of servers, whose programs take minutes to trace.
+POOLS = {"requests": 6, "sequences": 4, "servers": "2*rtx4090", "prefill": 1}
 # Instances that are quick to make and to play; of the scenarios that are not named, the defaults.
 INSTANCES = {
     "dsegym/AcceleratorDataflow-v0": [
@@ -84,7 +86,7 @@ INSTANCES = {
     "dsegym/ServingStream-v0": [
         {"requests": 6},
         {"requests": 6, "objective": "missed", "servers": "1*rtx4090+1*L4", "rate": 40},
-        {"requests": 6, "sequences": 4, "servers": "2*rtx4090", "prefill": 1},
+        POOLS,
     ],
     "dsegym/SocSchedulingStatic-v0": [{"graph": "top1"}],
     "dsegym/SolveVerify-v0": [{"budget": 4}, {"data": "genrm", "budget": 4, "price": 0.1}],
@@ -92,7 +94,7 @@ INSTANCES = {
     "dsegym/TreeSearch-v0": [{"width": 4}, {"tree": "game24", "width": 4}, {"tree": "game24_log", "width": 3}],
 }
 # Of each scenario the first instance is among the quick tests; these programs take minutes to compile.
-MINUTES = (
+COMPILED_LONG = (
     "dsegym/AcceleratorMapping-v0",
     "dsegym/ExpertCache-v0",
     "dsegym/MemoryTiers-v0",
@@ -103,8 +105,9 @@ MINUTES = (
 )
 pytestmark = pytest.mark.usefixtures("few_programs")
 
+SLOW, LONGEST = [pytest.mark.slow], [pytest.mark.slow, pytest.mark.minutes]
 CASES = [
-    pytest.param(name, options, marks=[pytest.mark.slow] if place or name in MINUTES else [])
+    pytest.param(name, options, marks=LONGEST if options is POOLS else SLOW if place or name in COMPILED_LONG else [])
     for name in BUILT_IN
     for place, options in enumerate(INSTANCES.get(name, [{}]))
 ]
@@ -115,24 +118,17 @@ def test_a_scenario_keeps_its_contract_in_every_form(name, options):
     check_scenario(name, [options])
 
 
-FITTED = (
-    "gaussian_process",
-    "smac",
-    "trust_region",
-)  # a model to each sample: a minute or three
-
-
+FITTED = ("gaussian_process", "smac", "trust_region")  # a model to each sample: a minute or three
+FITTED_LONG = (
+    "expected_hypervolume",
+    "noisy_hypervolume",
+)  # a model of each cost to each sample: seven minutes and more
 SOLVERS = ("exact", "packing_search")  # of the instances that declare one
 
 
 @pytest.mark.parametrize(
     "name",
-    # A model of each cost to each sample takes seven minutes: its study is that of `gaussian_process`.
-    [
-        pytest.param(name, marks=pytest.mark.slow) if name in FITTED else name
-        for name in AGENTS
-        if name != "expected_hypervolume"
-    ],
+    [pytest.param(name, marks=LONGEST if name in FITTED_LONG else SLOW if name in FITTED else []) for name in AGENTS],
 )
 def test_an_agent_keeps_its_contract(name):
     if name in SOLVERS:
