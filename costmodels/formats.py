@@ -89,9 +89,9 @@ READERS: Mapping[str, Reader] = {
     "program": Reader("MemoryMapping", "program", "memory_mapping.md"),
     "graph": Reader("SocSchedulingStatic", "graph", "soc_scheduling.md"),
     "data": Reader("BatchBestOfN", "data", "batch_best_of_n.md"),
-    "requests": Reader("ServingMix", "workload", "serving_mix.md"),
+    "requests": Reader("ServingMix, ServingPlan and ServingCluster", "workload", "serving_mix.md"),
     "trace": Reader("ServingStream", "trace", "serving_stream.md"),
-    "model": Reader("ServingPlan", "model", "serving_plan.md"),
+    "model": Reader("ServingPlan and ServingMix", "model", "serving_plan.md"),
     "devices": Reader("ServingMix", "gpus", "serving_mix.md"),
     "routes": Reader("ExpertCache", "routes", "expert_cache.md"),
 }

@@ -14,6 +14,7 @@ import os
 import re
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agents.registry import agent_location
-from ..costmodels.errors import CorruptResultError, shortened
+from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..costmodels.files import strict_json
 from ..envs.core.scenarios import installed_scenarios
 
@@ -37,6 +38,7 @@ __all__ = [
     "check_allowed",
     "check_folder",
     "check_shape",
+    "check_writable",
     "finite",
     "read_file",
     "read_json",
@@ -218,6 +220,22 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def check_writable(path: Path) -> None:
+    """Finds out before the work, and not after it, that a file cannot be written.
+
+    Raises:
+        DsegymError: there is no folder for it, or nothing can be written there.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise DsegymError(f"'{path}' cannot be written: there is no folder '{path.parent}'.")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DsegymError(f"'{path}' cannot be written: {error.strerror or error}.") from None
+
+
 def write_by_rename(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Writes a file that appears by one rename, in the place of what is there; a link there is replaced, not followed.
 
@@ -227,7 +245,7 @@ def write_by_rename(path: Path, content: bytes, *, durable: bool = False) -> Non
         durable: whether it is there after a loss of power, too, once this returns.
 
     Raises:
-        OSError: nothing is left behind.
+        OSError: names the file that was asked for; nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}-{os.getpid()}-{time.time_ns()}")
     try:
@@ -239,5 +257,9 @@ def write_by_rename(path: Path, content: bytes, *, durable: bool = False) -> Non
         temporary.replace(path)
         if durable:
             sync_folder(path.parent)
+    except OSError as error:
+        if error.filename is not None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)

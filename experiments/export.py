@@ -20,7 +20,7 @@ import numpy as np
 from ..costmodels.errors import CorruptResultError, DsegymError
 from ..envs.core.scenarios import make_problem
 from .batches import stored_trials
-from .door import check_allowed
+from .door import check_allowed, check_writable
 from .store import TrialResult, checked_options, read_suite, trial_directory
 from .verify import RELATIVE_TOLERANCE
 
@@ -89,6 +89,7 @@ def export_samples(
     if output.suffix != ".parquet":
         raise DsegymError(f"'{output}' is not the name of a Parquet file; it ends in .parquet.")
     identifiers = read_suite(results)["trials"]
+    check_writable(output)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.absolute().parent) as folder:
         parts, waiting, rows, done = [], [], 0, 0
 

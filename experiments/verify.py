@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from .store import (
     read_suite,
     trial_directory,
 )
+from .submission import submission_notes
 from .suite import Trial, is_kept, load_suite, suite_names
 from .verify_evaluations import verify_evaluation
 
@@ -353,14 +354,16 @@ def _check_leaderboard(results: Path, note: Mapping[str, Any], whole: list[Trial
     if not any(os.path.lexists(path) for path, _ in written):
         return
     try:
-        leaderboard = board_of([results], [note], whole)
+        board, told = board_of([results], [note], whole), set(submission_notes(results))
+        before = replace(board, notes=tuple(sentence for sentence in board.notes if sentence not in told))
     except DsegymError as error:
         yield Verdict(str(folder), f"{folder}: no leaderboard follows from the trials ({error}).")
         return
     for path, render in written:
         if os.path.lexists(path):
             try:
-                same = read_file(path, results, _MOST_LEADERBOARD_BYTES) == render(leaderboard).encode()
+                content = read_file(path, results, _MOST_LEADERBOARD_BYTES)
+                same = content in {render(each).encode() for each in (board, before)}  # the card may be the younger
                 problem = "" if same else f"{path}: it does not follow from the trials; run `dsegym leaderboard` again."
             except CorruptResultError as error:
                 problem = str(error)

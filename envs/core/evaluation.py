@@ -97,7 +97,7 @@ def looseness_of(name: str) -> str:
 
 def obstacle_between(reference: float, bound: float) -> str:
     """Why no result can be scored between a reference (0) and a bound (1), in words; empty where it can."""
-    found = f"reference {reference:.9g} is not above bound {bound:.9g}"
+    found = f"reference {reference:.7g} is not above bound {bound:.7g}"
     if not (math.isfinite(reference) and math.isfinite(bound)):
         return f"{found}: both must be finite"
     if reference <= 0 or bound < 0:

@@ -25,7 +25,11 @@ def cost(
         str, typer.Option(metavar="NAME=VALUE,...", help="The design. What is left out is taken from the reference.")
     ] = "",
     baseline: Annotated[
-        str, typer.Option(help="Take what is left out from this heuristic's design instead.", show_default=False)
+        str,
+        typer.Option(
+            help="Take what is left out from this heuristic's design instead, or from the proven one: optimum.",
+            show_default=False,
+        ),
     ] = "",
     option: OptionsOption = None,
     workload: WorkloadOption = None,
@@ -129,7 +133,8 @@ def values_of(problem: Problem, design: str, baseline: str = "") -> tuple[dict[s
     Args:
         problem: the instance.
         design: NAME=VALUE,...
-        baseline: whose design gives the rest; the reference's when left out.
+        baseline: whose design gives the rest: a rule's, the reference's by its name, or the proven one, `optimum`; the
+            reference's when left out.
 
     Raises:
         UnknownNameError: there is no such parameter or baseline.
@@ -140,10 +145,12 @@ def values_of(problem: Problem, design: str, baseline: str = "") -> tuple[dict[s
     if unknown:
         raise UnknownNameError("parameter", unknown[0], problem.space.names)
     start = problem.reference.design
-    own = [problem.reference.name] if start else []
-    if baseline and baseline not in own:
+    yardsticks = {each.name: each.design for each in (problem.bound, problem.reference) if each.design}
+    if baseline in yardsticks:
+        start = yardsticks[baseline]
+    elif baseline:
         if baseline not in problem.baselines:
-            raise UnknownNameError("baseline", baseline, dict.fromkeys([*own, *problem.baselines]))
+            raise UnknownNameError("baseline", baseline, dict.fromkeys([*reversed(yardsticks), *problem.baselines]))
         start = problem.baselines[baseline]()
     return {**(problem.decode(start) if start is not None and len(start) else {}), **given}, given
 

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from ...costmodels.errors import DsegymError
-from ..door import write_by_rename
+from ..door import check_writable, write_by_rename
 from ..formats import format_exact
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
-from .tables import LONG, looseness, obstacles, progress_bar, say, table, terminal
+from .tables import LONG, looseness, obstacles, progress_bar, say, table, terminal, units_of
 
 __all__ = ["optimize"]
 
+_ALIKE = 1e-6  # relative: values that differ by less are one value
 _SAMPLES = 1000  # of a search, where the user names none
 
 
@@ -50,8 +51,8 @@ def optimize(
 
     if output is not None and output.suffix != ".json":
         raise DsegymError(f"'{output}' is no name of a file of designs; allowed: a name that ends in .json.")
-    if output is not None and not output.parent.is_dir():
-        raise DsegymError(f"'{output}' cannot be written: there is no folder '{output.parent}'.")
+    if output is not None:
+        check_writable(output)
     problem = make_problem(scenario, **options_of(option, workload))
     designs = None if samples is not None else _ranked(problem, best)
     origin = "exact: every design that could be best was costed"
@@ -59,6 +60,9 @@ def optimize(
         designs, spent = _searched(problem, agent, samples or _SAMPLES, seed, best)
         origin = f"search: {spent:,} samples of {agent}, seed {seed}"
     columns = {f"{place}.": _described(problem, design) for place, design in enumerate(designs, 1)}
+    known, name = problem.bound.design, problem.objective.name
+    if columns and known is not None and columns["1."][name] > problem.bound.value * (1 + _ALIKE):
+        columns[f"known {problem.bound.name}"] = _described(problem, known)
     if problem.reference.design is not None:
         columns[f"reference {problem.reference.name}"] = _described(problem, problem.reference.design)
     notes = [*problem.notes, *obstacles(problem), *looseness(problem)]
@@ -89,6 +93,8 @@ def optimize(
         rows = [{"": name, **{title: each[name] for title, each in columns.items()}} for name in quantities]
         title = f"Best designs by {problem.objective.name} [{problem.objective.unit}]"
         console.print(table(title, rows))
+        if units := "" if parameters else units_of(problem):
+            say(console, f"Units: {units}.")
         if parameters:
             say(console, f"The designs' {len(problem.space)} parameters are in --json and --output.")
     say(console, _distance(problem, columns), "bold")
@@ -104,13 +110,17 @@ def _distance(problem: Any, columns: Any) -> str:
     if found is None:
         return "No design that was costed is feasible."
     value, name = found[problem.objective.name], problem.objective.name
-    change = 100 * (value / reference.value - 1)
-    words = f"{abs(change):.3g} % {'above' if change > 0 else 'below'} the reference {format_exact(reference.value)}"
-    beyond = 100 * (value / bound.value - 1)
-    if beyond <= 1e-4:
-        return f"Best {name} {format_exact(value)}: {words}, at the {bound.name}."
-    above = f"{beyond:.3g} % above the {bound.name} {format_exact(bound.value)}"
-    return f"Best {name} {format_exact(value)}: {words}, {above}."
+    unit = f" {problem.objective.unit}" * bool(problem.objective.unit)
+    best = f"Best {name} {format_exact(value)}{unit}"
+    change, beyond = value / reference.value - 1, value / bound.value - 1
+    words = (
+        f"{100 * abs(change):.3g} % {'above' if change > 0 else 'below'} the reference {format_exact(reference.value)}"
+    )
+    if abs(change) <= _ALIKE:
+        words = f"as good as the reference {reference.name}"
+    if beyond <= _ALIKE:
+        return f"{best}: {words}, at the {bound.name}."
+    return f"{best}: {words}, {100 * beyond:.3g} % above the {bound.name} {format_exact(bound.value)}."
 
 
 def _ranked(problem: Any, count: int) -> Any:
@@ -137,13 +147,20 @@ def _searched(problem: Any, agent: str, samples: int, seed: int, count: int) -> 
 
 
 def _best_of(problem: Any, designs: Any, count: int) -> Any:
-    """The best feasible designs, int[K, n], each once, best first."""
+    """The best feasible designs, int[K, n], best first; of those that cost the same in every metric, the first."""
     import numpy as np
 
     designs = np.unique(designs, axis=0)
     result = problem.evaluate_held_out(designs)
-    order = np.argsort(np.where(result.feasible, result.objective, np.inf), kind="stable")[:count]
-    return designs[order[result.feasible[order]]]
+    order = np.argsort(np.where(result.feasible, result.objective, np.inf), kind="stable")
+    order = order[result.feasible[order]]
+    chosen: dict[Any, int] = {}
+    for place in order.tolist():
+        costs = tuple(float(metric[place]) for metric in result.metrics or ())
+        chosen.setdefault((float(result.objective[place]), *(costs or (place,))), place)
+        if len(chosen) == count:
+            break
+    return designs[list(chosen.values())]
 
 
 def _described(problem: Any, design: Any) -> dict[str, Any]:

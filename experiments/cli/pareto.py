@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from ...costmodels.errors import DsegymError, visible
-from ..door import write_by_rename
+from ..door import check_writable, write_by_rename
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
-from .tables import say, table, terminal
+from .tables import say, table, terminal, units_of
 
 __all__ = ["pareto"]
 
@@ -53,8 +53,7 @@ def pareto(
     for path in output or ():
         if path.suffix not in _SUFFIXES:
             raise DsegymError(f"'{path}' is no name of a front's file; allowed: names that end in {_listed()}.")
-        if not path.parent.is_dir():
-            raise DsegymError(f"'{path}' cannot be written: there is no folder '{path.parent}'.")
+        check_writable(path)
     problem = make_problem(scenario, **options_of(option, workload))
     names = costs_named(problem, [] if metrics is None else [name.strip() for name in metrics.split(",")])
     corner = _numbers(point, names) if point else None
@@ -80,6 +79,10 @@ def pareto(
     if len(front.designs):
         title = "Front" if len(front.designs) <= _MOST_ROWS else f"{_MOST_ROWS} of the front's {len(front.designs)}"
         console.print(table(title, front_rows(front, problem, _MOST_ROWS)))
+        if units := units_of(problem):
+            say(console, f"Units: {units}.")
+        if len(front.designs) > _MOST_ROWS:
+            say(console, "All of them are in --json and --output.")
     if rows := expert_rows(front):
         console.print(table("Beside it", rows))
     for line in letters(front):

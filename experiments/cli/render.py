@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...costmodels.errors import DsegymError, visible
+from ...costmodels.errors import DsegymError, shortened, visible
 from .arguments import OptionsOption, ScenarioArgument, WorkloadOption, options_of
 from .cost import values_of
 from .tables import say, terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
 
@@ -23,17 +23,23 @@ if TYPE_CHECKING:
 __all__ = ["render"]
 
 PICTURE, FILM = ".png", ".gif"
+_OF_FILMS = ("form", "seed", "frames", "rate")  # options
 _LAST_S = 2.0  # how long the last frame of a film stands
 
 
 def render(
+    context: typer.Context,
     scenario: ScenarioArgument,
     output: Annotated[Path, typer.Option("--output", help="A .png file for a design, a .gif file for an episode.")],
     design: Annotated[
         str, typer.Option(metavar="NAME=VALUE,...", help="The design. What is left out is taken from the reference.")
     ] = "",
     baseline: Annotated[
-        str, typer.Option(help="Take what is left out from this heuristic's design instead.", show_default=False)
+        str,
+        typer.Option(
+            help="Take what is left out from this heuristic's design instead, or from the proven one: optimum.",
+            show_default=False,
+        ),
     ] = "",
     option: OptionsOption = None,
     workload: WorkloadOption = None,
@@ -54,13 +60,19 @@ def render(
 
     from ...envs.core.scenarios import make_problem
     from ...envs.faces.raster import draw
-    from ..door import write_by_rename
+    from ..door import check_writable, write_by_rename
 
     kind = output.suffix.lower()
     if kind not in (PICTURE, FILM):
         raise DsegymError(f"--output is a {PICTURE} file for a picture or a {FILM} file for a film, not '{output}'.")
+    sources = {name: context.get_parameter_source(name) for name in _OF_FILMS}
+    given = [f"--{name}" for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
+    if kind == PICTURE and given:
+        raise DsegymError(f"{given[0]} is for a film, a {FILM} file; '{output}' is a picture of a design.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(output)
     problem = make_problem(scenario, **options_of(option, workload))
-    values, _ = values_of(problem, design, baseline)
+    values, own = values_of(problem, design, baseline)
     chosen = problem.space.encode(values)
     if kind == PICTURE:
         pictures = [draw(problem.picture(chosen))]
@@ -71,10 +83,19 @@ def render(
     times_ms = [1000.0 / rate] * len(rest) + [1000.0 * _LAST_S]
     film: dict[str, Any] = {"save_all": True, "append_images": rest, "duration": times_ms, "loop": 0}
     first.save(content, kind[1:], **film if kind == FILM else {})
-    output.parent.mkdir(parents=True, exist_ok=True)
     write_by_rename(output, content.getvalue())
     what = "Picture" if kind == PICTURE else f"Film of {len(pictures)} frames"
     say(terminal(), visible(f"{what}: {output}"))
+    say(terminal(), visible(_drawn(problem, own, baseline)))
+
+
+def _drawn(problem: Problem, given: Mapping[str, str], baseline: str) -> str:
+    """Which design was drawn, in words."""
+    words = shortened(", ".join(f"{name}={value}" for name, value in given.items()), 200)
+    start = baseline or problem.reference.name
+    if not given:
+        return f"Drawn: the design '{start}'."
+    return f"Drawn: {words}" + f", the rest as in '{start}'" * (len(given) < len(problem.space)) + "."
 
 
 def _film(problem: Problem, form: str | None, design: np.ndarray, seed: int, most: int) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ from typing import Any
 from ...costmodels.errors import visible
 from ..formats import format_exact, format_number, name_and_unit
 
-__all__ = ["LONG", "looseness", "obstacles", "progress_bar", "say", "steps_bar", "table", "terminal"]
+__all__ = ["LONG", "looseness", "obstacles", "progress_bar", "say", "steps_bar", "table", "terminal", "units_of"]
 
 LONG = 24  # parameters of a design space that are shown one by one
 PIPED = 160  # columns where nobody says how many there are
@@ -109,6 +109,15 @@ def looseness(problem: Any) -> list[str]:
         command = shlex.join(["dsegym", "bound", problem.scenario, *(w for each in given for w in ("--option", each))])
         sentence += f": `{command}` {bound.remedy}"
     return [f"{sentence}."]
+
+
+def units_of(problem: Any) -> str:
+    """The units of a space's parameters in one sentence; nothing where none has a unit, or where they are many."""
+    found: dict[str, list[str]] = {}
+    for parameter in problem.space.parameters if len(problem.space) <= LONG else ():
+        if parameter.unit:
+            found.setdefault(parameter.unit, []).append(parameter.name)
+    return "; ".join(f"{', '.join(names)} in {unit}" for unit, names in found.items())
 
 
 def _default(option: Any) -> str:

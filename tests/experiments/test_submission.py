@@ -53,6 +53,20 @@ def test_a_sound_submission_holds_and_its_agents_come_to_the_same_designs_again(
     assert "The submission holds." in out
 
 
+def test_a_leaderboard_that_is_older_than_the_card_follows_from_the_trials(results, dsegym_command):
+    assert dsegym_command("leaderboard", results).code == 0
+    (results / CARD).write_text(SOUND, encoding="utf-8")
+    code, out, _ = dsegym_command("submit", "check", results)
+    assert code == 0, out
+    assert "6 of 6 reproduce." in out
+    assert dsegym_command("leaderboard", results).code == 0
+    page = results / "leaderboard" / "leaderboard.md"
+    assert "Ada Example" in page.read_text(encoding="utf-8")
+    assert dsegym_command("submit", "check", results).code == 0
+    page.write_text(page.read_text(encoding="utf-8").replace("Ada", "Eve"), encoding="utf-8")
+    assert dsegym_command("submit", "check", results).code == 1
+
+
 def test_a_template_filled_in_is_a_sound_card(results, dsegym_command):
     code, out, _ = dsegym_command("submit", "new", results)
     assert code == 0

@@ -1,6 +1,7 @@
 """`dsegym optimize`: exact where it can be, else a search; what it says of bound and reference."""
 
 import json
+import re
 
 import pytest
 
@@ -57,6 +58,30 @@ def test_the_three_cheapest_mixes_are_told_by_how_many_gpus_of_each_type_they_ta
     assert taken["number of A100-PCIe-80GB"][3] == 3  # of the reference, a single type
     assert len(set(zip(*taken.values(), strict=True))) == 4
     assert "short_1" not in out
+
+
+def test_plans_that_cost_the_same_in_every_metric_are_listed_once(dsegym_command):
+    arguments = ("dsegym/ServingPlan-v0", "-o", "gpus=4", "-o", "model=Llama-3-8B", "--json")
+    code, out, _ = dsegym_command("optimize", *arguments)
+    assert code == 0
+    designs = json.loads(out)["designs"]
+    space = dsegym.make_problem("dsegym/ServingPlan-v0", gpus=4, model="Llama-3-8B").space
+    found = [
+        tuple(value for name, value in designs[place].items() if name not in space.names)
+        for place in ("1.", "2.", "3.")
+    ]
+    assert len(set(found)) == 3
+
+
+def test_a_known_optimum_stands_beside_what_a_search_finds_and_parameters_have_units(dsegym_command):
+    code, out, _ = dsegym_command("optimize", *SIZING, "--samples", "5", "--agent", "random_search")
+    assert code == 0
+    assert "optimum" in next(line for line in out.splitlines() if "reference" in line)
+    words = " ".join(out.split())
+    assert "Units: rows, columns in processing elements; ifmap_buffer, filter_buffer, ofmap_buffer in KiB" in words
+    problem = dsegym.make_problem(SIZING[0], workload="alexnet")
+    assert f"the optimum {problem.bound.value:.6g}." in words
+    assert re.search(r"Best latency [0-9.e-]+ s: ", words)
 
 
 @pytest.mark.parametrize(

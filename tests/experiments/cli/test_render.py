@@ -42,6 +42,23 @@ def test_the_picture_is_that_of_the_design(dsegym_command, tmp_path):
         np.testing.assert_array_equal(np.asarray(picture), draw(problem.picture(design)))
 
 
+def test_the_proven_design_is_drawn_by_its_name(dsegym_command, tmp_path):
+    problem = dsegym.make_problem("dsegym/AcceleratorSizing-v0", workload="alexnet")
+    options = ("--workload", "alexnet", "--baseline", "optimum", "--output", str(tmp_path / "a.png"))
+    code, out, _ = dsegym_command("render", problem.scenario, *options)
+    assert code == 0
+    assert "Drawn: the design 'optimum'." in out
+    with Image.open(tmp_path / "a.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), draw(problem.picture(np.array(problem.bound.design))))
+
+
+@pytest.mark.parametrize("option", [("--form", "sequential"), ("--seed", "0"), ("--frames", "5"), ("--rate", "2")])
+def test_what_only_a_film_has_is_refused_for_a_picture(dsegym_command, tmp_path, option):
+    code, _, err = dsegym_command("render", *PACKING, *option, "--output", str(tmp_path / "a.png"))
+    assert code == 2
+    assert f"{option[0]} is for a film, a .gif file" in " ".join(err.split())
+
+
 def test_bars_are_of_what_is_set_and_mark_the_reference():
     problem = dsegym.make_problem("dsegym/ServingCluster-v0")
     env = FunctionalGymnasiumEnv(problem, "sequential", render_mode="rgb_array")
