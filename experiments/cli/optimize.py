@@ -113,9 +113,8 @@ def _distance(problem: Any, columns: Any) -> str:
     unit = f" {problem.objective.unit}" * bool(problem.objective.unit)
     best = f"Best {name} {format_exact(value)}{unit}"
     change, beyond = value / reference.value - 1, value / bound.value - 1
-    words = (
-        f"{100 * abs(change):.3g} % {'above' if change > 0 else 'below'} the reference {format_exact(reference.value)}"
-    )
+    side = "above" if change > 0 else "below"
+    words = f"{100 * abs(change):.3g} % {side} the reference {format_exact(reference.value)}"
     if abs(change) <= _ALIKE:
         words = f"as good as the reference {reference.name}"
     if beyond <= _ALIKE:

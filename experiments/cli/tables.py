@@ -115,7 +115,7 @@ def units_of(problem: Any) -> str:
     """The units of a space's parameters in one sentence; nothing where none has a unit, or where they are many."""
     found: dict[str, list[str]] = {}
     for parameter in problem.space.parameters if len(problem.space) <= LONG else ():
-        if parameter.unit:
+        if parameter.unit and parameter.unit not in parameter.name.split("_"):
             found.setdefault(parameter.unit, []).append(parameter.name)
     return "; ".join(f"{', '.join(names)} in {unit}" for unit, names in found.items())
 
