@@ -132,6 +132,7 @@ TOP_LEVEL = {  # file outside docs/: its page
     "README.md": "index",
     "costmodels/accelerator/SOURCES.md": "project/accelerator_sources",
 }
+SCENARIOS = ("README.md", "#the-scenarios")  # where a checkout has no gallery; on the site, the gallery
 LINK = re.compile(r"(\]\()(?!\w+:|#|<)([^)\s#]+)(#[^)\s]*)?(\))")
 
 
@@ -148,6 +149,8 @@ def turned(text: str, origin: Path, page: str) -> str:
         target = (origin.parent / link[2]).resolve()
         if target.is_relative_to(ROOT):
             name = target.relative_to(ROOT).as_posix()
+            if (name, link[3]) == SCENARIOS:
+                return f"{link[1]}{os.path.relpath(DOCS / 'gallery/index.md', (DOCS / page).parent)}{link[4]}"
             if name in TOP_LEVEL:
                 target = DOCS / f"{TOP_LEVEL[name]}.md"
         path = os.path.relpath(target, (DOCS / page).parent).replace(os.sep, "/")

@@ -113,6 +113,7 @@ def test_links_that_leave_the_folder_lead_to_the_pages_made_of_their_files():
     assert conf.turned(text, DOCS / "submit.md", "submit") == (
         "[a](project/contributing.md#add-an-agent) [b](files.md#x) [c](https://a.b/c.md) [d](#here) [e](index.md)"
     )
+    assert conf.turned("[g](../README.md#the-scenarios)", DOCS / "cite.md", "cite") == "[g](gallery/index.md)"
     assert conf.turned("[f](docs/files.md)", ROOT / "README.md", "project/changelog") == "[f](../files.md)"
 
 
