@@ -14,7 +14,7 @@ import typer
 from ...costmodels.errors import DsegymError, visible
 from ..door import write_by_rename
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
-from .tables import say, table, terminal
+from .tables import say, table, terminal, units_of
 
 __all__ = ["bound"]
 
@@ -40,7 +40,7 @@ def bound(
 
     from ...envs.core.options import PERMUTATION
     from ...envs.core.own_bounds import kept_table
-    from ...envs.core.scenarios import load_scenario
+    from ...envs.core.scenarios import load_scenario, make_problem
 
     family = load_scenario(scenario)
     if family.bounds is None or family.stored_bounds is None:
@@ -77,6 +77,8 @@ def bound(
             ]
             title = f"All instances of this computation, by {' and '.join(differing)}"
             terminal().print(table(title, shown, len(differing)))
+        if units := units_of(make_problem(scenario, **resolved)):
+            say(terminal(), f"Units: {units}.")
     if not store:
         _keep(scenario, resolved, rows)
 
