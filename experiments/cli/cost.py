@@ -150,7 +150,8 @@ def values_of(problem: Problem, design: str, baseline: str = "") -> tuple[dict[s
         start = yardsticks[baseline]
     elif baseline:
         if baseline not in problem.baselines:
-            raise UnknownNameError("baseline", baseline, dict.fromkeys([*reversed(yardsticks), *problem.baselines]))
+            own = [name for name in yardsticks if name == problem.reference.name]
+            raise UnknownNameError("baseline", baseline, dict.fromkeys([*own, *problem.baselines, *yardsticks]))
         start = problem.baselines[baseline]()
     return {**(problem.decode(start) if start is not None and len(start) else {}), **given}, given
 

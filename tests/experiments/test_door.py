@@ -1,0 +1,29 @@
+"""Files that cannot be written: named as the user named them, before the work where that can be known."""
+
+import pytest
+
+from dsegym.costmodels.errors import DsegymError
+from dsegym.experiments.door import check_writable, write_by_rename
+
+
+def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
+    path = tmp_path / "nowhere" / "a.json"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_by_rename(path, b"{}")
+    assert caught.value.filename == str(path)
+
+
+def test_a_folder_in_a_files_place_is_named_and_nothing_is_left_behind(tmp_path):
+    path = tmp_path / "a.json"
+    path.mkdir()
+    with pytest.raises(OSError, match="a.json") as caught:
+        write_by_rename(path, b"{}")
+    assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_folder_is_found_before_the_work(tmp_path):
+    check_writable(tmp_path / "a.json")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DsegymError, match="cannot be written: there is no folder '.*nowhere'"):
+        check_writable(tmp_path / "nowhere" / "a.json")
