@@ -16,7 +16,7 @@ def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
 def test_a_folder_in_a_files_place_is_named_and_nothing_is_left_behind(tmp_path):
     path = tmp_path / "a.json"
     path.mkdir()
-    with pytest.raises(OSError, match="a.json") as caught:
+    with pytest.raises(OSError, match=r"a\.json") as caught:
         write_by_rename(path, b"{}")
     assert caught.value.filename == str(path)
     assert list(tmp_path.iterdir()) == [path]
@@ -25,5 +25,5 @@ def test_a_folder_in_a_files_place_is_named_and_nothing_is_left_behind(tmp_path)
 def test_a_missing_folder_is_found_before_the_work(tmp_path):
     check_writable(tmp_path / "a.json")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(DsegymError, match="cannot be written: there is no folder '.*nowhere'"):
+    with pytest.raises(DsegymError, match=r"cannot be written: there is no folder '.*nowhere'"):
         check_writable(tmp_path / "nowhere" / "a.json")
