@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["encoding", "lengths_of", "most_promising", "process"]
 
-_ROUNDS = 5  # of such changes, at most
+_ROUNDS = 5  # of changes of one parameter, at most
 _TRIES = 20  # pools drawn for a design that is not known yet
 
 
@@ -172,7 +172,10 @@ def most_promising(
         improved = False
         for each in range(len(here)):
             mine = np.flatnonzero(owner == each)
-            if len(mine) and (top := mine[np.argmax(found[mine])]) is not None and found[top] > heights[each]:
+            if not len(mine):
+                continue
+            top = mine[np.argmax(found[mine])]
+            if found[top] > heights[each]:
                 here[each], heights[each], improved = tried[top], found[top], True
         if not improved:
             break

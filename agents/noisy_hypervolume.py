@@ -15,6 +15,8 @@ from .several_costs import SeveralCosts, costs_in, names_of
 from .torch_training import one_thread
 
 if TYPE_CHECKING:
+    from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
+    from botorch.models import SingleTaskGP
     from torch import Tensor
 
     from ..envs.core.spaces import DesignSpace
@@ -23,11 +25,7 @@ __all__ = ["NoisyExpectedHypervolume"]
 
 _GROWTH = 1.25  # of the known designs, after which the kernels' lengths are fitted anew
 _DRAWS = 16  # of the processes, over which the acquisition means
-_EFFORT = {
-    "pool_size": 200,
-    "beginnings": 4,
-    "neighbours": 20,
-}  # of the local search: a design takes longer than of one cost
+_EFFORT = {"pool_size": 200, "beginnings": 4, "neighbours": 20}  # of the local search, whose acquisition is slow
 _AT_ONCE = 128  # designs whose acquisition is computed at once: bounds the memory
 
 
@@ -67,7 +65,7 @@ class NoisyExpectedHypervolume(SeveralCosts):
     def search(self, referee: Referee, seed: int) -> None:
         """Searches until the budget is spent, or every design has been costed."""
         names, space, generator = names_of(referee, self.metrics), referee.space, np.random.default_rng(seed)
-        known, lengths, fitted = _Known(space, len(names)), dict[int, Any](), 0
+        known, lengths, fitted = _Known(space, len(names)), dict[int, Mapping[str, Any]](), 0
         encode, owners = encoding(space)
 
         def cost(designs: np.ndarray) -> None:
@@ -92,7 +90,12 @@ class NoisyExpectedHypervolume(SeveralCosts):
                 cost(self._batch(space, known, encode, gain, generator))
 
     def _batch(
-        self, space: DesignSpace, known: _Known, encode: Callable[[np.ndarray], Tensor], gain: Any, generator: Any
+        self,
+        space: DesignSpace,
+        known: _Known,
+        encode: Callable[[np.ndarray], Tensor],
+        gain: qLogNoisyExpectedHypervolumeImprovement,
+        generator: np.random.Generator,
     ) -> np.ndarray:
         """int32[B, n], fewer than `batch` where no others are unknown; at least one random design."""
         import torch
@@ -123,7 +126,7 @@ class _Known:
 
     def add(self, designs: np.ndarray, costs: np.ndarray, violation: np.ndarray) -> None:
         """Costs float64[B, m] and how far the constraint is broken, float64[B]."""
-        broken = ~np.isfinite(costs).all(axis=1)  # what is no number is as the worst, and breaks a constraint
+        broken = ~np.all(np.isfinite(costs), axis=1)  # what is no number is as the worst, and breaks a constraint
         costs = np.where(broken[:, None], np.nan, np.log(np.maximum(costs, LEAST_OBJECTIVE)))
         violation = np.where(broken, 1.0, np.sign(violation) * np.log1p(abs(violation)))
         self.designs = np.concatenate([self.designs, designs])
@@ -165,7 +168,9 @@ class _Known:
         return -self._filled[feasible if len(feasible) else chosen]
 
 
-def _acquisition(models: list[Any], gains: np.ndarray, features: Tensor, seed: int) -> Any:
+def _acquisition(
+    models: list[SingleTaskGP], gains: np.ndarray, features: Tensor, seed: int
+) -> qLogNoisyExpectedHypervolumeImprovement:
     """BoTorch's, of encoded designs [B, 1, columns].
 
     Args:

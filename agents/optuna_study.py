@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from .referee import Referee
 
 if TYPE_CHECKING:
+    from optuna.samplers import GPSampler
+
     from ..envs.core.evaluation import Evaluation
 
 __all__ = ["gaussian_processes", "quiet", "study_designs"]
+
+Sampler = TypeVar("Sampler")
 
 
 def study_designs(
@@ -68,7 +72,7 @@ def study_designs(
         optuna.logging.set_verbosity(verbosity)
 
 
-def quiet(make: Callable[[], Any]) -> Any:
+def quiet(make: Callable[[], Sampler]) -> Sampler:
     """A sampler, made without the warning that it, or one of its arguments, is experimental."""
     from optuna.exceptions import ExperimentalWarning
 
@@ -77,7 +81,7 @@ def quiet(make: Callable[[], Any]) -> Any:
         return make()
 
 
-def gaussian_processes(startup_samples: int, seed: int) -> Any:
+def gaussian_processes(startup_samples: int, seed: int) -> GPSampler:
     """Optuna's GP sampler of costs without noise."""
     from optuna.samplers import GPSampler
 

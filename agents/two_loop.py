@@ -2,8 +2,7 @@
 
 The protocol is that of the baselines of DOSA (ucb-bar/dosa, `dataset/dse/bo.py`). One sample is the shared parameters
 with one choice for every part. The best choice of each part is kept, and the design of the best choices is a sample.
-Suites ask for problems in parts; elsewhere there
-is the outer loop only. S samples, L parts.
+Suites ask for problems in parts; elsewhere there is the outer loop only. S samples, L parts.
 """
 
 from __future__ import annotations

@@ -15,14 +15,19 @@ import re
 import sys
 import typing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(DOCS))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import gallery  # noqa: E402
+
 import dsegym  # noqa: E402
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 project = "dsegym"
 author = "The dsegym authors"
@@ -165,14 +170,7 @@ def write_top_level() -> None:
         if page != "index":
             text = turned((ROOT / name).read_text(encoding="utf-8"), ROOT / name, page)
             orphan = "---\norphan: true\n---\n\n" if not any(page in pages for pages in CONTENTS.values()) else ""
-            write_changed(DOCS / f"{page}.md", orphan + text)
-
-
-def write_changed(path: Path, text: str) -> None:
-    """Writes a file if it would change, so that an unchanged page is not built again."""
-    path.parent.mkdir(exist_ok=True)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
+            gallery.write_changed(DOCS / f"{page}.md", orphan + text)
 
 
 # --- The reference of the API ----------------------------------------------------------------------------------------
@@ -224,14 +222,14 @@ def write_api() -> None:
         for name in modules:
             parts += [heading(name, "-")] * (len(modules) > 1) + [f".. automodule:: {name}\n"]
             parts += _entries(name, shown)
-        write_changed(DOCS / "api" / f"{page}.rst", "\n".join(parts))
+        gallery.write_changed(DOCS / "api" / f"{page}.rst", "\n".join(parts))
     parts = [heading("Agents that are shipped", "="), "By the names that suites and ``dsegym list`` give them.\n"]
     for name, entry in sorted(BUILT_IN.items()):
         parts += [heading(name, "-"), f".. autoclass:: {entry.location.replace(':', '.')}\n"]
-    write_changed(DOCS / "api" / "shipped_agents.rst", "\n".join(parts))
+    gallery.write_changed(DOCS / "api" / "shipped_agents.rst", "\n".join(parts))
     pages = "\n   ".join([*API, "shipped_agents"])
     text = heading("API reference", "=") + "\nMade from the docstrings. What is not here is no promise.\n"
-    write_changed(DOCS / "api" / "index.rst", f"{text}\n.. toctree::\n   :maxdepth: 2\n\n   {pages}\n")
+    gallery.write_changed(DOCS / "api" / "index.rst", f"{text}\n.. toctree::\n   :maxdepth: 2\n\n   {pages}\n")
 
 
 def heading(text: str, line: str) -> str:
@@ -263,51 +261,47 @@ def _entries(name: str, shown: dict[int, str]) -> list[str]:
 # --- Sphinx ----------------------------------------------------------------------------------------------------------
 
 
-def make_pages(app: Any) -> None:
+def make_pages(app: Sphinx) -> None:
     """Before pages are read: those that are made."""
-    import gallery
-
     write_top_level()
     write_api()
     gallery.write(DOCS / "gallery", Path(app.outdir).parent / "gallery")
 
 
-def turn_page(app: Any, page: str, source: list[str]) -> None:
+def turn_page(app: Sphinx, page: str, source: list[str]) -> None:
     """A page as it is read: its links turned, and after the landing page's text the tables of contents."""
     path = DOCS / f"{page}.md"
     if path.exists() and path.parent == DOCS:
         source[0] = turned(source[0], path, page) + (contents() if page == "index" else "")
 
 
-_KEPT: dict[str, list[str]] = {}
+_KEPT: dict[str, list[str]] = {}  # {a property's name: the lines of its docstring}, between two steps of autodoc
+SEVERAL = re.compile(r"^(\s+(?:[*\w]+, )+[*\w]+:)(?= )")  # names that share a text
 
 
-SEVERAL = re.compile(r"^(\s+(?:[*\w]+, )+[*\w]+:)(?= )")
-
-
-def join_names(app: Any, kind: str, name: str, found: object, options: Any, lines: list[str]) -> None:
+def join_names(app: Sphinx, kind: str, name: str, found: object, options: Any, lines: list[str]) -> None:
     """Before Napoleon, which takes the first of several names (`a, b: text`) for the type of the last."""
     lines[:] = [SEVERAL.sub(lambda names: names[1].replace(", ", ","), line) for line in lines]
 
 
-def keep_property(app: Any, kind: str, name: str, found: object, options: Any, lines: list[str]) -> None:
+def keep_property(app: Sphinx, kind: str, name: str, found: object, options: Any, lines: list[str]) -> None:
     """Before Napoleon, which takes what precedes a colon in a property's docstring for a type: the text is put by."""
     if kind == "property":
         _KEPT[name] = list(lines)
 
 
-def give_property(app: Any, kind: str, name: str, found: object, options: Any, lines: list[str]) -> None:
+def give_property(app: Sphinx, kind: str, name: str, found: object, options: Any, lines: list[str]) -> None:
     """After Napoleon: the text as it was."""
     if kind == "property":
         lines[:] = _KEPT.pop(name)
 
 
-def skip_field(app: Any, kind: str, name: str, found: object, skip: bool, options: Any) -> bool | None:
+def skip_field(app: Sphinx, kind: str, name: str, found: object, skip: bool, options: Any) -> bool | None:
     """Fields of dataclasses are in their class's text; what autodoc would show is the docstring of their default."""
     return True if kind == "class" and isinstance(found, type | str | int | float | tuple) else None
 
 
-def setup(app: Any) -> dict[str, bool]:
+def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     from pygments.lexers.special import TextLexer
 

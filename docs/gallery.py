@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 import dsegym
 from dsegym.envs.core.options import PERMUTATION, UNIVERSAL, Option
 from dsegym.envs.core.problem import Problem
 from dsegym.envs.core.scenarios import BUILT_IN, load_scenario, make_problem, scenario_module
+from dsegym.experiments import formats
 from dsegym.experiments.formats import format_exact
 
 PACKAGE = Path(dsegym.__file__).parent
@@ -36,7 +38,7 @@ DOMAINS = {  # a folder of `envs/`, as the gallery's headings have it; others ar
 WORDS = "Objective|Reward|Observation|Termination|Action|Episode"  # that a docstring begins a line on its rules with
 LONG = 24  # rows of a table that are shown; a longer one says how many more there are
 SHOWN_VALUES = 8  # of a parameter with more
-SHOWN_NAMES = 16  # of an option that has many more; `dsegym info` lists all
+SHOWN_NAMES, FEW = 16, 4  # of an option that has more than a few beyond these; `dsegym info` lists all
 MOST_BARS = 30  # parameters that a picture of bars has room for
 
 Row = Mapping[str, object]
@@ -46,7 +48,7 @@ Row = Mapping[str, object]
 
 
 def facts_of(scenario_id: str) -> dict[str, Any]:
-    """All that a page shows of a scenario and of its default instance, as JSON holds it."""
+    """All that a page shows of a scenario and of its default instance: what JSON holds, or text stands for."""
     scenario, problem = load_scenario(scenario_id), make_problem(scenario_id)
     options = {**scenario.options, PERMUTATION: UNIVERSAL}
     return {
@@ -58,7 +60,7 @@ def facts_of(scenario_id: str) -> dict[str, Any]:
                 "option": f"`{name}`",
                 "default": _code(option.text(option.default)),
                 "allowed": _allowed(option),
-                "unit": _unit(option),
+                "unit": option.unit,
                 "what": option.summary,
             }
             for name, option in options.items()
@@ -102,7 +104,7 @@ def facts_of(scenario_id: str) -> dict[str, Any]:
     }
 
 
-def picture_of(scenario_id: str) -> tuple[Any, str] | None:
+def picture_of(scenario_id: str) -> tuple[np.ndarray, str] | None:
     """A design of the default instance as pixels, uint8[H, W, 3], and whose it is: the optimum's, or that of the best
     baseline. None where there is no design, or where a bar for each of many parameters would be all there is to see.
     """
@@ -142,15 +144,10 @@ def _baseline_rows(problem: Problem) -> list[dict[str, object]]:
 def _allowed(option: Option) -> str:
     """What an option takes, in words."""
     names = list(dict.fromkeys((*option.values(), *option.words)))
-    shown = [*names[:SHOWN_NAMES], f"... ({len(names)} in all)"] if len(names) > SHOWN_NAMES + 4 else names
-    named = [name if name.startswith("... (") else _code(name) for name in shown]
-    return ", ".join([*named, *([option.also] * bool(option.also))])
-
-
-def _unit(option: Option) -> str:
-    """The unit of an option that is a number, as its range says it."""
-    found = re.match(r"any (?:whole )?number (?:from|above) [^ ]+,? to [^ ]+ (\S+(?: \S+)?)$", option.also)
-    return found[1] if found else ""
+    cut = len(names) > SHOWN_NAMES + FEW
+    named = [_code(name) for name in (names[:SHOWN_NAMES] if cut else names)]
+    rest = [f"... ({len(names)} in all)"] * cut + [option.also] * bool(option.also)
+    return ", ".join([*named, *rest])
 
 
 def _values(values: Sequence[object]) -> str:
@@ -158,15 +155,15 @@ def _values(values: Sequence[object]) -> str:
     return ", ".join(map(str, shown))
 
 
-def _space(space: Any) -> str:
-    if hasattr(space, "spaces"):
+def _space(space: spaces.Space[Any]) -> str:
+    if isinstance(space, spaces.Dict):
         return ", ".join(f"{name}: {_space(part)}" for name, part in space.spaces.items())
-    if hasattr(space, "nvec"):
-        sizes = np.asarray(space.nvec).ravel().tolist()
+    if isinstance(space, spaces.MultiDiscrete):
+        sizes = space.nvec.ravel().tolist()
         return f"MultiDiscrete of {len(sizes)} choices, {min(sizes)} to {max(sizes)} each"
-    if hasattr(space, "n"):
+    if isinstance(space, spaces.Discrete):
         return f"Discrete({space.n})"
-    return f"{space.dtype}{list(space.shape)}"
+    return f"{space.dtype}{list(space.shape or ())}"
 
 
 # --- The pages -------------------------------------------------------------------------------------------------------
@@ -176,6 +173,11 @@ def slug(scenario_id: str) -> str:
     """The name of a scenario's page: `accelerator_sizing` of dsegym/AcceleratorSizing-v0."""
     name = re.sub(r"-v\d+$", "", scenario_id.partition("/")[2])
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def title_of(scenario_id: str) -> str:
+    """The heading of a scenario's page: `AcceleratorSizing` of dsegym/AcceleratorSizing-v0."""
+    return scenario_id.partition("/")[2].rpartition("-")[0]
 
 
 def domain_of(scenario_id: str) -> str:
@@ -234,7 +236,7 @@ def page_of(facts: Mapping[str, Any], truth: Mapping[str, str] | None, picture: 
     count = f"{size:,}" if size < 10**12 else f"about 10^{len(str(size)) - 1}"
     baselines = facts["baselines"]
     parts = [
-        f"# {name.partition('/')[2].rpartition('-')[0]}",
+        f"# {title_of(name)}",
         f"`{name}`: {facts['summary']}",
         f"![A design of {name}]({picture})\n\n*The design of `{designer}` on the default instance.*" if picture else "",
         f'```python\nimport gymnasium\nimport dsegym\n\nenv = gymnasium.make("{name}")\n'
@@ -303,7 +305,7 @@ def index_of(entries: Sequence[tuple[str, str, str | None]]) -> str:
     ]
     for domain in dict.fromkeys([*DOMAINS.values(), *(domain_of(name) for name, _, _ in entries)]):
         cards = [
-            f":::{{grid-item-card}} {name.partition('/')[2].rpartition('-')[0]}\n:link: {slug(name)}\n:link-type: doc\n"
+            f":::{{grid-item-card}} {title_of(name)}\n:link: {slug(name)}\n:link-type: doc\n"
             + (f":img-top: {picture}\n:img-alt: A design of {name}\n" if picture else "")
             + f"\n{cell(summary)}\n:::"
             for name, summary, picture in entries
@@ -311,7 +313,7 @@ def index_of(entries: Sequence[tuple[str, str, str | None]]) -> str:
         ]
         if cards:
             parts += [f"## {domain}", "::::{grid} 1 2 2 3\n:gutter: 3\n\n" + "\n\n".join(cards) + "\n::::"]
-    names = "\n".join(f"{name.partition('/')[2].rpartition('-')[0]} <{slug(name)}>" for name, _, _ in entries)
+    names = "\n".join(f"{title_of(name)} <{slug(name)}>" for name, _, _ in entries)
     return "\n\n".join(parts) + f"\n\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"
 
 
@@ -320,7 +322,7 @@ def index_of(entries: Sequence[tuple[str, str, str | None]]) -> str:
 
 def sources_digest() -> str:
     """A hash of every source and table of the package that a page is made of, and of this file."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest = hashlib.sha256(Path(__file__).read_bytes() + Path(formats.__file__).read_bytes())
     for folder in ("costmodels", "envs"):
         for path in sorted((PACKAGE / folder).rglob("*")):
             if path.is_file() and path.suffix != ".pyc":
@@ -350,16 +352,19 @@ def write(folder: Path, kept: Path, say: Callable[[str], None] = print) -> None:
             drawn = picture_of(name)
             if drawn is not None:
                 Image.fromarray(drawn[0]).quantize(64).save(picture, optimize=True)
-            held = {"digest": digest, "designer": drawn[1] if drawn else "", "facts": facts_of(name)}
-            memory.write_text(json.dumps(held, default=str), encoding="utf-8")
+            measured = {"digest": digest, "designer": drawn[1] if drawn else "", "facts": facts_of(name)}
+            kept_text = json.dumps(measured, default=str)
+            memory.write_text(kept_text, encoding="utf-8")
+            held = json.loads(kept_text)  # a page is the same whether its facts were kept or measured
         shown = picture.name if held["designer"] else None
         text = page_of(held["facts"], truth.get(name), shown, held["designer"])
-        _write_changed(folder / f"{slug(name)}.md", text)
+        write_changed(folder / f"{slug(name)}.md", text)
         entries.append((name, held["facts"]["summary"], shown))
-    _write_changed(folder / "index.md", index_of(entries))
+    write_changed(folder / "index.md", index_of(entries))
 
 
-def _write_changed(path: Path, text: str) -> None:
-    """Writes a file if it would change, so that an unchanged page is not built again."""
+def write_changed(path: Path, text: str) -> None:
+    """Writes a file, and its folder, if it would change, so that an unchanged page is not built again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")

@@ -35,7 +35,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..agents.registry import (
     check_libraries,
@@ -56,6 +56,9 @@ from ..costmodels.errors import (
 from ..costmodels.files import file_hash, is_regular
 from ..envs.core.scenarios import Scenario, load_scenario, make_problem
 from .door import LONGEST
+
+if TYPE_CHECKING:
+    from ..agents.base import Agent
 
 __all__ = [
     "FILES",
@@ -593,6 +596,11 @@ def _missing(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def _asks(agent: type[Agent]) -> bool:
+    """Whether an agent may need something of a problem, which has to be made to see it."""
+    return bool(agent.needs or agent.optional_libraries)
+
+
 class _Without(NamedTuple):
     """An agent that cannot play a scenario here, as a library is not installed that it needs there alone."""
 
@@ -616,7 +624,7 @@ def _check_agents(agents: Iterable[_Entrant], instances: Iterable[_Instance], sk
     for name in sorted({each.name for each in agents}):
         check_libraries(name)
     for scenario, options in first.items():
-        players = [each for each in agents if each.plays(scenario) and load_agent(each.name).needs]
+        players = [each for each in agents if each.plays(scenario) and _asks(load_agent(each.name))]
         for agent in sorted(players, key=lambda each: each.name):
             problem = make_problem(scenario, **options)  # made once: it is kept
             check_needs(agent.name, problem)

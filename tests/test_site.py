@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dsegym.envs.core.scenarios import BUILT_IN, load_scenario, make_problem
+from dsegym.experiments.formats import format_exact
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -67,7 +68,7 @@ def test_a_page_of_the_gallery_tells_every_option_parameter_baseline_form_and_fe
 def test_a_page_of_the_gallery_shows_both_yardsticks_the_truth_and_the_picture(page):
     problem, row = make_problem(SMALL), gallery.truth_rows(TRUTH)[SMALL]
     for yardstick in (problem.reference, problem.bound):
-        assert f"`{yardstick.name}` | {yardstick.value:.6g}"[:20] in page
+        assert f"`{yardstick.name}` | {format_exact(yardstick.value)} | {gallery.cell(yardstick.source)} |" in page
     assert row["not shown"] in page
     assert "](budget.png)" in page
     assert "../sub_question_budget.md" in page

@@ -78,6 +78,7 @@ class Option:
         also: which values there are beside the listed ones, in words; empty where there are none.
         words: names that are values, listed or not.
         generated: whether a text names something that is made from the name alone: no file.
+        unit: of a number; empty where it has none.
     """
 
     default: Any
@@ -88,6 +89,7 @@ class Option:
     also: str = ""
     words: tuple[str, ...] = ()
     generated: Callable[[str], bool] = _never
+    unit: str = ""
 
     def is_name(self, text: str) -> bool:
         """Whether a text is a value by itself, and no user's file."""
@@ -209,7 +211,7 @@ def _numeric(
     def text(value: Any) -> str:
         return name(value) or _number_text(value)
 
-    return _field(Option(default, tuple(listed), summary, parse, text, also, tuple(words)))
+    return _field(Option(default, tuple(listed), summary, parse, text, also, tuple(words), unit=unit))
 
 
 def file_or_name(

@@ -323,7 +323,8 @@ def _seconds(value: float) -> str:
     return f"{value:,.0f}" if value >= 0.5 else f"{value:.2g}"
 
 
-# Mixture of experts: pairs in order of the plans of Megatron-Bridge on one cluster (docs/training_plan.md).
+# Pairs of Megatron-Bridge's plans on one cluster that the law puts in order (docs/training_plan.md), by whether the
+# model is a mixture of experts.
 IN_ORDER = {False: "246 of 279 (dense models)", True: "121 of 176 (mixtures of experts, 24 % off on average)"}
 
 

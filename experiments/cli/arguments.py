@@ -39,6 +39,16 @@ OptionsOption = Annotated[
 WorkloadOption = Annotated[
     str | None, typer.Option(help="Short for --option workload=...: a shipped workload or a file.", show_default=False)
 ]
+DesignOption = Annotated[
+    str, typer.Option(metavar="NAME=VALUE,...", help="The design. What is left out is taken from the reference.")
+]
+BaselineOption = Annotated[
+    str,
+    typer.Option(
+        help="Take what is left out from this heuristic's design instead, or from the proven one: optimum.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 AllowOption = Annotated[
     list[str] | None,

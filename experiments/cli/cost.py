@@ -10,7 +10,16 @@ import typer
 
 from ...costmodels.errors import DsegymError, UnknownNameError
 from ..formats import format_exact, name_and_unit
-from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of, pairs_of
+from .arguments import (
+    BaselineOption,
+    DesignOption,
+    JsonOption,
+    OptionsOption,
+    ScenarioArgument,
+    WorkloadOption,
+    options_of,
+    pairs_of,
+)
 from .tables import LONG, looseness, obstacles, say, table, terminal
 
 if TYPE_CHECKING:
@@ -21,16 +30,8 @@ __all__ = ["cost", "values_of"]
 
 def cost(
     scenario: ScenarioArgument,
-    design: Annotated[
-        str, typer.Option(metavar="NAME=VALUE,...", help="The design. What is left out is taken from the reference.")
-    ] = "",
-    baseline: Annotated[
-        str,
-        typer.Option(
-            help="Take what is left out from this heuristic's design instead, or from the proven one: optimum.",
-            show_default=False,
-        ),
-    ] = "",
+    design: DesignOption = "",
+    baseline: BaselineOption = "",
     option: OptionsOption = None,
     workload: WorkloadOption = None,
     any_value: Annotated[

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,11 @@ from ..door import check_writable, write_by_rename
 from ..formats import format_exact
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
 from .tables import LONG, looseness, obstacles, progress_bar, say, table, terminal, units_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ...envs.core.problem import Problem
 
 __all__ = ["optimize"]
 
@@ -104,7 +110,7 @@ def optimize(
         say(console, f"Wrote {output}.")
 
 
-def _distance(problem: Any, columns: Any) -> str:
+def _distance(problem: Problem, columns: Any) -> str:
     """How far the best design is from reference and bound, in words."""
     found, reference, bound = columns.get("1."), problem.reference, problem.bound
     if found is None:
@@ -122,7 +128,7 @@ def _distance(problem: Any, columns: Any) -> str:
     return f"{best}: {words}, {100 * beyond:.3g} % above the {bound.name} {format_exact(bound.value)}."
 
 
-def _ranked(problem: Any, count: int) -> Any:
+def _ranked(problem: Problem, count: int) -> np.ndarray | None:
     """int[K, n], best first; None where the family cannot list its best designs, and its space is too large to cost."""
     from ...envs.core.problem import ENUMERABLE
 
@@ -133,7 +139,7 @@ def _ranked(problem: Any, count: int) -> Any:
     return _best_of(problem, problem.space.enumerate(0, problem.space.size), count)
 
 
-def _searched(problem: Any, agent: str, samples: int, seed: int, count: int) -> tuple[Any, int]:
+def _searched(problem: Problem, agent: str, samples: int, seed: int, count: int) -> tuple[np.ndarray, int]:
     """The best of an agent's designs, int[K, n], and the number that it costed; Ctrl-C ends the search early."""
     from ..front_search import searched
 
@@ -145,7 +151,7 @@ def _searched(problem: Any, agent: str, samples: int, seed: int, count: int) -> 
     return _best_of(problem, designs, count), len(designs)
 
 
-def _best_of(problem: Any, designs: Any, count: int) -> Any:
+def _best_of(problem: Problem, designs: np.ndarray, count: int) -> np.ndarray:
     """The best feasible designs, int[K, n], best first; of those that cost the same in every metric, the first."""
     import numpy as np
 
@@ -162,7 +168,7 @@ def _best_of(problem: Any, designs: Any, count: int) -> Any:
     return designs[list(chosen.values())]
 
 
-def _described(problem: Any, design: Any) -> dict[str, Any]:
+def _described(problem: Problem, design: np.ndarray | Sequence[int]) -> dict[str, Any]:
     """{quantity: value} of a design: its objective, its parameters, what they come to, its metrics."""
     result = problem.evaluate_held_out(design)
     metrics = {name: float(value[0]) for name, value in result.metrics._asdict().items()} if result.metrics else {}
@@ -170,6 +176,6 @@ def _described(problem: Any, design: Any) -> dict[str, Any]:
     return {problem.objective.name: float(result.objective[0]), **values, **_summary(problem, values), **metrics}
 
 
-def _summary(problem: Any, values: Any) -> dict[str, float]:
+def _summary(problem: Problem, values: Mapping[str, Any]) -> dict[str, float]:
     """What a design comes to, where its breakdown says so."""
     return {} if problem.breakdown is None else dict(problem.breakdown(values).summary)

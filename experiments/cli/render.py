@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...costmodels.errors import DsegymError, shortened, visible
-from .arguments import OptionsOption, ScenarioArgument, WorkloadOption, options_of
+from .arguments import (
+    BaselineOption,
+    DesignOption,
+    OptionsOption,
+    ScenarioArgument,
+    WorkloadOption,
+    options_of,
+)
 from .cost import values_of
 from .tables import say, terminal
 
@@ -31,16 +38,8 @@ def render(
     context: typer.Context,
     scenario: ScenarioArgument,
     output: Annotated[Path, typer.Option("--output", help="A .png file for a design, a .gif file for an episode.")],
-    design: Annotated[
-        str, typer.Option(metavar="NAME=VALUE,...", help="The design. What is left out is taken from the reference.")
-    ] = "",
-    baseline: Annotated[
-        str,
-        typer.Option(
-            help="Take what is left out from this heuristic's design instead, or from the proven one: optimum.",
-            show_default=False,
-        ),
-    ] = "",
+    design: DesignOption = "",
+    baseline: BaselineOption = "",
     option: OptionsOption = None,
     workload: WorkloadOption = None,
     form: Annotated[
@@ -101,6 +100,13 @@ def _drawn(problem: Problem, given: Mapping[str, str], baseline: str) -> str:
 def _film(problem: Problem, form: str | None, design: np.ndarray, seed: int, most: int) -> Iterator[np.ndarray]:
     """Frames uint8[H, W, 3] of the episode whose actions follow a design, the first and the last among them.
 
+    Args:
+        problem: the instance.
+        form: the name of one; None for the first that says which actions follow a design.
+        design: int32[n].
+        seed: of the episode.
+        most: frames, spread over the steps.
+
     Raises:
         DsegymError: the form, or every form, has no actions that follow a design.
     """
@@ -108,8 +114,8 @@ def _film(problem: Problem, form: str | None, design: np.ndarray, seed: int, mos
 
     from ...envs.faces.gymnasium_env import FunctionalGymnasiumEnv
 
-    env = FunctionalGymnasiumEnv(problem, _form_of(problem, form), render_mode="rgb_array")
-    params = problem.env_params(_form_of(problem, form))
+    played = _form_of(problem, form)
+    env, params = FunctionalGymnasiumEnv(problem, played, render_mode="rgb_array"), problem.env_params(played)
     actions: list[Any] = []
     env.reset(seed=seed)
     over = False

@@ -95,23 +95,21 @@ def _apart(pair: Improvement) -> bool:
 
 def by_scenario(board: Leaderboard) -> list[ScenarioScores]:
     """Each scenario's mean scores, by name; none where there is only one, which the ranking tells about."""
-    sums: dict[str, Counter[str]] = defaultdict(Counter)
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
     instances = Counter(instance.scenario for instance in board.instances)
-    for instance in board.instances:
-        for score in instance.scores:
-            sums[instance.scenario][score.agent] += score.mean_score  # pyright: ignore[reportArgumentType]: a sum
-            counts[instance.scenario][score.agent] += 1
     if len(instances) < 2:
         return []
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)  # {(scenario, agent): mean scores, one an instance}
+    for instance in board.instances:
+        for score in instance.scores:
+            found[instance.scenario, score.agent].append(score.mean_score)
     return [
-        ScenarioScores(scenario, instances[scenario], _means([row.agent for row in board.rows], sums[scenario], count))
-        for scenario, count in sorted(counts.items())
+        ScenarioScores(scenario, count, tuple(_mean(found[scenario, row.agent]) for row in board.rows))
+        for scenario, count in sorted(instances.items())
     ]
 
 
-def _means(agents: Sequence[str], sums: Counter[str], counts: Counter[str]) -> tuple[float | None, ...]:
-    return tuple(sums[agent] / counts[agent] if counts[agent] else None for agent in agents)
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _ends(low: float, high: float) -> str:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...costmodels.errors import visible
 from ..door import write_by_rename
 from ..formats import format_gap, format_quantity, format_score, plain_text
 from ..scoring.leaderboard import build_timings
-from ..scoring.records import Instance, Leaderboard, Row, Timings
+from ..scoring.records import Curve, Instance, Leaderboard, Row, Timings
 from .chart import packed, to_fragment, to_json
 from .headline import by_scenario, headline
 from .section import Section
@@ -174,7 +174,7 @@ def _charts(
     if not leaderboard.rows:
         return {}
     overall = [curve for curve in leaderboard.curves if curve.instance is None]
-    by_instance: dict[str, list[Any]] = {instance.name: [] for instance in leaderboard.instances}
+    by_instance: dict[str, list[Curve]] = {instance.name: [] for instance in leaderboard.instances}
     for curve in leaderboard.curves:
         if curve.instance is not None:
             by_instance[curve.instance].append(curve)

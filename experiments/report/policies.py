@@ -176,17 +176,21 @@ def _sensitivity(place: int, found: Sensitivity) -> str:
 
 
 def _html(table: PolicyTable) -> str:
-    def cell(place: int, text: str, tag: str = "td") -> str:
+    def cell(place: int, text: str, scope: str = "") -> str:
         kind = ' class="n"' if place > 1 else ' class="nowrap"'
-        return f"<{tag}{kind}>{html.escape(visible(text))}</{tag}>"
+        text = html.escape(visible(text))
+        return f'<th scope="{scope}"{kind}>{text}</th>' if scope else f"<td{kind}>{text}</td>"
 
     def line(row: PolicyRow) -> str:
         kind = "" if row.role == "policy" else ' class="all"'
-        return f"<tr{kind}>{''.join(cell(place, text) for place, text in enumerate(cells(row)))}</tr>"
+        found = (cell(place, text, "" if place else "row") for place, text in enumerate(cells(row)))
+        return f"<tr{kind}>{''.join(found)}</tr>"
 
-    head = "".join(cell(place, text, "th") for place, text in enumerate(HEAD))
+    head = "".join(cell(place, text, "col") for place, text in enumerate(HEAD))
+    about = html.escape(visible(title(table)))
     rows = "\n".join(map(line, table.rows))
     notes = "\n".join(f"<p>{html.escape(visible(text))}</p>" for text in sentences(table))
     return (
-        f'{notes}\n<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
+        f'{notes}\n<div class="scroll" role="region" aria-label="{about}"><table aria-label="{about}">'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
     )

@@ -8,7 +8,7 @@ design is at least as good in every cost; here it is taken at the points of the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,8 @@ class AgentAttainment:
 
     agent: str
     trials: int  # T
-    hypervolume: float  # mean over the trials, relative to the best known front's
-    low: float | None  # of the mean's bootstrap interval of 95 % over the trials; None of a single trial
+    hypervolume: float | None  # mean over the trials, relative to the best known front's; None where that has none
+    low: float | None  # of the mean's bootstrap interval of 95 % over the trials; None of a single trial, and likewise
     high: float | None
     attained: NDArray[np.float64]  # [F], the share of trials that attain each point of the best known front
     near: NDArray[np.float64]  # [F], likewise within `NEAR`
@@ -73,7 +73,7 @@ def attainment_of(problem: Problem, trials: Mapping[str, Sequence[NDArray[np.int
     whole = space.enumerate(0, space.size) if proven else np.concatenate([np.zeros((0, len(space)), np.int32), *every])
     front = front_of(problem, whole, problem.front)
     rows = [_agent(problem, front, agent, mine) for agent, mine in trials.items() if mine]
-    return Attainment(front, proven, tuple(sorted(rows, key=lambda row: (-row.hypervolume, row.agent))))
+    return Attainment(front, proven, tuple(sorted(rows, key=lambda row: (-(row.hypervolume or 0.0), row.agent))))
 
 
 def _agent(problem: Problem, front: Front, agent: str, trials: Sequence[NDArray[np.int32]]) -> AgentAttainment:
@@ -82,16 +82,19 @@ def _agent(problem: Problem, front: Front, agent: str, trials: Sequence[NDArray[
         costs, feasible = costs_of(problem, np.unique(designs, axis=0), front.metrics)
         costs = costs[feasible]
         fronts.append(costs[non_dominated(costs)])
-    whole = front.hypervolume or np.nan
-    volumes = np.array([hypervolume(costs / front.point, one) for costs in fronts]) / whole
-    found = stratified_bootstrap([volumes], lambda values, axis: np.mean(values, axis=axis), seed=_SEED)
-    row = AgentAttainment(
+    mean, low, high = None, None, None
+    if front.hypervolume:
+        volumes = np.array([hypervolume(costs / front.point, one) for costs in fronts]) / front.hypervolume
+        found = stratified_bootstrap([volumes], lambda values, axis: np.mean(values, axis=axis), seed=_SEED)
+        mean, low, high = map(float, found)
+    if len(trials) == 1:
+        low, high = None, None
+    return AgentAttainment(
         agent=agent,
         trials=len(trials),
-        hypervolume=float(found.value),
-        low=float(found.low),
-        high=float(found.high),
+        hypervolume=mean,
+        low=low,
+        high=high,
         attained=attainment(fronts, front.costs, _ROUNDING),
         near=attainment(fronts, front.costs, NEAR),
     )
-    return replace(row, low=None, high=None) if len(trials) == 1 else row

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ _MOST_DRAWN = 2**24  # numbers of draws that are kept for the next entrant
 _BLOCK = 2**21  # numbers that a product makes at once: 8 MB; small products are slow
 
 Strata = Mapping[str, Sequence[float]]  # instance to scores
+_Sizes = tuple[tuple[int, int], ...]  # seeds of X and of Y, by instance
 
 
 def improvements(entrants: Mapping[str, Strata], *, seed: int) -> dict[tuple[str, str], tuple[Estimate, int]]:
@@ -35,7 +35,7 @@ def improvements(entrants: Mapping[str, Strata], *, seed: int) -> dict[tuple[str
     """
     names, found = list(entrants), {}
     for place, x in enumerate(names):
-        alike: dict[Any, list[str]] = defaultdict(list)
+        alike: dict[tuple[tuple[str, ...], _Sizes], list[str]] = defaultdict(list)  # {(instances, seeds): entrants}
         for y in names[place + 1 :]:
             shared = tuple(sorted(entrants[x].keys() & entrants[y].keys()))
             if shared:
@@ -52,7 +52,7 @@ def improvements(entrants: Mapping[str, Strata], *, seed: int) -> dict[tuple[str
 def _against_all(
     xs: Sequence[NDArray[np.float64]],
     others: Sequence[Sequence[NDArray[np.float64]]],
-    sizes: tuple[tuple[int, int], ...],
+    sizes: _Sizes,
     seed: int,
 ) -> list[Estimate]:
     """One entrant's scores by instance against several others'."""
@@ -73,16 +73,14 @@ def _against_all(
     return [Estimate(*ends) for ends in zip(value / len(sizes), low, high, strict=True)]
 
 
-def _multiplicities(
-    sizes: tuple[tuple[int, int], ...], seed: int
-) -> Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+def _multiplicities(sizes: _Sizes, seed: int) -> Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """How often each seed of X, [R, n], and of Y, [R, m], is drawn in each resample, by instance."""
     if RESAMPLES * sum(map(sum, sizes)) <= _MOST_DRAWN:
         return _kept(sizes, seed)
     return _drawn(sizes, seed)
 
 
-def _drawn(sizes: tuple[tuple[int, int], ...], seed: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+def _drawn(sizes: _Sizes, seed: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     generator = np.random.default_rng(seed)
     for n, m in sizes:
         x, y = (generator.multinomial(count, np.full(count, 1 / count), size=RESAMPLES) for count in (n, m))
@@ -90,5 +88,5 @@ def _drawn(sizes: tuple[tuple[int, int], ...], seed: int) -> Iterator[tuple[NDAr
 
 
 @functools.lru_cache(maxsize=1)
-def _kept(sizes: tuple[tuple[int, int], ...], seed: int) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]:
+def _kept(sizes: _Sizes, seed: int) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]:
     return tuple(_drawn(sizes, seed))

@@ -137,8 +137,7 @@ def cheapest_mixes(placement: Placement, most: int) -> list[tuple[int, ...]]:
                 heapq.heappush(waiting, (found[0], next(turn), found[1], box))
         if not waiting:
             break
-        best = heapq.heappop(waiting)
-        _, _, types, (least, greatest) = best
+        _, _, types, (least, greatest) = heapq.heappop(waiting)
         designs.append(placement.design(types))
         counts = placement.counts(types)
         boxes = []
@@ -161,7 +160,8 @@ def _solved(placement: Placement, least: np.ndarray, most: np.ndarray, unused: f
         least, most: float64[G], GPUs of each type.
         unused: what the load of a type minus its GPUs is at least.
 
-    Returns None where there is none.
+    Returns:
+        None where there is none.
 
     Raises:
         DsegymError: the solver did not prove an optimum.

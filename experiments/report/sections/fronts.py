@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sections"]
 
+_HEAD = ("Agent", "Trials", "Hypervolume", "95 % interval", "Some", "Half", "All", f"Half, within {NEAR:.0%}")
 _SYMBOLS = ("diamond", "square", "triangle-up", "triangle-down", "pentagon", "hexagon", "star")
 
 
@@ -80,32 +81,54 @@ def _attainment_section(attained: Sequence[tuple[str, Attainment]]) -> Section |
         "designs where these are few enough to cost each, at twice the reference's costs; the interval of 95 % is over "
         "trials. Attained: the share of the front's points that some, half or all of the trials attain, with a design "
         f"that is at least as good in every cost, or within {NEAR:.0%}. All objectives' trials count; one that does "
-        "not search for fronts is measured by what it came across.</p>"
+        "not search for fronts is measured by what it came across. A front that has no point within twice the "
+        "reference's costs has no hypervolume to be relative to.</p>"
     ]
     for place, (name, found) in enumerate(attained):
         kind = "the proven front" if found.proven else "the best known front"
-        head = ("Agent", "Trials", "Hypervolume", "95 % interval", "Some", "Half", "All", f"Half, within {NEAR:.0%}")
-        rows = [_row(*_cells(agent)) for agent in found.agents]
-        table = f"<table><tr>{''.join(f'<th>{text}</th>' for text in head)}</tr>{''.join(rows)}</table>"
         heading = f"{name}: {kind} of {len(found.front.designs):,} designs"
+        table = _table(f"attainment-{place}", f"Hypervolume and attainment of {heading}", found.agents)
         chart = to_fragment(_attainment_figure(found), f"attainment-{place}", f"Attainment of {heading}")
-        parts.append(f'<figure><h3>{html.escape(heading)}</h3><div class="scroll">{table}</div>\n{chart}</figure>')
+        parts.append(f"<figure><h3>{html.escape(heading)}</h3>{table}\n{chart}</figure>")
     return Section("Hypervolume and attainment", "\n".join(parts))
 
 
+def _table(name: str, label: str, agents: Sequence[AgentAttainment]) -> str:
+    """A row an agent, in the form of the page's own tables, so that its script sorts and saves it.
+
+    Args:
+        name: of the files that it is saved as.
+        label: plain text, what it shows.
+        agents: in their order.
+    """
+    first, *others = _HEAD
+    head = f'<th scope="col" class="stick">{first}</th>'
+    head += "".join(f'<th scope="col" class="n">{text}</th>' for text in others)
+    about = html.escape(label)
+    rows = "".join(_row(*_cells(agent)) for agent in agents)
+    return (
+        f'<div class="scroll" role="region" aria-label="{about}"><table data-name="{name}" aria-label="{about}">'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>"
+    )
+
+
 def _row(first: str, *others: str) -> str:
-    return f"<tr><th>{first}</th>{''.join(f'<td>{text}</td>' for text in others)}</tr>"
+    cells = "".join(f'<td class="n">{text}</td>' for text in others)
+    return f'<tr><th scope="row" class="stick">{first}</th>{cells}</tr>'
 
 
 def _cells(row: AgentAttainment) -> list[str]:
     def share(shares: NDArray[np.float64], least: float) -> str:
         return f"{np.mean(shares >= least):.0%}" if len(shares) else "none"
 
+    volume = ["-", "-"]
+    if row.hypervolume is not None:
+        interval = interval_text(row.low, row.high, lambda low, high: f"{low:.4f} to {high:.4f}")
+        volume = [f"{row.hypervolume:.4f}", interval]
     return [
         html.escape(row.agent),
         str(row.trials),
-        f"{row.hypervolume:.4f}",
-        interval_text(row.low, row.high, lambda low, high: f"{low:.4f} to {high:.4f}"),
+        *volume,
         share(row.attained, np.nextafter(0, 1)),
         share(row.attained, 0.5),
         share(row.attained, 1.0),

@@ -105,10 +105,9 @@
   for (const chart of charts) seen.observe(chart);
   // Paper shows what is open, by day and no wider than it is.
   const ready = () => Promise.all(charts.filter(chart => chart.offsetParent).map(opened));
-  const night = () => dark;
   let before;
   window.addEventListener("beforeprint", () => {
-    before = night();
+    before = dark;
     dark = false;
     redraw();
     for (const chart of drawn)
@@ -117,12 +116,16 @@
   window.addEventListener("afterprint", () => { dark = before; redraw(); });
 
   // What the reader takes along.
-  const save = (name, type, parts) => {
+  const take = (name, address) => {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob(parts, {type}));
+    link.href = address;
     link.download = name;
     link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+  const save = (name, type, parts) => {
+    const address = URL.createObjectURL(new Blob(parts, {type}));
+    take(name, address);
+    setTimeout(() => URL.revokeObjectURL(address), 1000);
   };
   const button = (text, label, act) => {
     const found = document.createElement("button");
@@ -141,11 +144,8 @@
   const image = async (chart, format) => {
     await opened(chart);
     const {data, layout} = figure(chart, false), width = chart.offsetWidth || 700, height = layout.height;
-    const url = await window.Plotly.toImage({data, layout: {...layout, paper_bgcolor: "#ffffff"}}, {format, width, height, scale: format === "png" ? 2 : 1});
-    const link = document.createElement("a");
-    link.href = url;
-    link.download = `${chart.id}.${format}`;
-    link.click();
+    take(`${chart.id}.${format}`, await window.Plotly.toImage({data, layout: {...layout, paper_bgcolor: "#ffffff"}},
+      {format, width, height, scale: format === "png" ? 2 : 1}));
   };
   for (const chart of charts)
     tools(chart, ...["svg", "png"].map(format => button(format.toUpperCase(), `Save as ${format.toUpperCase()}: ${chart.ariaLabel.slice(0, 80)}`, () => image(chart, format))));
@@ -168,7 +168,7 @@
   const tables = all("table");
   for (const [place, table] of tables.entries()) {
     const about = table.caption?.textContent ?? table.getAttribute("aria-label") ?? `table ${place + 1}`;
-    const name = (table.dataset.name ?? `table-${place + 1}`);
+    const name = table.dataset.name ?? `table-${place + 1}`;
     tools(table.closest(".scroll") ?? table,
       button("CSV", `Save as CSV: ${about}`, () => save(`${name}.csv`, "text/csv", ["\ufeff", csv(table)])),
       button("LaTeX", `Save as LaTeX: ${about}`, () => save(`${name}.tex`, "text/x-tex", [latex(table)])));
@@ -176,8 +176,8 @@
 
   // Tables sort by any column: numbers by value, the lines of `all` stay last.
   const value = cell => {
-    const text = cell?.dataset.value ?? cell?.textContent.trim() ?? "", number = parseFloat(text.replace("−", "-").replaceAll(",", ""));
-    return {text, number: text.startsWith("-") && Number.isNaN(number) ? NaN : number};
+    const text = cell?.dataset.value ?? cell?.textContent.trim() ?? "";
+    return {text, number: parseFloat(text.replace("−", "-").replaceAll(",", ""))};
   };
   const sort = (table, place, direction) => {
     const body = table.tBodies[0], lines = [...body.rows].filter(row => !row.classList.contains("all"));

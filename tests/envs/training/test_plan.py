@@ -130,7 +130,7 @@ def test_times_of_a_recovery_may_be_given_one_by_one():
     assert any("shares of two months" in note for note in fast.notes)
 
 
-def test_planned_traffic_gains_22_billion_about_c4s_share_and_the_largest_model_least():
+def test_planned_traffic_gains_a_job_about_c4s_share_and_the_largest_model_least():
     """C4 states 15.95 % of a job's throughput; what it gained others, and its batches, are not at hand."""
     gained = {}
     for model in ("GPT-22B", "GPT-175B"):
@@ -139,7 +139,7 @@ def test_planned_traffic_gains_22_billion_about_c4s_share_and_the_largest_model_
             for word in ("ecmp", "c4p")
         )
         gained[model] = hashed / planned - 1
-    assert gained["GPT-22B"] == pytest.approx(0.1595, abs=0.08)
+    assert max(gained.values()) == pytest.approx(0.1595, abs=0.08)
     assert 0 <= gained["GPT-175B"] < gained["GPT-22B"]
 
 

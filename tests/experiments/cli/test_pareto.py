@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -93,7 +94,11 @@ def test_the_leaderboards_page_draws_the_front(results, dsegym_command):
     assert ">Fronts<" in page
     assert "expert nvdla_large" in {trace.get("name") for traces, _ in plots(page) for trace in traces}
     assert ">Hypervolume and attainment<" in page
-    assert "<th>random_search</th><td>" in page
+    (table,) = re.findall(r'<table data-name="attainment-0".*?</table>', page, re.DOTALL)
+    assert 'aria-label="Hypervolume and attainment of dsegym/AcceleratorSizing-v0' in table
+    assert table.count('<th scope="col"') == 8
+    assert re.search(r'<tbody><tr><th scope="row" class="stick">\w+</th><td class="n">\d+</td>', table)
+    assert table.count('<th scope="row"') == table.count("<tr>") - 1
 
 
 @pytest.mark.parametrize(("low", "high"), [(2e-4, 3e-4), (4.7e-4, 8.5e-4), (7540, 9350), (9.6, 10.3), (1e-9, 1e3)])

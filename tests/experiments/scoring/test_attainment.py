@@ -67,6 +67,15 @@ def test_agents_stand_in_the_order_of_their_mean_hypervolumes_with_intervals_ove
     assert found.front.hypervolume > 0
 
 
+def test_where_no_design_is_feasible_there_is_no_hypervolume(problem):
+    designs = problem.space.sample(np.random.default_rng(0), 2000)
+    broken = designs[~problem.evaluate(designs).feasible]
+    found = attainment_of(problem, {"ant": [broken[:5], broken[5:9]]})
+    assert not found.proven
+    assert [(row.hypervolume, row.low, row.high) for row in found.agents] == [(None, None, None)]
+    assert found.front.hypervolume == found.agents[0].attained.size == 0
+
+
 def test_every_point_of_the_best_known_front_is_some_trials(problem):
     generator = np.random.default_rng(1)
     trials = {name: [problem.space.sample(generator, 300) for _ in range(3)] for name in ("a", "b")}
