@@ -16,8 +16,9 @@ from pathlib import Path
 from timing import report
 
 import dsegym
-from dsegym.experiments.store import trial_id, write_suite
+from dsegym.experiments.identities import trial_id
 from dsegym.experiments.suite import Suite, Trial
+from dsegym.experiments.suite_note import write_suite
 from dsegym.experiments.trial import run_trial
 
 COUNTS = (1000, 4000)

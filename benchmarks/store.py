@@ -116,7 +116,8 @@ def measure(results: Path) -> dict[str, float]:
     from dsegym.experiments.report.text import to_json
     from dsegym.experiments.scoring.leaderboard import build_timings
     from dsegym.experiments.scoring.scored_trials import read_trials
-    from dsegym.experiments.store import TrialResult, read_suite
+    from dsegym.experiments.store import TrialResult
+    from dsegym.experiments.suite_note import read_suite
 
     marks = [time.perf_counter()]
     note = read_suite(results)

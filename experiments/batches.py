@@ -31,19 +31,11 @@ import numpy as np
 from ..costmodels.errors import CorruptResultError, shortened
 from ..costmodels.files import strict_json
 from .door import LONGEST, Shape, check_folder, check_shape, read_file, sync_folder, write_by_rename
+from .layout import BATCHES, check_format, trial_directory
 from .parquet_footer import footer_of
-from .store import (
-    BATCHES,
-    MANIFEST_SHAPE,
-    TRACE_COLUMNS,
-    TrialResult,
-    check_format,
-    check_trace,
-    partial_of,
-    read_table,
-    read_trial,
-    trial_directory,
-)
+from .parquet_tables import read_table
+from .store import MANIFEST_SHAPE, TRACE_COLUMNS, TrialResult, check_trace, read_trial
+from .whole_folders import partial_of
 
 if TYPE_CHECKING:
     import polars

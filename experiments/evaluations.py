@@ -45,9 +45,13 @@ from .door import (
     read_file,
     read_json,
 )
+from .identities import hashed_id, source_of, versions
+from .kept_files import keep_files
+from .layout import EVALUATIONS, json_text
+from .parquet_tables import read_table
 from .policy_store import CURVE, curve_from, policy_digest, save_policy
-from .store import EVALUATIONS, appearing, hashed_id, json_text, keep_files, read_table, source_of, versions
 from .suite import placed
+from .whole_folders import appearing
 
 if TYPE_CHECKING:
     import polars

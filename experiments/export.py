@@ -21,7 +21,10 @@ from ..costmodels.errors import CorruptResultError, DsegymError
 from ..envs.core.scenarios import make_problem
 from .batches import stored_trials
 from .door import check_allowed, check_writable
-from .store import TrialResult, checked_options, read_suite, trial_directory
+from .kept_files import checked_options
+from .layout import trial_directory
+from .store import TrialResult
+from .suite_note import read_suite
 from .verify import RELATIVE_TOLERANCE
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from ..envs.core.problem import Problem
 from ..envs.core.scenarios import file_options
 from .agent_process import search
 from .batches import stored_trials
-from .store import TrialResult, read_suite
+from .store import TrialResult
 from .suite import is_kept
+from .suite_note import read_suite
 
 __all__ = ["designs_of", "searched", "stored", "trials_of"]
 

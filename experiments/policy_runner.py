@@ -25,9 +25,10 @@ from ..envs.core.collections import Collection
 from .door import Each, Word, check_folder, check_shape, read_json, write_by_rename
 from .evaluations import evaluate_into, read_evaluations
 from .formats import canonical
+from .identities import versions
+from .layout import EVALUATIONS, json_text
 from .policy_store import CARD, curve_of, load_policy, policy_digest
 from .policy_suite import DeclaredEvaluation, DeclaredTraining, PolicySuite
-from .store import EVALUATIONS, json_text, versions
 from .suite import placed
 from .training import train_policy
 

@@ -13,10 +13,12 @@ from ..costmodels.files import file_hash
 from .batches import stored_trials, strays
 from .door import check_folder, write_by_rename
 from .evaluations import evaluation_directories, read_evaluations
+from .kept_files import kept_files
 from .policy_runner import policy_there, read_policy_note
-from .store import TrialResult, holds_suite, kept_files, largest_budgets, pair_of, read_suite
+from .store import TrialResult
 from .submission import submission_notes
 from .suite import located
+from .suite_note import holds_suite, largest_budgets, pair_of, read_suite
 
 if TYPE_CHECKING:
     from .scoring.records import Leaderboard, Timings

@@ -20,8 +20,12 @@ from .agent_process import PINNED
 from .batches import MOST_TRIALS, batched, compact, merge_batches, numbers_of, store_batch
 from .executors import Executor, Limits, Outcome, Task
 from .executors.processes import in_processes, interrupts_blocked
-from .store import TrialResult, clean, identity, read_trial, trial_directory, versions, write_suite, write_trial
+from .identities import identity, versions
+from .layout import trial_directory
+from .store import TrialResult, read_trial, write_trial
 from .suite import Suite, Trial, kept_options
+from .suite_note import write_suite
+from .whole_folders import clean
 
 __all__ = ["RunSummary", "run_suite"]
 

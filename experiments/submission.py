@@ -33,8 +33,9 @@ from ..costmodels.errors import CorruptResultError, DsegymError, InvalidSuiteErr
 from .batches import batched, strays
 from .door import LONGEST, write_by_rename
 from .evaluations import evaluation_directories, read_evaluation
-from .store import BATCHES, EVALUATIONS, SUITE, declared_trials, holds_suite, read_suite
+from .layout import BATCHES, EVALUATIONS, SUITE
 from .suite import FILES, check_keys, check_once, read_suite_file, tables_of
+from .suite_note import declared_trials, holds_suite, read_suite
 from .toml_text import toml_key, toml_text
 
 __all__ = [

@@ -31,6 +31,7 @@ from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..costmodels.files import strict_json
 from ..envs.core.collections import Collection, collection_names
 from .door import write_by_rename
+from .identities import versions
 from .policy_store import (
     CARD,
     CURVE,
@@ -44,7 +45,6 @@ from .policy_store import (
     policy_digest,
     save_policy,
 )
-from .store import versions
 
 if TYPE_CHECKING:
     from ..agents.learners.trainer import Carry, Chunk

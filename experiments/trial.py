@@ -17,8 +17,10 @@ from ..envs.core.problem import Problem
 from ..envs.core.scenarios import make_problem
 from .agent_process import Ended
 from .agent_process import search as search_with
+from .identities import identity, versions
+from .layout import FORMAT
 from .scoring.statistics import incumbents
-from .store import FORMAT, identity, versions, write_trial
+from .store import write_trial
 from .suite import Trial, kept_options
 
 __all__ = ["Origin", "play_trial", "run_trial", "store_unfinished"]

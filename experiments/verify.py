@@ -18,22 +18,14 @@ from ..envs.core.scenarios import BUILT_IN, make_problem
 from .batches import stored_trials
 from .door import LONGEST, check_allowed, read_file
 from .evaluations import evaluation_directories
+from .identities import hashed_id
+from .kept_files import checked_options
+from .layout import BATCHES, SUITE, TRACE, trial_directory
 from .publish import NO_SUITE, board_of
-from .store import (
-    BATCHES,
-    SUITE,
-    TRACE,
-    TrialResult,
-    checked_options,
-    count_declared,
-    declared_trials,
-    hashed_id,
-    holds_suite,
-    read_suite,
-    trial_directory,
-)
+from .store import TrialResult
 from .submission import submission_notes
 from .suite import Trial, is_kept, load_suite, suite_names
+from .suite_note import count_declared, declared_trials, holds_suite, read_suite
 from .verify_evaluations import verify_evaluation
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from ..envs.core import collections
 from ..envs.core.problem import Problem
 from .door import LONGEST, check_allowed, check_folder
 from .evaluations import POLICY, changed, instance_of, player_of, read_evaluation, rows_of
+from .identities import hashed_id, versions
+from .kept_files import checked_options
 from .policy_store import load_policy
-from .store import checked_options, hashed_id, versions
 
 if TYPE_CHECKING:
     import polars

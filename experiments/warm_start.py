@@ -14,7 +14,9 @@ from ..agents.warm_start import designs_text
 from ..costmodels.errors import DsegymError
 from ..envs.core.scenarios import make_problem
 from .batches import sound_trials
-from .store import checked_options, read_suite, trial_directory
+from .kept_files import checked_options
+from .layout import trial_directory
+from .suite_note import read_suite
 
 if TYPE_CHECKING:
     from ..agents.policies.players import Policy

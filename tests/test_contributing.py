@@ -14,8 +14,10 @@ import pytest
 from dsegym import Referee, load_scenario, make_problem, unregister
 from dsegym.agents.registry import load_agent, make_agent
 from dsegym.costmodels.errors import BudgetExhausted
-from dsegym.experiments.store import read_trial, trial_directory, write_suite
+from dsegym.experiments.layout import trial_directory
+from dsegym.experiments.store import read_trial
 from dsegym.experiments.suite import load_suite
+from dsegym.experiments.suite_note import write_suite
 from dsegym.experiments.trial import run_trial
 from dsegym.experiments.verify import verify
 from dsegym.testing import check_agent, check_scenario

@@ -153,11 +153,14 @@ def test_the_installed_package_writes_the_leaderboards_page(installed, tmp_path)
     """The one page made of a template that is found through the package."""
     script = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]; "
     script += "sys.path.insert(0, sys.argv[1]); from pathlib import Path; import dsegym; "
-    script += "from dsegym.experiments import store, suite, trial; from dsegym.experiments.report import page; "
+    script += "from dsegym.experiments import layout, store, suite, suite_note, trial; "
+    script += "from dsegym.experiments.report import page; "
     script += "from dsegym.experiments.scoring import leaderboard; "
-    script += "s = suite.load_suite(sys.argv[2]); r = Path('results'); i = store.write_suite(r, s)[0]; "
-    script += "trial.run_trial(s.trials[0], i, r); t = [store.read_trial(store.trial_directory(r, i))]; "
-    script += "page.write_html(leaderboard.build_leaderboard(t), t, Path('page.html'), suite=dict(store.read_suite(r)))"
+    script += "s = suite.load_suite(sys.argv[2]); r = Path('results'); i = suite_note.write_suite(r, s)[0]; "
+    script += "trial.run_trial(s.trials[0], i, r); t = [store.read_trial(layout.trial_directory(r, i))]; "
+    script += (
+        "page.write_html(leaderboard.build_leaderboard(t), t, Path('page.html'), suite=dict(suite_note.read_suite(r)))"
+    )
     suite = 'name = "one"\nsamples = 20\nseeds = 1\n[[instances]]\nscenario = "dsegym/AcceleratorSizing-v0"\n'
     (tmp_path / "one.toml").write_text(suite + '[[agents]]\nname = "random_search"\n', encoding="utf-8")
     run(sys.executable, "-I", "-c", script, installed, "one.toml", cwd=tmp_path)

@@ -80,7 +80,7 @@ def verify_command(
     Example: `dsegym verify results/quick`
     """
     from ..evaluations import evaluation_directories
-    from ..store import holds_suite, read_suite
+    from ..suite_note import holds_suite, read_suite
     from ..verify import ALONE, CLAIMED, PLAYED, REPLAYED, RERUN, verify
 
     verdicts = verify(results, allow=allow or (), rerun=rerun)

@@ -100,7 +100,7 @@ def _keep(scenario: str, options: Mapping[str, str], rows: Sequence[Mapping[str,
 
 
 def _stored_text(scenario: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    from ..store import versions
+    from ..identities import versions
 
     stamp = ", ".join(f"{name} {versions()[name]}" for name in ("dsegym", "jax", "numpy", "python"))
     text = io.StringIO()

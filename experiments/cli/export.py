@@ -76,7 +76,8 @@ def compact_command(results: ResultsArgument) -> None:
     A run does so by itself for every thousand trials. Example: `dsegym compact results/lottery`
     """
     from ..batches import compact
-    from ..store import clean, read_suite
+    from ..suite_note import read_suite
+    from ..whole_folders import clean
 
     identifiers = read_suite(results)["trials"]
     clean(results)

@@ -60,7 +60,7 @@ def _field(results: Path) -> Field:
     from ..batches import sound_trials
     from ..door import read_file
     from ..scoring.field import field_of, from_stored
-    from ..store import count_declared, read_suite
+    from ..suite_note import count_declared, read_suite
 
     if results.is_file():
         try:

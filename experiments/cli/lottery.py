@@ -57,7 +57,7 @@ def _lottery(results: Path) -> LotteryResults:
     from ..batches import sound_trials
     from ..door import read_file
     from ..scoring.lottery import check_drawn, from_stored, lottery_of
-    from ..store import count_declared, read_suite
+    from ..suite_note import count_declared, read_suite
 
     if results.is_file():
         try:

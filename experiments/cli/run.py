@@ -58,8 +58,8 @@ def run(
     from ..executors.cluster import on_ray
     from ..executors.processes import in_processes
     from ..runner import run_suite
-    from ..store import read_suite
     from ..suite import find_any_suite, find_suite, is_policy_suite, load_suite, suite_names
+    from ..suite_note import read_suite
 
     path = find_any_suite(suite)
     if is_policy_suite(path):

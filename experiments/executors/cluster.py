@@ -26,7 +26,7 @@ from typing import Any
 
 from ...costmodels.errors import DsegymError, shortened
 from ...envs.core.own_bounds import kept_beside
-from ..store import source_of, versions_of
+from ..identities import source_of, versions_of
 from ..suite import Trial
 from . import Executor, Limits, Outcome, Task
 from .pool import Pool, outcomes

@@ -10,8 +10,10 @@ from dsegym.agents.referee import Referee
 from dsegym.agents.registry import make_agent
 from dsegym.costmodels.errors import BudgetExhausted
 from dsegym.envs.soc.static import SCENARIO
-from dsegym.experiments.store import read_trial, trial_directory, write_suite
+from dsegym.experiments.layout import trial_directory
+from dsegym.experiments.store import read_trial
 from dsegym.experiments.suite import load_suite
+from dsegym.experiments.suite_note import write_suite
 from dsegym.experiments.trial import run_trial
 
 STATIC, STREAM = "dsegym/SocSchedulingStatic-v0", "dsegym/SocSchedulingStream-v0"

@@ -13,8 +13,8 @@ from dsegym.agents.learners.registry import make_learner
 from dsegym.agents.policies.card import Card, features_of
 from dsegym.agents.policies.players import Policy
 from dsegym.experiments import cli
-from dsegym.experiments.store import write_suite
 from dsegym.experiments.suite import load_suite
+from dsegym.experiments.suite_note import write_suite
 from dsegym.experiments.trial import run_trial
 
 TINY = """

@@ -16,10 +16,13 @@ import polars
 import pytest
 
 import dsegym
+from dsegym.experiments.identities import hashed_id
+from dsegym.experiments.layout import trial_directory
 from dsegym.experiments.publish import board_of
 from dsegym.experiments.report.text import to_json, to_markdown
 from dsegym.experiments.scoring.leaderboard import build_timings
-from dsegym.experiments.store import hashed_id, read_suite, read_trial, trial_directory
+from dsegym.experiments.store import read_trial
+from dsegym.experiments.suite_note import read_suite
 from dsegym.experiments.verify import verify
 
 pytestmark = pytest.mark.slow
@@ -352,7 +355,7 @@ name = "installed_sampler"
 """
 RUN_HERE = """
 import sys, pathlib
-from dsegym.experiments.store import write_suite
+from dsegym.experiments.suite_note import write_suite
 from dsegym.experiments.suite import load_suite
 from dsegym.experiments.trial import run_trial
 suite, results = load_suite(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2])

@@ -11,12 +11,14 @@ import polars
 import pytest
 
 from dsegym.costmodels.errors import CorruptResultError, DsegymError
-from dsegym.experiments import batches, store
+from dsegym.experiments import batches, store, whole_folders
 from dsegym.experiments.batches import batched, compact, stored_trials
+from dsegym.experiments.layout import trial_directory
 from dsegym.experiments.parquet_footer import footer_of
 from dsegym.experiments.publish import publish
 from dsegym.experiments.runner import run_suite
-from dsegym.experiments.store import read_suite, read_trial, trial_directory, write_trial
+from dsegym.experiments.store import read_trial, write_trial
+from dsegym.experiments.suite_note import read_suite
 from dsegym.experiments.verify import verify
 
 from .test_store import TRACE, manifest
@@ -346,7 +348,7 @@ import os, shutil, signal, sys
 from pathlib import Path
 
 from dsegym.agents.registry import load_agent  # and with it all that a move imports, but no thread yet
-from dsegym.experiments import batches, store
+from dsegym.experiments import batches, whole_folders
 from dsegym.experiments.scoring import statistics
 
 source, target, names = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3].split(",")
@@ -362,7 +364,7 @@ def move(results, left):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(step)
-    store.clean(results)
+    whole_folders.clean(results)
     batches.compact(results, names, least=1)
 
 
@@ -389,9 +391,9 @@ def check_killed(results, before):
     for _ in range(2):
         after = held(results, NAMES)
         assert {name: found.manifest for name, found in after.items()} == before
-        store.clean(results)
+        whole_folders.clean(results)
     compact(results, NAMES, least=1)
-    store.clean(results)
+    whole_folders.clean(results)
     assert held(results, NAMES).keys() == before.keys()
     assert batched(results) == set(NAMES)
     assert [path.name for path in (results / "trials").iterdir()] == ["f" * 16]

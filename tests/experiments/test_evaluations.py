@@ -17,9 +17,9 @@ from dsegym.envs.core.collections import Collection, load_collection
 from dsegym.envs.core.own_bounds import kept_beside
 from dsegym.experiments import evaluations
 from dsegym.experiments.evaluations import MANIFEST, POLICY, ROWS, changed, evaluate_into, read_evaluations
+from dsegym.experiments.identities import hashed_id
 from dsegym.experiments.policy_store import save_policy
 from dsegym.experiments.publish import publish
-from dsegym.experiments.store import hashed_id
 from dsegym.experiments.verify import verify
 
 CASCADE = "dsegym/ReasoningCascade-v0"
@@ -256,7 +256,7 @@ def test_a_function_is_run_by_verification_only_where_it_is_allowed(tmp_path, mo
     assert rejections(tmp_path / "results", allow=["firsts"]) == []
     text = (tmp_path / "firsts.py").read_text()
     (tmp_path / "firsts.py").write_text(f"{text}\n# edited\n")
-    from dsegym.experiments.store import source_of
+    from dsegym.experiments.identities import source_of
 
     source_of.cache_clear()
     assert "not the one that the evaluation names" in rejections(tmp_path / "results", allow=["firsts"])[0]

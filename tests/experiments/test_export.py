@@ -13,7 +13,8 @@ from dsegym.experiments import export
 from dsegym.experiments.batches import compact
 from dsegym.experiments.episodes import export_episodes
 from dsegym.experiments.export import SCHEMA, export_samples
-from dsegym.experiments.store import read_suite, read_trial, write_trial
+from dsegym.experiments.store import read_trial, write_trial
+from dsegym.experiments.suite_note import read_suite
 
 from .test_batches import altered, in_row
 from .test_store import TRACE, manifest

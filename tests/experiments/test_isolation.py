@@ -22,8 +22,10 @@ from dsegym.agents.scorekeeper import Scorekeeper
 from dsegym.experiments import isolation, runner
 from dsegym.experiments.agent_process import Job
 from dsegym.experiments.executors import processes
-from dsegym.experiments.store import read_trial, trial_directory, write_suite
+from dsegym.experiments.layout import trial_directory
+from dsegym.experiments.store import read_trial
 from dsegym.experiments.suite import load_suite
+from dsegym.experiments.suite_note import write_suite
 from dsegym.experiments.verify import verify
 
 pytestmark = [

@@ -10,11 +10,11 @@ from dsegym.envs.core.collections import load_collection
 from dsegym.experiments import policy_runner
 from dsegym.experiments import training as trainings
 from dsegym.experiments.evaluations import changed, read_evaluations
+from dsegym.experiments.identities import hashed_id
 from dsegym.experiments.policy_runner import run_policies
 from dsegym.experiments.policy_store import WEIGHTS, load_policy, policy_digest
 from dsegym.experiments.policy_suite import load_policy_suite
 from dsegym.experiments.publish import publish
-from dsegym.experiments.store import hashed_id
 from dsegym.experiments.verify import verify
 
 TINY = """

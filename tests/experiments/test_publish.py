@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 import dsegym
+from dsegym.experiments.identities import trial_id
 from dsegym.experiments.report.text import to_json, to_markdown
-from dsegym.experiments.store import trial_id, write_suite
 from dsegym.experiments.suite import load_suite
+from dsegym.experiments.suite_note import write_suite
 from dsegym.experiments.trial import run_trial
 
 

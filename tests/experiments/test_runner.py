@@ -17,8 +17,10 @@ from dsegym.costmodels.errors import DsegymError
 from dsegym.experiments import runner
 from dsegym.experiments.batches import batched, stored_trials
 from dsegym.experiments.executors import Outcome, Task, pool
-from dsegym.experiments.store import read_suite, read_trial, trial_directory, write_suite
+from dsegym.experiments.layout import trial_directory
+from dsegym.experiments.store import read_trial
 from dsegym.experiments.suite import Trial, load_suite
+from dsegym.experiments.suite_note import read_suite, write_suite
 from dsegym.experiments.verify import verify
 
 SAMPLES, TIME_LIMIT_S = 60, 3

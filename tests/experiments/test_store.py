@@ -1,9 +1,7 @@
-"""The store: trials appear whole or not at all, damage is named, and a trial's id says what determines its samples."""
+"""Trials appear whole or not at all, and damage is named."""
 
-import dataclasses
 import errno
 import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -15,10 +13,10 @@ from types import SimpleNamespace
 import polars
 import pytest
 
-from dsegym.costmodels.errors import CorruptResultError, DsegymError
-from dsegym.experiments import batches, store
-from dsegym.experiments.store import read_suite, read_trial, trial_directory, trial_id, write_suite, write_trial
-from dsegym.experiments.suite import Suite, count_trials, load_suite, located, read_suite_file
+from dsegym.costmodels.errors import CorruptResultError
+from dsegym.experiments import whole_folders
+from dsegym.experiments.layout import FORMAT, trial_directory
+from dsegym.experiments.store import read_trial, write_trial
 
 TRACE = polars.DataFrame(
     {
@@ -40,7 +38,7 @@ def manifest(identifier="a" * 16):
         "time_limit_s": 600.0,
     }
     return {
-        "format": store.FORMAT,
+        "format": FORMAT,
         "trial_id": identifier,
         "trial": trial,
         "versions": {},
@@ -134,7 +132,7 @@ def test_what_killed_writers_left_is_cleaned_and_what_they_replaced_comes_back(s
     trials = stored.parent
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    here = store._process().partition("-")[0]
+    here = whole_folders._process().partition("-")[0]
     for name in (
         f".partial-{'b' * 16}-{here}-{gone.pid}",
         f".partial-{'b' * 16}-{gone.pid}",  # of the earliest versions
@@ -146,7 +144,7 @@ def test_what_killed_writers_left_is_cleaned_and_what_they_replaced_comes_back(s
     stored.rename(trials / f".replaced-{'d' * 16}-{here}-{gone.pid}")
     (tmp_path / f".suite.json-{gone.pid}-17").touch()
     (tmp_path / f".suite.json-{os.getpid()}-17").touch()
-    store.clean(tmp_path)
+    whole_folders.clean(tmp_path)
     assert [path.name for path in tmp_path.glob(".*")] == [f".suite.json-{os.getpid()}-17"]
     assert sorted(path.name for path in trials.iterdir()) == [
         f".partial-{'c' * 16}-00000000-{gone.pid}",
@@ -239,324 +237,6 @@ def test_damage_is_named_with_the_file_and_the_reason(case, stored):
         read_trial(stored)
     assert str(stored / file) in str(raised.value)
     assert reason in str(raised.value)
-
-
-def test_a_directory_takes_one_suite_only(results, tiny_suite):
-    before = (results / "suite.json").read_bytes()
-    other = dataclasses.replace(tiny_suite, name="other")
-    with pytest.raises(
-        DsegymError, match="holds the results of the suite 'tiny'; choose another directory for 'other'"
-    ):
-        write_suite(results, other)
-    assert (results / "suite.json").read_bytes() == before
-
-
-def test_a_suite_that_has_grown_keeps_the_trials_that_it_had(tmp_path, tiny_suite):
-    small = Suite("tiny", "", tiny_suite.trials[:2])
-    identifiers = write_suite(tmp_path, small)
-    assert write_suite(tmp_path, tiny_suite)[:2] == identifiers
-    assert len(read_suite(tmp_path)["trials"]) == len(tiny_suite.trials)
-
-
-def test_trials_of_another_suite_of_the_same_name_are_counted(results, tiny_suite):
-    other = dataclasses.replace(tiny_suite, trials=tiny_suite.trials[2:])
-    write_suite(results, other)
-    assert len(batches.strays(results, read_suite(results)["trials"])) == 2
-    write_suite(results, tiny_suite)
-    assert batches.strays(results, read_suite(results)["trials"]) == []
-
-
-def test_trials_that_are_no_product_make_no_suite(tmp_path, tiny_suite):
-    with pytest.raises(DsegymError, match="not its agents on its instances with all its seeds"):
-        write_suite(tmp_path, dataclasses.replace(tiny_suite, trials=tiny_suite.trials[:3]))
-
-
-def test_the_note_declares_the_suites_trials(results, tiny_suite):
-    assert store.declared_trials(read_suite(results)) == [trial.as_dict() for trial in tiny_suite.trials]
-
-
-def test_the_note_declares_budgets_that_differ_and_agents_that_do_not_play_everywhere(tmp_path, tiny_suite):
-    first, second = tiny_suite.trials[0], tiny_suite.trials[-1]
-    other = dataclasses.replace(second, agent="sobol", samples=first.samples + 1)
-    elsewhere = dataclasses.replace(first, options={**first.options, "objective": "energy"})
-    trials = tuple(dataclasses.replace(each, seed=seed) for each in (first, other, elsewhere) for seed in (0, 1))
-    write_suite(tmp_path, dataclasses.replace(tiny_suite, trials=trials))
-    note = read_suite(tmp_path)
-    assert store.declared_trials(note) == [trial.as_dict() for trial in trials]
-    assert store.count_declared(note["declared"]) == len(note["trials"]) == 6
-    assert sorted(itertools.chain(*note["declared"]["budgets"])) == [0, first.samples, first.samples, other.samples]
-
-
-def test_an_agent_that_first_plays_on_a_later_instance_may_stand_anywhere_among_the_others(tmp_path, tiny_suite):
-    first = tiny_suite.trials[0]
-    played = {"latency": ("hill_climb", "sobol"), "energy": ("hill_climb", "exhaustive", "sobol"), "edp": ("sobol",)}
-    trials = tuple(
-        dataclasses.replace(first, agent=agent, options={**first.options, "objective": objective})
-        for objective, agents in played.items()
-        for agent in agents
-    )
-    write_suite(tmp_path, dataclasses.replace(tiny_suite, trials=trials))
-    assert store.declared_trials(read_suite(tmp_path)) == [trial.as_dict() for trial in trials]
-    crossed = dataclasses.replace(tiny_suite, trials=(*trials[:2], trials[4], trials[2]))
-    with pytest.raises(DsegymError, match="not its agents on its instances"):
-        write_suite(tmp_path / "crossed", crossed)
-
-
-SEVERAL = """
-name = "several"
-samples = [20, 60, 40]
-seeds = 2
-[[instances]]
-scenario = "dsegym/AcceleratorSizing-v0"
-workload = ["alexnet", "resnet18"]
-[[agents]]
-name = "random_search"
-[[agents]]
-name = "genetic_algorithm"
-draws = 2
-most_samples = 30
-"""
-
-
-def test_the_note_declares_several_budgets(tmp_path):
-    file = tmp_path / "several.toml"
-    file.write_text(SEVERAL)
-    suite = load_suite(file)
-    held = {(trial.agent, trial.samples) for trial in suite.trials}
-    assert held == {("random_search", each) for each in (20, 40, 60)} | {
-        ("genetic_algorithm", each) for each in (20, 30)
-    }
-    assert len(suite.trials) == 2 * 2 * (3 + 2 * 2) == count_trials(read_suite_file(file))
-    write_suite(tmp_path / "results", suite)
-    declared = read_suite(tmp_path / "results")["declared"]
-    assert store.declared_trials({"declared": declared}) == [trial.as_dict() for trial in suite.trials]
-    assert store.count_declared(declared) == len(suite.trials)
-    assert sorted(store.largest_budgets(declared).values()) == [30] * 4 + [60] * 2
-
-
-@pytest.mark.parametrize("budgets", [[], [[1, 2, 3]], [[1]] * 40])
-def test_budgets_of_other_agents_or_instances_are_refused(budgets, results):
-    path = results / "suite.json"
-    note = json.loads(path.read_text())
-    note["declared"]["budgets"] = budgets
-    path.write_text(json.dumps(note))
-    with pytest.raises(CorruptResultError, match="'budgets' is no table of its agents on its instances"):
-        read_suite(results)
-
-
-def test_folders_that_lead_out_are_not_written_to(tmp_path, tiny_suite):
-    for name in ("trials", "files"):
-        results = tmp_path / f"with-{name}"
-        results.mkdir()
-        (results / name).symlink_to(tmp_path)
-        with pytest.raises(CorruptResultError, match="leads out"):
-            write_suite(results, tiny_suite)
-
-
-def test_jaxs_switch_to_64_bits_gives_other_ids(tiny_suite):
-    import jax
-
-    usual = trial_id(tiny_suite.trials[0])
-    with jax.enable_x64(True):
-        store.versions.cache_clear()
-        assert store.versions()["jax_enable_x64"] == "True"
-        assert trial_id(tiny_suite.trials[0]) != usual
-    store.versions.cache_clear()
-    assert trial_id(tiny_suite.trials[0]) == usual
-
-
-def test_a_directory_without_results_is_named(tmp_path):
-    with pytest.raises(CorruptResultError, match=r"holds no results: there is no suite\.json"):
-        read_suite(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("", "not readable as JSON"),
-        ('{"format": 1, "name": 3, "description": "", "trials": []}', "'name' is missing or of the wrong type"),
-        ("{", "not readable as JSON"),
-        ("[]", "'format' is missing"),
-        ('{"format": 1, "name": "tiny", "description": ""}', "'trials' is missing"),
-    ],
-)
-def test_a_damaged_note_of_the_suite_is_named(content, reason, results, tiny_suite):
-    (results / "suite.json").write_text(content, encoding="utf-8")
-    with pytest.raises(CorruptResultError, match=reason) as raised:
-        read_suite(results)
-    assert str(results / "suite.json") in str(raised.value)
-
-
-@pytest.mark.parametrize("content", ["{", "[]"])
-def test_a_run_over_a_damaged_note_of_the_suite_stops(content, results, tiny_suite):
-    (results / "suite.json").write_text(content, encoding="utf-8")
-    with pytest.raises(DsegymError, match=r"suite\.json: "):
-        write_suite(results, tiny_suite)
-    assert (results / "suite.json").read_text(encoding="utf-8") == content
-
-
-CHANGES = {
-    "seed": {"seed": 5},
-    "samples": {"samples": 61},
-    "time_limit_s": {"time_limit_s": 1.0},
-    "agent": {"agent": "tpe"},
-    "hyperparameters": {"hyperparameters": {"population_size": 21}},
-    "draw": {"draw": 1},
-    "options": {"options": {"workload": "alexnet", "objective": "energy", "area_budget": "small"}},
-}
-
-
-@pytest.mark.parametrize("field", CHANGES)
-def test_a_trials_id_changes_with(field, tiny_suite):
-    trial = tiny_suite.trials[-1]
-    changed = dataclasses.replace(trial, **CHANGES[field])
-    assert trial_id(dataclasses.replace(trial)) == trial_id(trial) != trial_id(changed)
-
-
-def test_a_trials_id_changes_with_the_content_of_the_users_file(tmp_path, tiny_suite):
-    table = tmp_path / "network.csv"
-    trial = dataclasses.replace(tiny_suite.trials[0], options={"workload": str(table)})
-    table.write_text("layer,kind,m,n,k\nonly,gemm,8,8,8\n", encoding="utf-8")
-    before = trial_id(trial)
-    copied = shutil.copy(table, tmp_path / "copy.csv")
-    table.write_text("layer,kind,m,n,k\nonly,gemm,8,8,9\n", encoding="utf-8")
-    assert trial_id(trial) != before
-    shutil.copy(copied, table)
-    assert trial_id(trial) == before
-
-
-def test_a_trials_id_changes_with_the_sources_of_another_packages_agent(tmp_path, tiny_suite, monkeypatch):
-    module = tmp_path / "visiting_agent.py"
-    text = 'from dsegym.agents.random_search import RandomSearch\nclass Guest(RandomSearch):\n    name = "guest"\n'
-    module.write_text(text, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    trial = dataclasses.replace(tiny_suite.trials[0], agent="visiting_agent:Guest")
-    before = trial_id(trial)
-    module.write_text(text + "# faster\n", encoding="utf-8")
-    store.source_of.cache_clear()  # a process reads sources once
-    assert trial_id(trial) != before
-    sys.modules.pop("visiting_agent")
-
-
-@pytest.fixture
-def copied_sources(tmp_path, monkeypatch):
-    """A copy of the part of this package whose files a trial's id hashes; the ids of this test are made from it."""
-    root = tmp_path / "copy"
-    for layer in store._LAYERS:
-        shutil.copytree(store._ROOT / layer, root / layer, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(store, "_ROOT", root)
-    forget_sources()
-    yield root
-    forget_sources()
-
-
-def forget_sources():
-    """A process reads sources and versions once."""
-    for cached in (store.versions, store._own_source, store.source_of):
-        cached.cache_clear()
-
-
-SHIPPED_DATA = (".py", ".csv", ".jsonl", ".md")
-
-
-@pytest.mark.parametrize("suffix", SHIPPED_DATA)
-def test_a_trials_id_changes_with_every_kind_of_shipped_file(suffix, copied_sources, tiny_suite):
-    trial = tiny_suite.trials[0]
-    before = trial_id(trial)
-    file = next(path for path in sorted((copied_sources / "costmodels").rglob(f"*{suffix}")) if path.stat().st_size)
-    content = file.read_bytes()
-    file.write_bytes(content.replace(b"1", b"2") + b"\n")
-    forget_sources()
-    assert trial_id(trial) != before
-    file.write_bytes(content)
-    forget_sources()
-    assert trial_id(trial) == before
-
-
-def test_the_kinds_of_files_that_are_shipped_are_those_tested():
-    found = {path.suffix for layer in store._LAYERS for path in store._files(store._ROOT / layer)}
-    assert found == set(SHIPPED_DATA)
-
-
-def test_caches_hidden_files_and_results_change_no_id(copied_sources, tiny_suite):
-    before = trial_id(tiny_suite.trials[0])
-    for name in ("__pycache__/model.py", "model.pyc", ".model.py.swp", ".cache/table.csv"):
-        path = copied_sources / "costmodels" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("different", encoding="utf-8")
-    write_suite(copied_sources / "costmodels" / "results", tiny_suite)
-    forget_sources()
-    assert trial_id(tiny_suite.trials[0]) == before
-    (copied_sources / "costmodels" / "table.json").write_text("{}", encoding="utf-8")
-    forget_sources()
-    assert trial_id(tiny_suite.trials[0]) != before
-
-
-def test_a_trials_id_changes_with_the_data_of_another_packages_agent(tmp_path, tiny_suite, monkeypatch):
-    package = tmp_path / "visiting_package"
-    package.mkdir()
-    (package / "__init__.py").write_text(VISITOR, encoding="utf-8")
-    (package / "weights.npz").write_bytes(b"1")
-    monkeypatch.syspath_prepend(tmp_path)
-    trial = dataclasses.replace(tiny_suite.trials[0], agent="visiting_package:Guest")
-    before = trial_id(trial)
-    (package / "weights.npz").write_bytes(b"2")
-    store.source_of.cache_clear()
-    assert trial_id(trial) != before
-    sys.modules.pop("visiting_package")
-
-
-VISITOR = """from dsegym.agents.random_search import RandomSearch
-
-
-class Guest(RandomSearch):
-    name = "guest"
-    libraries = ("rich",)
-"""
-
-
-@pytest.mark.parametrize(
-    ("library", "changed"),
-    [
-        ("optuna", {"tpe"}),
-        ("rich", {"visiting_agent:Guest"}),
-        ("ortools", {"tpe", "random_search", "visiting_agent:Guest"}),
-    ],
-)
-def test_an_agents_libraries_enter_its_own_trials_ids_and_no_others(
-    library, changed, tmp_path, tiny_suite, monkeypatch
-):
-    (tmp_path / "visiting_agent.py").write_text(VISITOR, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    agents = ("tpe", "random_search", "visiting_agent:Guest")
-    trials = {agent: dataclasses.replace(tiny_suite.trials[0], agent=agent) for agent in agents}
-    before = {agent: trial_id(trial) for agent, trial in trials.items()}
-    installed = store.version
-    monkeypatch.setattr(store, "version", lambda name: "999" if name == library else installed(name))
-    store.versions.cache_clear()
-    assert {agent for agent, trial in trials.items() if trial_id(trial) != before[agent]} == changed
-    store.versions.cache_clear()
-    sys.modules.pop("visiting_agent")
-
-
-def test_ids_are_the_same_in_every_process(tiny_file, tiny_suite):
-    script = "import sys; from dsegym.experiments import store, suite; "
-    script += "print(*map(store.trial_id, suite.load_suite(sys.argv[1]).trials))"
-    found = subprocess.run([sys.executable, "-c", script, tiny_file], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == [trial_id(trial) for trial in tiny_suite.trials]
-    assert len(set(found.stdout.split())) == len(tiny_suite.trials)
-
-
-@pytest.mark.parametrize(
-    ("name", "kept"), [("in.12.csv", ".12.csv"), ("net", ""), ("a b.tar.x y", ""), ("n.json", ".json"), (".hidden", "")]
-)
-def test_a_kept_file_keeps_the_suffixes_that_may_say_what_it_is(name, kept, tmp_path, tiny_suite):
-    """A packing's capacity may stand there."""
-    (tmp_path / name).write_bytes(b"same")
-    trial = dataclasses.replace(tiny_suite.trials[0], options={"instance": str(tmp_path / name)})
-    place = trial.as_dict()["instance"]["options"]["instance"]
-    assert place == f"files/{store.file_hash(str(tmp_path / name))[:16]}{kept}"
-    assert located({"instance": place, "price": "0"}, tmp_path) == {"instance": str(tmp_path / place), "price": "0"}
 
 
 @pytest.mark.parametrize("refused", ["dup", "open"])

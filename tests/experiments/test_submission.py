@@ -6,9 +6,9 @@ import os
 import pytest
 
 from dsegym.costmodels.errors import DsegymError
-from dsegym.experiments.store import write_suite
 from dsegym.experiments.submission import CARD, check_submission, read_card, write_template
 from dsegym.experiments.suite import load_suite
+from dsegym.experiments.suite_note import write_suite
 from dsegym.experiments.trial import run_trial
 
 CONSIDERED = "considered = { population_size = [10, 20] }"

@@ -9,16 +9,18 @@ import pytest
 
 from dsegym.agents.registry import agent_names, draw_hyperparameters, load_agent
 from dsegym.costmodels.errors import InvalidSuiteError, UnknownNameError
-from dsegym.experiments.store import write_suite
+from dsegym.costmodels.files import file_hash
 from dsegym.experiments.suite import (
     DEFAULT_TIME_LIMIT_S,
     Trial,
     count_trials,
     find_suite,
     load_suite,
+    located,
     read_suite_file,
     suite_names,
 )
+from dsegym.experiments.suite_note import write_suite
 
 HEAD = 'name = "s"\nsamples = 10\nseeds = 1\n'
 INSTANCE = '[[instances]]\nscenario = "dsegym/AcceleratorSizing-v0"\nworkload = "alexnet"\n'
@@ -454,3 +456,15 @@ def test_agents_without_their_libraries_are_left_out_when_that_is_asked_for(tmp_
     path.write_text(HEAD + INSTANCE + GENETIC, encoding="utf-8")
     with pytest.raises(InvalidSuiteError, match=missing):
         load_suite(path, skip_missing=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("in.12.csv", ".12.csv"), ("net", ""), ("a b.tar.x y", ""), ("n.json", ".json"), (".hidden", "")]
+)
+def test_a_kept_file_keeps_the_suffixes_that_may_say_what_it_is(name, kept, tmp_path, tiny_suite):
+    """A packing's capacity may stand there."""
+    (tmp_path / name).write_bytes(b"same")
+    trial = dataclasses.replace(tiny_suite.trials[0], options={"instance": str(tmp_path / name)})
+    place = trial.as_dict()["instance"]["options"]["instance"]
+    assert place == f"files/{file_hash(str(tmp_path / name))[:16]}{kept}"
+    assert located({"instance": place, "price": "0"}, tmp_path) == {"instance": str(tmp_path / place), "price": "0"}

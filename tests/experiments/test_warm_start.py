@@ -8,10 +8,12 @@ from dsegym.agents import registry
 from dsegym.agents.referee import Referee
 from dsegym.costmodels.errors import BudgetExhausted, CorruptResultError, DsegymError
 from dsegym.experiments import runner
+from dsegym.experiments.layout import trial_directory
 from dsegym.experiments.policy_store import load_policy
 from dsegym.experiments.shipped_policies import find_policy
-from dsegym.experiments.store import read_suite, read_trial, trial_directory
+from dsegym.experiments.store import read_trial
 from dsegym.experiments.suite import load_suite
+from dsegym.experiments.suite_note import read_suite
 from dsegym.experiments.warm_start import from_policy, from_results
 
 ALLOCATION = "dsegym/MemoryAllocation-v0"

@@ -20,7 +20,8 @@ import dsegym
 from dsegym.costmodels.errors import DsegymError
 from dsegym.experiments import runner
 from dsegym.experiments.executors import Task, cluster, processes
-from dsegym.experiments.store import identity, read_trial, trial_id, versions
+from dsegym.experiments.identities import identity, trial_id, versions
+from dsegym.experiments.store import read_trial
 from dsegym.experiments.suite import load_suite
 from dsegym.experiments.verify import verify
 

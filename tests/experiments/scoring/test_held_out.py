@@ -10,9 +10,11 @@ import pytest
 
 import dsegym
 from dsegym.costmodels.errors import CorruptResultError
+from dsegym.experiments.layout import trial_directory
 from dsegym.experiments.scoring.leaderboard import build_leaderboard
-from dsegym.experiments.store import read_trial, trial_directory, write_suite
+from dsegym.experiments.store import read_trial
 from dsegym.experiments.suite import load_suite
+from dsegym.experiments.suite_note import write_suite
 from dsegym.experiments.trial import run_trial, store_unfinished
 from dsegym.experiments.verify import verify
 

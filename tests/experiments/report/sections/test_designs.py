@@ -22,8 +22,8 @@ from dsegym.experiments.report import section
 from dsegym.experiments.report.sections import designs
 from dsegym.experiments.scoring.records import BestDesign, Instance
 from dsegym.experiments.scoring.records import Yardstick as Value
-from dsegym.experiments.store import write_suite
 from dsegym.experiments.suite import load_suite
+from dsegym.experiments.suite_note import write_suite
 from dsegym.experiments.trial import run_trial
 
 REFERENCE, BEST = (3, 1), (1, 2)
