@@ -25,8 +25,11 @@ from ..envs.core.problem import Problem
 from ..envs.core.scenarios import make_problem
 from .batches import stored_trials
 from .door import LONGEST, check_allowed, write_by_rename
-from .store import TrialResult, checked_options, json_text, read_suite, trial_directory
+from .kept_files import checked_options
+from .layout import json_text, trial_directory
+from .store import TrialResult
 from .suite import Suite, find_any_suite, is_policy_suite, load_suite
+from .suite_note import read_suite
 from .verify import RELATIVE_TOLERANCE
 
 __all__ = ["TABLE", "TOLERANCE", "Cell", "Environment", "Plan", "plan_matrix", "probe", "run_matrix"]

@@ -23,8 +23,8 @@ from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..envs.core.scenarios import load_scenario, make_problem
 from .door import LONGEST, read_file
 from .export import SCHEMA, export_samples
+from .parquet_tables import read_table
 from .scoring.statistics import stratified_bootstrap
-from .store import read_table
 from .verify import RELATIVE_TOLERANCE
 
 if TYPE_CHECKING:

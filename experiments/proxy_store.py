@@ -20,9 +20,9 @@ from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..envs.core.problem import Problem
 from ..envs.core.scenarios import make_problem
 from .door import COUNT, DIGEST, LONGEST, NOT_NEGATIVE, Each, Shape, check_allowed, check_shape, finite, read_file
+from .identities import versions_of
 from .policy_store import arrays_from, bytes_of
 from .proxies import Samples, Worth
-from .store import versions_of
 from .toml_text import toml_key, toml_text
 
 __all__ = ["CARD", "StoredProxy", "card_of", "check_place", "load_proxy", "read_card", "save_proxy"]
