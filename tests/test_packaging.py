@@ -57,7 +57,7 @@ def run(*command, **more):
 
 def package_files():
     """What the wheel must hold, relative to the package."""
-    files = [Path(name) for name in ("__init__.py", "__main__.py", "authoring.py", "py.typed", "testing.py")]
+    files = [Path("py.typed"), *(Path(path.name) for path in ROOT.glob("*.py") if path.name != "setup.py")]
     for layer in LAYERS:
         found = (path.relative_to(ROOT) for path in (ROOT / layer).rglob("*") if "__pycache__" not in path.parts)
         files += [path for path in found if path.suffix in {".py", *DATA}]
