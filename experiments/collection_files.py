@@ -25,7 +25,8 @@ from typing import Any
 from ..costmodels.errors import DsegymError, UnknownNameError, shortened
 from ..envs.core.collections import SPLITS, Collection, collection_names, load_collection
 from .door import LONGEST
-from .suite import instances_of, read_suite_file
+from .suite import instances_of
+from .toml_tables import read_toml_file
 
 __all__ = ["find_collection"]
 
@@ -44,7 +45,7 @@ def find_collection(name_or_file: str) -> Collection:
     if not name_or_file.endswith(".toml") and not os.path.isfile(name_or_file):
         raise UnknownNameError("collection", name_or_file, (*collection_names(), "or the path of a .toml file"))
     path = Path(name_or_file)
-    content = read_suite_file(path, "collection")
+    content = read_toml_file(path, "collection")
     try:
         return _collection(content, Path(os.path.abspath(path)).parent)
     except (DsegymError, ValueError, OverflowError) as error:

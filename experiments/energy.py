@@ -43,15 +43,18 @@ def energy_counters(root: Path = _POWERCAP) -> dict[str, Counter]:
 def _gpu_counters() -> dict[str, Counter]:
     try:
         nvml = importlib.import_module("pynvml")
-        nvml.nvmlInit()
-    except Exception:  # not installed, or no driver: its errors are its own
+    except ImportError:
         return {}
     found = {}
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError:  # no driver, or no GPU
+        return found
     try:
         for number in range(nvml.nvmlDeviceGetCount()):
             device = nvml.nvmlDeviceGetHandleByIndex(number)
             found[f"gpu:{number}"] = Counter(nvml.nvmlDeviceGetTotalEnergyConsumption(device) * 1e-3, None)
-    except Exception:
+    except nvml.NVMLError:  # a GPU that does not count its energy
         return found
     finally:
         nvml.nvmlShutdown()

@@ -15,7 +15,6 @@ import io
 import json
 import math
 import os
-import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -42,6 +41,7 @@ from .door import (
     read_json,
 )
 from .toml_text import toml_key, toml_text
+from .whole_folders import write_folder
 
 __all__ = [
     "CARD",
@@ -111,17 +111,7 @@ def save_policy(policy: Policy, directory: str | Path, *, curve: Mapping[str, Se
     card = _card_text(policy.card, digests, {name: _signature(leaf) for name, leaf in leaves.items()})
     if curve:
         contents[CURVE] = curve_text(curve).encode()
-    partial = directory.with_name(f".partial-{directory.name}-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        for name, content in {**contents, CARD: card.encode()}.items():
-            (partial / name).write_bytes(content)
-        if directory.is_dir():
-            directory.rmdir()  # an empty one
-        partial.rename(directory)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    write_folder(directory, {**contents, CARD: card.encode()})
 
 
 def check_free(directory: Path) -> None:

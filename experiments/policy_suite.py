@@ -42,18 +42,8 @@ from ..envs.core.collections import SPLITS, Collection, collection_names
 from ..envs.core.scenarios import load_scenario, make_problem
 from .collection_files import find_collection
 from .evaluations import changed
-from .suite import (
-    beside,
-    check_keys,
-    check_once,
-    name_of,
-    option_beside,
-    read_suite_file,
-    seeds_of,
-    tables_of,
-    text_of,
-    whole_number,
-)
+from .suite import beside, option_beside, seeds_of
+from .toml_tables import check_keys, check_once, name_of, read_toml_file, tables_of, text_of, whole_number
 from .training import MOST_STEPS, Training, kinds_of, training_of
 
 __all__ = [
@@ -118,7 +108,7 @@ def load_policy_suite(path: Path) -> PolicySuite:
         InvalidSuiteError: the file cannot be read, or says something wrong, or wants a learner whose libraries are not
             installed; names the file and the key.
     """
-    content = read_suite_file(path)
+    content = read_toml_file(path)
     try:
         return _parse(content, Path(os.path.abspath(path)).parent)
     except (DsegymError, ValueError, OverflowError) as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tomllib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -24,6 +23,7 @@ from .identities import versions_of
 from .policy_store import arrays_from, bytes_of
 from .proxies import Samples, Worth
 from .toml_text import toml_key, toml_text
+from .whole_folders import write_folder
 
 __all__ = ["CARD", "StoredProxy", "card_of", "check_place", "load_proxy", "read_card", "save_proxy"]
 
@@ -128,17 +128,7 @@ def save_proxy(directory: str | Path, proxy: Proxy, card: Mapping[str, Any]) -> 
     check_place(directory)
     contents = {ARRAYS: bytes_of(proxy.arrays())}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    partial = directory.with_name(f".partial-{directory.name}-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        for name, content in {**contents, CARD: _text({**card, "files": digests}).encode()}.items():
-            (partial / name).write_bytes(content)
-        if directory.is_dir():
-            directory.rmdir()  # an empty one
-        partial.rename(directory)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    write_folder(directory, {**contents, CARD: _text({**card, "files": digests}).encode()})
 
 
 def read_card(directory: str | Path) -> Mapping[str, Any]:

@@ -34,8 +34,9 @@ from .batches import batched, strays
 from .door import LONGEST, write_by_rename
 from .evaluations import evaluation_directories, read_evaluation
 from .layout import BATCHES, EVALUATIONS, SUITE
-from .suite import FILES, check_keys, check_once, read_suite_file, tables_of
+from .suite import FILES
 from .suite_note import declared_trials, holds_suite, read_suite
+from .toml_tables import check_keys, check_once, read_toml_file, tables_of
 from .toml_text import toml_key, toml_text
 
 __all__ = [
@@ -97,7 +98,7 @@ def read_card(results: Path) -> Card:
         raise CorruptResultError(f"'{results}' has no {CARD}; `dsegym submit new {results}` writes one to fill in.")
     if path.is_symlink():
         raise CorruptResultError(f"{path}: it is a link; a submission holds plain files only.")
-    content = read_suite_file(path, "card")
+    content = read_toml_file(path, "card")
     try:
         check_keys("card", content, ("title", "authors", "date", "entries"), ())
         date = content["date"]

@@ -31,7 +31,6 @@ import json
 import math
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,9 +52,9 @@ from ..costmodels.errors import (
     literal,
     shortened,
 )
-from ..costmodels.files import file_hash, is_regular
+from ..costmodels.files import file_hash
 from ..envs.core.scenarios import Scenario, load_scenario, make_problem
-from .door import LONGEST
+from .toml_tables import check_keys, check_once, name_of, read_toml_file, tables_of, text_of, whole_number
 
 if TYPE_CHECKING:
     from ..agents.base import Agent
@@ -66,8 +65,6 @@ __all__ = [
     "Trial",
     "beside",
     "budgets_within",
-    "check_keys",
-    "check_once",
     "count_trials",
     "find_any_suite",
     "find_suite",
@@ -78,28 +75,19 @@ __all__ = [
     "load_suite",
     "located",
     "may_be_file",
-    "name_of",
     "option_beside",
     "placed",
     "policy_suite_names",
-    "read_suite_file",
     "seeds_of",
     "suite_names",
-    "tables_of",
-    "text_of",
-    "whole_number",
 ]
 
 DEFAULT_TIME_LIMIT_S = 600.0
 FILES = "files"  # the folder of a results directory that keeps users' files
-_MAX_SEED = 2**31 - 1
 _MAX_SEEDS = 10_000
 _MAX_BUDGETS = 100
 _MAX_TRIALS = 1_000_000  # ten times what a leaderboard has been made of
 _MAX_TIME_LIMIT_S = 30 * 86_400.0
-_MAX_SUITE_BYTES = 2**20
-_MAX_DOTS = 100  # of a dotted key: tomllib's memory grows with their square
-_MAX_NAME = 200
 _SUFFIXES = "([.][A-Za-z0-9_-]{1,32}){0,4}"  # of a user's file
 _MAX_PATH = 4096
 
@@ -233,7 +221,7 @@ def is_policy_suite(path: Path) -> bool:
     Raises:
         InvalidSuiteError: it cannot be read.
     """
-    return "trainings" in read_suite_file(path)
+    return "trainings" in read_toml_file(path)
 
 
 def _shipped_folder(name: str) -> Path:
@@ -258,34 +246,11 @@ def load_suite(name_or_file: str | Path, *, skip_missing: bool = False) -> Suite
             installed, or one that needs what a problem lacks; names the file and the key.
     """
     path = find_suite(name_or_file) if isinstance(name_or_file, str) else name_or_file
-    content = read_suite_file(path)
+    content = read_toml_file(path)
     try:
         return _parse(content, Path(os.path.abspath(path)).parent, skip_missing)
     except (DsegymError, ValueError, OverflowError) as error:
         raise InvalidSuiteError(f"The suite '{path}' cannot run: {error}") from None
-
-
-def read_suite_file(path: Path, what: str = "suite") -> Mapping[str, Any]:
-    """What a suite's file says, unchecked; or the file of something else, which errors call so.
-
-    Raises:
-        InvalidSuiteError: it cannot be read.
-    """
-    try:
-        status = path.stat()
-        if not is_regular(status, _MAX_SUITE_BYTES):
-            raise ValueError(f"it is no regular file of at most {_MAX_SUITE_BYTES:,} bytes")
-        text = path.read_text(encoding="utf-8")
-        if any(part.count(".") > _MAX_DOTS for part in re.split(r"[\n={},\[\]]", text)):
-            raise ValueError(f"a key of more than {_MAX_DOTS} dots")
-        return tomllib.loads(text)
-    except RecursionError:
-        reason = "it is nested too deeply"
-    except OSError as error:
-        reason = error.strerror
-    except ValueError as error:  # not UTF-8, not TOML, an integer of thousands of digits, a path with a NUL
-        reason = shortened(error, LONGEST)
-    raise InvalidSuiteError(f"Cannot read the {what} '{shortened(path, LONGEST)}': {reason}.")
 
 
 def count_trials(content: Mapping[str, Any]) -> int:
@@ -406,15 +371,6 @@ def _check_size(
         raise ValueError(f"it multiplies to {shortened(count)} trials, {_MAX_TRIALS} at most.")
 
 
-def check_once(what: str, given: Iterable[str]) -> None:
-    """Refuses what is given twice, by a `ValueError`."""
-    seen = set()
-    for each in given:
-        if each in seen:
-            raise ValueError(f"the {what} {shortened(each, 400)} stands there twice.")
-        seen.add(each)
-
-
 def _left_out(instances: list[tuple[str, dict[str, str]]]) -> dict[int, tuple[str, str]]:
     """The instances on which no result could be scored, by their place: their names and the reasons.
 
@@ -436,39 +392,6 @@ def _left_out(instances: list[tuple[str, dict[str, str]]]) -> dict[int, tuple[st
         if obstacle:
             found[place] = (name, obstacle)
     return found
-
-
-def check_keys(where: str, table: Mapping[str, Any], required: Iterable[str], optional: Iterable[str]) -> None:
-    """Refuses a table with other keys, or without one that it needs."""
-    allowed = (*required, *optional)
-    for key in table:
-        if key not in allowed:
-            raise UnknownNameError(f"key of the {where}", key, allowed)
-    for key in required:
-        if key not in table:
-            raise ValueError(f"the {where} needs '{key}'.")
-
-
-def whole_number(name: str, value: object, least: int, most: int = _MAX_SEED) -> int:
-    """A whole number in a range, or a `ValueError` that says so."""
-    if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"{name} = {literal(value)} is not a whole number from {least} to {most}.")
-    return value
-
-
-def text_of(name: str, value: object) -> str:
-    """A text, or a `ValueError` that says so."""
-    if not isinstance(value, str):
-        raise ValueError(f"{name} = {literal(value)} is not a text.")
-    return value
-
-
-def name_of(what: str, value: object) -> str:
-    """A text of one line, without characters that a terminal would obey."""
-    name = text_of(what, value)
-    if not name.isprintable() or not name or len(name) > _MAX_NAME:
-        raise ValueError(f"{what} = {literal(name)} is not a text of 1 to {_MAX_NAME} printable characters.")
-    return name
 
 
 def seeds_of(value: object) -> list[int]:
@@ -498,13 +421,6 @@ def budgets_of(value: object) -> list[int]:
 def budgets_within(budgets: Sequence[int], most: int) -> list[int]:
     """Those of an agent on an instance that may take so many samples: a larger one becomes `most`."""
     return sorted({min(budget, most) for budget in budgets})
-
-
-def tables_of(name: str, value: object) -> list[Mapping[str, Any]]:
-    """An array of tables that is not empty, or a `ValueError`."""
-    if not isinstance(value, list) or not value or not all(isinstance(entry, dict) for entry in value):
-        raise ValueError(f"'{name}' must be one or more [[{name}]] tables.")
-    return value
 
 
 def instances_of(table: Mapping[str, Any], folder: Path) -> list[tuple[str, dict[str, str]]]:

@@ -10,13 +10,13 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from .layout import BATCHES, EVALUATIONS, LEADERBOARD, TRIALS
 from .suite import FILES
 
-__all__ = ["appearing", "clean", "partial_of"]
+__all__ = ["appearing", "clean", "partial_of", "write_folder"]
 
 _STALE_S = 86_400.0  # after which a folder of another machine counts as left
 
@@ -48,6 +48,29 @@ def appearing(target: Path, stands: Callable[[Path], bool]) -> Iterator[Path]:
                 if not target.is_dir():  # another process has finished the same trial: its result stands
                     raise
         shutil.rmtree(target.with_name(f".replaced-{target.name}-{_process()}"), ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_folder(directory: Path, contents: Mapping[str, bytes]) -> None:
+    """Writes a folder of files, which appears by one rename, where nothing is or an empty folder.
+
+    Args:
+        directory: the folder.
+        contents: {name of a file in it: its content}.
+
+    Raises:
+        OSError: something is there, or the disk is full, say; nothing is left behind.
+    """
+    partial = partial_of(directory)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        for name, content in contents.items():
+            (partial / name).write_bytes(content)
+        if directory.is_dir():
+            directory.rmdir()  # an empty one
+        partial.rename(directory)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -28,7 +28,8 @@ from dsegym.agents.registry import BUILT_IN, load_agent
 from dsegym.costmodels.accelerator.workloads import get_workload, workload_names
 from dsegym.costmodels.accelerator.platforms import technology_rows
 from dsegym.envs.accelerator.sizing import stored_optima
-from dsegym.experiments.suite import count_trials, find_suite, read_suite_file, suite_names
+from dsegym.experiments.suite import count_trials, find_suite, suite_names
+from dsegym.experiments.toml_tables import read_toml_file
 
 problems = [
     dsegym.make_problem(name, **dsegym.load_scenario(name).core_instances()[0]) for name in dsegym.scenario_ids()
@@ -39,7 +40,7 @@ print(json.dumps({
     "files": sorted({module.__file__ for module in modules}),
     "agents": [load_agent(name).name for name in BUILT_IN],
     "layers": {name: len(get_workload(name).layers) for name in workload_names()},
-    "suites": {name: count_trials(read_suite_file(find_suite(name))) for name in suite_names()},
+    "suites": {name: count_trials(read_toml_file(find_suite(name))) for name in suite_names()},
     "bounds": {problem.scenario: problem.bound.name for problem in problems},
     "costs": [float(problem.evaluate_held_out(problem.reference.design).objective[0]) for problem in problems],
     "optima": len(stored_optima()),

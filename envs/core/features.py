@@ -52,6 +52,8 @@ class Feature:
         channel: whether it is one of the image, [H, W], in place of a part of the vector; 0 to 255 stand for its range.
         along: where actions are a table, which of its axes, 0 or 1, the first axis is; None where it is both, or where
             lengths always tell.
+        keeps_last: whether its last number is of what stays the last in a larger shape too, turning away after the
+            servers say.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Feature:
     meaning: str = ""
     channel: bool = False
     along: int | None = None
+    keeps_last: bool = False
 
     @property
     def size(self) -> int:

@@ -244,7 +244,7 @@ class ServingStream(PolicyEnv[State, Params]):
             Feature("context", *each, "mean tokens in the cache of those that run there, over 2048"),
             Feature("hopeful", *each, "requests there whose first token is not late yet, over the most that run"),
             *(self._of_pools() if self.pooled else ()),
-            Feature("away", (self.servers + 1,), 0.0, 1.0, "1 of turning away, where that is allowed"),
+            Feature("away", (self.servers + 1,), 0.0, 1.0, "1 of turning away, where that is allowed", keeps_last=True),
             Feature("prompt", (), 0.0, _HIGHEST, "tokens of the offered prompt, over 2048"),
             Feature("gap", (), 0.0, _HIGHEST, "time since the request before, s"),
             Feature("gaps", (), 0.0, _HIGHEST, "mean time between the last requests, eight at most, s"),

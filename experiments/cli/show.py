@@ -22,7 +22,8 @@ def list_command() -> None:
     from ...envs.core.collections import collection_names, load_collection
     from ...envs.core.scenarios import load_scenario, scenario_ids
     from ..shipped_policies import policy_names, shipped_evaluation
-    from ..suite import count_trials, find_any_suite, find_suite, policy_suite_names, read_suite_file, suite_names
+    from ..suite import count_trials, find_any_suite, find_suite, policy_suite_names, suite_names
+    from ..toml_tables import read_toml_file
 
     console = terminal()
     console.print(table("Scenarios", [{"id": name, "what": load_scenario(name).summary} for name in scenario_ids()]))
@@ -36,14 +37,14 @@ def list_command() -> None:
     console.print(
         table("Collections", [{"name": c.name, "scenario": c.scenario, "what": c.summary} for c in collections])
     )
-    suites = [read_suite_file(find_suite(name)) for name in suite_names()]
+    suites = [read_toml_file(find_suite(name)) for name in suite_names()]
     console.print(
         table(
             "Suites",
             [{"name": s["name"], "trials": count_trials(s), "what": s.get("description", "")} for s in suites],
         )
     )
-    policies = [read_suite_file(find_any_suite(name)) for name in policy_suite_names()]
+    policies = [read_toml_file(find_any_suite(name)) for name in policy_suite_names()]
     console.print(
         table(
             "Suites of policies",

@@ -13,7 +13,7 @@ import functools
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,15 +105,15 @@ def interquartile_bands(
     changed = np.ones(len(everything), dtype=bool)
     changed[1:] = (everything[1:] != everything[:-1]).any(axis=1)
     scores = everything[changed]  # curves are steps: most points of a grid repeat the one before
-    counts, weights = _drawn(tuple(stratum.shape[-1] for stratum in strata), seed, resamples)
+    drawn = _drawn(tuple(stratum.shape[-1] for stratum in strata), seed, resamples)
     order = np.argsort(scores, axis=-1, kind="stable")
     ordered = np.take_along_axis(scores, order, axis=-1)
     total = scores.shape[-1]
     cut = int(_CUT * total)
     if cut == 0:
-        resampled = scores @ weights / total
+        resampled = scores @ drawn.weights / total
     else:
-        resampled = _cut_sums(scores, order, ordered, counts, weights, cut) / (total - 2 * cut)
+        resampled = _cut_sums(_Sorted(scores, order, ordered), drawn, cut) / (total - 2 * cut)
     tail = (1 - confidence) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail], axis=-1)
     repeated = np.cumsum(changed) - 1
@@ -127,8 +127,8 @@ def _interquartile_means(ordered: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @functools.lru_cache(maxsize=8)  # most entrants ran the same numbers of seeds
-def _drawn(sizes: tuple[int, ...], seed: int, resamples: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """How often each trial is drawn in each resample, `[N, R]`, as small integers and as float64."""
+def _drawn(sizes: tuple[int, ...], seed: int, resamples: int) -> _Draws:
+    """How often each trial is drawn in each resample."""
     size = np.repeat(sizes, sizes)  # [N], seeds in the trial's own stratum
     start = np.repeat(np.cumsum(sizes) - sizes, sizes)  # [N], where that stratum begins
     total = len(size)
@@ -137,45 +137,46 @@ def _drawn(sizes: tuple[int, ...], seed: int, resamples: int) -> tuple[NDArray[A
     places = picks + total * np.arange(resamples)[:, None]
     counts = np.bincount(places.ravel(), minlength=resamples * total).reshape(resamples, total)
     kind = np.int16 if total < 2**15 else np.int32  # holds their sums
-    return np.ascontiguousarray(counts.T, dtype=kind), np.ascontiguousarray(counts.T, dtype=np.float64)
+    return _Draws(np.ascontiguousarray(counts.T, dtype=kind), np.ascontiguousarray(counts.T, dtype=np.float64))
 
 
-def _cut_sums(
-    scores: NDArray[np.float64],
-    order: NDArray[np.intp],
-    ordered: NDArray[np.float64],
-    counts: NDArray[Any],
-    weights: NDArray[np.float64],
-    cut: int,
-) -> NDArray[np.float64]:
+class _Sorted(NamedTuple):
+    """Scores of N trials at G points, and how they ascend there."""
+
+    scores: NDArray[np.float64]  # [G, N]
+    order: NDArray[np.intp]  # [G, N], the trials by score
+    ordered: NDArray[np.float64]  # [G, N], the scores in that order
+
+
+class _Draws(NamedTuple):
+    """How often each trial is drawn in each of R resamples."""
+
+    counts: NDArray[Any]  # [N, R], small integers
+    weights: NDArray[np.float64]  # [N, R], the same
+
+
+def _cut_sums(own: _Sorted, drawn: _Draws, cut: int) -> NDArray[np.float64]:
     """Sums of what the cut leaves of each resample's scores, `[G, R]`.
 
     Of N draws, the `cut` lowest and the `cut` highest do not count. A trial that stands far outside the cut's places
     never counts, one far inside always does; only between them it depends on the resample.
     """
-    total = scores.shape[-1]
+    total = own.scores.shape[-1]
     spread = math.ceil(_SIGMAS * math.sqrt(total) / 2)  # a number of draws varies by no more than that of coin tosses
     least, most = max(cut - spread, 0), cut + spread
     if most < total - most:
         zones = [(least, most), (total - most, total - least)]
-        found = _zones(scores, order, ordered, counts, weights, cut, zones)
+        found = _zones(own, drawn, cut, zones)
         if found is not None:
             return found
-    found = _zones(scores, order, ordered, counts, weights, cut, [(0, total)])
+    found = _zones(own, drawn, cut, [(0, total)])
     assert found is not None
     return found
 
 
-def _zones(
-    scores: NDArray[np.float64],
-    order: NDArray[np.intp],
-    ordered: NDArray[np.float64],
-    counts: NDArray[Any],
-    weights: NDArray[np.float64],
-    cut: int,
-    zones: Sequence[tuple[int, int]],
-) -> NDArray[np.float64] | None:
+def _zones(own: _Sorted, drawn: _Draws, cut: int, zones: Sequence[tuple[int, int]]) -> NDArray[np.float64] | None:
     """`_cut_sums` where every cut falls into one of the zones of places; None where one does not."""
+    (scores, order, ordered), (counts, weights) = own, drawn
     points, total = scores.shape
     place = np.empty_like(order)
     np.put_along_axis(place, order, np.broadcast_to(np.arange(total), order.shape), axis=-1)

@@ -41,6 +41,7 @@ def test_what_cannot_be_read_is_not_measured_and_never_0(powercap, tmp_path):
 def test_gpus_are_counted_by_nvml_where_it_is_there(monkeypatch, tmp_path):
     told = iter([4_000, 9_000])
     nvml = SimpleNamespace(
+        NVMLError=OSError,
         nvmlInit=lambda: None,
         nvmlShutdown=lambda: None,
         nvmlDeviceGetCount=lambda: 1,
@@ -50,6 +51,23 @@ def test_gpus_are_counted_by_nvml_where_it_is_there(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     before = energy_counters(tmp_path)
     assert joules_between(before, energy_counters(tmp_path)) == pytest.approx(5.0)
+
+
+def test_gpus_without_a_driver_or_a_counter_are_left_out(monkeypatch, tmp_path):
+    class NVMLError(Exception):
+        """As the library's own."""
+
+    def refused(*_):
+        raise NVMLError("not supported")
+
+    closed = []
+    nvml = SimpleNamespace(NVMLError=NVMLError, nvmlInit=refused, nvmlShutdown=lambda: closed.append(True))
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert energy_counters(tmp_path) == {}
+    assert not closed
+    nvml.nvmlInit, nvml.nvmlDeviceGetCount, nvml.nvmlDeviceGetHandleByIndex = (lambda: None), (lambda: 1), refused
+    assert energy_counters(tmp_path) == {}
+    assert closed
 
 
 def test_a_counter_that_was_reset_says_nothing():

@@ -17,10 +17,10 @@ from dsegym.experiments.suite import (
     find_suite,
     load_suite,
     located,
-    read_suite_file,
     suite_names,
 )
 from dsegym.experiments.suite_note import write_suite
+from dsegym.experiments.toml_tables import read_toml_file
 
 HEAD = 'name = "s"\nsamples = 10\nseeds = 1\n'
 INSTANCE = '[[instances]]\nscenario = "dsegym/AcceleratorSizing-v0"\nworkload = "alexnet"\n'
@@ -331,14 +331,14 @@ def test_a_trial_survives_the_way_through_json(text, load):
 def test_trials_are_counted_as_they_are_made(seeds, objective, agents, count, tmp_path):
     path = tmp_path / "suite.toml"
     path.write_text(head(seeds=seeds) + INSTANCE + f"objective = {objective}\n" + agents, encoding="utf-8")
-    assert len(load_suite(path).trials) == count_trials(read_suite_file(path)) == count
+    assert len(load_suite(path).trials) == count_trials(read_toml_file(path)) == count
 
 
 def test_a_trial_has_the_least_of_its_suites_its_agents_and_its_instances_samples(load, tmp_path):
     text = HEAD + INSTANCE + STATIC + "most_samples = 7\n" + AGENT + GENETIC + "most_samples = 8\n"
     trials = load(text).trials
     assert [trial.samples for trial in trials] == [10, 8, 7, 7]
-    assert len(trials) == count_trials(read_suite_file(tmp_path / "suite.toml"))
+    assert len(trials) == count_trials(read_toml_file(tmp_path / "suite.toml"))
 
 
 def test_an_agent_plays_the_scenarios_that_it_is_declared_for(load, tmp_path):
@@ -347,7 +347,7 @@ def test_an_agent_plays_the_scenarios_that_it_is_declared_for(load, tmp_path):
     played = [(trial.agent, trial.scenario.removeprefix("dsegym/")) for trial in trials]
     everywhere = [("random_search", name) for name in ("AcceleratorSizing-v0", "SocSchedulingStatic-v0")]
     assert sorted(played) == [("gradient_descent", "AcceleratorSizing-v0"), *everywhere]
-    assert len(trials) == count_trials(read_suite_file(tmp_path / "suite.toml"))
+    assert len(trials) == count_trials(read_toml_file(tmp_path / "suite.toml"))
 
 
 # Whose instances have optima that are searched for when they are made.
@@ -362,7 +362,7 @@ def test_a_shipped_suite_loads_under_its_own_name_and_can_be_run(name, tmp_path)
     assert len(write_suite(tmp_path, suite)) == len(suite.trials)
     assert suite.name == name
     assert suite.description
-    assert len(suite.trials) == count_trials(read_suite_file(find_suite(name))) > 0
+    assert len(suite.trials) == count_trials(read_toml_file(find_suite(name))) > 0
 
 
 def test_the_quick_suite_is_at_least_four_agents_four_instances_five_seeds_and_a_thousand_samples():

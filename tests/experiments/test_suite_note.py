@@ -8,8 +8,9 @@ import pytest
 
 from dsegym.costmodels.errors import CorruptResultError, DsegymError
 from dsegym.experiments import batches, suite_note
-from dsegym.experiments.suite import Suite, count_trials, load_suite, read_suite_file
+from dsegym.experiments.suite import Suite, count_trials, load_suite
 from dsegym.experiments.suite_note import read_suite, write_suite
+from dsegym.experiments.toml_tables import read_toml_file
 
 
 def test_a_directory_takes_one_suite_only(results, tiny_suite):
@@ -97,7 +98,7 @@ def test_the_note_declares_several_budgets(tmp_path):
     assert held == {("random_search", each) for each in (20, 40, 60)} | {
         ("genetic_algorithm", each) for each in (20, 30)
     }
-    assert len(suite.trials) == 2 * 2 * (3 + 2 * 2) == count_trials(read_suite_file(file))
+    assert len(suite.trials) == 2 * 2 * (3 + 2 * 2) == count_trials(read_toml_file(file))
     write_suite(tmp_path / "results", suite)
     declared = read_suite(tmp_path / "results")["declared"]
     assert suite_note.declared_trials({"declared": declared}) == [trial.as_dict() for trial in suite.trials]

@@ -1,0 +1,88 @@
+"""Pages of the documentation that are made of stored results: what their commands take, read and write alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from ...costmodels.errors import DsegymError, shortened, visible
+from .tables import terminal
+
+if TYPE_CHECKING:
+    from ..store import TrialResult
+
+Found = TypeVar("Found")
+
+__all__ = ["PageOption", "StoredArgument", "read_stored", "sound_trials_of", "write_page"]
+
+_MOST_BYTES = 2**26  # of a file of stored results
+
+StoredArgument = Annotated[Path, typer.Argument(help="A results directory, or the file that was made from one.")]
+PageOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        help="A folder, docs say: the page, its pictures and what it is made of are written there. Left out, the page "
+        "is printed.",
+        show_default=False,
+    ),
+]
+
+
+def read_stored(path: Path, from_stored: Callable[[str], Found]) -> Found:
+    """What a file holds that such a command wrote.
+
+    Args:
+        path: of the file.
+        from_stored: reads its text, and raises a ValueError of one that is not its own.
+
+    Raises:
+        DsegymError: it is no such file, or too large.
+    """
+    from ..door import read_file
+
+    try:
+        return from_stored(read_file(path, path.parent, _MOST_BYTES).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DsegymError(f"'{path}' is no file of stored results: {shortened(error, 300)}.") from None
+
+
+def sound_trials_of(results: Path) -> tuple[list[TrialResult], str, int]:
+    """The trials of a results directory, their suite's name, and how many it declares.
+
+    Raises:
+        CorruptResultError: the directory holds no results, or damaged ones.
+        DsegymError: there is no trial yet.
+    """
+    from ..batches import sound_trials
+    from ..suite_note import count_declared, read_suite
+
+    note = read_suite(results)
+    found = list(sound_trials(results, note))
+    if not found:
+        raise DsegymError(f"'{results}' holds no trial yet; `dsegym run` makes them.")
+    return found, note["name"], count_declared(note["declared"]) if "declared" in note else len(note["trials"])
+
+
+def write_page(output: Path | None, page: str, stored: str, files: Mapping[str, str]) -> None:
+    """Writes the files of a page, or prints the page where there is no folder for them.
+
+    Args:
+        output: the folder.
+        page: the name of the page among the files.
+        stored: the name of the one that it is made of.
+        files: {name in the folder: text}.
+    """
+    from ..door import write_by_rename
+
+    if output is None:
+        print(files[page], end="")
+        return
+    for name, text in files.items():
+        path = output / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_by_rename(path, text.encode("utf-8"))
+    terminal().print(visible(f"Page: {output / page}; what it is made of: {output / stored}"))
