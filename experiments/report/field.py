@@ -26,6 +26,7 @@ from ..scoring.field import (
 )
 from ..scoring.learning import Interval
 from ..suite import suite_names
+from .prose import counted, paragraph, unfinished
 from .text import cell_text, markdown_table
 
 __all__ = ["PICTURE", "field_page"]
@@ -61,7 +62,7 @@ def field_page(field: Field) -> str:
     """The page as Markdown; the same results give the same bytes."""
     standings = [standing(field, found, samples) for samples in POINTS if (found := instances_at(field, samples))]
     parts = [_HEAD, *_summary(field, standings), *_coverage(field), *_kinds(field), *_families(field)]
-    parts += ["## Ranks over samples", _lines(_RANKS), f"![Average ranks over samples]({PICTURE})"]
+    parts += ["## Ranks over samples", paragraph(_RANKS), f"![Average ranks over samples]({PICTURE})"]
     for found in standings:
         parts += _standing(found)
     parts += [*_instances(field), "## How this page is made", _made(field)]
@@ -72,15 +73,6 @@ _RANKS = (
     "Average ranks of the agents with the best of them, at each number of samples on all instances that reach it; the "
     "bar is the critical difference at 100 samples."
 )
-
-
-def _lines(text: str) -> str:
-    """A paragraph in lines of the page's width; what others named in it is no markup."""
-    return textwrap.fill(cell_text(text), 120, break_long_words=False, break_on_hyphens=False)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _with(figure: Interval) -> str:
@@ -118,14 +110,14 @@ def _summary(field: Field, standings: Sequence[Standing]) -> list[str]:
 
 def _sentence(found: Standing, best: Verdict, near: int) -> str:
     first = found.contenders[0]
-    samples = f"- At {found.samples:,} samples, on {_counted(found.instances, 'instance')},"
+    samples = f"- At {found.samples:,} samples, on {counted(found.instances, 'instance')},"
     both = first.agent == best.winner
     wins = (
         f"`{first.agent}` has the best average rank ({first.rank:.2f} of {len(found.contenders)}) "
         + (f"and the highest score ({_with(best.score)})" if both else "")
         + ("" if both else f"and `{best.winner}` the highest score ({_with(best.score)})")
     )
-    surely = f"{_counted(near, 'agent')} cannot be told from it by rank" if near else "it is surely the best by rank"
+    surely = f"{counted(near, 'agent')} cannot be told from it by rank" if near else "it is surely the best by rank"
     random = next((each for each in found.contenders if each.agent == "random_search"), None)
     beaten = ""
     if random is not None:
@@ -146,23 +138,18 @@ def _coverage(field: Field) -> list[str]:
     agents = {trial.agent for trial in field.trials}
     seeds = {trial.seed for trial in field.trials}
     told = (
-        f"{_counted(len(field.trials), 'trial')} of the {field.declared:,} that the suite declares: "
-        f"{_counted(len(agents), 'agent')}, {_counted(len(field.instances), 'instance')}, "
-        f"{_counted(len(seeds), 'seed')}."
+        f"{counted(len(field.trials), 'trial')} of the {field.declared:,} that the suite declares: "
+        f"{counted(len(agents), 'agent')}, {counted(len(field.instances), 'instance')}, "
+        f"{counted(len(seeds), 'seed')}."
     )
     lacking = field.declared - len(field.trials)
     if lacking > 0:
         told += (
-            f" {_counted(lacking, 'trial')} have no result yet: agents and instances that are missing below, and those "
+            f" {counted(lacking, 'trial')} have no result yet: agents and instances that are missing below, and those "
             "that stand there with fewer seeds, are not compared in full."
         )
-    lost = statuses(field)
-    if lost:
-        listed = ", ".join(
-            f"{agent} {count} {status.replace('_', ' ')}" for (agent, status), count in sorted(lost.items())
-        )
-        told += f" Not finished, and scored by what they had found: {listed}."
-    return [_lines(told)]
+    told += unfinished(statuses(field))
+    return [paragraph(told)]
 
 
 def _groups(field: Field) -> Iterable[tuple[str, list[FieldInstance]]]:
@@ -179,7 +166,7 @@ def _kinds(field: Field) -> list[str]:
         "The winner, its score, and in brackets how many of the other agents cannot be told from it. Of a kind those "
         "instances count that reach the number of samples (how many stands before the winner)."
     )
-    return ["## By kind of space", _lines(about), markdown_table(_VERDICTS_HEAD, rows, right=set())]
+    return ["## By kind of space", paragraph(about), markdown_table(_VERDICTS_HEAD, rows, right=set())]
 
 
 _VERDICTS_HEAD = ("Kind", *(f"{samples:,} samples" for samples in POINTS))
@@ -237,7 +224,7 @@ def _standing(found: Standing) -> list[str]:
         return []
     p_value = "below 0.001" if found.p_value < 0.001 else f"{found.p_value:.3f}"
     about = (
-        f"On {_counted(found.instances, 'instance')}, {len(found.contenders)} agents; that all are equal has a "
+        f"On {counted(found.instances, 'instance')}, {len(found.contenders)} agents; that all are equal has a "
         f"probability {p_value} (Friedman); critical difference {found.critical_difference:.2f}."
     )
     last = found.contenders[0].rank + found.critical_difference
@@ -246,7 +233,7 @@ def _standing(found: Standing) -> list[str]:
         for each in found.contenders
     ]
     head = ("Agent", "Average rank", "Within the critical difference of the best", "Score")
-    return [f"### {found.samples:,} samples", _lines(about), markdown_table(head, rows, right={1, 3})]
+    return [f"### {found.samples:,} samples", paragraph(about), markdown_table(head, rows, right={1, 3})]
 
 
 def _instances(field: Field) -> list[str]:
@@ -278,7 +265,7 @@ def _instances(field: Field) -> list[str]:
         "## Instances",
         markdown_table(head, rows, right={3, 4, 5, 7}),
         "## What agents cost",
-        _lines(about),
+        paragraph(about),
         markdown_table(("Agent", "ms a sample"), times, right={1}),
     ]
 
@@ -295,4 +282,4 @@ def _made(field: Field) -> str:
         f"page again, as a test checks. `dsegym verify {folder}` costs every design again."
     )
     run = f"dsegym run {named} --output {folder}   # resumes\n"
-    return f"```bash\n{run}dsegym field {folder} --output docs\n```\n\n{_lines(rest)}"
+    return f"```bash\n{run}dsegym field {folder} --output docs\n```\n\n{paragraph(rest)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from ..scoring.policies import Played, grouped, sensitivities, table_of
 from ..scoring.records import Sensitivity
 from ..suite import policy_suite_names
 from .policies import sensitivity_cells, sensitivity_head
+from .prose import paragraph
 from .sections.learning import trained_text
 from .text import cell_text, markdown_table
 
@@ -104,12 +104,7 @@ def _made(suite: str) -> str:
         f"test checks. `dsegym verify {folder}` plays every evaluation again, bit for bit on the same machine."
     )
     commands = f"{run if suite else ''}dsegym learning {folder} --output docs"
-    return f"```bash\n{commands}\n```\n\n{_lines(rest)}"
-
-
-def _lines(text: str) -> str:
-    """A paragraph in lines of the page's width; what others named in it is no markup."""
-    return textwrap.fill(cell_text(text), 120, break_long_words=False, break_on_hyphens=False)
+    return f"```bash\n{commands}\n```\n\n{paragraph(rest)}"
 
 
 def _summary(found: Sequence[Contest]) -> list[str]:
@@ -134,7 +129,7 @@ def _summary(found: Sequence[Contest]) -> list[str]:
         f"{counts.count('no')}. Of the policies of a collection the best on its test instances is named; that choice "
         "favours it where there are several."
     )
-    return ["## In short", _lines(sentence), markdown_table(head, rows, right={2, 3})]
+    return ["## In short", paragraph(sentence), markdown_table(head, rows, right={2, 3})]
 
 
 def _coverage(results: Sequence[Played], trainings: Declared) -> list[str]:
@@ -164,7 +159,7 @@ def _coverage(results: Sequence[Played], trainings: Declared) -> list[str]:
     )
     if others:
         told += f" Of trainings that it does not declare are the results of: {'; '.join(others)}."
-    return [_lines(told)]
+    return [paragraph(told)]
 
 
 def _best(contest: Contest) -> Comparison | None:
@@ -189,12 +184,12 @@ def _contest(contest: Contest, sensitivity: Sequence[Sensitivity]) -> list[str]:
     )
     if contest.trained_on:
         about += f" Beware: a policy was trained on {contest.trained_on} of these instances."
-    parts = [f"## {cell_text(contest.collection)}", _lines(about), _table(contest)]
+    parts = [f"## {cell_text(contest.collection)}", paragraph(about), _table(contest)]
     if contest.curves:
         head = ("Reward of a step after", *(f"{100 * share:.0f} %" for share in SHARES))
         rows = [[name, *(f"{value:.4g}" for value in values)] for name, values in contest.curves]
         parts += [
-            _lines(
+            paragraph(
                 "Learning curves, by the share of the training, as means over seeds; one that still rises at its end "
                 "says that the budget bounds the result:"
             ),
@@ -203,7 +198,7 @@ def _contest(contest: Contest, sensitivity: Sequence[Sensitivity]) -> list[str]:
     for found in sensitivity:
         head = sensitivity_head(found)
         parts += [
-            _lines(
+            paragraph(
                 f"Sensitivity: how far values lie below the reference's where {found.option} is changed in every "
                 f"instance. {trained_text(found)} Of the rules, those with the highest means are shown."
             ),

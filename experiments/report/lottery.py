@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -32,6 +31,7 @@ from ..scoring.lottery import (
     table_at,
 )
 from ..suite import suite_names
+from .prose import paragraph, point, unfinished
 from .text import cell_text, markdown_table
 
 __all__ = ["lottery_page"]
@@ -66,15 +66,6 @@ def lottery_page(results: LotteryResults) -> str:
     parts += [*_winners(found), *_dominance(tables), *_spreads(tables), *_stability(tables)]
     parts += [*_reach(results, tables), *_general(tables), *_pace(results), "## How this page is made", _made(results)]
     return "\n\n".join(parts) + "\n"
-
-
-def _lines(text: str) -> str:
-    """A paragraph in lines of the page's width; what others named in it is no markup."""
-    return textwrap.fill(cell_text(text), 120, break_long_words=False, break_on_hyphens=False)
-
-
-def _point(text: str) -> str:
-    return textwrap.fill(f"- {cell_text(text)}", 120, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _with(figure: Interval) -> str:
@@ -112,7 +103,7 @@ def _summary(results: LotteryResults, tables: Sequence[Table], found: dict[int, 
             + " and ".join(f"{_tau(tau)} by the {name}" for name, tau in ends.items())
             + " (1: the same order, 0: unrelated)."
         )
-    return ["## In short", "\n".join(map(_point, told)), _lines(_FINDING)]
+    return ["## In short", "\n".join(map(point, told)), paragraph(_FINDING)]
 
 
 _SURE = 0.95
@@ -165,19 +156,14 @@ def _coverage(results: LotteryResults, tables: Sequence[Table]) -> list[str]:
         told += " With one seed, luck of the seed and of the draw are not told apart."
     apart = [f"{len(table.instances)} at {table.budget:,}" for table in tables]
     told += f" Instances on which all draws have trials: {', '.join(apart) or 'none'}."
-    lost = statuses(results)
-    if lost:
-        listed = ", ".join(
-            f"{agent} {count} {status.replace('_', ' ')}" for (agent, status), count in sorted(lost.items())
-        )
-        told += f" Not finished, and scored by what they had found: {listed}."
-    return [_lines(told)]
+    told += unfinished(statuses(results))
+    return [paragraph(told)]
 
 
 def _winners(found: dict[int, list[Chance]]) -> list[str]:
     parts = [
         "## The winner by budget",
-        _lines(
+        paragraph(
             "How likely each agent is the best if everybody tries so many of its own draws and keeps the best, by the "
             "mean over instances: exact over all choices of draws, drawn without replacement; agents with fewer draws "
             "try all that they have."
@@ -201,7 +187,7 @@ def _dominance(tables: Sequence[Table]) -> list[str]:
         rows.append([name, *cells])
     about = "The agents that are best on each instance, each with the best of all its draws for that instance."
     head = ("Instance", *(f"{budget:,} samples" for budget in judged))
-    return ["## Who is best where, when tuned", _lines(about), markdown_table(head, rows, right=set())]
+    return ["## Who is best where, when tuned", paragraph(about), markdown_table(head, rows, right=set())]
 
 
 def _few(agents: Sequence[str]) -> str:
@@ -213,7 +199,7 @@ def _spreads(tables: Sequence[Table]) -> list[str]:
         "Scores of draws: the defaults (draw 0), the lowest, the median, the highest, the width of the middle half, "
         "and the expected best of so many draws (the closed form for draws without replacement)."
     )
-    parts = ["## The spread over draws", _lines(about)]
+    parts = ["## The spread over draws", paragraph(about)]
     head = (
         "Agent",
         "Draws",
@@ -247,7 +233,7 @@ def _stability(tables: Sequence[Table]) -> list[str]:
         f"Kendall's tau between the orders of the agents at two budgets, of those that play all of them: "
         f"{', '.join(agents)}. 1 is the same order, 0 unrelated, -1 the reverse."
     )
-    parts = ["## Does the order last", _lines(about)]
+    parts = ["## Does the order last", paragraph(about)]
     for name, tau in taus.items():
         head = (f"By the {name}", *(f"{table.budget:,}" for table in tables))
         rows = [[f"{table.budget:,}", *map(_tau, row)] for table, row in zip(tables, tau, strict=True)]
@@ -270,7 +256,7 @@ def _reach(results: LotteryResults, tables: Sequence[Table]) -> list[str]:
     )
     head = ("Agent", "Anytime regret", "Level", *(f"Reach {each:g}" for each in TARGETS))
     head += (*(f"Samples to {each:g}" for each in TARGETS), f"Profile at {', '.join(f'{each:g}' for each in RATIOS)}")
-    parts = ["## How soon, how far", _lines(about)]
+    parts = ["## How soon, how far", paragraph(about)]
     for table in tables:
         rows = []
         for each in reach(results, table):
@@ -300,7 +286,7 @@ def _general(tables: Sequence[Table]) -> list[str]:
         first, second = ([f"{value:.3f}" for value in part] for part in figures)
         rows.append([agent, *first, transfer, *second])
     title = "## Specialists and generalists"
-    return [title, _lines(about), markdown_table(head, rows, right=set(range(1, len(head))))]
+    return [title, paragraph(about), markdown_table(head, rows, right=set(range(1, len(head))))]
 
 
 def _pace(results: LotteryResults) -> list[str]:
@@ -321,7 +307,7 @@ def _pace(results: LotteryResults) -> list[str]:
         "measured."
     )
     head = ("Agent", "Budget", "Trials", "Agent (ms)", "Cost model (ms)", "Overhead (ms)", "Energy")
-    return ["## What trials cost", _lines(about), markdown_table(head, rows, right={1, 2, 3, 4, 5})]
+    return ["## What trials cost", paragraph(about), markdown_table(head, rows, right={1, 2, 3, 4, 5})]
 
 
 def _made(results: LotteryResults) -> str:
@@ -342,4 +328,4 @@ def _made(results: LotteryResults) -> str:
         f"`dsegym verify {folder}` costs every design again."
     )
     run = f"dsegym run {named} --output {folder}   # resumes\n"
-    return f"```bash\n{run}dsegym lottery {folder} --output docs\n```\n\n{_lines(rest)}"
+    return f"```bash\n{run}dsegym lottery {folder} --output docs\n```\n\n{paragraph(rest)}"
