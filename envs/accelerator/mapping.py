@@ -165,13 +165,16 @@ def _params(options: MappingOptions, nests: network.Network) -> Params:
     )
 
 
+_machine_and_mappings = jax.jit(_decoded)
+
+
 def _break_down(nests: network.Network, space: DesignSpace, params: Params, values: Mapping[str, object]) -> Breakdown:
-    hardware, mappings = jax.device_get(jax.jit(_decoded)(space.encode(values), params))
+    hardware, mappings = jax.device_get(_machine_and_mappings(space.encode(values), params))
     return breakdown.break_down(nests, hardware, mappings)
 
 
 def _diagram(nests: network.Network, params: Params, design: np.ndarray) -> Diagram:
-    hardware, mappings = jax.device_get(jax.jit(_decoded)(np.asarray(design, np.int32), params))
+    hardware, mappings = jax.device_get(_machine_and_mappings(np.asarray(design, np.int32), params))
     return picture.draw(breakdown.break_down(nests, hardware, mappings), hardware)
 
 
