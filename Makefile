@@ -66,10 +66,10 @@ policies: $(STAMP)
 	@$(BIN)/dsegym leaderboard $(POLICIES)
 
 test: $(CLIENTS)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not minutes"
 
 test-quick: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(QUICK)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not minutes" $(QUICK)
 
 test-all: $(CLIENTS)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

@@ -68,7 +68,8 @@ INSTANCES = {
     "dsegym/SubQuestionBudget-v0": [{}, {"utility": "sum", "budget": 0.25}],
     "dsegym/TreeSearch-v0": [{"width": 4}, {"tree": "game24", "width": 4}, {"tree": "game24_log", "width": 3}],
 }
-# Of each scenario the first instance is among the quick tests; these programs take minutes to compile.
+# Of each scenario the first instance is among the quick tests, the others take minutes together; these programs take
+# long to compile.
 COMPILED_LONG = (
     "dsegym/AcceleratorMapping-v0",
     "dsegym/ExpertCache-v0",
@@ -80,9 +81,9 @@ COMPILED_LONG = (
 )
 pytestmark = pytest.mark.usefixtures("few_programs")
 
-SLOW, LONGEST = [pytest.mark.slow], [pytest.mark.slow, pytest.mark.minutes]
+SLOW, MINUTES = [pytest.mark.slow], [pytest.mark.minutes]
 CASES = [
-    pytest.param(name, options, marks=LONGEST if options is POOLS else SLOW if place or name in COMPILED_LONG else [])
+    pytest.param(name, options, marks=MINUTES if place else SLOW if name in COMPILED_LONG else [])
     for name in BUILT_IN
     for place, options in enumerate(INSTANCES.get(name, [{}]))
 ]
@@ -93,17 +94,14 @@ def test_a_scenario_keeps_its_contract_in_every_form(name, options):
     check_scenario(name, [options])
 
 
-FITTED = ("gaussian_process", "smac", "trust_region")  # a model to each sample: a minute or three
-FITTED_LONG = (
-    "expected_hypervolume",
-    "noisy_hypervolume",
-)  # a model of each cost to each sample: seven minutes and more
+# A model to each sample, or one of each cost: a minute to seven.
+FITTED = ("gaussian_process", "smac", "trust_region", "expected_hypervolume", "noisy_hypervolume")
 SOLVERS = ("exact", "packing_search")  # of the instances that declare one
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=LONGEST if name in FITTED_LONG else SLOW if name in FITTED else []) for name in AGENTS],
+    [pytest.param(name, marks=MINUTES if name in FITTED else []) for name in AGENTS],
 )
 def test_an_agent_keeps_its_contract(name):
     if name in SOLVERS:

@@ -157,7 +157,7 @@ def test_unordered_parameters_and_orders_of_tasks_are_searched_too(schedule, nam
     assert len(np.unique(samples.designs, axis=0)) == 32
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.parametrize("name", BAYESIAN)
 def test_it_beats_random_search_at_equal_samples(problem, name):
     best = searched(problem, name, 100).objective.min()

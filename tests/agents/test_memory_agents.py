@@ -62,7 +62,7 @@ def test_no_agent_beats_the_bound(agent):
     assert samples.objective.min() >= problem.bound.value * (1 - TOLERANCE)
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.parametrize("program", sorted({key[0] for key in stored_rows()}))
 def test_no_heuristic_no_random_plan_and_no_climb_beats_a_bound_on_any_instance(program):
     for row in stored_rows().values():

@@ -16,6 +16,16 @@ from dsegym.envs.faces.vector_env import FunctionalVectorEnv
 
 LONGEST = 1200  # letters of a sentence, lists of allowed names included
 every_scenario = pytest.mark.parametrize("scenario", BUILT_IN)
+# The forms of these are compiled soon; those of all take minutes.
+QUICK = (
+    "dsegym/AcceleratorSizing-v0",
+    "dsegym/MemoryAllocation-v0",
+    "dsegym/ReasoningServe-v0",
+    "dsegym/ServingPlan-v0",
+)
+few_scenarios = pytest.mark.parametrize(
+    "scenario", [name if name in QUICK else pytest.param(name, marks=pytest.mark.minutes) for name in BUILT_IN]
+)
 
 NUMBERS = {
     "not a number": float("nan"),
@@ -77,7 +87,7 @@ def refused(call, *, allowed=()):
 
 
 @pytest.mark.slow
-@every_scenario
+@few_scenarios
 def test_what_is_no_action_is_refused_in_every_form(scenario):
     problem = dsegym.make_problem(scenario)
     for form in problem.forms:

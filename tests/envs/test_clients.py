@@ -78,15 +78,20 @@ def test_stable_baselines3_makes_its_own_vector_environment_of_an_id(case):
         assert np.isfinite(reward).all()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in (MAPPING[0], SLEEP[0]) else pytest.mark.minutes)
+        for name in BUILT_IN
+    ],
+)
 def test_ppo_takes_an_id(name):
     from stable_baselines3 import PPO
 
     PPO("MlpPolicy", name, n_steps=8, batch_size=8, n_epochs=1, device="cpu").learn(8)
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_form_of_every_id_takes_ppo_alone_and_in_lanes_and_torchrl(name):
     from stable_baselines3 import PPO

@@ -350,13 +350,12 @@ def test_an_agent_plays_the_scenarios_that_it_is_declared_for(load, tmp_path):
     assert len(trials) == count_trials(read_toml_file(tmp_path / "suite.toml"))
 
 
-# Whose instances have optima that are searched for when they are made.
-SLOW_SUITES = ("core", "core-permuted", "memory-tiers", "serving", "serving-stream")
+# Whose instances have optima that are searched for when they are made; core has one of each scenario.
+SLOW_SUITES = dict.fromkeys(("core-permuted", "memory-tiers", "serving", "serving-stream"), pytest.mark.minutes)
+SLOW_SUITES["core"] = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW_SUITES else name for name in suite_names()]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW_SUITES.get(name, ())) for name in suite_names()])
 def test_a_shipped_suite_loads_under_its_own_name_and_can_be_run(name, tmp_path):
     suite = load_suite(name)
     assert len(write_suite(tmp_path, suite)) == len(suite.trials)

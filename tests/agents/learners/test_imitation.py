@@ -112,7 +112,7 @@ def test_the_same_seed_gives_the_same_bits_and_a_stopped_training_goes_on_with_t
     assert any(not np.array_equal(one, two) for one, two in pairs)
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.parametrize("name", ["ppo", "reinforce", "gumbel_muzero"])
 def test_other_learners_start_from_what_imitation_leaves(packings, imitated, name):
     learner, _, _, trained = imitated

@@ -65,7 +65,7 @@ def test_every_scenario_is_tried_here():
 @pytest.mark.parametrize(
     "scenario",
     [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.minutes)
         for name in scenario_ids()
         if name.startswith("dsegym/")
     ],

@@ -191,7 +191,7 @@ def test_the_small_collection_fits_its_shape_and_has_something_to_decide(split):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["memory-zoo", "memory-zoo-small"])
+@pytest.mark.parametrize("name", [pytest.param("memory-zoo", marks=pytest.mark.minutes), "memory-zoo-small"])
 def test_every_test_instance_can_be_scored(name):
     for problem in load_collection(name).problems("test"):
         assert not problem.obstacle, problem.name

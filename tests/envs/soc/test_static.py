@@ -190,7 +190,7 @@ def check_return(problem, total, objective):
 # --- Interfaces -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow  # tests/test_contracts.py holds a quick instance to it
+@pytest.mark.minutes  # tests/test_contracts.py holds a quick instance to it
 @pytest.mark.parametrize(
     "options",
     [

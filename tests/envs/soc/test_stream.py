@@ -94,7 +94,7 @@ def play(env, choose, seed):
 # --- Interfaces -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow  # tests/test_contracts.py holds a quick instance to it
+@pytest.mark.minutes  # tests/test_contracts.py holds a quick instance to it
 @pytest.mark.parametrize("options", [NOISY, POWER, NOISY | {"start": "full"}], ids=str)
 def test_the_scenario_keeps_its_contract(options):
     check_scenario(STREAM, [options])
