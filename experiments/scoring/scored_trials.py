@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["REACHED", "ScoredTrial", "by_entrant", "read_trials", "unscorable"]
 
 REACHED = 1e-6  # relative; cost models compute in float32, whose rounding is 1e-7
+_LONGEST_TOLD = 60  # characters of a hyperparameter that names an entrant; what is longer is data, designs say
 NEAR = 0.01  # "close enough" for the samples-to-1 % column, relative to the bound
 
 
@@ -260,20 +261,39 @@ def _option(key: str, value: Any) -> str:
     try:
         float(value)
     except ValueError:
-        return value
+        return value or f'{key}=""'
     return f"{key}={value}"
+
+
+def _told_by(groups: Iterable[Sequence[Mapping[str, Any]]]) -> set[str]:
+    """The keys that name entrants: without long texts, which are data, where the others tell each group's sets apart.
+
+    Args:
+        groups: the hyperparameter sets that an agent ran on one instance and seed, for each of them.
+    """
+    groups = list(groups)
+    telling = _telling(choice for group in groups for choice in group)
+    short = {
+        key
+        for key in telling
+        if all(len(str(choice.get(key, ""))) <= _LONGEST_TOLD for group in groups for choice in group)
+    }
+    for group in groups:
+        seen = {canonical([[choice.get(key), key in choice] for key in sorted(short)]) for choice in group}
+        if len(seen) < len(group):
+            return telling
+    return short
 
 
 def _name_entrants(trials: Sequence[ScoredTrial]) -> list[ScoredTrial]:
     """Tell apart the hyperparameter sets that one agent ran on the same instance and seed."""
-    sets = defaultdict(set)  # (agent, instance, seed) to hyperparameter sets
+    sets = defaultdict(dict)  # (agent, instance, seed) to hyperparameter sets, each by its text
     for trial in trials:
         if trial.draw is None:
-            sets[trial.agent, trial.instance, trial.seed].add(canonical(trial.hyperparameters))
+            sets[trial.agent, trial.instance, trial.seed][canonical(trial.hyperparameters)] = trial.hyperparameters
     split = {agent for (agent, _, _), found in sets.items() if len(found) > 1}
     telling = {
-        agent: _telling(trial.hyperparameters for trial in trials if trial.agent == agent and trial.draw is None)
-        for agent in split
+        agent: _told_by([[*found.values()] for (who, _, _), found in sets.items() if who == agent]) for agent in split
     }
     return [
         replace(trial, agent=_entrant_name(trial, telling[trial.agent]))

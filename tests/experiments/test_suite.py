@@ -4,12 +4,15 @@ import dataclasses
 import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 
 from dsegym.agents.registry import agent_names, draw_hyperparameters, load_agent
+from dsegym.agents.warm_start import designs_of
 from dsegym.costmodels.errors import InvalidSuiteError, UnknownNameError
 from dsegym.costmodels.files import file_hash
+from dsegym.envs.core.scenarios import make_problem
 from dsegym.experiments.suite import (
     DEFAULT_TIME_LIMIT_S,
     Trial,
@@ -22,6 +25,7 @@ from dsegym.experiments.suite import (
 from dsegym.experiments.suite_note import write_suite
 from dsegym.experiments.toml_tables import read_toml_file
 
+ROOT = Path(__file__).resolve().parents[2]
 HEAD = 'name = "s"\nsamples = 10\nseeds = 1\n'
 INSTANCE = '[[instances]]\nscenario = "dsegym/AcceleratorSizing-v0"\nworkload = "alexnet"\n'
 STATIC = '[[instances]]\nscenario = "dsegym/SocSchedulingStatic-v0"\n'
@@ -370,6 +374,48 @@ def test_the_quick_suite_is_at_least_four_agents_four_instances_five_seeds_and_a
     assert len({tuple(trial.options.items()) for trial in trials}) >= 4
     assert len({trial.seed for trial in trials}) >= 5
     assert {trial.samples for trial in trials} == {1000}
+
+
+def test_the_smoke_suite_is_small_and_of_agents_that_need_no_extra():
+    suite = load_suite("smoke")
+    assert len(suite.trials) <= 50
+    assert len({trial.scenario for trial in suite.trials}) >= 6
+    assert max(trial.samples for trial in suite.trials) <= 100
+    for agent in {trial.agent for trial in suite.trials}:
+        assert not load_agent(agent).libraries
+
+
+def test_the_designs_of_the_transfer_suite_are_of_its_instances_spaces_and_of_other_instances():
+    trials, sources = load_suite("transfer").trials, load_suite("transfer-sources").trials
+    begun = {
+        (
+            trial.scenario,
+            tuple(trial.options.items()),
+            trial.hyperparameters["source"],
+            trial.hyperparameters["designs"],
+        )
+        for trial in trials
+        if "designs" in trial.hyperparameters
+    }
+    assert {trial.scenario for trial in trials} == {scenario for scenario, *_ in begun}
+    assert {source for _, _, source, _ in begun} == {"another instance", "a policy"}
+    source_of = {trial.scenario: make_problem(trial.scenario, **trial.options) for trial in sources}
+    for scenario, options, source, designs in begun:
+        problem = make_problem(scenario, **dict(options))
+        assert len(designs_of(problem.space, designs, "warm_start")) in {3, 4}  # equal ones are there once
+        if source == "another instance":
+            known = source_of[scenario]
+            assert [(each.name, each.values) for each in known.space.parameters] == [
+                (each.name, each.values) for each in problem.space.parameters
+            ]
+            assert known.content != problem.content
+
+
+def test_every_suite_stands_in_the_documents_table():
+    text = (ROOT / "docs" / "compete.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `([\w-]+)` \|", text, re.MULTILINE)
+    assert set(suite_names()) <= set(named)
+    assert len(named) == len(set(named))
 
 
 def test_an_unknown_suite_lists_those_that_there_are():

@@ -218,6 +218,20 @@ def test_hyperparameter_sets_of_one_agent_on_the_same_seeds_are_entrants_of_thei
     assert [row.agent for row in board.rows] == ["ant(size=1)", "ant(size=2)", "bee"]
 
 
+def test_a_long_text_names_no_entrant_where_the_others_tell_the_sets_apart():
+    """The same search with data of each instance is one entrant; one that has two sets of data is two."""
+    data = {instance: " ".join([instance] * 100) for instance in "ab"}
+    cold = [trial("ant", instance, 0, [5.0], hyperparameters={"from": ""}) for instance in "ab"]
+    warm = [
+        trial("ant", instance, 0, [3.0], hyperparameters={"from": "others", "designs": text})
+        for instance, text in data.items()
+    ]
+    assert [row.agent for row in build_leaderboard([*cold, *warm]).rows] == ["ant(others)", 'ant(from="")']
+    other = trial("ant", "a", 0, [2.0], hyperparameters={"from": "others", "designs": data["b"]})
+    names = [row.agent for row in build_leaderboard([*cold, *warm, other]).rows]
+    assert sorted(names) == sorted(['ant(from="")', *(f"ant({text}, others)" for text in data.values())])
+
+
 def test_the_lottery_spreads_over_draws_and_leaves_the_ranking_alone():
     drawn = [trial("ant", "a", seed, [value], draw=draw) for draw, value in enumerate([2.0, 4, 8]) for seed in (0, 1)]
     board = build_leaderboard([trial("ant", "a", 0, [6.0]), *drawn])
