@@ -1,4 +1,7 @@
-"""The wheel: built from a clean copy, installed elsewhere, it imports and holds every data file."""
+"""What is released: the archive of the sources, the wheel made of it, and what builds a container.
+
+The wheel is built from the archive alone, installed elsewhere, imports, and holds every data file.
+"""
 
 import email
 import json
@@ -6,7 +9,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
@@ -14,6 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PYTHONS = [each.rpartition(" ")[2] for each in PROJECT["project"]["classifiers"] if ":: Python :: 3." in each]
 LAYERS = ("agents", "costmodels", "envs", "experiments")
 DATA = {".css", ".csv", ".j2", ".js", ".json", ".jsonl", ".md", ".parquet", ".safetensors", ".toml", ".typed"}
 
@@ -77,14 +83,26 @@ def can_build_here():
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel of a copy of the working tree, where nothing that an earlier build left can slip in."""
-    source, output = tmp_path_factory.mktemp("source") / "copy", tmp_path_factory.mktemp("wheel")
+def built(tmp_path_factory):
+    """A folder with the archive of a copy of the working tree, where nothing that an earlier build left can slip in,
+    and the wheel that was built from the archive."""
+    source, output = tmp_path_factory.mktemp("source") / "copy", tmp_path_factory.mktemp("built")
     hidden = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "results", "*.egg-info")
     shutil.copytree(ROOT, source, ignore=hidden)
     isolation = ["--no-isolation"] if can_build_here() else []
-    run(sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", output, source)
-    (path,) = output.glob("*.whl")
+    run(sys.executable, "-m", "build", *isolation, "--outdir", output, source)
+    return output
+
+
+@pytest.fixture(scope="module")
+def sdist(built):
+    (path,) = built.glob("*.tar.gz")
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    (path,) = built.glob("*.whl")
     return path
 
 
@@ -101,6 +119,14 @@ def probe(installed, tmp_path_factory):
     """What a fresh interpreter finds in it."""
     out = run(sys.executable, "-I", "-c", PROBE, installed, cwd=tmp_path_factory.mktemp("elsewhere"))
     return json.loads(out.splitlines()[-1])
+
+
+def test_the_archive_holds_the_package_what_builds_it_and_what_names_it(sdist):
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames() if archive.getmember(name).isfile()}
+    made = {"PKG-INFO", "setup.cfg"}
+    top = {"CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "README.md", "constraints.txt", "pyproject.toml"}
+    assert {name for name in names if ".egg-info/" not in name} == package_files() | top | made | {"setup.py"}
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
@@ -124,6 +150,24 @@ def test_the_installed_package_is_what_is_imported(probe, installed):
     assert len(probe["files"]) > 20
     assert all(Path(file).is_relative_to(installed) for file in probe["files"])
     assert probe["version"] == PROJECT["project"]["version"]
+
+
+def test_the_command_the_citation_and_the_package_name_one_version(installed, tmp_path):
+    script = "import sys; sys.path.insert(0, sys.argv[1]); sys.argv = ['dsegym', '--version']; "
+    said = run(sys.executable, "-I", "-c", script + "from dsegym.experiments import cli; cli.main()", installed)
+    version = PROJECT["project"]["version"]
+    assert said.split() == ["dsegym", version]
+    for name, form in (("CITATION.cff", r"^version: (.+)$"), ("docs/cite.md", r"^ *version += \{(.+)\},$")):
+        assert re.findall(form, (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE) == [version]
+
+
+def test_the_pythons_of_the_classifiers_are_those_that_tests_have_run_on():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"tests have run on (.+?)\. ", text, re.DOTALL)
+    tested = re.findall(r"\bon (3\.\d+) with", f"on {said}")
+    assert len(tested) > 1
+    assert tested == PYTHONS
+    assert PROJECT["project"]["requires-python"] == f">={tested[0]}"
 
 
 def test_the_installed_package_loads_its_workloads_suites_and_optima(probe):
@@ -176,3 +220,71 @@ def test_the_tests_run_in_a_folder_of_any_name(tmp_path):
     (top / "tests" / "test_one.py").write_text("def test_one():\n    assert True\n", encoding="utf-8")
     ran = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=top, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout[-2000:]
+
+
+@pytest.mark.slow
+@pytest.mark.minutes
+def test_the_archive_installs_with_extras_into_a_fresh_environment_and_runs(sdist, tmp_path):
+    venv.create(tmp_path / "fresh", with_pip=True)
+    python = tmp_path / "fresh" / "bin" / "python"
+    pip = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"]
+    if subprocess.run([*pip, "setuptools>=77"], capture_output=True, check=False).returncode:
+        pytest.skip("pip reaches no packages here")
+    # torch as a CPU build or not at all, as in the Makefile.
+    (torch,) = re.findall(r"^torch==.+$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    has_torch = subprocess.run([*pip, f"{torch}+cpu"], capture_output=True, check=False).returncode == 0
+    run(*pip, f"{sdist}[{'agents' if has_torch else 'solvers'},learners,proxy,workloads]", cwd=tmp_path)
+    run(python, "-m", "pip", "check")
+    command = python.with_name("dsegym")
+    assert run(command, "--version", cwd=tmp_path).split() == ["dsegym", PROJECT["project"]["version"]]
+    run(command, "run", "smoke", "--output", "results", cwd=tmp_path)
+    assert "simulated_annealing" in run(command, "leaderboard", "results", cwd=tmp_path)
+
+
+# --- The container's file -------------------------------------------------------------------------------------------
+
+INSTRUCTIONS = {"ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "FROM", "RUN", "USER", "WORKDIR"}  # that it may have
+
+
+@pytest.fixture(scope="module")
+def container():
+    """The instructions of the container's file in their order, each with its words; options among them."""
+    text = re.sub(r"^#.*\n", "", (ROOT / "Containerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    return [(line.partition(" ")[0], line.partition(" ")[2].strip()) for line in lines if line.strip()]
+
+
+def test_the_containers_file_has_known_instructions_and_one_base_whose_python_is_tested(container):
+    assert {name for name, _ in container} <= INSTRUCTIONS
+    bases = {rest.split()[0] for name, rest in container if name == "FROM"}
+    (base,) = bases
+    assert re.fullmatch(r"python:(.+)-slim", base)[1] in PYTHONS
+
+
+def test_the_container_is_built_of_files_that_are_here_and_of_all_that_the_package_is_made_of(container):
+    copied = [rest.split() for name, rest in container if name == "COPY" and not rest.startswith("--from")]
+    paths = [ROOT / source for *sources, _ in copied for source in sources]
+    assert all(path.exists() for path in paths), paths
+    assert all(target in {"./", sources[0]} for *sources, target in copied), copied
+    files = {path.relative_to(ROOT).as_posix() for path in paths if path.is_file()}
+    folders = {path.relative_to(ROOT).as_posix() for path in paths if path.is_dir()}
+    needed = {"LICENSE", "README.md", "constraints.txt", "pyproject.toml", "setup.py"}
+    assert folders == set(LAYERS)
+    assert files == needed | {name for name in package_files() if "/" not in name}
+
+
+def test_the_containers_stages_and_extras_are_there(container):
+    stages = {rest.rpartition(" AS ")[2] for name, rest in container if name == "FROM" and " AS " in rest}
+    taken = {found for name, rest in container if name == "COPY" for found in re.findall(r"^--from=(\S+)", rest)}
+    assert taken
+    assert taken <= stages
+    asked = [found for name, rest in container if name == "RUN" for found in re.findall(r'"\.\[(.+?)\]"', rest)]
+    (extras,) = asked
+    assert set(extras.split(",")) <= set(PROJECT["project"]["optional-dependencies"])
+
+
+def test_the_container_runs_the_command_and_not_as_root(container):
+    last = dict(container)
+    assert int(last["USER"]) > 0
+    (command,) = json.loads(last["ENTRYPOINT"])
+    assert command in PROJECT["project"]["scripts"]
