@@ -5,6 +5,7 @@ The wheel is built from the archive alone, installed elsewhere, imports, and hol
 
 import email
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -228,17 +229,20 @@ def test_the_archive_installs_with_extras_into_a_fresh_environment_and_runs(sdis
     venv.create(tmp_path / "fresh", with_pip=True)
     python = tmp_path / "fresh" / "bin" / "python"
     pip = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"]
-    if subprocess.run([*pip, "setuptools>=77"], capture_output=True, check=False).returncode:
+    alone = {"env": {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}, "cwd": tmp_path}
+    if subprocess.run([*pip, "setuptools>=77"], capture_output=True, check=False, **alone).returncode:
         pytest.skip("pip reaches no packages here")
     # torch as a CPU build or not at all, as in the Makefile.
     (torch,) = re.findall(r"^torch==.+$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
-    has_torch = subprocess.run([*pip, f"{torch}+cpu"], capture_output=True, check=False).returncode == 0
-    run(*pip, f"{sdist}[{'agents' if has_torch else 'solvers'},learners,proxy,workloads]", cwd=tmp_path)
-    run(python, "-m", "pip", "check")
+    has_torch = not subprocess.run([*pip, f"{torch}+cpu"], capture_output=True, check=False, **alone).returncode
+    run(*pip, f"{sdist}[{'agents' if has_torch else 'solvers'},learners,proxy,workloads]", **alone)
+    run(python, "-m", "pip", "check", **alone)
+    where = Path(run(python, "-c", "import dsegym; print(dsegym.__file__)", **alone).strip())
+    assert where.is_relative_to(tmp_path)
     command = python.with_name("dsegym")
-    assert run(command, "--version", cwd=tmp_path).split() == ["dsegym", PROJECT["project"]["version"]]
-    run(command, "run", "smoke", "--output", "results", cwd=tmp_path)
-    assert "simulated_annealing" in run(command, "leaderboard", "results", cwd=tmp_path)
+    assert run(command, "--version", **alone).split() == ["dsegym", PROJECT["project"]["version"]]
+    run(command, "run", "smoke", "--output", "results", **alone)
+    assert "simulated_annealing" in run(command, "leaderboard", "results", **alone)
 
 
 # --- The container's file -------------------------------------------------------------------------------------------
