@@ -38,7 +38,7 @@ help:
 	@echo "make test-all      the tests, slow ones too"
 	@echo "make bench         speed, as ratios measured in one run"
 	@echo "make docs          the documentation site, build/docs/html/index.html (minutes the first time)"
-	@echo "make lint          ruff, the type checker, and a check of the container's file"
+	@echo "make lint          ruff and the type checker"
 	@echo "PYTHON=python3.13  after any of them: another interpreter, in an environment of its own"
 
 # A further interpreter takes torch, which only PPO needs, as a CPU build or not at all: pip's default on Linux is CUDA.
@@ -87,7 +87,6 @@ lint: $(CLIENTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
-	@if test -x $(BIN)/hadolint; then $(BIN)/hadolint Containerfile; else echo "No hadolint for this system: the container's file is not checked."; fi
 
 clean:
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .hypothesis docs/api docs/gallery docs/project

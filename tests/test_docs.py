@@ -20,6 +20,22 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.exists()]
 FENCE = re.compile(r"^```(\w+)[ \t]*([^\n]*)\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 RECIPES = ROOT / "docs" / "clients.md"  # whose blocks stand alone, and need libraries that may not be there
+# Pages whose blocks take ten seconds and more, most of them to compile.
+COMPILED = (
+    "accelerator",
+    "accelerator_mapping",
+    "fronts",
+    "functional",
+    "memory_allocation",
+    "memory_tiers",
+    "my_outcomes",
+    "power_cap",
+    "proxies",
+    "serving_cluster",
+    "serving_engine",
+    "serving_stream",
+    "size_my_network",
+)
 TOLERANCE = 1e-5  # relative, of printed numbers: machines differ in the last bits of float32
 
 
@@ -39,8 +55,10 @@ def blocks_of(page):
     ]
 
 
-def by_name(pages):
-    return pytest.mark.parametrize("page", pages, ids=[str(page.relative_to(ROOT)) for page in pages])
+def by_name(pages, slow=()):
+    """Of each page by its name; those whose stems are among `slow` with that mark."""
+    cases = [pytest.param(page, marks=pytest.mark.slow if page.stem in slow else ()) for page in pages]
+    return pytest.mark.parametrize("page", cases, ids=[str(page.relative_to(ROOT)) for page in pages])
 
 
 @pytest.fixture
@@ -71,7 +89,7 @@ def run_python(block, page, names):
         exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
 
 
-@by_name([page for page in PAGES if page != RECIPES and any(b.language == "python" for b in blocks_of(page))])
+@by_name([page for page in PAGES if page != RECIPES and any(b.language == "python" for b in blocks_of(page))], COMPILED)
 def test_python_blocks_of_a_page_run_one_after_another(page, folder):
     write_files(page, folder)
     names = {"__name__": "__main__"}

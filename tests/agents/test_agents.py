@@ -36,10 +36,19 @@ AGENTS = registry.agent_names()
 # These ask for a few designs, and nothing of the seed.
 DETERMINED = ("heuristic", "packing_search", "exact")  # the last two: test_exact_agents.py
 SEARCHERS = [name for name in AGENTS if name not in DETERMINED]
-SLOWEST = ("smac",)  # seconds a trial, however short
-every_searcher = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOWEST else name for name in SEARCHERS]
-)
+# Seconds a trial, however short: those that fit models, and those whose networks are compiled.
+SLOWEST = ({*FITTED} - {"portfolio"}) | {"jax_ppo", "reinforce"}
+
+
+def by_name(names, mark):
+    """Of the slowest agents with this mark."""
+    return pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=mark if name in SLOWEST else ()) for name in names]
+    )
+
+
+every_searcher = by_name(SEARCHERS, pytest.mark.slow)
+each_in_the_end = by_name(SEARCHERS, pytest.mark.minutes)
 every_agent = pytest.mark.parametrize("name", AGENTS)
 
 
@@ -82,12 +91,12 @@ def test_the_same_seed_gives_bit_identical_samples(problem, first_search, name):
         np.testing.assert_array_equal(getattr(first_search(name), column), getattr(again, column))
 
 
-@every_searcher
+@each_in_the_end
 def test_another_seed_gives_other_samples(problem, first_search, name):
     assert (search(problem, name, 2).designs != first_search(name).designs).any()
 
 
-@every_searcher
+@each_in_the_end
 def test_the_global_random_state_plays_no_part(problem, first_search, name):
     np.random.seed(12345)  # noqa: NPY002  # what a careless library would draw from
     samples = search(problem, name, 1)
@@ -106,7 +115,7 @@ def test_every_listed_hyperparameter_is_a_field_that_takes_its_candidates(name):
             assert getattr(registry.make_agent(name, {hyperparameter: value}), hyperparameter) == value
 
 
-@pytest.mark.parametrize("name", [name for name in SEARCHERS if registry.load_agent(name).hyperparameters])
+@by_name([name for name in SEARCHERS if registry.load_agent(name).hyperparameters], pytest.mark.minutes)
 def test_a_drawn_agent_searches_too(problem, name):
     samples = search(problem, name, 3, registry.draw_hyperparameters(name, 1))
     assert len(samples.designs) == FITTED.get(name, BUDGET)

@@ -76,7 +76,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    "calls", [3, pytest.param(40, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.slow)]
+    "calls", [3, pytest.param(40, marks=pytest.mark.minutes), pytest.param(100, marks=pytest.mark.minutes)]
 )
 def test_a_run_that_was_killed_goes_on_to_the_same_results(suite, whole, tmp_path, monkeypatch, calls):
     monkeypatch.setattr(trainings, "SAVE_EVERY_S", 0.0)

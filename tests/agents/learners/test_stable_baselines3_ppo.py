@@ -57,7 +57,7 @@ def test_the_reference_has_our_hyperparameters_and_masks_only_where_there_are_so
     assert hidden == [16]
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 def test_the_benchmark_of_learners_runs():
     root = Path(dsegym.__file__).resolve().parent
     arguments = "--steps 300 --seeds 2 --updates 1 --pairs 1 --units 8 --scored 2 --timed 0"

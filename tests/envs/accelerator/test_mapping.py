@@ -77,7 +77,7 @@ def test_a_design_that_the_machine_cannot_hold_is_costed_as_what_it_becomes(smal
     assert [row["mapping"] for row in shown.rows] != [row["mapping"] for row in problem.breakdown(values).rows]
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 def test_core_instances_are_those_with_more_room_than_a_percent_between_reference_and_bound():
     core = {
         tuple(each[name] for name in ("workload", "objective", "area_budget")) for each in SCENARIO.core_instances()
