@@ -35,6 +35,7 @@ COMPILED = (
     "serving_engine",
     "serving_stream",
     "size_my_network",
+    "soc_scheduling",
 )
 TOLERANCE = 1e-5  # relative, of printed numbers: machines differ in the last bits of float32
 

@@ -35,7 +35,7 @@ def test_a_shipped_policy_was_trained_on_the_collection_that_it_names(name):
     assert card.trained_on == load_collection(card.collection).digests("train")
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 @by_name
 def test_the_stored_evaluation_of_a_shipped_policy_reproduces(name):
     assert [verdict.problem for verdict in verify(shipped_results(name))] == [""]

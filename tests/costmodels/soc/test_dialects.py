@@ -469,7 +469,7 @@ def test_a_workflow_of_2_000_tasks_with_a_join_of_all_is_read_in_a_time_that_gro
 # ----- graphs of which some tasks have many predecessors -----
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 def test_tasks_with_several_rows_of_predecessors_are_scheduled_as_with_one(monkeypatch):
     rng = np.random.default_rng(0)
     for name in ("random_20_3_ccr1_s1", "random_30_3_ccr5_s1", "wifi_rx"):
