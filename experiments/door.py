@@ -39,6 +39,7 @@ __all__ = [
     "check_folder",
     "check_shape",
     "check_writable",
+    "check_writable_folder",
     "finite",
     "read_file",
     "read_json",
@@ -229,11 +230,27 @@ def check_writable(path: Path) -> None:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise DsegymError(f"'{path}' cannot be written: there is no folder '{path.parent}'.")
+    _try_to_write(folder, path)
+
+
+def check_writable_folder(folder: Path) -> None:
+    """The same of a folder for files, which may be made only later: nothing is made now.
+
+    Raises:
+        DsegymError: it cannot be made, or nothing can be written there.
+    """
+    place = folder.absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    _try_to_write(place, folder)
+
+
+def _try_to_write(folder: Path, asked: Path) -> None:
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise DsegymError(f"'{path}' cannot be written: {error.strerror or error}.") from None
+        raise DsegymError(f"'{asked}' cannot be written: {error.strerror or error}.") from None
 
 
 def write_by_rename(path: Path, content: bytes, *, durable: bool = False) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 __all__ = [
     "canonical",
+    "counted",
     "format_exact",
     "format_gap",
     "format_number",
@@ -86,6 +87,11 @@ def name_and_unit(quantity: str) -> tuple[str, str]:
     stem, _, last = quantity.rpartition("_")
     unit = _UNITS.get(last, "") if stem else ""
     return (stem if unit else quantity).replace("_", " "), unit
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things, whose plural ends in an s."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def format_exact(value: float) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..costmodels.files import file_hash
 from .batches import stored_trials, strays
-from .door import check_folder, write_by_rename
+from .door import check_folder, check_writable_folder, write_by_rename
 from .evaluations import evaluation_directories, read_evaluations
 from .kept_files import kept_files
 from .policy_runner import policy_there, read_policy_note
@@ -67,7 +67,8 @@ def publish(
 
     Raises:
         DsegymError: a directory holds no results, no finished trial and no evaluation, or a damaged one; or its
-            leaderboard's folder is a link that leads out of it; or several are not comparable, or share an agent.
+            leaderboard's folder is a link that leads out of it; or several are not comparable, or share an agent; or
+            the folder cannot be written, which is found before the work.
         OSError: a file cannot be written; one that was there before stays whole.
     """
     from .report.page import write_html
@@ -80,6 +81,11 @@ def publish(
     results, others = Path(results), [Path(other) for other in others]
     if others and output is None:
         raise DsegymError("a leaderboard of several results directories needs an output folder of its own.")
+    folder = results / "leaderboard" if output is None else Path(output)
+    if results.is_dir():
+        if output is None:
+            check_folder(folder, results)
+        check_writable_folder(folder)
     suite, trials = _stored(results)
     missing, altered = len(suite["trials"]) - len(trials), list(_altered(results, suite))
     if "all_samples" in suite.get("declared", {}):
@@ -93,9 +99,6 @@ def publish(
         missing, altered = missing + len(note["trials"]) - len(further), [*altered, *_altered(other, note)]
     scored = read_trials(trials, _file_names(noted)) if trials else []
     leaderboard = board_of([results, *others], noted, trials, scored)
-    folder = results / "leaderboard" if output is None else Path(output)
-    if output is None:
-        check_folder(folder, results)
     here = [replace(instance, files=located(instance.files, results)) for instance in leaderboard.instances]
     drawn = replace(leaderboard, instances=tuple(here))
     sections = policy_sections(leaderboard.policies, leaderboard.sensitivity)

@@ -36,6 +36,7 @@ from . import (
     trace,
     workload,
 )
+from .documents import alone
 from .failures import failure_of
 
 __all__ = ["main"]
@@ -88,7 +89,7 @@ for _name, _command in (
     ("compact", export.compact_command),
     ("matrix", matrix.matrix_command),
 ):
-    app.command(_name)(_command)
+    app.command(_name)(alone(_command))
 app.add_typer(proxy.app, name="proxy")
 app.add_typer(submit.app, name="submit")
 

@@ -49,7 +49,9 @@ BaselineOption = Annotated[
         show_default=False,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document, and nothing else, to standard output.")
+]
 AllowOption = Annotated[
     list[str] | None,
     typer.Option("--allow", metavar="PACKAGE", help="A package that may be imported where the results name it."),

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...costmodels.errors import visible
+from ..formats import counted
 from .arguments import AllowOption, JsonOption, ResultsArgument
+from .documents import print_document, print_json
 from .tables import say, terminal
 
-__all__ = ["leaderboard", "verify_command"]
+if TYPE_CHECKING:
+    from ..verify import Verdict
+
+__all__ = ["end_if_rejected", "found_by", "leaderboard", "tell_rejected", "verify_command"]
 
 _SHOWN = ("Left out", "Loose bounds", "No feasible design", "One seed")  # beginnings of notes for the terminal
 MOST_SEEDS = 20  # that `verify` lists
@@ -42,7 +48,7 @@ def leaderboard(
     published = publish(results, output, others=others or (), allow=allow or ())
     board = published.leaderboard
     if as_json:
-        print(to_json(board), end="")
+        print_document(to_json(board))
     else:
         console = terminal()
         if board.rows:
@@ -62,10 +68,10 @@ def leaderboard(
     for place in published.altered:
         say(terminal(error=True), f"warning: {place} is not the file that the trials ran on; verify rejects them.")
     if published.untrained:
-        say(terminal(error=True), f"warning: {published.untrained} trainings of the suite are not done yet.")
+        say(terminal(error=True), f"warning: not done yet: {counted(published.untrained, 'training')} of the suite.")
     if published.missing:
         total = published.missing + board.trials + sum(each.trials for each in board.left_out)
-        say(terminal(error=True), f"warning: {published.missing} of {total} trials have no result yet.")
+        say(terminal(error=True), f"warning: no result yet of {published.missing:,} of {counted(total, 'trial')}.")
 
 
 def verify_command(
@@ -74,6 +80,7 @@ def verify_command(
     rerun: Annotated[
         bool, typer.Option("--rerun", help="Run the agents of finished trials again; they must find the same designs.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Replay every claimed design through the cost model, and every policy; reject what does not reproduce.
 
@@ -83,21 +90,50 @@ def verify_command(
     from ..suite_note import holds_suite, read_suite
     from ..verify import ALONE, CLAIMED, PLAYED, REPLAYED, RERUN, verify
 
-    verdicts = verify(results, allow=allow or (), rerun=rerun)
-    failures = [verdict for verdict in verdicts if verdict.problem]
-    for verdict in failures:
-        print(f"rejected: {visible(verdict.problem)}")
-    declared = read_suite(results).get("declared") if holds_suite(results) else None
-    if declared:
-        seeds = ", ".join(map(str, declared["seeds"][:MOST_SEEDS])) + ", ..." * (len(declared["seeds"]) > MOST_SEEDS)
-        counts = f"{len(declared['agents'])} agents on {len(declared['instances'])} instances"
-        most = "samples at most" if "budgets" in declared else "samples each"
-        say(terminal(), f"Declared: {counts}, the seeds {seeds}, {declared['samples']} {most}.")
+    found = found_by(verify(results, allow=allow or (), rerun=rerun))
+    suite, declared = holds_suite(results), None
     checked, claimed = (f"{REPLAYED}, {RERUN}", CLAIMED) if rerun else (REPLAYED, f"{ALONE}, {CLAIMED}")
-    if holds_suite(results):
-        say(terminal(), f"Checked: {checked}. Only claimed: {claimed}.")
-    if evaluation_directories(results):
-        say(terminal(), f"Of policies: {PLAYED}.")
-    print(f"{len(verdicts) - len(failures)} of {len(verdicts)} reproduce.")
-    if failures:
+    if suite:
+        declared = read_suite(results).get("declared")
+    played = bool(evaluation_directories(results))
+    if as_json:
+        words = {"checked": checked, "only_claimed": claimed} if suite else {}
+        words |= {"of_policies": PLAYED} if played else {}
+        print_json({**found, "declared": declared, **words})
+    else:
+        tell_rejected(found)
+        if declared:
+            say(terminal(), _declared_text(declared))
+        if suite:
+            say(terminal(), f"Checked: {checked}. Only claimed: {claimed}.")
+        if played:
+            say(terminal(), f"Of policies: {PLAYED}.")
+        print(f"{found['reproduced']} of {found['claims']} reproduce.")
+    end_if_rejected(found)
+
+
+def _declared_text(declared: Mapping[str, Any]) -> str:
+    """What a suite declares, in a sentence."""
+    seeds = declared["seeds"]
+    listed = ", ".join(map(str, seeds[:MOST_SEEDS])) + ", ..." * (len(seeds) > MOST_SEEDS)
+    counts = f"{counted(len(declared['agents']), 'agent')} on {counted(len(declared['instances']), 'instance')}"
+    samples = f"{counted(declared['samples'], 'sample')} {'at most' if 'budgets' in declared else 'each'}"
+    return f"Declared: {counts}, the seed{'s' * (len(seeds) != 1)} {listed}, {samples}."
+
+
+def found_by(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """How many claims there were, how many reproduce, and which do not."""
+    rejected = [{"subject": each.subject, "problem": each.problem} for each in verdicts if each.problem]
+    return {"claims": len(verdicts), "reproduced": len(verdicts) - len(rejected), "rejected": rejected}
+
+
+def tell_rejected(found: Mapping[str, Any]) -> None:
+    """A line of each claim that does not reproduce."""
+    for each in found["rejected"]:
+        print(f"rejected: {visible(each['problem'])}")
+
+
+def end_if_rejected(found: Mapping[str, Any]) -> None:
+    """Ends the command with the exit code 1 where a claim does not reproduce."""
+    if found["rejected"]:
         raise typer.Exit(1)

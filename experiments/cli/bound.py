@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,9 @@ import typer
 
 from ...costmodels.errors import DsegymError, visible
 from ..door import write_by_rename
+from ..formats import counted
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
+from .documents import print_json
 from .tables import say, table, terminal, units_of
 
 __all__ = ["bound"]
@@ -63,9 +64,10 @@ def bound(
     if store:
         path = Path(__file__).parents[2] / family.stored_bounds
         path.write_text(_stored_text(scenario, rows), encoding="utf-8")
-        print(f"Wrote {len(rows)} instances to {family.stored_bounds}.")
-    elif as_json:
-        print(json.dumps([dict(row) for row in rows], indent=1))
+    if as_json:
+        print_json(rows)
+    elif store:
+        print(f"Wrote {counted(len(rows), 'instance')} to {family.stored_bounds}.")
     else:
         asked = [row for row in rows if all(row[key] == value for key, value in resolved.items())]
         for row in asked:

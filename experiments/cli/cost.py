@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +19,7 @@ from .arguments import (
     options_of,
     pairs_of,
 )
+from .documents import print_json
 from .tables import LONG, looseness, obstacles, say, table, terminal
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def cost(
             "parts": [dict(row) for row in breakdown.rows],
             "notes": [*breakdown.notes, *obstacles(problem), *looseness(problem)],
         }
-        print(json.dumps(content, indent=1, allow_nan=False))
+        print_json(content)
         return
     console = terminal()
     taken = [name for name in problem.space.names if name not in given]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -12,6 +11,7 @@ from importlib import metadata
 from typing import Any
 
 from .arguments import JsonOption
+from .documents import print_json
 from .failures import Stop, failure_of
 from .tables import say, table, terminal
 
@@ -31,7 +31,7 @@ class Library:
     fits: bool
 
 
-def doctor(json_output: JsonOption = False) -> None:
+def doctor(as_json: JsonOption = False) -> None:
     """Say which versions, devices and extras are at hand, and what to install for those that are not.
 
     Example: `dsegym doctor`
@@ -42,14 +42,14 @@ def doctor(json_output: JsonOption = False) -> None:
     extras = _extras(libraries)
     machine = _machine()
     broken = [each for each in libraries if each.extra == BASE and not each.fits]
-    if json_output:
+    if as_json:
         report = {
             "machine": machine,
             "libraries": [each.__dict__ for each in libraries],
             "extras": {name: not lacking for name, lacking in extras.items()},
             "ready": not broken,
         }
-        print(json.dumps(report, indent=2))
+        print_json(report)
     else:
         console = terminal()
         console.print(table("This machine", [{"what": name, "value": value} for name, value in machine.items()]))

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from ...costmodels.errors import DsegymError, visible
-from .arguments import AllowOption, OptionsOption, ResultsArgument, options_of
+from ..formats import counted
+from .arguments import AllowOption, JsonOption, OptionsOption, ResultsArgument, options_of
+from .documents import print_json
 from .tables import progress_bar, terminal
 
 __all__ = ["compact_command", "export"]
@@ -32,6 +34,7 @@ def export(
     option: OptionsOption = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the first episode.", show_default=False)] = None,
     allow: AllowOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write every sample of a results directory into one Parquet table, or episodes of a scenario into a data set.
 
@@ -51,35 +54,44 @@ def export(
         if episodes is None:
             from ..export import export_samples
 
-            count, what = export_samples(source, output, allow=allow or (), progress=update), "samples"
+            count = export_samples(source, output, allow=allow or (), progress=update)
         else:
             from ..episodes import RANDOM, export_episodes
 
-            count, what = (
-                export_episodes(
-                    source,
-                    options_of(option, None),
-                    output,
-                    episodes=episodes,
-                    policy=policy or RANDOM,
-                    seed=seed or 0,
-                    progress=update,
-                ),
-                f"steps of {episodes:,} episodes",
+            count = export_episodes(
+                source,
+                options_of(option, None),
+                output,
+                episodes=episodes,
+                policy=policy or RANDOM,
+                seed=seed or 0,
+                progress=update,
             )
-    terminal().print(visible(f"{count:,} {what}: {output}"))
+    if episodes is None:
+        content, what = {"file": output, "samples": count}, counted(count, "sample")
+    else:
+        content = {"data_set": output, "episodes": episodes, "steps": count}
+        what = f"{counted(count, 'step')} of {counted(episodes, 'episode')}"
+    if as_json:
+        print_json(content)
+    else:
+        terminal().print(visible(f"{what}: {output}"))
 
 
-def compact_command(results: ResultsArgument) -> None:
+def compact_command(results: ResultsArgument, as_json: JsonOption = False) -> None:
     """Move the finished trials of a results directory into a few files; everything else reads them as before.
 
     A run does so by itself for every thousand trials. Example: `dsegym compact results/lottery`
     """
     from ..batches import compact
+    from ..layout import BATCHES
     from ..suite_note import read_suite
     from ..whole_folders import clean
 
     identifiers = read_suite(results)["trials"]
     clean(results)
     count = compact(results, identifiers, least=1)
-    terminal().print(visible(f"{count:,} trials moved into {results / 'batches'}."))
+    if as_json:
+        print_json({"folder": str(results / BATCHES), "trials_moved": count})
+        return
+    terminal().print(visible(f"{counted(count, 'trial')} moved into {results / BATCHES}."))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ...costmodels.errors import DsegymError, visible
+from ..formats import counted
 from .arguments import JsonOption, ScenarioArgument, pairs_of
+from .documents import print_document, print_json
 from .failures import Stop
 from .tables import say, steps_bar, terminal
 
@@ -43,6 +46,7 @@ def train_command(
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", help="A folder for TensorBoard's curves.", show_default=False)
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a policy on the training part of a collection.
 
@@ -61,9 +65,12 @@ def train_command(
         message = f"Interrupted. The last checkpoint is in '{out}.training'; run the same command again to go on."
         raise Stop(message, 130) from None
     card = policy.card
-    instances = f"{len(card.trained_on)} instances of {card.collection}"
+    if as_json:
+        print_json({"policy": str(out), **asdict(card)})
+        return
+    instances = f"{counted(len(card.trained_on), 'instance')} of {card.collection}"
     rounded = "" if starts_from or card.steps == steps else f" ({steps:,} rounded up to whole updates)"
-    spent = f"{card.steps:,} steps{rounded} in {card.training_s:.0f} s"
+    spent = f"{counted(card.steps, 'step')}{rounded} in {card.training_s:.0f} s"
     terminal().print(visible(f"{card.learner}: {spent}, on {instances}. Policy: {out}"))
 
 
@@ -156,7 +163,7 @@ def evaluate_command(
     )
     tables = policy_tables([result])
     if as_json:
-        print(policies_to_json(tables), end="")
+        print_document(policies_to_json(tables))
         return
     console = terminal()
     for table in tables:

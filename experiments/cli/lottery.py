@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from .stored_pages import PageOption, StoredArgument, read_stored, sound_trials_of, write_page
+from .arguments import JsonOption
+from .stored_pages import PageOption, StoredArgument, read_stored, show_page, sound_trials_of
 
 __all__ = ["lottery_command"]
 
 PAGE, STORED = "hyperparameter_lottery.md", "lottery/results.json"
 
 
-def lottery_command(results: StoredArgument, output: PageOption = None) -> None:
+def lottery_command(results: StoredArgument, output: PageOption = None, as_json: JsonOption = False) -> None:
     """Show the hyperparameter lottery: spread over draws, winners by budget, whether anyone dominates, as a page.
 
     Example: `dsegym lottery results/lottery --output docs`
     """
-    from ..report.lottery import lottery_page
     from ..scoring.lottery import check_drawn, from_stored, lottery_of, to_stored
 
-    found = read_stored(results, from_stored) if results.is_file() else lottery_of(*sound_trials_of(results))
-    check_drawn(found)
-    stored = to_stored(found)
-    write_page(output, PAGE, STORED, {STORED: stored, PAGE: lottery_page(from_stored(stored))})
+    def read() -> str:
+        found = read_stored(results, from_stored) if results.is_file() else lottery_of(*sound_trials_of(results))
+        check_drawn(found)
+        return to_stored(found)
+
+    def made(stored: str) -> dict[str, str]:
+        from ..report.lottery import lottery_page
+
+        return {PAGE: lottery_page(from_stored(stored))}
+
+    show_page(output, as_json, PAGE, STORED, read=read, made=made)

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from ...costmodels.errors import visible
+from ..formats import counted
 from .arguments import AllowOption, JsonOption
+from .documents import print_document
 from .tables import progress_bar, say, table, terminal
 
 __all__ = ["matrix_command"]
@@ -51,7 +53,7 @@ def matrix_command(
             ),
         )
     if as_json:
-        print((output / TABLE).read_text(encoding="utf-8"))
+        print_document((output / TABLE).read_text(encoding="utf-8"))
     else:
         rows = [
             {
@@ -75,8 +77,8 @@ def matrix_command(
         if not cell.holds:
             reasons = {
                 f"a value differs by {cell.largest_difference:.2g}": cell.largest_difference > TOLERANCE,
-                f"{cell.infeasible_elsewhere} samples differ in feasibility": cell.infeasible_elsewhere,
-                f"{cell.others} trials did not finish": cell.others,
+                f"feasibility differs in {counted(cell.infeasible_elsewhere, 'sample')}": cell.infeasible_elsewhere,
+                f"{counted(cell.others, 'trial')} did not finish": cell.others,
             }
             told = ", ".join(reason for reason, holds in reasons.items() if holds)
             say(terminal(error=True), f"warning: {visible(cell.path)}, threads {cell.threads}: {told}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +10,9 @@ import typer
 
 from ...costmodels.errors import DsegymError
 from ..door import check_writable, write_by_rename
-from ..formats import format_exact
+from ..formats import counted, format_exact
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
+from .documents import json_text, print_json
 from .tables import LONG, looseness, obstacles, progress_bar, say, table, terminal, units_of
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def optimize(
     origin = "exact: every design that could be best was costed"
     if designs is None:
         designs, spent = _searched(problem, agent, samples or _SAMPLES, seed, best)
-        origin = f"search: {spent:,} samples of {agent}, seed {seed}"
+        origin = f"search: {counted(spent, 'sample')} of {agent}, seed {seed}"
     columns = {f"{place}.": _described(problem, design) for place, design in enumerate(designs, 1)}
     known, name = problem.bound.design, problem.objective.name
     if columns and known is not None and columns["1."][name] > problem.bound.value * (1 + _ALIKE):
@@ -84,9 +84,9 @@ def optimize(
         "notes": notes,
     }
     if output is not None:
-        write_by_rename(output, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+        write_by_rename(output, json_text(content).encode())
     if as_json:
-        print(json.dumps(content, indent=1, allow_nan=False))
+        print_json(content)
         return
     console = terminal()
     say(console, f"{problem.scenario}: {problem.name}", "bold")

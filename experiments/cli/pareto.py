@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,9 @@ import typer
 
 from ...costmodels.errors import DsegymError, visible
 from ..door import check_writable, write_by_rename
+from ..formats import counted
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
+from .documents import json_text, print_json
 from .tables import say, table, terminal, units_of
 
 __all__ = ["pareto"]
@@ -59,10 +60,10 @@ def pareto(
     corner = _numbers(point, names) if point else None
     if results is None:
         designs = searched(problem, agent, names, samples, seed)
-        origin = f"{len(designs)} samples of {agent}, seed {seed}"
+        origin = f"{counted(len(designs), 'sample')} of {agent}, seed {seed}"
     else:
         designs = stored(problem, results)
-        origin = f"{len(designs)} samples of the trials in {results}"
+        origin = f"{counted(len(designs), 'sample')} of the trials in {results}"
     front = front_of(problem, designs, names, corner)
     about = f"{problem.scenario}: {problem.name}"
     content = {"origin": origin, **to_json(front, problem)}
@@ -71,11 +72,12 @@ def pareto(
             path, _file(path.suffix, about, front_diagram(front, about), content, front_csv(front, problem))
         )
     if as_json:
-        print(json.dumps(content, indent=1, allow_nan=False))
+        print_json(content)
         return
     console = terminal()
     say(console, about, "bold")
-    say(console, f"{origin}: {front.considered} different feasible designs, {len(front.designs)} of them on the front.")
+    considered = counted(front.considered, "different feasible design")
+    say(console, f"{origin}: {considered}, {len(front.designs)} of them on the front.")
     if len(front.designs):
         title = "Front" if len(front.designs) <= _MOST_ROWS else f"{_MOST_ROWS} of the front's {len(front.designs)}"
         console.print(table(title, front_rows(front, problem, _MOST_ROWS)))
@@ -123,7 +125,7 @@ def _file(suffix: str, about: str, diagram: Any, content: Any, rows: str) -> byt
     if suffix == ".csv":
         return rows.encode()
     if suffix == ".json":
-        return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+        return json_text(content).encode()
     import io
 
     from PIL import Image

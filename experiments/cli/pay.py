@@ -6,23 +6,30 @@ from pathlib import Path
 from typing import Any
 
 from ...costmodels.errors import DsegymError
-from .stored_pages import PageOption, StoredArgument, read_stored, write_page
+from .arguments import JsonOption
+from .stored_pages import PageOption, StoredArgument, read_stored, show_page
 
 __all__ = ["learning"]
 
 PAGE, STORED = "learning.md", "learning/results.json"
 
 
-def learning(results: StoredArgument, output: PageOption = None) -> None:
+def learning(results: StoredArgument, output: PageOption = None, as_json: JsonOption = False) -> None:
     """Show whether learning pays: policies against the best rules on held-out instances, as a page.
 
     Example: `dsegym learning results/learning --output docs`
     """
-    from ..report.learning import learning_page
     from ..scoring.learning import from_stored, to_stored
 
-    stored = to_stored(*(read_stored(results, from_stored) if results.is_file() else _played(results)))
-    write_page(output, PAGE, STORED, {STORED: stored, PAGE: learning_page(*from_stored(stored))})
+    def read() -> str:
+        return to_stored(*(read_stored(results, from_stored) if results.is_file() else _played(results)))
+
+    def made(stored: str) -> dict[str, str]:
+        from ..report.learning import learning_page
+
+        return {PAGE: learning_page(*from_stored(stored))}
+
+    show_page(output, as_json, PAGE, STORED, read=read, made=made)
 
 
 def _played(results: Path) -> tuple[list[Any], str, Any]:

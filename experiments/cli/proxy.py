@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from ...costmodels.errors import visible
+from ..formats import counted
 from .arguments import AllowOption, JsonOption, OptionsOption, WorkloadOption, options_of
+from .documents import alone, print_json
 from .tables import progress_bar, say, table, terminal
 
 __all__ = ["app"]
@@ -21,6 +22,7 @@ app = typer.Typer(
 
 
 @app.command("fit")
+@alone
 def fit(
     source: Annotated[Path, typer.Argument(help="A table that `dsegym export` wrote, or a results directory.")],
     scenario: Annotated[str, typer.Option("--scenario", help="Its id, dsegym/AcceleratorSizing-v0 say.")],
@@ -61,6 +63,7 @@ def fit(
 
 
 @app.command("show")
+@alone
 def show(
     proxy: Annotated[Path, typer.Argument(help="A proxy's directory, as `dsegym proxy fit` makes it.")],
     as_json: JsonOption = False,
@@ -76,17 +79,16 @@ def show(
 
 def _show(card: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(card, indent=1, allow_nan=False))
+        print_json(card)
         return
     console, samples = terminal(), card["samples"]
     options = ", ".join(f"{name}={value}" for name, value in card["options"].items())
     say(console, f"{card['scenario']}: {options}", "bold")
     agents = ", ".join(f"{name} {count:,}" for name, count in card["agents"].items())
-    say(
-        console,
-        f"{card['model']}, seed {card['seed']}: {samples['rows']:,} samples of {samples['trials']} trials ({agents}); "
-        f"{samples['designs']:,} different designs, {100 * samples['feasible']:.1f} % of the samples feasible.",
-    )
+    taken = f"{counted(samples['rows'], 'sample')} of {counted(samples['trials'], 'trial')} ({agents})"
+    designs = counted(samples["designs"], "different design")
+    feasible = f"{100 * samples['feasible']:.1f} % of the samples feasible"
+    say(console, f"{card['model']}, seed {card['seed']}: {taken}; {designs}, {feasible}.")
     for test in dict.fromkeys(row["test"] for row in card["report"]):
         rows = [
             {

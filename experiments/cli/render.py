@@ -12,12 +12,14 @@ from ...costmodels.errors import DsegymError, shortened, visible
 from .arguments import (
     BaselineOption,
     DesignOption,
+    JsonOption,
     OptionsOption,
     ScenarioArgument,
     WorkloadOption,
     options_of,
 )
 from .cost import values_of
+from .documents import print_json
 from .tables import say, terminal
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def render(
     seed: Annotated[int, typer.Option(min=0, help="Of the episode.")] = 0,
     frames: Annotated[int, typer.Option(min=2, max=1000, help="Of the film at most, spread over its steps.")] = 60,
     rate: Annotated[float, typer.Option(min=0.1, max=50.0, help="Frames a second.")] = 4.0,
+    as_json: JsonOption = False,
 ) -> None:
     """Draw a design as a picture, or the episode in which it is made or played as a film.
 
@@ -83,6 +86,19 @@ def render(
     film: dict[str, Any] = {"save_all": True, "append_images": rest, "duration": times_ms, "loop": 0}
     first.save(content, kind[1:], **film if kind == FILM else {})
     write_by_rename(output, content.getvalue())
+    if as_json:
+        of_film = {"frames": len(pictures), "duration_s": sum(times_ms) / 1000.0} if kind == FILM else {}
+        print_json(
+            {
+                "scenario": problem.scenario,
+                "options": dict(problem.options),
+                "design": problem.decode(chosen),
+                "file": str(output),
+                "kind": "film" if kind == FILM else "picture",
+                **of_film,
+            }
+        )
+        return
     what = "Picture" if kind == PICTURE else f"Film of {len(pictures)} frames"
     say(terminal(), visible(f"{what}: {output}"))
     say(terminal(), visible(_drawn(problem, own, baseline)))

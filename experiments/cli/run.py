@@ -11,6 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from ...costmodels.errors import DsegymError, visible
+from ..formats import counted
+from .arguments import JsonOption
+from .documents import print_json
 from .failures import Stop
 from .tables import progress_bar, say, steps_bar, terminal
 
@@ -47,6 +50,7 @@ def run(
         str | None,
         typer.Option(help="The Ray cluster's HOST:PORT, `auto` or `local`; as Ray finds it when left out."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Run a suite's trials, or its trainings and evaluations of policies; what is already there is kept.
 
@@ -68,7 +72,7 @@ def run(
         given |= {"--executor": executor is not ExecutorName.PROCESSES, "--address": address}
         if named := [name for name, value in given.items() if value]:
             raise DsegymError(f"{named[0]} is for suites of trials; '{suite}' is one of policies.")
-        _run_policies(path, output)
+        _run_policies(path, output, as_json)
         return
     if address is not None and executor is not ExecutorName.RAY:
         raise DsegymError("--address is for --executor ray.")
@@ -97,21 +101,35 @@ def run(
     except KeyboardInterrupt:
         message = f"Interrupted. Finished trials are kept in '{output}'; run the same command again to resume."
         raise Stop(message, 130) from None
-    done = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items())) or "nothing to do"
-    terminal().print(
-        visible(f"{loaded.name}: {summary.total} trials, {summary.resumed} already there, {done}. Results: {output}")
-    )
+    others = strays(output, read_suite(output)["trials"])
+    if as_json:
+        print_json(
+            {
+                "suite": loaded.name,
+                "results": str(output),
+                "trials": summary.total,
+                "already_there": summary.resumed,
+                "run_now": dict(sorted(summary.statuses.items())),
+                "problems": summary.problems,
+                "trials_of_other_suites": len(others),
+            }
+        )
+    else:
+        done = ", ".join(f"{count:,} {status}" for status, count in sorted(summary.statuses.items())) or "nothing to do"
+        total = counted(summary.total, "trial")
+        terminal().print(
+            visible(f"{loaded.name}: {total}, {summary.resumed:,} already there, {done}. Results: {output}")
+        )
     for problem in summary.problems:
         say(terminal(error=True), f"warning: {problem}")
-    others = strays(output, read_suite(output)["trials"])
     if others:
         whose = "of another suite of its name, or of other versions: no leaderboard shows them"
-        say(terminal(error=True), f"warning: {len(others)} trials in '{output}' are {whose}.")
+        say(terminal(error=True), f"warning: in '{output}', {counted(len(others), 'trial')} {whose}.")
     if summary.problems:
         raise typer.Exit(1)
 
 
-def _run_policies(path: Path, output: Path) -> None:
+def _run_policies(path: Path, output: Path, as_json: bool) -> None:
     from ..policy_runner import run_policies
     from ..policy_suite import load_policy_suite
 
@@ -122,9 +140,22 @@ def _run_policies(path: Path, output: Path) -> None:
     except KeyboardInterrupt:
         message = f"Interrupted. What is done is kept in '{output}'; run the same command again to go on."
         raise Stop(message, 130) from None
-    policies = f"{done.trained} policies trained, {done.kept} already there"
-    evaluations = f"{done.evaluated} evaluated, {done.kept_evaluations} already there"
-    terminal().print(visible(f"{loaded.name}: {policies}; {evaluations}. Results: {output}"))
+    if as_json:
+        print_json(
+            {
+                "suite": loaded.name,
+                "results": str(output),
+                "policies_trained": done.trained,
+                "policies_already_there": done.kept,
+                "evaluations_run": done.evaluated,
+                "evaluations_already_there": done.kept_evaluations,
+                "problems": done.problems,
+            }
+        )
+    else:
+        policies = f"{done.trained} {'policy' if done.trained == 1 else 'policies'} trained, {done.kept} already there"
+        evaluations = f"{done.evaluated} evaluated, {done.kept_evaluations} already there"
+        terminal().print(visible(f"{loaded.name}: {policies}; {evaluations}. Results: {output}"))
     for problem in done.problems:
         say(terminal(error=True), f"warning: {problem}")
     if done.problems:

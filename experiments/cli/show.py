@@ -2,81 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..formats import format_exact
-from .arguments import OptionsOption, ScenarioArgument, WorkloadOption, options_of
+from ..formats import counted, format_exact
+from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
+from .documents import print_json
 from .tables import LONG, looseness, obstacles, say, table, terminal
 
 __all__ = ["info", "list_command"]
 
+_EXACT = 2**53  # up to here every reader of JSON has whole numbers exactly
 
-def list_command() -> None:
+
+# The parts of what there is: their titles in the terminal, and the headings of their columns by their members.
+_LISTED: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "scenarios": ("Scenarios", {"id": "id", "summary": "what"}),
+    "agents": ("Agents", {"name": "name", "needs": "applies to", "summary": "what"}),
+    "learners": ("Learners, for `dsegym train`", {"name": "name", "summary": "what"}),
+    "collections": ("Collections", {"name": "name", "scenario": "scenario", "summary": "what"}),
+    "suites": ("Suites", {"name": "name", "trials": "trials", "summary": "what"}),
+    "policy_suites": ("Suites of policies", {"name": "name", "trainings": "trainings", "summary": "what"}),
+    "policies": (
+        "Policies, for `dsegym evaluate`",
+        {
+            "name": "name",
+            "scenario": "scenario",
+            "learner": "trained by",
+            "collection": "on",
+            "steps": "training steps",
+        },
+    ),
+}
+
+
+def list_command(as_json: JsonOption = False) -> None:
     """List scenarios, agents, learners, collections and suites.
 
     Example: `dsegym list`
     """
+    found = _all_there_is()
+    if as_json:
+        print_json(found)
+        return
+    for part, (title, headings) in _LISTED.items():
+        rows = [{heading: _words(row[name]) for name, heading in headings.items()} for row in found[part]]
+        terminal().print(table(title, rows))
+
+
+def _all_there_is() -> dict[str, list[dict[str, Any]]]:
+    """{part of `_LISTED`: its entries}."""
     from ...agents.learners.registry import learner_names, learner_summary
-    from ...agents.registry import agent_names
+    from ...agents.registry import agent_names, agent_needs, agent_summary
     from ...envs.core.collections import collection_names, load_collection
     from ...envs.core.scenarios import load_scenario, scenario_ids
     from ..shipped_policies import policy_names, shipped_evaluation
     from ..suite import count_trials, find_any_suite, find_suite, policy_suite_names, suite_names
     from ..toml_tables import read_toml_file
 
-    console = terminal()
-    console.print(table("Scenarios", [{"id": name, "what": load_scenario(name).summary} for name in scenario_ids()]))
-    console.print(table("Agents", [_agent_row(name) for name in agent_names()]))
-    console.print(
-        table(
-            "Learners, for `dsegym train`", [{"name": name, "what": learner_summary(name)} for name in learner_names()]
-        )
-    )
-    collections = map(load_collection, collection_names())
-    console.print(
-        table("Collections", [{"name": c.name, "scenario": c.scenario, "what": c.summary} for c in collections])
-    )
     suites = [read_toml_file(find_suite(name)) for name in suite_names()]
-    console.print(
-        table(
-            "Suites",
-            [{"name": s["name"], "trials": count_trials(s), "what": s.get("description", "")} for s in suites],
-        )
-    )
-    policies = [read_toml_file(find_any_suite(name)) for name in policy_suite_names()]
-    console.print(
-        table(
-            "Suites of policies",
-            [{"name": s["name"], "trainings": len(s["trainings"]), "what": s["description"]} for s in policies],
-        )
-    )
-    shipped = [(name, shipped_evaluation(name)) for name in policy_names()]
-    console.print(table("Policies, for `dsegym evaluate`", [_policy_row(name, found) for name, found in shipped]))
+    policy_suites = [read_toml_file(find_any_suite(name)) for name in policy_suite_names()]
+    return {
+        "scenarios": [{"id": name, "summary": load_scenario(name).summary} for name in scenario_ids()],
+        "agents": [
+            {"name": name, "needs": list(agent_needs(name)), "summary": agent_summary(name)} for name in agent_names()
+        ],
+        "learners": [{"name": name, "summary": learner_summary(name)} for name in learner_names()],
+        "collections": [
+            {"name": each.name, "scenario": each.scenario, "summary": each.summary}
+            for each in map(load_collection, collection_names())
+        ],
+        "suites": [
+            {"name": each["name"], "trials": count_trials(each), "summary": each.get("description", "")}
+            for each in suites
+        ],
+        "policy_suites": [
+            {"name": each["name"], "trainings": len(each["trainings"]), "summary": each["description"]}
+            for each in policy_suites
+        ],
+        "policies": [_policy(name, shipped_evaluation(name)) for name in policy_names()],
+    }
 
 
-def _agent_row(name: str) -> dict[str, Any]:
-    from ...agents.registry import agent_needs, agent_summary
-
-    needs = " and ".join(f"a {need}" for need in agent_needs(name))
-    return {"name": name, "applies to": f"scenarios with {needs}" if needs else "all", "what": agent_summary(name)}
-
-
-def _policy_row(name: str, evaluation: Any) -> dict[str, Any]:
+def _policy(name: str, evaluation: Any) -> dict[str, Any]:
     training = evaluation["policy"]["training"]
     return {
         "name": name,
         "scenario": evaluation["scenario"],
-        "trained by": evaluation["policy"]["name"],
-        "on": training["collection"],
-        "training steps": training["steps"],
+        "learner": evaluation["policy"]["name"],
+        "collection": training["collection"],
+        "steps": training["steps"],
     }
+
+
+def _words(value: Any) -> Any:
+    """A cell; what an agent needs, in words."""
+    if not isinstance(value, list):
+        return value
+    needs = " and ".join(f"a {need}" for need in value)
+    return f"scenarios with {needs}" if needs else "all"
 
 
 def info(
     scenario: ScenarioArgument,
     option: OptionsOption = None,
     workload: WorkloadOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show a scenario: its options, its design space, and one instance's reference and bound.
 
@@ -87,6 +119,11 @@ def info(
 
     family = load_scenario(scenario)
     problem = make_problem(scenario, **options_of(option, workload))
+    options = {**family.options, PERMUTATION: UNIVERSAL}
+    notes = [*problem.notes, *obstacles(problem), *looseness(problem)]
+    if as_json:
+        print_json(_content(problem, family, options, notes))
+        return
     console = terminal()
     say(console, f"{scenario}: {family.summary}\n", "bold")
     console.print(
@@ -101,14 +138,14 @@ def info(
                         [*dict.fromkeys((*entry.values(), *entry.words)), *([entry.also] if entry.also else [])]
                     ),
                 }
-                for name, entry in {**family.options, PERMUTATION: UNIVERSAL}.items()
+                for name, entry in options.items()
             ],
         )
     )
     parameters = problem.space.parameters
     console.print(
         table(
-            f"Design space: {_count_text(problem.space.size)} designs",
+            f"Design space: {_count_text(problem.space.size)} design{'s' * (problem.space.size != 1)}",
             [
                 {"parameter": p.name, "values": _values_text(p.values), "unit": p.unit or "-", "what": p.summary}
                 for p in parameters[:LONG]
@@ -116,7 +153,7 @@ def info(
         )
     )
     if len(parameters) > LONG:
-        say(console, f"... and {len(parameters) - LONG} parameters more.\n")
+        say(console, f"... and {counted(len(parameters) - LONG, 'parameter')} more.\n")
     for title, rows in family.facts():
         console.print(table(title, rows))
     value = f"value [{problem.objective.unit}]" if problem.objective.unit else "value"
@@ -143,8 +180,60 @@ def info(
         )
     )
     say(console, f"Environment forms: {', '.join(problem.forms)} (the first is the default)")
-    for note in [*problem.notes, *obstacles(problem), *looseness(problem)]:
+    for note in notes:
         say(console, f"Note: {note}")
+
+
+def _content(problem: Any, family: Any, options: Mapping[str, Any], notes: Sequence[str]) -> dict[str, Any]:
+    """All of it as JSON."""
+    objective, size = problem.objective, problem.space.size
+    form, env = next(iter(problem.forms)), problem.functional_env()
+
+    def yardstick(one: Any) -> dict[str, Any]:
+        design = None if one.design is None else problem.decode(one.design)
+        return {"name": one.name, "value": one.value, "source": one.source, "design": design}
+
+    return {
+        "scenario": problem.scenario,
+        "summary": family.summary,
+        "options": dict(problem.options),
+        "known_options": [
+            {
+                "name": name,
+                "default": entry.text(entry.default),
+                "unit": entry.unit,
+                "values": list(dict.fromkeys((*entry.values(), *entry.words))),
+                "also": entry.also,
+                "summary": entry.summary,
+            }
+            for name, entry in options.items()
+        ],
+        "designs": size if size <= _EXACT else None,
+        "designs_log10": math.log10(size),
+        "parameters": [
+            {"name": p.name, "values": list(p.values), "unit": p.unit, "ordered": p.ordered, "summary": p.summary}
+            for p in problem.space.parameters
+        ],
+        "facts": [{"title": title, "rows": list(rows)} for title, rows in family.facts()],
+        "objective": {
+            "name": objective.name,
+            "unit": objective.unit,
+            "summary": objective.summary,
+            "held_out": problem.held_out_params is not None,
+        },
+        "reference": yardstick(problem.reference),
+        "bound": yardstick(problem.bound),
+        "forms": list(problem.forms),
+        "observation": {
+            "form": form,
+            "space": _space_text(env.observation_space),
+            "features": [
+                {"name": f.name, "shape": list(f.shape), "low": f.low, "high": f.high, "summary": f.meaning}
+                for f in env.features
+            ],
+        },
+        "notes": list(notes),
+    }
 
 
 def _space_text(space: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from ...costmodels.errors import DsegymError, shortened, visible
+from .documents import print_document
 from .tables import terminal
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
-__all__ = ["PageOption", "StoredArgument", "read_stored", "sound_trials_of", "write_page"]
+__all__ = ["PageOption", "StoredArgument", "read_stored", "show_page", "sound_trials_of"]
 
 _MOST_BYTES = 2**26  # of a file of stored results
 
@@ -26,7 +27,7 @@ PageOption = Annotated[
     typer.Option(
         "--output",
         help="A folder, docs say: the page, its pictures and what it is made of are written there. Left out, the page "
-        "is printed.",
+        "is printed; with --json, what it is made of.",
         show_default=False,
     ),
 ]
@@ -67,17 +68,39 @@ def sound_trials_of(results: Path) -> tuple[list[TrialResult], str, int]:
     return found, note["name"], count_declared(note["declared"]) if "declared" in note else len(note["trials"])
 
 
-def write_page(output: Path | None, page: str, stored: str, files: Mapping[str, str]) -> None:
-    """Writes the files of a page, or prints the page where there is no folder for them.
+def show_page(
+    output: Path | None,
+    as_json: bool,
+    page: str,
+    stored: str,
+    *,
+    read: Callable[[], str],
+    made: Callable[[str], Mapping[str, str]],
+) -> None:
+    """Writes a page and what it is made of, or prints one of both where there is no folder for them.
 
     Args:
         output: the folder.
-        page: the name of the page among the files.
-        stored: the name of the one that it is made of.
-        files: {name in the folder: text}.
-    """
-    from ..door import write_by_rename
+        as_json: whether what the page is made of is printed, and not the page.
+        page: the page's name in the folder.
+        stored: the name there of what it is made of.
+        read: gives the text of that.
+        made: {name in the folder: text} of the page and its pictures, of that text.
 
+    Raises:
+        DsegymError: a folder and JSON are both asked for, or the folder cannot be written; also what `read` raises.
+    """
+    from ..door import check_writable_folder, write_by_rename
+
+    if output is not None:
+        if as_json:
+            raise DsegymError(f"--json prints what --output writes to {output / stored}; give one of them.")
+        check_writable_folder((output / stored).parent)
+    content = read()
+    if as_json:
+        print_document(content)
+        return
+    files = {stored: content, **made(content)}
     if output is None:
         print(files[page], end="")
         return

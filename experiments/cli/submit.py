@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from ...costmodels.errors import visible
-from .arguments import AllowOption, ResultsArgument
+from .arguments import AllowOption, JsonOption, ResultsArgument
+from .board import end_if_rejected, found_by, tell_rejected
+from .documents import alone, print_json
 from .tables import say, table, terminal
 
 __all__ = ["app"]
@@ -16,7 +19,8 @@ app = typer.Typer(help="Prepare results for somebody else's board, and check tho
 
 
 @app.command("new")
-def new(results: ResultsArgument) -> None:
+@alone
+def new(results: ResultsArgument, as_json: JsonOption = False) -> None:
     """Write a card into a results directory, to be filled in.
 
     Example: `dsegym submit new results/mine`
@@ -24,10 +28,14 @@ def new(results: ResultsArgument) -> None:
     from ..submission import write_template
 
     path = write_template(results)
+    if as_json:
+        print_json({"card": str(path)})
+        return
     say(terminal(), f"{path} is there: fill in each '?', then `dsegym submit check {results}`.")
 
 
 @app.command("check")
+@alone
 def check(
     results: ResultsArgument,
     allow: AllowOption = None,
@@ -39,6 +47,7 @@ def check(
             "against harm: run code that you do not trust in a container.",
         ),
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a submission: its card, its files, and every claim, by replaying it. None of its code runs unasked.
 
@@ -48,6 +57,12 @@ def check(
     from ..verify import verify
 
     card = check_submission(results)
+    again = [entry.name for entry in card.entries if entry.deterministic] if rerun else False
+    if as_json:
+        found = found_by(verify(results, allow=allow or (), rerun=again))
+        print_json({**found, "run_again": again or [], "card": {**asdict(card), "date": card.date.isoformat()}})
+        end_if_rejected(found)
+        return
     console = terminal()
     say(console, f"{card.title}, by {', '.join(card.authors)}, {card.date}.")
     rows = [
@@ -60,12 +75,8 @@ def check(
         for entry in card.entries
     ]
     console.print(table("Entries", rows))
-    again = [entry.name for entry in card.entries if entry.deterministic] if rerun else False
-    verdicts = verify(results, allow=allow or (), rerun=again)
-    failures = [verdict for verdict in verdicts if verdict.problem]
-    for verdict in failures:
-        print(f"rejected: {visible(verdict.problem)}")
-    print(f"{len(verdicts) - len(failures)} of {len(verdicts)} reproduce.")
-    if failures:
-        raise typer.Exit(1)
+    found = found_by(verify(results, allow=allow or (), rerun=again))
+    tell_rejected(found)
+    print(f"{found['reproduced']} of {found['claims']} reproduce.")
+    end_if_rejected(found)
     say(console, "The submission holds." + " Its agents were not run again (--rerun does)." * (not rerun))

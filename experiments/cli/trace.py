@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from ...costmodels.errors import DsegymError
+from ..door import check_writable
 from ..formats import format_exact
+from .arguments import JsonOption
+from .documents import print_json
 from .tables import table, terminal
 
 __all__ = ["trace"]
@@ -29,6 +32,7 @@ def trace(
     donate: Annotated[
         list[int] | None, typer.Option(help="Position of an argument whose storage the outputs may take over.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Trace a JAX function to a program for dsegym/MemoryMapping-v0.
 
@@ -39,8 +43,24 @@ def trace(
 
     if not is_program_file(output.name):
         raise DsegymError(f"'{output}' is not the name of a program file; it ends in .jsonl.")
+    check_writable(output)
     program = trace_location(function, inputs or (), name=name or output.stem, donate=donate or ())
     save_program(program, output)
+    if as_json:
+        print_json(
+            {
+                "program": program.name,
+                "file": str(output),
+                "instructions": len(program.instructions),
+                "buffers": len(program.buffers),
+                "accesses": len(program.accesses),
+                "work_flop": program.flops,
+                "moved_bytes": program.bytes_moved,
+                "parameters_bytes": program.parameter_bytes,
+                "activation_peak_bytes": program.activation_peak_bytes,
+            }
+        )
+        return
     rows = [
         {"quantity": "instructions", "value": format_exact(len(program.instructions))},
         {"quantity": "buffers", "value": format_exact(len(program.buffers))},

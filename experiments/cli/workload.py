@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from ...costmodels.errors import DsegymError, shortened
 from ..formats import format_exact
 from .arguments import JsonOption, pairs_of
+from .documents import print_json
 from .tables import say, table, terminal
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def workload(
     networks = [_network(each, options) for each in source]
     console = terminal()
     if as_json:
-        print(json.dumps([_members(each) for each in networks], indent=1))
+        print_json([_members(each) for each in networks])
     else:
         for each in networks:
             _show(console, each)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ..formats import format_score
+from ..formats import counted, format_score
 from ..scoring.field import (
     GRID,
     KINDS,
@@ -26,7 +26,7 @@ from ..scoring.field import (
 )
 from ..scoring.learning import Interval
 from ..suite import suite_names
-from .prose import counted, paragraph, unfinished
+from .prose import paragraph, unfinished
 from .text import cell_text, markdown_table
 
 __all__ = ["PICTURE", "field_page"]
@@ -144,9 +144,10 @@ def _coverage(field: Field) -> list[str]:
     )
     lacking = field.declared - len(field.trials)
     if lacking > 0:
+        have = "has" if lacking == 1 else "have"
         told += (
-            f" {counted(lacking, 'trial')} have no result yet: agents and instances that are missing below, and those "
-            "that stand there with fewer seeds, are not compared in full."
+            f" {counted(lacking, 'trial')} {have} no result yet: agents and instances that are missing below, and "
+            "those that stand there with fewer seeds, are not compared in full."
         )
     told += unfinished(statuses(field))
     return [paragraph(told)]

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..formats import format_score
+from ..formats import counted, format_score
 from ..scoring.records import Improvement, Leaderboard
 
 __all__ = ["Card", "ScenarioScores", "by_scenario", "headline"]
@@ -43,8 +43,8 @@ def headline(board: Leaderboard, seeds: int) -> list[Card]:
     found = [
         Card(
             "What ran",
-            f"{_count(len(board.rows), 'agent')}, {_count(len(board.instances), 'instance')}",
-            f"{_count(board.trials, 'trial')}: {_count(seeds, 'seed')}, "
+            f"{counted(len(board.rows), 'agent')}, {counted(len(board.instances), 'instance')}",
+            f"{counted(board.trials, 'trial')}: {counted(seeds, 'seed')}, "
             f"{' or '.join(f'{budget:,}' for budget in board.budgets)} samples each.",
         ),
         Card(
@@ -84,7 +84,7 @@ def _surely(board: Leaderboard, winner: str) -> Card:
     ends = "" if closest.low is None or closest.high is None else f" (95 % {closest.low:.2f} to {closest.high:.2f})"
     if alike:
         listed = ", ".join(alike[:4]) + (f" and {len(alike) - 4} more" if len(alike) > 4 else "")
-        answer = f"not told apart from {_count(len(alike), 'agent')}"
+        answer = f"not told apart from {counted(len(alike), 'agent')}"
         return Card("How surely", answer, f"{told}{ends}. Not told apart: {listed}.")
     return Card("How surely", "told apart from every other", f"{told}{ends}, the closest.")
 
@@ -114,7 +114,3 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _ends(low: float, high: float) -> str:
     return f"{format_score(low)} to {format_score(high)}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..energy import energy_text
-from ..formats import format_number
+from ..formats import counted, format_number
 from ..scoring.learning import Interval
 from ..scoring.lottery import (
     EFFORTS,
@@ -147,8 +147,9 @@ def _coverage(results: LotteryResults, tables: Sequence[Table]) -> list[str]:
     count = sum(len(own) for own in results.draws.values())
     told = (
         f"This page stands on {len(results.trials):,} of the {results.declared:,} trials that the suite declares: "
-        f"{len(agents)} agents, {count} draws in all, {len(results.instances)} instances, {len(seeds)} "
-        f"seed{'s' * (len(seeds) != 1)}, budgets of {', '.join(f'{each:,}' for each in results.budgets)} samples."
+        f"{counted(len(agents), 'agent')}, {counted(count, 'draw')} in all, "
+        f"{counted(len(results.instances), 'instance')}, {counted(len(seeds), 'seed')}, "
+        f"budgets of {', '.join(f'{each:,}' for each in results.budgets)} samples."
     )
     if len(results.trials) < results.declared:
         told += " The rest has no result yet: intervals will narrow, and what is close may turn."

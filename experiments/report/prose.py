@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from .text import cell_text
 
-__all__ = ["counted", "paragraph", "point", "unfinished"]
+__all__ = ["paragraph", "point", "unfinished"]
 
 _WIDTH = 120  # characters of a line
 
@@ -20,11 +20,6 @@ def paragraph(text: str) -> str:
 def point(text: str) -> str:
     """The same as an item of a list."""
     return textwrap.fill(f"- {cell_text(text)}", _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-
-
-def counted(count: int, what: str) -> str:
-    """A number of things, whose plural ends in an s."""
-    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def unfinished(lost: Mapping[tuple[str, str], int]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ...envs.core.scenarios import make_problem
 from ..door import check_allowed
+from ..formats import counted
 from ..scoring.records import Instance, Leaderboard
 from .chart import to_fragment
 
@@ -103,5 +104,6 @@ def draw_problems(
             reason = html.escape(f"{type(error).__name__}: {' '.join(str(error).split())}")
             notes.append(f'<p class="quiet">No {what} of {html.escape(instance.name)}: {reason}</p>')
     if len(notes) > MOST:
-        notes[MOST:] = [f'<p class="quiet">And no {what} of {len(notes) - MOST} more instances.</p>']
+        rest = counted(len(notes) - MOST, "more instance")
+        notes[MOST:] = [f'<p class="quiet">And no {what} of {rest}.</p>']
     return Charts(drawn, notes, left_out)

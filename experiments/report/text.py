@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ...costmodels.errors import visible
-from ..formats import format_gap, format_quantity, format_score, interval_text, plain_text, rounded
+from ..formats import counted, format_gap, format_quantity, format_score, interval_text, plain_text, rounded
 from ..scoring.records import (
     BestOfAll,
     Improvement,
@@ -131,7 +131,8 @@ def to_markdown(leaderboard: Leaderboard) -> str:
     if not leaderboard.rows:
         return "\n\n".join(["# Leaderboard", *policies]) + "\n"
     agents = [row.agent for row in leaderboard.rows]
-    counts = f"{leaderboard.trials} trials: {len(agents)} agents on {len(leaderboard.instances)} instances"
+    places = counted(len(leaderboard.instances), "instance")
+    counts = f"{counted(leaderboard.trials, 'trial')}: {counted(len(agents), 'agent')} on {places}"
     parts = [
         "# Leaderboard",
         f"{counts}, {' or '.join(map(str, leaderboard.budgets))} samples each.",

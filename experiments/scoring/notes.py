@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..formats import format_quantity
+from ..formats import counted, format_quantity
 from .records import Instance, LeftOut, Row
 from .scored_trials import REACHED, ScoredTrial
 
@@ -68,10 +68,10 @@ def notes(
             f"{', '.join(empty.values())}."
         )
     for each in left_out:
-        found.append(f"Left out of every figure: {each.instance}, {each.trials} trials: {each.reason}.")
+        found.append(f"Left out of every figure: {each.instance}, {counted(each.trials, 'trial')}: {each.reason}.")
     if strays:
         found.append(
-            f"Left out: {strays} trials in the directory that are not of the suite as it ran last: they are of another "
+            f"Left out: {counted(strays, 'trial')} in the directory, not of the suite as it ran last but of another "
             "suite of its name, or of other versions."
         )
     budgets = sorted({trial.budget for trial in trials})

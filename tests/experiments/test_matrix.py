@@ -112,7 +112,7 @@ def flipped(results):
         (as_it_is, True, 4, ""),
         (off_by(1e-7), True, 4, ""),
         (off_by(1e-4), False, 4, "a value differs by 0.0001"),
-        (flipped, False, 4, "60 samples differ in feasibility"),
+        (flipped, False, 4, "feasibility differs in 60 samples"),
         (shuffled, True, 3, ""),
     ],
 )

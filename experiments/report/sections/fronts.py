@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....envs.faces.raster import PALETTE
-from ...formats import interval_text
+from ...formats import counted, interval_text
 from ...front_search import designs_of, trials_of
 from ...scoring.attainment import NEAR, AgentAttainment, Attainment, attainment_of
 from ...scoring.fronts import Front
@@ -86,7 +86,7 @@ def _attainment_section(attained: Sequence[tuple[str, Attainment]]) -> Section |
     ]
     for place, (name, found) in enumerate(attained):
         kind = "the proven front" if found.proven else "the best known front"
-        heading = f"{name}: {kind} of {len(found.front.designs):,} designs"
+        heading = f"{name}: {kind} of {counted(len(found.front.designs), 'design')}"
         table = _table(f"attainment-{place}", f"Hypervolume and attainment of {heading}", found.agents)
         chart = to_fragment(_attainment_figure(found), f"attainment-{place}", f"Attainment of {heading}")
         parts.append(f"<figure><h3>{html.escape(heading)}</h3>{table}\n{chart}</figure>")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...formats import format_number
+from ...formats import counted, format_number
 from ...scoring.records import LearningCurve, PolicyTable, Sensitivity, SensitivityRow
 from ..style import INK, Style, faint, plain_styles, styled_figure
 
@@ -46,8 +46,7 @@ def learning_figure(table: PolicyTable) -> go.Figure:
 
 
 def _legend(curve: LearningCurve) -> str:
-    seeds = f" ({curve.seeds} seeds)" if curve.seeds > 1 else " (1 seed)"
-    return html.escape(curve.entrant) + seeds
+    return f"{html.escape(curve.entrant)} ({counted(curve.seeds, 'seed')})"
 
 
 def sensitivity_figure(found: Sensitivity) -> go.Figure:
