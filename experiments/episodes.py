@@ -15,6 +15,7 @@ from ..agents.learners.imitation import BEST, OPTIMUM, expert_design
 from ..agents.policies.players import named_function
 from ..costmodels.errors import DsegymError
 from ..envs.faces.gymnasium_env import FunctionalGymnasiumEnv
+from .door import check_writable_folder
 
 __all__ = ["RANDOM", "export_episodes"]
 
@@ -51,8 +52,8 @@ def export_episodes(
         The number of steps.
 
     Raises:
-        DsegymError: Minari is not installed; the id is none or is taken; episodes have one step; or the instance, the
-            policy or the seed is not as it should be.
+        DsegymError: Minari is not installed; the id is none or is taken; its folder cannot be written; episodes have
+            one step; or the instance, the policy or the seed is not as it should be.
     """
     try:
         import minari
@@ -63,6 +64,7 @@ def export_episodes(
         raise DsegymError(f"'{dataset}' is no id of a Minari data set, which is NAMESPACE/NAME-v0.")
     if Path(get_dataset_path(dataset)).exists():
         raise DsegymError(f"'{dataset}' is there already; choose another id, or drop it: minari delete {dataset}.")
+    check_writable_folder(Path(get_dataset_path(dataset)))
     if not 1 <= episodes <= _MOST_EPISODES:
         raise DsegymError(f"episodes = {episodes} is not a whole number from 1 to {_MOST_EPISODES:,}.")
     if not 0 <= seed < 2**31 - episodes:

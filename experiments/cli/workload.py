@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...costmodels.errors import DsegymError, shortened
+from ..door import check_writable
 from ..formats import format_exact
 from .arguments import JsonOption, pairs_of
 from .documents import print_json
@@ -58,6 +59,8 @@ def workload(
     """
     if output is not None and output.suffix.lower() != ".csv":
         raise DsegymError(f"'{output}' is not the name of a table; it ends in .csv.")
+    if output is not None:
+        check_writable(output)
     options = {
         "dimensions": {
             name: _size(text, f"--dimension {name}") for name, text in pairs_of(dimension or (), "a dimension").items()
@@ -183,7 +186,7 @@ def _show(console: Any, network: ImportedNetwork | Workload) -> None:
     layers = sum(each.repeat for each in network.layers)
     macs, weights = (sum(getattr(each, name) * each.repeat for each in network.layers) for name in ("macs", "weights"))
     total = f"{format_exact(macs)} multiply-accumulates, {format_exact(weights)} weights"
-    say(console, f"{format_exact(layers)} layer{'' if layers == 1 else 's'}: {total}.")
+    say(console, f"{format_exact(layers)} layer{'s' * (layers != 1)}: {total}.")
     if isinstance(network, Workload):
         return
     kinds: dict[str, list[str]] = {}

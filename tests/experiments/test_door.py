@@ -3,7 +3,7 @@
 import pytest
 
 from dsegym.costmodels.errors import DsegymError
-from dsegym.experiments.door import check_writable, write_by_rename
+from dsegym.experiments.door import check_writable, check_writable_folder, write_by_rename
 
 
 def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
@@ -27,3 +27,12 @@ def test_a_missing_folder_is_found_before_the_work(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(DsegymError, match=r"cannot be written: there is no folder '.*nowhere'"):
         check_writable(tmp_path / "nowhere" / "a.json")
+
+
+def test_a_folder_that_cannot_be_made_is_found_before_the_work_and_one_that_can_is_not_made(tmp_path):
+    check_writable_folder(tmp_path)
+    check_writable_folder(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(DsegymError, match=r"'.*file.below' cannot be written: Not a directory"):
+        check_writable_folder(tmp_path / "file" / "below")

@@ -173,6 +173,10 @@ def test_the_command_runs_a_suite_and_makes_the_page(whole, tmp_path, dsegym_com
     assert "declares 4 trainings, each seed counted; 4 of them have results here.\n\n##" in page
     printed = dsegym_command("learning", str(tmp_path / "learning" / "results.json"))[1]
     assert printed == page
+    stored = (tmp_path / "learning" / "results.json").read_text()
+    assert dsegym_command("learning", str(whole), "--json").out == stored
+    again = json.loads(dsegym_command(*arguments, "--json").out)
+    assert (again["policies_already_there"], again["evaluations_already_there"], again["problems"]) == (4, 10, [])
 
 
 def test_results_without_evaluations_make_no_page(tmp_path, dsegym_command):

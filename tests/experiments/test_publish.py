@@ -60,6 +60,7 @@ def test_of_several_budgets_each_agents_largest_is_ranked_and_the_lottery_tells_
     assert dsegym_command("lottery", results, "--output", tmp_path / "docs").code == 0
     stored = tmp_path / "docs" / "lottery" / "results.json"
     assert dsegym_command("lottery", stored).out == page == (tmp_path / "docs/hyperparameter_lottery.md").read_text()
+    assert dsegym_command("lottery", results, "--json").out == stored.read_text()
     stored.write_text("{}")
     refused = dsegym_command("lottery", stored)
     assert refused.code != 0

@@ -51,6 +51,10 @@ def test_a_sound_submission_holds_and_its_agents_come_to_the_same_designs_again(
     assert "Two agents, by Ada Example <ada@example.org>, B. Other, 2026-11-29." in out
     assert "4 of 4 reproduce." in out
     assert "The submission holds." in out
+    found = json.loads(dsegym_command("submit", "check", submission, "--json").out)
+    assert (found["claims"], found["reproduced"], found["rejected"], found["run_again"]) == (4, 4, [], [])
+    assert (found["card"]["title"], found["card"]["date"]) == ("Two agents", "2026-11-29")
+    assert [entry["name"] for entry in found["card"]["entries"]] == ["random_search", "genetic_algorithm"]
 
 
 def test_a_leaderboard_that_is_older_than_the_card_follows_from_the_trials(results, dsegym_command):

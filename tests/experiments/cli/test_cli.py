@@ -244,7 +244,7 @@ def test_run_leaderboard_and_verify_in_a_row(dsegym_command, succeed, tiny_file,
     assert {row["agent"] for row in json.loads(written)["rows"]} == {"genetic_algorithm", "random_search"}
     checked = succeed("verify", results)
     assert checked.endswith("\n6 of 6 reproduce.\n")
-    assert "Declared: 2 agents on 1 instances, the seeds 0, 1, 60 samples each." in checked
+    assert "Declared: 2 agents on 1 instance, the seeds 0, 1, 60 samples each." in checked
     assert "Only claimed: that the agents came to these samples by themselves" in checked
 
 
@@ -252,7 +252,7 @@ def test_leaderboard_of_a_part_warns_of_the_rest(dsegym_command, results, first_
     first_trial.rename(results / "elsewhere")
     code, _, err = dsegym_command("leaderboard", results)
     assert code == 0
-    assert err == "warning: 1 of 4 trials have no result yet.\n"
+    assert err == "warning: no result yet of 1 of 4 trials.\n"
 
 
 def test_verify_prints_what_it_rejects_and_fails(dsegym_command, results, first_trial):
@@ -338,11 +338,14 @@ def test_a_leaderboard_over_a_damaged_trial_names_it(dsegym_command, results, fi
     assert str(first_trial / "manifest.json") in sentence
 
 
-def test_a_leaderboard_that_cannot_be_written_is_one_sentence(dsegym_command, results, tmp_path):
+def test_a_leaderboard_that_cannot_be_written_is_one_sentence_before_the_work(
+    dsegym_command, results, tmp_path, monkeypatch
+):
     (tmp_path / "file").touch()
+    monkeypatch.setattr("dsegym.experiments.publish.board_of", None)
     outcome = dsegym_command("leaderboard", results, "--output", tmp_path / "file" / "below")
-    assert re.search(r"The system refused '.*below': Not a directory", one_sentence(outcome))
-    assert outcome.code == 1
+    assert re.search(r"'.*below' cannot be written: Not a directory", one_sentence(outcome))
+    assert outcome.code == 2
 
 
 def test_running_another_suite_into_results_is_refused(dsegym_command, results, tiny_file, tmp_path):
@@ -459,7 +462,7 @@ def test_a_suite_names_what_it_leaves_out_before_it_runs(tmp_path, dsegym_comman
     head = 'name = "s"\nsamples = 5\nseeds = 1\n'
     suite.write_text(head + graphs + '[[agents]]\nname = "heuristic"\n', encoding="utf-8")
     code, out, err = dsegym_command("run", suite, "--output", tmp_path / "results", "--workers", 1)
-    assert (code, "s: 1 trials" in out) == (0, True)
+    assert (code, "s: 1 trial," in out) == (0, True)
     assert err.startswith("warning: left out, as no result on it could be scored: dsegym/SocSchedulingStatic-v0")
     assert "range_detection" in err
     assert (
