@@ -91,15 +91,13 @@ def verify_command(
     from ..verify import ALONE, CLAIMED, PLAYED, REPLAYED, RERUN, verify
 
     found = found_by(verify(results, allow=allow or (), rerun=rerun))
-    suite, declared = holds_suite(results), None
+    suite = holds_suite(results)
+    declared = read_suite(results).get("declared") if suite else None
     checked, claimed = (f"{REPLAYED}, {RERUN}", CLAIMED) if rerun else (REPLAYED, f"{ALONE}, {CLAIMED}")
-    if suite:
-        declared = read_suite(results).get("declared")
     played = bool(evaluation_directories(results))
     if as_json:
-        words = {"checked": checked, "only_claimed": claimed} if suite else {}
-        words |= {"of_policies": PLAYED} if played else {}
-        print_json({**found, "declared": declared, **words})
+        of_trials = {"checked": checked if suite else None, "only_claimed": claimed if suite else None}
+        print_json({**found, "declared": declared, **of_trials, "of_policies": PLAYED if played else None})
     else:
         tell_rejected(found)
         if declared:

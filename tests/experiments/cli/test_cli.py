@@ -60,8 +60,9 @@ def test_the_commands_of_the_tests_are_all_there_are():
 
 def test_python_runs_the_package_as_the_command():
     command = [sys.executable, "-m", "dsegym"]
-    found = subprocess.run([*command, "list"], capture_output=True, text=True, check=True)
-    assert SIZING in found.stdout
+    found = subprocess.run([*command, "list", "--json"], capture_output=True, text=True, check=True)
+    assert [each["id"] for each in json.loads(found.stdout)["scenarios"]] == list(dsegym.scenario_ids())
+    assert found.stderr == ""
     wrong = subprocess.run([*command, "info", "no/Such-v0"], capture_output=True, text=True, check=False)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr.startswith("dsegym: Unknown scenario 'no/Such-v0'")
