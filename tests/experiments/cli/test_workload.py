@@ -138,5 +138,5 @@ def test_a_library_that_is_missing_is_named(folder, dsegym_command, monkeypatch)
 def test_a_file_that_cannot_be_written_is_one_sentence(folder, dsegym_command):
     pytest.importorskip("yaml", reason="PyYAML is not installed")
     code, _, err = dsegym_command("workload", "conv.yaml", "--output", "nowhere/net.csv")
-    assert code == 1
-    assert "The system refused 'nowhere/net.csv'" in err
+    assert code == 2
+    assert "'nowhere/net.csv' cannot be written: there is no folder 'nowhere'." in err
