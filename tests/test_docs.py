@@ -36,6 +36,7 @@ COMPILED = (
     "serving_stream",
     "size_my_network",
     "soc_scheduling",
+    "train_ppo",
 )
 TOLERANCE = 1e-5  # relative, of printed numbers: machines differ in the last bits of float32
 
@@ -164,7 +165,7 @@ def run_command(command, monkeypatch, capfd):
     return out + err, code
 
 
-@by_name([page for page in PAGES if page.parent.name == "docs"])
+@by_name([page for page in PAGES if page.parent.name == "docs"], ("memory_mapping", "my_agent", "policies"))
 def test_commands_of_a_page_print_what_it_shows(page, folder, monkeypatch, capfd):
     write_files(page, folder)
     for block in blocks_of(page):

@@ -138,6 +138,7 @@ def test_dqn_learns(case):
     DQN("MlpPolicy", make(case), buffer_size=100, learning_starts=8, seed=0, device="cpu").learn(24)
 
 
+@pytest.mark.slow
 def test_convolutions_learn_from_images():
     from stable_baselines3 import DQN, PPO
     from stable_baselines3.common.preprocessing import is_image_space
@@ -183,6 +184,7 @@ def test_maskable_ppo_finds_the_masks(case, vector):
     contrib.MaskablePPO("MlpPolicy", env, n_steps=8, batch_size=8, n_epochs=1, seed=0, device="cpu").learn(32)
 
 
+@pytest.mark.slow
 def test_maskable_ppo_competes_through_the_referee():
     contrib = pytest.importorskip("sb3_contrib", reason="sb3-contrib is not installed")
     referee = Referee(dsegym.make_problem(MAPPING[0], **MAPPING[2]), 8)

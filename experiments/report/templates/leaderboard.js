@@ -217,7 +217,7 @@
   });
   for (const region of all(".scroll")) scrolls.observe(region);
 
-  // Filters: agents everywhere, instances by words. The address keeps both: #anchor?without=agent,agent&find=words.
+  // Filters: agents everywhere, instances by words. The address keeps both: #anchor?without=agent&without=agent&find=words.
   const rules = document.head.appendChild(document.createElement("style"));
   const boxes = all("input[data-agent]"), words = document.getElementById("find"), count = document.getElementById("found");
   const split = () => {
@@ -226,7 +226,7 @@
   };
   const keep = anchor => {
     const query = new URLSearchParams();
-    if (hidden.size) query.set("without", [...hidden].map(place => page.agents[place].name).join(","));
+    for (const place of hidden) query.append("without", page.agents[place].name);
     if (words?.value) query.set("find", words.value);
     const text = query.toString();
     history.replaceState(null, "", `#${anchor}${text ? `?${text}` : ""}`);
@@ -260,7 +260,7 @@
   const go = () => {
     const {anchor, query} = split();
     if (query.size) { // a link inside the page names no filters: those that are there stay
-      const without = new Set((query.get("without") ?? "").split(","));
+      const without = new Set(query.getAll("without"));
       hidden.clear();
       for (const box of boxes) {
         box.checked = !without.has(page.agents[box.dataset.agent].name);

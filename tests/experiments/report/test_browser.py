@@ -86,9 +86,13 @@ def test_tables_sort_and_agents_leave_every_table(tmp_path):
 def test_a_deep_link_opens_its_instance(tmp_path):
     script = """
       const open = () => all("details.instance").filter(each => each.open).map(each => each.id);
+      const until = async true_of => {
+        for (let turn = 0; turn < 500 && !true_of(); turn++) await new Promise(done => setTimeout(done, 50));
+      };
+      await until(() => open().length);
       const first = open();
       location.hash = "#" + all("details.instance").at(-1).id;
-      await new Promise(done => setTimeout(done, 100));
+      await until(() => open().length > 1 && document.activeElement.tagName === "SUMMARY");
       return {first, then: open(), focus: document.activeElement.tagName};"""
     found = outcome(tmp_path, script, suffix="#instance-a")
     assert found["first"] == ["instance-a"]
