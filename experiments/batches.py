@@ -34,7 +34,7 @@ from .door import LONGEST, Shape, check_folder, check_shape, read_file, sync_fol
 from .layout import BATCHES, check_format, trial_directory
 from .parquet_footer import footer_of
 from .parquet_tables import read_table
-from .store import MANIFEST_SHAPE, TRACE_COLUMNS, TrialResult, check_trace, read_trial
+from .store import MANIFEST_SHAPE, MEASURED_SHAPE, TRACE_COLUMNS, TrialResult, check_trace, read_trial
 from .whole_folders import partial_of
 
 if TYPE_CHECKING:
@@ -218,7 +218,9 @@ def _manifest(place: str, identifier: str, texts: Mapping[str, str], shared: Sha
             if name == "format":
                 check_format(place, {"format": value})
             check_shape(place, {name: value}, {name: _PARTS[name]})
-            if name not in _UNSHARED:
+            if name == "more":
+                check_shape(place, value, MEASURED_SHAPE)
+            if name not in _UNSHARED and not (name == "more" and value):
                 shared[name, text] = value
         values[name] = value
     trial = {**values.pop("trial"), **{name: values.pop(name) for name in _OF_TRIAL}}

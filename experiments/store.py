@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..costmodels.errors import CorruptResultError
-from .door import Each, Shape, check_shape, finite, read_file, read_json
+from .door import NOT_NEGATIVE, Each, Shape, check_shape, finite, read_file, read_json
 from .layout import (
     AGENT,
     COUNT,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MANIFEST_SHAPE",
+    "MEASURED_SHAPE",
     "STATUSES",
     "TRACE_COLUMNS",
     "TrialResult",
@@ -73,6 +74,8 @@ MANIFEST_SHAPE: Mapping[str, Shape] = {
     "seconds": dict.fromkeys(("agent", "cost_model", "overhead", "total"), finite),
     "files": LABELS,
 }
+# What a manifest may hold beside: where it is missing, it was not measured.
+MEASURED_SHAPE: Mapping[str, Shape] = {"energy?": {"machine_j": NOT_NEGATIVE, "counters": Each(list, str)}}
 # Bytes that a file of its kind can have; a trace of the largest budget that anyone has run is 1 % of this.
 _MOST_BYTES = {MANIFEST: 2**24, TRACE: 2**30}
 _MOST_SAMPLE_BYTES = 2**22  # unpacked: a design of a million parameters
@@ -142,7 +145,7 @@ def read_trial(directory: Path) -> TrialResult:
     path = directory / MANIFEST
     manifest = read_json(path, root, _MOST_BYTES[MANIFEST])
     check_format(path, manifest)
-    check_shape(path, manifest, MANIFEST_SHAPE)
+    check_shape(path, manifest, {**MANIFEST_SHAPE, **MEASURED_SHAPE})
     path = directory / TRACE
     content = read_file(path, root, _MOST_BYTES[TRACE])
     if hashlib.sha256(content).hexdigest() != manifest["files"].get(TRACE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..envs.core.problem import Problem
 from ..envs.core.scenarios import make_problem
 from .agent_process import Ended
 from .agent_process import search as search_with
+from .energy import Counter, energy_meter, energy_record
 from .identities import identity, versions
 from .layout import FORMAT
 from .scoring.statistics import incumbents
@@ -95,6 +97,7 @@ def play_trial(
     problem = make_problem(trial.scenario, **options)
     problem.warm_up()
     _ = problem.reference, problem.bound, problem.as_searched.reference  # made when asked: not on the trial's clock
+    counters = _meter()
     start = time.perf_counter()
     keeper = Scorekeeper(problem, trial.samples, trial.time_limit_s, record_bytes)
     ended = search(trial, keeper)
@@ -110,7 +113,17 @@ def play_trial(
         "total": total_s,
         "overhead": total_s - keeper.elapsed_s,
     }
+    if energy := energy_record(counters, _meter(), time.perf_counter() - start):
+        manifest["energy"] = energy
     return manifest, trace
+
+
+def _meter() -> Mapping[str, Counter]:
+    """This machine's counters of energy, empty where it does not tell."""
+    return _opened_meter()()
+
+
+_opened_meter = functools.cache(energy_meter)
 
 
 def store_unfinished(trial: Trial, identifier: str, results: Path, status: str, message: str) -> dict[str, Any]:

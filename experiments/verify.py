@@ -48,7 +48,7 @@ PLAYED = (
 ALONE = "that the agents came to these samples by themselves (--rerun repeats the finished trials)"
 CLAIMED = (
     "what the suite declares, that optima kept beside users' files are optimal (their designs are replayed), seconds, "
-    "versions, messages, and leaderboard.html"
+    "joules, versions, messages, and leaderboard.html"
 )
 
 

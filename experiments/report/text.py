@@ -273,11 +273,15 @@ def to_rich(leaderboard: Leaderboard) -> Sheet:
 
 
 def timings_to_rich(timings: Timings) -> Sheet:
-    """The median seconds per trial as a table for the terminal."""
+    """The median seconds per trial, and joules where they were measured, as a table for the terminal."""
     head = ("Agent", "Trials", "Agent (s)", "Cost model (s)", "Overhead (s)", "Total (s)")
+    measured = any(row.machine_j is not None for row in timings.rows)
+    head += ("Whole machine meanwhile (J)",) if measured else ()
     rows = [
         [row.agent, str(row.trials)]
         + [f"{each:.3g}" for each in (row.agent_s, row.cost_model_s, row.overhead_s, row.total_s)]
+        + (["not measured" if row.machine_j is None else f"{row.machine_j:.3g}"] if measured else [])
         for row in timings.rows
     ]
-    return Sheet("Median seconds per trial", [Column(name, number=name != "Agent") for name in head], rows)
+    title = "Median seconds and joules per trial" if measured else "Median seconds per trial"
+    return Sheet(title, [Column(name, number=name != "Agent") for name in head], rows)

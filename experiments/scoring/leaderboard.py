@@ -340,7 +340,16 @@ def _timing_row(agent: str, trials: Sequence[ScoredTrial]) -> TimingRow:
     def median(part: str) -> float:
         return float(np.median([trial.manifest["seconds"][part] for trial in trials]))
 
-    return TimingRow(agent, len(trials), median("agent"), median("cost_model"), median("overhead"), median("total"))
+    joules = [trial.manifest["energy"]["machine_j"] for trial in trials if "energy" in trial.manifest]
+    return TimingRow(
+        agent=agent,
+        trials=len(trials),
+        agent_s=median("agent"),
+        cost_model_s=median("cost_model"),
+        overhead_s=median("overhead"),
+        total_s=median("total"),
+        machine_j=float(np.median(joules)) if joules else None,
+    )
 
 
 def _versions(trials: Sequence[ScoredTrial]) -> dict[str, tuple[str, ...]]:

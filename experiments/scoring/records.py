@@ -289,7 +289,7 @@ class Leaderboard:
 
 @dataclass(frozen=True)
 class TimingRow:
-    """Median seconds of one entrant's trials, by who spent them."""
+    """Median seconds of one entrant's trials, by who spent them, and joules."""
 
     agent: str
     trials: int
@@ -297,6 +297,7 @@ class TimingRow:
     cost_model_s: float
     overhead_s: float
     total_s: float
+    machine_j: float | None  # J of the whole machine while a trial ran, of trials that know it; None: none does
 
 
 @dataclass(frozen=True)

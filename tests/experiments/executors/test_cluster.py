@@ -64,7 +64,7 @@ def assert_same_results(one, two):
     for name in names:
         here, there = (read_trial(results / "trials" / name) for results in (one, two))
         assert here.trace.drop("elapsed_s").equals(there.trace.drop("elapsed_s"))
-        timed = ("seconds", "files")
+        timed = ("seconds", "files", "energy")
         assert {key: value for key, value in here.manifest.items() if key not in timed} == {
             key: value for key, value in there.manifest.items() if key not in timed
         }
