@@ -127,8 +127,8 @@ def energy_record(
         elapsed_s: s between them.
 
     Returns:
-        `machine_j`, in J, of all that ran on the machine meanwhile, other workers' trials too; and `counters`, the names
-        of those that it is the sum of.
+        `machine_j`: J of all that ran on the machine meanwhile, other workers' trials too. `counters`: the names of
+        those that it is the sum of.
     """
     wraps_at = [each.wraps_at for each in before.values() if each.wraps_at is not None]
     if any(elapsed_s * _MOST_W >= most for most in wraps_at):

@@ -173,8 +173,8 @@ def _work(pipe: Connection, parent: int, folder: str, memory_bytes: int) -> None
             pipe.send(Outcome(manifest, trace, agents[trial.agent].was_killed, retires))
             if retires:
                 return
-    except EOFError:
-        pass
+    except (EOFError, ConnectionError):
+        pass  # the runner is gone, or was killed while it asked or this answered
     finally:
         for agent in agents.values():
             agent.close()
