@@ -187,17 +187,40 @@ def _loaded(path: Path, root: Path, stamp: tuple[int, int]) -> _Batch:
     return _load(path, root)
 
 
+class _GoneError(Exception):
+    """A batch that was there a moment ago: its trials are in another one by now."""
+
+
+def _loaded_if_there(path: Path, root: Path) -> _Batch:
+    """A batch.
+
+    Raises:
+        _GoneError: it is there no more.
+        CorruptResultError: as of `_load`.
+    """
+    try:
+        return _loaded(path, root, _stamp(path))
+    except CorruptResultError:
+        if path.exists():
+            raise
+        raise _GoneError from None
+
+
 def _trace_of(path: Path, root: Path, row: int, digest: str) -> polars.DataFrame:
     """The samples of a trial that was read before; its batch may have become part of a larger one meanwhile."""
-    if path.exists():
-        batch = _loaded(path, root, _stamp(path))
+    with contextlib.suppress(_GoneError):
+        batch = _loaded_if_there(path, root)
         if row < len(batch.digests) and batch.digests[row] == digest:
             return batch.trace(row)
-    else:
-        for other in _files(root):
-            batch = _loaded(other, root, _stamp(other))
-            if digest in batch.digests:
-                return batch.trace(batch.digests.index(digest))
+        raise CorruptResultError(f"{path}: it was changed while it was read.")
+    read: set[Path] = set()
+    while new := [other for other in _files(root) if other not in read]:
+        read.update(new)
+        for other in new:
+            with contextlib.suppress(_GoneError):
+                batch = _loaded_if_there(other, root)
+                if digest in batch.digests:
+                    return batch.trace(batch.digests.index(digest))
     raise CorruptResultError(f"{path}: it was changed while it was read.")
 
 
@@ -300,7 +323,8 @@ def stored_trials(
                     del wanted[identifier]
                     yield identifier, found
             except CorruptResultError as error:
-                unreadable[path.name] = error
+                if path.exists():  # it has not become part of a larger one meanwhile
+                    unreadable[path.name] = error
 
     yield from in_batches()
     for identifier in list(wanted):
@@ -313,7 +337,7 @@ def stored_trials(
         except CorruptResultError as error:
             if directory.is_dir():  # it has not moved into a batch meanwhile
                 damaged.setdefault(identifier, error)
-    if wanted:
+    while wanted and any(path not in read for path in _files(results)):
         yield from in_batches()  # those that are new
     yield from ((identifier, damaged[identifier]) for identifier in wanted if identifier in damaged)
     if wanted.keys() - damaged.keys():

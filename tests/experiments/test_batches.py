@@ -291,6 +291,18 @@ def test_small_batches_become_one_and_lose_nothing(loose, monkeypatch):
     assert batches.merge_batches(results) == 0
 
 
+def test_batches_that_become_one_while_they_are_read_are_no_damage(loose, monkeypatch):
+    results, found = small_batches(loose)
+    monkeypatch.setattr(batches, "_SMALL_TRIALS", 2)
+    reading = stored_trials(results, [*NAMES, "e" * 16])  # one of which is yet to be run
+    first = next(reading)
+    assert batches.merge_batches(results) > 1
+    read = dict([first, *reading])
+    assert sorted(read) == sorted(each.manifest["trial_id"] for each in found)
+    for each in found:
+        assert read[each.manifest["trial_id"]].trace.equals(each.trace)
+
+
 def test_a_damaged_small_batch_is_merged_with_none(loose, monkeypatch):
     results, _ = small_batches(loose)
     monkeypatch.setattr(batches, "_SMALL_TRIALS", 2)

@@ -1,6 +1,7 @@
-"""kill -9 at a hundred random moments: of the runner, of its workers and agents, and of a Ray cluster's nodes.
+"""kill -9 at over a hundred random moments: of the runner, of its workers and agents, and of a Ray cluster's nodes.
 
-The moments are spread over a run's length, so that they fall while it imports, searches, stores, moves and merges.
+The moments are spread over a run's length, so that they fall while it imports, searches and stores; as it writes for a
+few milliseconds at a time, some are those at which it writes, moves or merges.
 """
 
 import hashlib
@@ -148,13 +149,31 @@ def check_whole(results, seen, expected):
 # --- Who is killed: each kills one, and tells whether there was one. ---
 
 
-def kill_runner(process, generator):
+def kill_runner(process, results, generator):
     process.kill()
     process.wait()
     return True
 
 
-def kill_worker(process, generator):
+def kill_writer(process, results, generator):
+    """The runner, within two milliseconds of the start of a write, one of the next dozen."""
+    met, wanted = set(), generator.integers(1, 13)
+    while process.poll() is None:
+        met |= being_written(results)
+        if len(met) >= wanted:
+            time.sleep(generator.random() * 2e-3)
+            return kill_runner(process, results, generator)
+        time.sleep(1e-4)
+    return False
+
+
+def being_written(results):
+    """The names of what is not whole yet, or no more."""
+    folders = (folder for folder in (results, results / "trials", results / "batches") if folder.is_dir())
+    return {name for folder in folders for name in os.listdir(folder) if name.startswith(".")}
+
+
+def kill_worker(process, results, generator):
     """A worker or an agent's process, whichever it be."""
     born = psutil.Process(process.pid).children(recursive=True)
     victims = []
@@ -168,6 +187,9 @@ def kill_worker(process, generator):
         return False
     victims[generator.integers(len(victims))].kill()
     return True
+
+
+LOCAL = {"runner": kill_runner, "writer": kill_writer, "worker": kill_worker}
 
 
 @pytest.fixture(scope="module")
@@ -190,13 +212,11 @@ def cluster():
 @pytest.fixture
 def victim(request):
     """Who is killed in this room: how the run is started, and what kills."""
-    if request.param == "runner":
-        return (), kill_runner
-    if request.param == "worker":
-        return (), kill_worker
+    if request.param in LOCAL:
+        return (), LOCAL[request.param]
     nodes, settings = request.getfixturevalue("cluster")
 
-    def kill_node(process, generator):
+    def kill_node(process, results, generator):
         (node,) = nodes.worker_nodes
         nodes.remove_node(node, allow_graceful=False)
         nodes.add_node(**settings)
@@ -207,7 +227,7 @@ def victim(request):
 
 @pytest.mark.parametrize(
     ("victim", "kills", "pace"),  # lengths of what is left of a run between one kill and the next, at most
-    [("runner", 60, 1.0), ("worker", 30, 0.5), ("node", 10, 2.0)],
+    [("runner", 60, 1.0), ("writer", 20, 0.1), ("worker", 30, 0.5), ("node", 10, 2.0)],
     indirect=["victim"],
 )
 def test_kill_9_at_random_moments_loses_nothing_and_doubles_nothing(victim, kills, pace, suite_file, calm, tmp_path):
@@ -225,10 +245,11 @@ def test_kill_9_at_random_moments_loses_nothing_and_doubles_nothing(victim, kill
                 process.wait(moment_s if met["kills"] < kills else LONGEST_S)
             except subprocess.TimeoutExpired:
                 assert met["kills"] < kills, f"a run took more than {LONGEST_S:g} s"
-                born += psutil.Process(process.pid).children(recursive=True)
-                met["kills"] += kill(process, generator)
-                met["before a note was there"] += not (results / "suite.json").exists()
-                met["while something was written"] += any(results.rglob(".*"))
+                children = psutil.Process(process.pid).children(recursive=True)
+                met["kills"] += kill(process, results, generator)
+                met["before there were workers"] += not children
+                met["while something was written"] += bool(being_written(results))
+                born += children
                 look(results, seen)
                 met["between the first trial and the last"] += 0 < len(seen) < len(calm.expected)
             if (code := process.poll()) is not None:
