@@ -1,4 +1,4 @@
-"""kill -9 at over a hundred random moments: of the runner, of its workers and agents, and of a Ray cluster's nodes.
+"""kill -9 at a hundred random moments: of the runner, of its workers and agents, and of a Ray cluster's nodes.
 
 The moments are spread over a run's length, so that they fall while it imports, searches and stores; as it writes for a
 few milliseconds at a time, some are those at which it writes, moves or merges.
@@ -227,7 +227,7 @@ def victim(request):
 
 @pytest.mark.parametrize(
     ("victim", "kills", "pace"),  # lengths of what is left of a run between one kill and the next, at most
-    [("runner", 60, 1.0), ("writer", 20, 0.1), ("worker", 30, 0.5), ("node", 10, 2.0)],
+    [("runner", 40, 1.0), ("writer", 20, 0.1), ("worker", 30, 0.5), ("node", 10, 2.0)],
     indirect=["victim"],
 )
 def test_kill_9_at_random_moments_loses_nothing_and_doubles_nothing(victim, kills, pace, suite_file, calm, tmp_path):
