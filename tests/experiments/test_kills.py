@@ -1,4 +1,4 @@
-"""kill -9 at a hundred random moments: of the runner, of its workers and agents, and of a Ray cluster's nodes.
+"""kill -9 at a hundred random moments: of the runner, of its workers, and of a Ray cluster's nodes.
 
 The moments are spread over a run's length, so that they fall while it imports, searches and stores; as it writes for a
 few milliseconds at a time, some are those at which it writes, moves or merges.
@@ -174,7 +174,7 @@ def being_written(results):
 
 
 def kill_worker(process, results, generator):
-    """A worker or an agent's process, whichever it be."""
+    """One of its workers; those that keep its resources and play agents are left."""
     born = psutil.Process(process.pid).children(recursive=True)
     victims = []
     for each in sorted(born, key=lambda each: each.pid):
