@@ -146,13 +146,14 @@ def check_whole(results, seen, expected):
     assert [path for path in results.rglob(".*") if path.is_dir() or path.is_file()] == []
 
 
-# --- Who is killed: each kills one, and tells whether there was one. ---
+# --- Who is killed: each kills one, and returns what the runner had started until then; None where none was there. ---
 
 
 def kill_runner(process, results, generator):
+    started = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
-    return True
+    return started
 
 
 def kill_writer(process, results, generator):
@@ -164,7 +165,7 @@ def kill_writer(process, results, generator):
             time.sleep(generator.random() * 2e-3)
             return kill_runner(process, results, generator)
         time.sleep(1e-4)
-    return False
+    return None
 
 
 def being_written(results):
@@ -175,18 +176,18 @@ def being_written(results):
 
 def kill_worker(process, results, generator):
     """One of its workers; those that keep its resources and play agents are left."""
-    born = psutil.Process(process.pid).children(recursive=True)
+    started = psutil.Process(process.pid).children(recursive=True)
     victims = []
-    for each in sorted(born, key=lambda each: each.pid):
+    for each in sorted(started, key=lambda each: each.pid):
         try:
             if "spawn_main" in " ".join(each.cmdline()):
                 victims.append(each)
         except psutil.NoSuchProcess:
             continue
     if not victims:
-        return False
+        return None
     victims[generator.integers(len(victims))].kill()
-    return True
+    return started
 
 
 LOCAL = {"runner": kill_runner, "writer": kill_writer, "worker": kill_worker}
@@ -220,7 +221,7 @@ def victim(request):
         (node,) = nodes.worker_nodes
         nodes.remove_node(node, allow_graceful=False)
         nodes.add_node(**settings)
-        return True
+        return psutil.Process(process.pid).children(recursive=True)
 
     return ("--executor", "ray", "--address", nodes.address), kill_node
 
@@ -245,11 +246,11 @@ def test_kill_9_at_random_moments_loses_nothing_and_doubles_nothing(victim, kill
                 process.wait(moment_s if met["kills"] < kills else LONGEST_S)
             except subprocess.TimeoutExpired:
                 assert met["kills"] < kills, f"a run took more than {LONGEST_S:g} s"
-                children = psutil.Process(process.pid).children(recursive=True)
-                met["kills"] += kill(process, results, generator)
-                met["before there were workers"] += not children
+                started = kill(process, results, generator)
+                met["kills"] += started is not None
+                met["before there were workers"] += started == []
                 met["while something was written"] += bool(being_written(results))
-                born += children
+                born += started or []
                 look(results, seen)
                 met["between the first trial and the last"] += 0 < len(seen) < len(calm.expected)
             if (code := process.poll()) is not None:
