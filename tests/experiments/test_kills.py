@@ -228,7 +228,7 @@ def victim(request):
 
 @pytest.mark.parametrize(
     ("victim", "kills", "pace"),  # lengths of what is left of a run between one kill and the next, at most
-    [("runner", 40, 1.0), ("writer", 20, 0.1), ("worker", 30, 0.5), ("node", 10, 2.0)],
+    [("runner", 40, 1.0), ("writer", 20, 0.1), ("worker", 30, 0.25), ("node", 10, 2.0)],
     indirect=["victim"],
 )
 def test_kill_9_at_random_moments_loses_nothing_and_doubles_nothing(victim, kills, pace, suite_file, calm, tmp_path):
