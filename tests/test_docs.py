@@ -191,6 +191,7 @@ def test_the_page_on_agents_and_its_picture_are_what_their_stored_results_say(mo
         assert (tmp_path / name).read_bytes() == (ROOT / "docs" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_page_on_the_lottery_is_what_its_stored_results_say(monkeypatch, capfd, tmp_path):
     stored = ROOT / "docs" / "lottery" / "results.json"
     assert stored.stat().st_size < 10**6

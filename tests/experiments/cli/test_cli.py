@@ -190,6 +190,7 @@ def test_bound_finds_the_optimum_of_a_network_of_yours_at_any_budget_and_keeps_i
     assert after["verdict"]["optimum"] == float(row["value"]) >= before["verdict"]["bound"]
 
 
+@pytest.mark.slow
 def test_the_cost_of_a_policy_on_a_log_of_yours_says_on_how_few_problems_it_stands(dsegym_command, tmp_path):
     rows = [f"question{i},16,{(7 * i) % 17}" for i in range(60)]
     path = tmp_path / "log.csv"
