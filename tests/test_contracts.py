@@ -71,9 +71,14 @@ INSTANCES = {
 # Of each scenario the first instance is among the quick tests, the others take minutes together; these programs take
 # long to compile.
 COMPILED_LONG = (
+    "dsegym/AcceleratorDataflow-v0",
     "dsegym/AcceleratorMapping-v0",
+    "dsegym/AcceleratorTemplate-v0",
+    "dsegym/BatchBestOfN-v0",
     "dsegym/ExpertCache-v0",
+    "dsegym/MemoryMapping-v0",
     "dsegym/MemoryTiers-v0",
+    "dsegym/PowerCap-v0",
     "dsegym/ServingEngine-v0",
     "dsegym/ServingStream-v0",
     "dsegym/SocSchedulingStream-v0",

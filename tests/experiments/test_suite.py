@@ -356,7 +356,16 @@ def test_an_agent_plays_the_scenarios_that_it_is_declared_for(load, tmp_path):
 
 # Whose instances have optima that are searched for when they are made; core has one of each scenario.
 SLOW_SUITES = dict.fromkeys(
-    ("accelerator-mapping", "core-permuted", "memory-tiers", "serving", "serving-stream", "soc_stream", "test-time"),
+    (
+        "accelerator-mapping",
+        "core-permuted",
+        "lottery",
+        "memory-tiers",
+        "serving",
+        "serving-stream",
+        "soc_stream",
+        "test-time",
+    ),
     pytest.mark.minutes,
 )
 SLOW_SUITES["core"] = pytest.mark.slow

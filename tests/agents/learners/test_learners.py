@@ -191,6 +191,7 @@ FORMS = (  # scenario, form, the network that fits, kinds that fit
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scenario", "form", "default", "kinds"), FORMS)
 def test_every_kind_of_network_that_fits_acts_legally(scenario, form, default, kinds):
     env, params = played(scenario, form)

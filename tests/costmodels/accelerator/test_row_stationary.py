@@ -10,7 +10,6 @@ from dsegym.costmodels.accelerator.row_stationary import (
     PassMapping,
     alexnet_mappings,
     best_mapping,
-    constants,
     evaluate,
 )
 from dsegym.costmodels.accelerator.workloads import Layer, Loops, get_workload
