@@ -368,7 +368,7 @@ SLOW_SUITES = dict.fromkeys(
     ),
     pytest.mark.minutes,
 )
-SLOW_SUITES["core"] = pytest.mark.slow
+SLOW_SUITES |= dict.fromkeys(("core", "transfer"), pytest.mark.slow)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW_SUITES.get(name, ())) for name in suite_names()])
