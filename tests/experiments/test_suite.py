@@ -397,6 +397,7 @@ def test_the_smoke_suite_is_small_and_of_agents_that_need_no_extra():
         assert not load_agent(agent).libraries
 
 
+@pytest.mark.slow
 def test_the_designs_of_the_transfer_suite_are_of_its_instances_spaces_and_of_other_instances():
     trials, sources = load_suite("transfer").trials, load_suite("transfer-sources").trials
     begun = {
