@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .scoring.records import Leaderboard, Timings
     from .scoring.scored_trials import ScoredTrial
 
-__all__ = ["NO_SUITE", "Publication", "board_of", "publish"]
+__all__ = ["NO_SUITE", "Publication", "board_of", "publish", "with_places"]
 
 
 # What stands for the note of a suite where a directory holds evaluations of policies only.
@@ -56,7 +56,8 @@ def publish(
 ) -> Publication:
     """Makes the leaderboard of a results directory, or of several together, and writes it.
 
-    JSON and Markdown are a function of the trials alone: the same trials give the same bytes.
+    JSON and Markdown are a function of the trials alone: the same trials give the same bytes, but for what other
+    machines round otherwise when fronts are costed anew.
 
     Args:
         results: a directory that `run_suite` filled, or `dsegym evaluate`, or both.
@@ -75,6 +76,7 @@ def publish(
     from .report.policies import policy_sections
     from .report.sections import SECTIONS, fronts
     from .report.text import to_json, to_markdown
+    from .scoring.instance_fronts import front_tables, instance_fronts
     from .scoring.leaderboard import build_timings
     from .scoring.scored_trials import read_trials
 
@@ -99,11 +101,12 @@ def publish(
         missing, altered = missing + len(note["trials"]) - len(further), [*altered, *_altered(other, note)]
     scored = read_trials(trials, _file_names(noted)) if trials else []
     leaderboard = board_of([results, *others], noted, trials, scored)
-    here = [replace(instance, files=located(instance.files, results)) for instance in leaderboard.instances]
-    drawn = replace(leaderboard, instances=tuple(here))
+    drawn = with_places(leaderboard, results)
+    found = instance_fronts(drawn.instances, trials, scored, allow)
+    leaderboard = replace(leaderboard, fronts=front_tables(found))
     sections = policy_sections(leaderboard.policies, leaderboard.sensitivity)
     sections += [section for make in SECTIONS if (section := make(drawn, allow)) is not None]
-    sections += fronts.sections(drawn, trials, allow)
+    sections += fronts.sections(found)
     about = {key: suite[key] for key in ("name", "description")}
     folder.mkdir(parents=True, exist_ok=True)
     timings = build_timings(trials, scored=scored)
@@ -194,6 +197,12 @@ def _file_names(notes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {place: name for note in notes for place, name in kept_files(note).items()}
 
 
+def with_places(leaderboard: Leaderboard, results: Path) -> Leaderboard:
+    """The same, with users' files as paths in the results directory, so that the instances can be made."""
+    here = [replace(instance, files=located(instance.files, results)) for instance in leaderboard.instances]
+    return replace(leaderboard, instances=tuple(here))
+
+
 def board_of(
     directories: Sequence[Path],
     notes: Sequence[Mapping[str, Any]],
@@ -201,6 +210,8 @@ def board_of(
     scored: Sequence[ScoredTrial] | None = None,
 ) -> Leaderboard:
     """The leaderboard of directories' trials and evaluations; takes and raises as `build_leaderboard` does.
+
+    Without fronts, for which designs are costed anew: `instance_fronts` has them.
 
     Raises:
         DsegymError: also what `read_evaluations` raises.

@@ -27,6 +27,7 @@ from .submission import submission_notes
 from .suite import Trial, is_kept, load_suite, suite_names
 from .suite_note import count_declared, declared_trials, holds_suite, read_suite
 from .verify_evaluations import verify_evaluation
+from .verify_fronts import fronts_as_told
 
 if TYPE_CHECKING:
     from ..envs.core.problem import Problem
@@ -116,7 +117,7 @@ def verify(
         verdicts.append(verdict_of.get(identifier, missing))
     verdicts += [_evaluation_verdict(directory, allow) for directory in evaluation_directories(results)]
     if len(whole) == len(identifiers):
-        verdicts += _check_leaderboard(results, note, whole)
+        verdicts += _check_leaderboard(results, note, whole, allow)
     return verdicts
 
 
@@ -338,7 +339,9 @@ def _close(claimed: object, value: float) -> bool:
 _MOST_LEADERBOARD_BYTES = 2**28
 
 
-def _check_leaderboard(results: Path, note: Mapping[str, Any], whole: list[TrialResult]) -> Iterator[Verdict]:
+def _check_leaderboard(
+    results: Path, note: Mapping[str, Any], whole: list[TrialResult], allow: Collection[str]
+) -> Iterator[Verdict]:
     from .report.text import to_json, to_markdown
 
     folder = results / "leaderboard"
@@ -347,6 +350,7 @@ def _check_leaderboard(results: Path, note: Mapping[str, Any], whole: list[Trial
         return
     try:
         board, told = board_of([results], [note], whole), set(submission_notes(results))
+        board = replace(board, fronts=fronts_as_told(results, board, whole, allow))
         before = replace(board, notes=tuple(sentence for sentence in board.notes if sentence not in told))
     except DsegymError as error:
         yield Verdict(str(folder), f"{folder}: no leaderboard follows from the trials ({error}).")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["end_if_rejected", "found_by", "leaderboard", "tell_rejected", "verify_command"]
 
 _SHOWN = ("Left out", "Loose bounds", "No feasible design", "One seed")  # beginnings of notes for the terminal
+MOST_FRONTS = 3  # whose tables the terminal shows
 MOST_SEEDS = 20  # that `verify` lists
 
 
@@ -42,6 +43,7 @@ def leaderboard(
     With a submission: `dsegym leaderboard results/quick submissions/tabu --output board`
     """
     from ..publish import publish
+    from ..report.attainment import sheet
     from ..report.policies import policy_sheet, sensitivity_sheet, sentences
     from ..report.text import timings_to_rich, to_json, to_rich
 
@@ -54,6 +56,10 @@ def leaderboard(
         if board.rows:
             console.print(to_rich(board))
             console.print(timings_to_rich(published.timings))
+        for table in board.fronts[:MOST_FRONTS]:
+            console.print(sheet(table))
+        if (more := len(board.fronts) - MOST_FRONTS) > 0:
+            say(console, f"Hypervolume and attainment of {counted(more, 'more instance')}: on the pages.")
         for table in board.policies:
             console.print(policy_sheet(table))
             for text in sentences(table):

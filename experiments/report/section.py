@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ...envs.core.problem import Problem
 
-__all__ = ["MOST", "Charts", "Section", "draw_problems"]
+__all__ = ["MOST", "Charts", "Section", "draw_problems", "note", "reason_of", "shortened"]
 
 MOST = 12  # charts of a section: each takes seconds to make, and up to 30 kB of the page
 
@@ -101,9 +101,21 @@ def draw_problems(
                 chart = to_fragment(figure, f"{what}-{place}", f"{what.capitalize()}: {heading}")
                 drawn.append(f"<figure><h3>{html.escape(heading)}</h3>\n{chart}</figure>")
         except Exception as error:  # whatever another package's scenario raises: the leaderboard stands without it
-            reason = html.escape(f"{type(error).__name__}: {' '.join(str(error).split())}")
-            notes.append(f'<p class="quiet">No {what} of {html.escape(instance.name)}: {reason}</p>')
-    if len(notes) > MOST:
-        rest = counted(len(notes) - MOST, "more instance")
-        notes[MOST:] = [f'<p class="quiet">And no {what} of {rest}.</p>']
-    return Charts(drawn, notes, left_out)
+            notes.append(note(what, instance.name, reason_of(error)))
+    return Charts(drawn, shortened(notes, what), left_out)
+
+
+def reason_of(error: Exception) -> str:
+    """An error on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def note(what: str, name: str, reason: str) -> str:
+    """What stands in the place of a chart of an instance, as HTML."""
+    return f'<p class="quiet">No {what} of {html.escape(name)}: {html.escape(reason)}</p>'
+
+
+def shortened(notes: list[str], what: str) -> list[str]:
+    """The first notes, and how many more there are."""
+    rest = counted(len(notes) - MOST, "more instance")
+    return notes if len(notes) <= MOST else [*notes[:MOST], f'<p class="quiet">And no {what} of {rest}.</p>']

@@ -11,6 +11,7 @@ from ...costmodels.errors import visible
 from ..formats import counted, format_gap, format_quantity, format_score, interval_text, plain_text, rounded
 from ..scoring.records import (
     BestOfAll,
+    FrontTable,
     Improvement,
     Instance,
     Leaderboard,
@@ -20,6 +21,7 @@ from ..scoring.records import (
     Timings,
     Yardstick,
 )
+from . import attainment
 from .policies import HEAD, cells, sensitivity_cells, sensitivity_head, sensitivity_title, sentences, title
 from .sheet import Column, Sheet
 
@@ -74,6 +76,21 @@ def _sensitivity_parts(found: Sensitivity) -> list[str]:
     head = sensitivity_head(found)
     table = markdown_table(head, [sensitivity_cells(row) for row in found.rows], right=set(range(2, len(head))))
     return [f"## {cell_text(sensitivity_title(found))}", table]
+
+
+def _front_parts(tables: Sequence[FrontTable]) -> list[str]:
+    """Hypervolume and attainment as parts of a Markdown page; nothing without a front."""
+    if not tables:
+        return []
+    parts = ["## Hypervolume and attainment", attainment.explained(tables[0].near_relative)]
+    for table in tables:
+        head = attainment.head(table.near_relative)
+        point = ", ".join(f"{name} = {value:.6g}" for name, value in table.reference_point.items())
+        about = f"Hypervolume of the front: {table.hypervolume:.4f} of the box between zero and {point}."
+        rows = [attainment.cells(row) for row in table.scores]
+        shown = markdown_table(head, rows, right=set(range(1, len(head))))
+        parts += [f"### {cell_text(attainment.title(table))}", cell_text(about), shown]
+    return parts
 
 
 def _ranking_head(leaderboard: Leaderboard) -> tuple[str, ...]:
@@ -147,7 +164,7 @@ def to_markdown(leaderboard: Leaderboard) -> str:
     ]
     if leaderboard.improvement:
         parts += ["## Probability that the row's agent beats the column's", _improvement_table(leaderboard)]
-    parts.append("## Instances")
+    parts += [*_front_parts(leaderboard.fronts), "## Instances"]
     for instance in leaderboard.instances:
         parts += [f"### {cell_text(instance.name)}", _instance_text(instance), _instance_table(instance)]
     if leaderboard.lottery:

@@ -11,6 +11,8 @@ __all__ = [
     "Curve",
     "Draw",
     "Failure",
+    "FrontScore",
+    "FrontTable",
     "Improvement",
     "Instance",
     "InstanceScore",
@@ -260,6 +262,41 @@ class SensitivityRow:
 
 
 @dataclass(frozen=True)
+class FrontScore:
+    """What one entrant's trials attain of a front."""
+
+    agent: str
+    trials: int  # with every objective
+    seeds: tuple[int, ...]  # of the trials, ascending
+    relative_hypervolume: float | None  # mean over the trials, relative to the front's; None where that has none
+    relative_hypervolume_low: float | None  # ends of its 95 % bootstrap interval over the trials; None of one trial
+    relative_hypervolume_high: float | None
+    # Of the front's points the share that so many of the trials attain, with a design at least as good in every cost;
+    # the last, to which half come near. None where the front is empty.
+    attained_by_some: float | None
+    attained_by_half: float | None
+    attained_by_all: float | None
+    near_by_half: float | None
+
+
+@dataclass(frozen=True)
+class FrontTable:
+    """Hypervolume and attainment on an instance of several costs, or on several that differ in their objective only."""
+
+    name: str  # the scenario, and the options but the objective
+    scenario: str
+    options: dict[str, Any]  # without the objective; a user's file by its name
+    kind: str  # of the front: "proven" (every design of the space was costed) or "best known" (of all trials)
+    designs: int  # on the front
+    hypervolume: float  # the share of the box between zero and the reference point that the front dominates
+    reference_point: dict[str, float]  # cost to the point's value, unit in the name
+    reference: str  # the baseline whose costs, times the next field, are the reference point
+    reference_point_per_reference: float
+    near_relative: float  # how much every cost may be above a point's that is near
+    scores: tuple[FrontScore, ...]  # the largest hypervolume first
+
+
+@dataclass(frozen=True)
 class Leaderboard:
     """All that the seeds determine."""
 
@@ -278,6 +315,7 @@ class Leaderboard:
     notes: tuple[str, ...]  # how to read the numbers, and what to beware of
     policies: tuple[PolicyTable, ...] = ()  # zero-shot ones first
     sensitivity: tuple[Sensitivity, ...] = ()
+    fronts: tuple[FrontTable, ...] = ()  # by instance; of those that could be costed anew
 
     @property
     def gap_columns(self) -> dict[str, str]:

@@ -3,109 +3,86 @@
 from __future__ import annotations
 
 import html
-from collections import defaultdict
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ....envs.faces.raster import PALETTE
-from ...formats import counted, interval_text
-from ...front_search import designs_of, trials_of
-from ...scoring.attainment import NEAR, AgentAttainment, Attainment, attainment_of
+from ...scoring.attainment import NEAR, Attainment
 from ...scoring.fronts import Front
-from ...scoring.records import Instance, Leaderboard
-from ...scoring.scored_trials import read_trials
-from ...store import TrialResult
+from ...scoring.instance_fronts import InstanceFront, front_tables
+from ...scoring.records import FrontTable
+from .. import attainment
 from ..chart import to_fragment
 from ..fronts import axis_label, is_front, log_ranges, log_ticks, marks
-from ..section import Section, draw_problems
+from ..section import MOST, Charts, Section, note, reason_of, shortened
 from ..style import INK, plain_styles, styled_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from ....envs.core.problem import Problem
-
 __all__ = ["sections"]
 
-_HEAD = ("Agent", "Trials", "Hypervolume", "95 % interval", "Some", "Half", "All", f"Half, within {NEAR:.0%}")
 _SYMBOLS = ("diamond", "square", "triangle-up", "triangle-down", "pentagon", "hexagon", "star")
 
 
-def sections(leaderboard: Leaderboard, trials: Sequence[TrialResult], allow: Collection[str] = ()) -> list[Section]:
+def sections(fronts: Sequence[InstanceFront]) -> list[Section]:
     """The front of each instance whose scenario declares several costs, and what each agent attains of it.
 
-    Instances that differ in their objective only share a chart, and all their trials count. Designs are costed anew.
-    None where no scenario declares costs.
+    None where no scenario declares costs. A front that could not be costed, or be drawn, has a note in its place.
     """
-    entrants = {trial.trial_id: trial.agent for trial in read_trials(trials)} if trials else {}
-    attained: list[tuple[str, Attainment]] = []
-
-    def draw(problem: Problem, instance: Instance) -> tuple[str, go.Figure] | None:
-        mine: dict[str, list[NDArray[np.int32]]] = defaultdict(list)
-        for trial in trials_of(problem, trials):
-            if (agent := entrants.get(trial.manifest["trial_id"])) is not None:
-                mine[agent].append(designs_of(problem, [trial]))
-        found = attainment_of(problem, mine)
-        front = found.front
-        rest = ", ".join(f"{name}={text}" for name, text in instance.options.items() if name != "objective")
-        name = f"{instance.scenario} ({rest})"
-        attained.append((name, found))
-        share = f"hypervolume {front.hypervolume:.4f} of the box up to twice the reference's costs"
-        return f"{name}: {share}", _figure(front)
-
-    charts = draw_problems(
-        leaderboard,
-        "front",
-        lambda problem: problem.front or None,
-        draw,
-        lambda offer, instance: _group(instance),
-        allow,
-    )
+    drawn, notes, shown, left_out = [], [], [], 0
+    for each in fronts:
+        if len(drawn) == MOST and each.found is not None:
+            left_out += 1
+            continue
+        try:
+            if each.found is None:
+                notes.append(note("front", each.name, each.problem))
+                continue
+            share = f"hypervolume {each.found.front.hypervolume:.4f} of the box up to twice the reference's costs"
+            heading = f"{each.name}: {share}"
+            chart = to_fragment(_figure(each.found.front), f"front-{len(drawn)}", f"Front: {heading}")
+            drawn.append(f"<figure><h3>{html.escape(heading)}</h3>\n{chart}</figure>")
+            shown.append((each.found, *front_tables([each])))
+        except Exception as error:  # whatever another package's experts raise: the leaderboard stands without it
+            notes.append(note("front", each.name, reason_of(error)))
     about = (
         "Of all designs that any trial costed, those that no other beats in every cost. Machines that experts built "
         "are costed by the same model at their sizes; where these come from, the command dsegym info says."
     )
-    found = [charts.section("Fronts", about, "charts"), _attainment_section(attained)]
+    found = [
+        Charts(drawn, shortened(notes, "front"), left_out).section("Fronts", about, "charts"),
+        _attainment_section(shown),
+    ]
     return [section for section in found if section is not None]
 
 
-def _attainment_section(attained: Sequence[tuple[str, Attainment]]) -> Section | None:
+def _attainment_section(fronts: Sequence[tuple[Attainment, FrontTable]]) -> Section | None:
     """Of each front a table of agents and a chart of the shares of trials; None without a front."""
-    if not attained:
+    if not fronts:
         return None
-    parts = [
-        "<p>Hypervolume: the mean over an agent's trials, relative to that of the front of all trials, or of all "
-        "designs where these are few enough to cost each, at twice the reference's costs; the interval of 95 % is over "
-        "trials. Attained: the share of the front's points that some, half or all of the trials attain, with a design "
-        f"that is at least as good in every cost, or within {NEAR:.0%}. All objectives' trials count; one that does "
-        "not search for fronts is measured by what it came across. A front that has no point within twice the "
-        "reference's costs has no hypervolume to be relative to.</p>"
-    ]
-    for place, (name, found) in enumerate(attained):
-        kind = "the proven front" if found.proven else "the best known front"
-        heading = f"{name}: {kind} of {counted(len(found.front.designs), 'design')}"
-        table = _table(f"attainment-{place}", f"Hypervolume and attainment of {heading}", found.agents)
+    parts = [f"<p>{attainment.explained(NEAR)}</p>"]
+    for place, (found, table) in enumerate(fronts):
+        heading = attainment.title(table)
+        shown = _table(f"attainment-{place}", f"Hypervolume and attainment of {heading}", table)
         chart = to_fragment(_attainment_figure(found), f"attainment-{place}", f"Attainment of {heading}")
-        parts.append(f"<figure><h3>{html.escape(heading)}</h3>{table}\n{chart}</figure>")
+        parts.append(f"<figure><h3>{html.escape(heading)}</h3>{shown}\n{chart}</figure>")
     return Section("Hypervolume and attainment", "\n".join(parts))
 
 
-def _table(name: str, label: str, agents: Sequence[AgentAttainment]) -> str:
+def _table(name: str, label: str, table: FrontTable) -> str:
     """A row an agent, in the form of the page's own tables, so that its script sorts and saves it.
 
     Args:
         name: of the files that it is saved as.
         label: plain text, what it shows.
-        agents: in their order.
+        table: its agents in their order.
     """
-    first, *others = _HEAD
+    first, *others = attainment.head(table.near_relative)
     head = f'<th scope="col" class="stick">{first}</th>'
     head += "".join(f'<th scope="col" class="n">{text}</th>' for text in others)
     about = html.escape(label)
-    rows = "".join(_row(*_cells(agent)) for agent in agents)
+    rows = "".join(_row(*map(html.escape, attainment.cells(row))) for row in table.scores)
     return (
         f'<div class="scroll" role="region" aria-label="{about}"><table data-name="{name}" aria-label="{about}">'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>"
@@ -115,25 +92,6 @@ def _table(name: str, label: str, agents: Sequence[AgentAttainment]) -> str:
 def _row(first: str, *others: str) -> str:
     cells = "".join(f'<td class="n">{text}</td>' for text in others)
     return f'<tr><th scope="row" class="stick">{first}</th>{cells}</tr>'
-
-
-def _cells(row: AgentAttainment) -> list[str]:
-    def share(shares: NDArray[np.float64], least: float) -> str:
-        return f"{np.mean(shares >= least):.0%}" if len(shares) else "none"
-
-    volume = ["-", "-"]
-    if row.hypervolume is not None:
-        interval = interval_text(row.low, row.high, lambda low, high: f"{low:.4f} to {high:.4f}")
-        volume = [f"{row.hypervolume:.4f}", interval]
-    return [
-        html.escape(row.agent),
-        str(row.trials),
-        *volume,
-        share(row.attained, np.nextafter(0, 1)),
-        share(row.attained, 0.5),
-        share(row.attained, 1.0),
-        share(row.near, 0.5),
-    ]
 
 
 def _attainment_figure(found: Attainment) -> go.Figure:
@@ -157,11 +115,6 @@ def _attainment_figure(found: Attainment) -> go.Figure:
     figure.update_xaxes(title=html.escape(axis_label(found.front.metrics[0])), type="log")
     figure.update_yaxes(title=f"share of trials within {NEAR:.0%}", range=[-0.03, 1.03])
     return figure
-
-
-def _group(instance: Instance) -> Hashable:
-    rest = tuple((name, text) for name, text in instance.options.items() if name != "objective")
-    return instance.scenario, *rest
 
 
 def _figure(front: Front) -> go.Figure:
