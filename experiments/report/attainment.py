@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..formats import counted, interval_text
 from ..scoring.records import FrontScore, FrontTable
-from .sheet import Column, Sheet
+
+if TYPE_CHECKING:
+    from .sheet import Sheet
 
 __all__ = ["cells", "explained", "head", "sheet", "title"]
 
@@ -50,6 +54,8 @@ def cells(row: FrontScore) -> list[str]:
 
 def sheet(table: FrontTable) -> Sheet:
     """The columns that fit 80 of the terminal: without trials, and of attainment what half of them do."""
+    from .sheet import Column, Sheet
+
     named = [_SHORT.get(name, name) for name in head(table.near_relative)]
     kept = [place for place, name in enumerate(named) if name]
     columns = [Column(named[place], number=place > 0) for place in kept]
