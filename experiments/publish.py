@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .scoring.records import Leaderboard, Timings
     from .scoring.scored_trials import ScoredTrial
 
-__all__ = ["NO_SUITE", "Publication", "board_of", "publish", "with_places"]
+__all__ = ["NO_SUITE", "Publication", "at_largest_budgets", "board_of", "publish", "with_places"]
 
 
 # What stands for the note of a suite where a directory holds evaluations of policies only.
@@ -91,7 +91,7 @@ def publish(
     suite, trials = _stored(results)
     missing, altered = len(suite["trials"]) - len(trials), list(_altered(results, suite))
     if "all_samples" in suite.get("declared", {}):
-        trials = _at_largest_budgets(suite["declared"], trials)
+        trials = at_largest_budgets(suite, trials)
         suite = {**suite, "description": f"{suite['description']} {_LARGEST_ONLY}".strip()}
     noted = [suite]
     for other in others:
@@ -135,13 +135,16 @@ def _stored(results: Path) -> tuple[Mapping[str, Any], list[TrialResult]]:
 _LARGEST_ONLY = "Ranked by the trials of the largest budget of each agent; `dsegym lottery` tells of the others."
 
 
-def _at_largest_budgets(declared: Mapping[str, Any], trials: Sequence[TrialResult]) -> list[TrialResult]:
-    """The trials of the most samples that an agent may take on an instance, of a suite that declares several budgets.
+def at_largest_budgets(suite: Mapping[str, Any], trials: Sequence[TrialResult]) -> list[TrialResult]:
+    """The trials of the most samples that an agent may take on an instance, of a suite that declares several budgets;
+    of any other suite all.
 
     Raises:
         DsegymError: none of these is there yet.
     """
-    most = largest_budgets(declared)
+    if "all_samples" not in suite.get("declared", {}):
+        return list(trials)
+    most = largest_budgets(suite["declared"])
     found = [
         each
         for each in trials

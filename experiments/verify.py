@@ -21,7 +21,7 @@ from .evaluations import evaluation_directories
 from .identities import hashed_id
 from .kept_files import checked_options
 from .layout import BATCHES, SUITE, TRACE, trial_directory
-from .publish import NO_SUITE, board_of
+from .publish import NO_SUITE, at_largest_budgets, board_of
 from .store import TrialResult
 from .submission import submission_notes
 from .suite import Trial, is_kept, load_suite, suite_names
@@ -349,8 +349,9 @@ def _check_leaderboard(
     if not any(os.path.lexists(path) for path, _ in written):
         return
     try:
-        board, told = board_of([results], [note], whole), set(submission_notes(results))
-        board = replace(board, fronts=fronts_as_told(results, board, whole, allow))
+        ranked, told = at_largest_budgets(note, whole), set(submission_notes(results))
+        board = board_of([results], [note], ranked)
+        board = replace(board, fronts=fronts_as_told(results, board, ranked, allow))
         before = replace(board, notes=tuple(sentence for sentence in board.notes if sentence not in told))
     except DsegymError as error:
         yield Verdict(str(folder), f"{folder}: no leaderboard follows from the trials ({error}).")

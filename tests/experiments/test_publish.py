@@ -50,6 +50,7 @@ def test_of_several_budgets_each_agents_largest_is_ranked_and_the_lottery_tells_
     assert published.missing == 0
     assert published.leaderboard.trials == 2 + 4  # of 40 and of 20 samples
     assert published.leaderboard.budgets == (20, 40)
+    assert not [verdict.problem for verdict in dsegym.verify(results) if verdict.problem]
     assert (
         "Ranked by the trials of the largest budget of each agent"
         in (published.folder / "leaderboard.html").read_text()
