@@ -44,7 +44,7 @@ def process(
 
     model = SingleTaskGP(
         features,
-        torch.as_tensor(values)[:, None],
+        torch.tensor(values)[:, None],
         covar_module=_kernel(owners),
         outcome_transform=Standardize(1),
     )
@@ -78,7 +78,7 @@ def encoding(space: DesignSpace) -> tuple[Callable[[np.ndarray], Tensor], Tensor
 
     def encode(designs: np.ndarray) -> Tensor:
         parts = [table[designs[:, place]] for place, table in enumerate(tables)]
-        return torch.as_tensor(np.concatenate(parts, axis=1))
+        return torch.tensor(np.concatenate(parts, axis=1))  # a copy: NumPy's memory is aligned by chance
 
     return encode, torch.as_tensor(np.repeat(np.arange(len(space)), columns))
 

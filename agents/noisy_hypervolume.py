@@ -64,6 +64,8 @@ class NoisyExpectedHypervolume(SeveralCosts):
 
     def search(self, referee: Referee, seed: int) -> None:
         """Searches until the budget is spent, or every design has been costed."""
+        import torch
+
         names, space, generator = names_of(referee, self.metrics), referee.space, np.random.default_rng(seed)
         known, lengths, fitted = _Known(space, len(names)), dict[int, Mapping[str, Any]](), 0
         encode, owners = encoding(space)
@@ -76,7 +78,8 @@ class NoisyExpectedHypervolume(SeveralCosts):
         if start is not None:
             first[0] = start
         cost(first)
-        with one_thread():
+        with one_thread(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # of fits that begin anew, which draw from torch's own generator
             while len(known.seen) < space.size:
                 chosen = known.chosen(self.training)
                 targets, features = known.targets(chosen), encode(known.designs[chosen])
@@ -187,7 +190,7 @@ def _acquisition(
     from botorch.utils.multi_objective.hypervolume import infer_reference_point
 
     count = gains.shape[1]
-    values = torch.as_tensor(gains)
+    values = torch.tensor(gains)
     # BoTorch would compile a kernel in C++ for this very processor, where there is a compiler, which takes minutes and
     # rounds otherwise: the same seed gives the same samples with or without a compiler.
     logei._load_attempted = True
