@@ -60,6 +60,8 @@ html_theme = "furo"
 html_title = f"dsegym {version}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
+templates_path = ["templates"]
 html_copy_source = False
 html_show_sourcelink = False
 

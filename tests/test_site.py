@@ -1,6 +1,9 @@
-"""The documentation site: what its own code makes, and, where Sphinx is installed, that it builds without a warning."""
+"""The documentation site: what its own code makes, and, where Sphinx is installed, that it builds without a warning and
+that axe-core finds nothing serious on it.
+"""
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -8,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from headless import AXE_IN, needs_axe, needs_chromium, outcome
 
 from dsegym.envs.core.scenarios import BUILT_IN, load_scenario, make_problem
 from dsegym.experiments.formats import format_exact
@@ -130,19 +134,80 @@ def test_several_names_that_share_a_text_stay_together():
     assert lines[1:] == ["    lanes,steps: a rollout's, a pair.", "    units: of a, b: c."]
 
 
-@pytest.mark.slow
-def test_the_site_builds_without_a_warning_and_is_whole(tmp_path):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the site's pages, and the outcome of building them."""
     needed = ("sphinx", "furo", "myst_parser", "sphinx_design", "sphinx_copybutton")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)}: not installed")
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path / "html"]
-    done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=False)
+    html = tmp_path_factory.mktemp("site") / "html"
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, html]
+    return html, subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_is_whole(site):
+    html, done = site
     assert done.returncode == 0, done.stderr
-    pages = {path.relative_to(tmp_path / "html").as_posix() for path in (tmp_path / "html").rglob("*.html")}
+    pages = {path.relative_to(html).as_posix() for path in html.rglob("*.html")}
     assert {"index.html", "search.html", "api/dsegym.html", "project/changelog.html"} <= pages
     assert {f"gallery/{gallery.slug(name)}.html" for name in BUILT_IN} <= pages
-    assert (tmp_path / "html" / "searchindex.js").stat().st_size > 10**5
-    landing = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+    assert (html / "searchindex.js").stat().st_size > 10**5
+    landing = (html / "index.html").read_text(encoding="utf-8")
     elsewhere = re.findall(r'(?:src|href)="https?://[^"]+\.(?:js|css|woff2?|png|svg)"', landing)
     assert not elsewhere  # the page is whole without a network
+
+
+KINDS = [  # a page of each kind
+    "index.html",
+    "quick_start.html",
+    "size_my_network.html",
+    "gallery/index.html",
+    "gallery/accelerator_mapping.html",
+    "gallery/serving_engine.html",
+    "gallery/sub_question_budget.html",
+    "api/dsegym.html",
+    "truth.html",
+    "comparison.html",
+    "search.html?q=serving",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.minutes
+@needs_chromium
+@needs_axe
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_nothing_serious_on_the_site_in_the_light_or_in_the_dark(width, site, tmp_path):
+    host = tmp_path / "host.html"
+    host.write_text("<html><body></body></html>", encoding="utf-8")
+    script = """
+      const bad = [], results = [], colours = new Set();
+      for (const page of PAGES) {
+        const frame = document.createElement("iframe");
+        frame.style.cssText = "border: 0; width: WIDTHpx; height: 900px";
+        frame.src = SITE + page;
+        const loaded = new Promise(done => frame.addEventListener("load", done));
+        document.body.append(frame);
+        await loaded;
+        const view = frame.contentWindow, body = view.document.body, axe = await axeIn(view);
+        const listed = () => view.document.querySelectorAll("#search-results li").length;
+        if (page.startsWith("search")) {
+          await until(listed);
+          results.push(listed());
+        }
+        for (const theme of ["light", "dark"]) {
+          body.dataset.theme = theme;
+          await new Promise(done => setTimeout(done, 1000)); // while colours change
+          colours.add(view.getComputedStyle(body).backgroundColor);
+          for (const each of (await axe.run({resultTypes: ["violations"]})).violations)
+            if (["serious", "critical"].includes(each.impact))
+              bad.push([page, theme, each.id, each.nodes.map(node => node.html)]);
+        }
+        frame.remove();
+      }
+      return {bad, results: results.every(count => count > 0), colours: colours.size};"""
+    for name, value in {"PAGES": KINDS, "WIDTH": width, "SITE": site[0].as_uri() + "/"}.items():
+        script = script.replace(name, json.dumps(value))
+    assert outcome(host, AXE_IN + script) == {"bad": [], "results": True, "colours": 2}
