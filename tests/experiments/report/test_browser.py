@@ -1,6 +1,6 @@
-"""The page in a browser: charts, sorting, filters, links.
+"""The page in a browser: charts, sorting, filters, links, accessibility.
 
-What they need is told in tests/oracles/headless.py.
+What these tests need is told in tests/oracles/headless.py.
 """
 
 import pytest
@@ -8,17 +8,36 @@ from headless import AXE_IN, needs_axe, needs_chromium, outcome
 from leaderboard_cases import golden, trial
 
 from dsegym.experiments.report.page import write_html
+from dsegym.experiments.report.policies import policy_sections
+from dsegym.experiments.report.sections import profiles
 from dsegym.experiments.scoring.leaderboard import build_leaderboard
+from dsegym.experiments.scoring.records import LearningCurve, PolicyRow, PolicyTable, Sensitivity, SensitivityRow
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
 
-def found_in_page(tmp_path, script, **options):
+def found_in_page(tmp_path, script, *, make_sections=lambda board: [], **options):
     """What a script returns that runs in the page of the golden trials."""
     path = tmp_path / "page.html"
     results = [*golden(), trial("ape", "a", 0, [5.0]), trial("ape", "b", 0, [5.0])]
-    write_html(build_leaderboard(results), results, path)
+    board = build_leaderboard(results)
+    write_html(board, results, path, sections=make_sections(board))
     return outcome(path, script, **options)
+
+
+def further_sections(board):
+    """Those that a page has where there are policies, and instances enough for a profile."""
+    fox = PolicyRow(
+        "fox", "policy", "zero-shot", 2, 0.5, 0.4, 0.6, 9.0, 8.0, 9.5, None, 1, (0.4, 0.6), 4096, 9.0, 120.0
+    )
+    learned = LearningCurve("fox", 2, (1000, 2000), (0.1, 0.3), (0.0, 0.2), (0.2, 0.4))
+    table = PolicyTable(
+        "toy/Toy-v0", "decisions", "mine", {}, "test", False, ("a", "b"), (), 0, ("optimum",), (fox,), (learned,)
+    )
+    worth = SensitivityRow("fox", "policy", "zero-shot", (3.0, 1.0), (2.0, 0.0), (4.0, 2.0))
+    sensitivity = Sensitivity("toy/Toy-v0", "mine", "test", "noise", ("0", "20"), ("0",), (worth,))
+    made = [profiles.section(board), *policy_sections([table], [sensitivity])]
+    return [section for section in made if section is not None]
 
 
 def test_charts_are_drawn_and_no_column_leaves_the_page(tmp_path):
@@ -66,10 +85,17 @@ def test_a_deep_link_opens_its_instance(tmp_path):
 
 @needs_axe
 @pytest.mark.parametrize("width", [500, 1280])
-def test_axe_finds_nothing(width, tmp_path):
+def test_axe_finds_nothing_in_the_light_or_in_the_dark(width, tmp_path):
     script = """
+      const axe = await axeIn(window), found = [], colours = new Set();
       for (const details of all("details")) details.open = true;
-      await dsegymPage.ready();
-      return (await (await axeIn(window)).run()).violations.map(
-        each => [each.id, each.impact, each.nodes.map(node => node.html)]);"""
-    assert found_in_page(tmp_path, AXE_IN + script, width=width) == []
+      for (let turn = 0; turn < 2; turn++) {
+        await dsegymPage.ready();
+        colours.add(getComputedStyle(document.body).backgroundColor);
+        for (const each of (await axe.run({resultTypes: ["violations"]})).violations)
+          found.push([turn, each.id, each.impact, each.nodes.map(node => node.html)]);
+        document.getElementById("theme").click();
+      }
+      return {found, colours: colours.size, learning: shown("#chart-learning-0 .main-svg") > 0};"""
+    answer = found_in_page(tmp_path, AXE_IN + script, make_sections=further_sections, width=width)
+    assert answer == {"found": [], "colours": 2, "learning": True}
