@@ -223,7 +223,6 @@ def test_the_tests_run_in_a_folder_of_any_name(tmp_path):
     assert ran.returncode == 0, ran.stdout[-2000:]
 
 
-@pytest.mark.slow
 @pytest.mark.minutes
 def test_the_archive_installs_with_extras_into_a_fresh_environment_and_runs(sdist, tmp_path):
     venv.create(tmp_path / "fresh", with_pip=True)

@@ -174,7 +174,6 @@ KINDS = [  # a page of each kind
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.minutes
 @needs_chromium
 @needs_axe

@@ -48,7 +48,6 @@ if __name__ == "__main__":
 LONGEST_S = 300.0  # that a run may take, or a process to end that was left alone
 has_ray = importlib.util.find_spec("ray") is not None and importlib.util.find_spec("ray").origin is not None
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.minutes,
     pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of POSIX"),
 ]
