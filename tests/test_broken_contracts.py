@@ -328,6 +328,7 @@ def broken(staircase):
     dsegym.unregister(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("clause", "reason", "change"), BREAKS, ids=named(BREAKS))
 def test_a_broken_scenario_is_told_its_instance_and_the_clause_in_one_sentence(broken, clause, reason, change):
     with pytest.raises(BrokenContract) as told:

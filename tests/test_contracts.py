@@ -68,27 +68,14 @@ INSTANCES = {
     "dsegym/SubQuestionBudget-v0": [{}, {"utility": "sum", "budget": 0.25}],
     "dsegym/TreeSearch-v0": [{"width": 4}, {"tree": "game24", "width": 4}, {"tree": "game24_log", "width": 3}],
 }
-# Of each scenario the first instance is among the quick tests, the others take minutes together; these programs take
-# long to compile.
-COMPILED_LONG = (
-    "dsegym/AcceleratorDataflow-v0",
-    "dsegym/AcceleratorMapping-v0",
-    "dsegym/AcceleratorTemplate-v0",
-    "dsegym/BatchBestOfN-v0",
-    "dsegym/ExpertCache-v0",
-    "dsegym/MemoryMapping-v0",
-    "dsegym/MemoryTiers-v0",
-    "dsegym/PowerCap-v0",
-    "dsegym/ServingEngine-v0",
-    "dsegym/ServingStream-v0",
-    "dsegym/SocSchedulingStream-v0",
-    "dsegym/TreeSearch-v0",
-)
+# Of each scenario the first instance is among the slow tests, of these among the quick ones; the others take minutes
+# together.
+COMPILED_SOON = ("dsegym/ReasoningServe-v0", "dsegym/ServingMix-v0", "dsegym/ServingPlan-v0")
 pytestmark = pytest.mark.usefixtures("few_programs")
 
 SLOW, MINUTES = [pytest.mark.slow], [pytest.mark.minutes]
 CASES = [
-    pytest.param(name, options, marks=MINUTES if place else SLOW if name in COMPILED_LONG else [])
+    pytest.param(name, options, marks=MINUTES if place else [] if name in COMPILED_SOON else SLOW)
     for name in BUILT_IN
     for place, options in enumerate(INSTANCES.get(name, [{}]))
 ]
@@ -101,12 +88,16 @@ def test_a_scenario_keeps_its_contract_in_every_form(name, options):
 
 # A model to each sample, or one of each cost: a minute to seven.
 FITTED = ("gaussian_process", "smac", "trust_region", "expected_hypervolume", "noisy_hypervolume")
+TRAINED_BY_JAX = ("gradient_descent", "jax_ppo", "reinforce")  # programs of their own, compiled
 SOLVERS = ("exact", "packing_search")  # of the instances that declare one
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=MINUTES if name in FITTED else []) for name in AGENTS],
+    [
+        pytest.param(name, marks=MINUTES if name in FITTED else SLOW if name in TRAINED_BY_JAX else [])
+        for name in AGENTS
+    ],
 )
 def test_an_agent_keeps_its_contract(name):
     if name in SOLVERS:

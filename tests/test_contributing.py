@@ -84,6 +84,7 @@ def test_the_text_names_the_example_files_and_quotes_them_verbatim():
         assert any(block in source for source in sources), block
 
 
+@pytest.mark.slow
 def test_the_scenario_and_the_agent_keep_their_contracts():
     check_scenario(SCENARIO, [{"program": "matrix"}, {"program": "graph", "area_budget": "large"}])
     check_agent(AGENT, SCENARIO)

@@ -91,6 +91,7 @@ def run_python(block, page, names):
         exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
 
 
+@pytest.mark.slow
 @by_name([page for page in PAGES if page != RECIPES and any(b.language == "python" for b in blocks_of(page))], COMPILED)
 def test_python_blocks_of_a_page_run_one_after_another(page, folder):
     write_files(page, folder)
@@ -110,6 +111,7 @@ def recipes():
             yield pytest.param(block, id=heading.strip("# "), marks=marks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", list(recipes()))
 def test_a_recipe_runs_alone(block, folder):
     nodes = list(ast.walk(ast.parse(block.text)))
@@ -165,6 +167,7 @@ def run_command(command, monkeypatch, capfd):
     return out + err, code
 
 
+@pytest.mark.slow
 @by_name([page for page in PAGES if page.parent.name == "docs"], ("memory_mapping", "my_agent", "policies"))
 def test_commands_of_a_page_print_what_it_shows(page, folder, monkeypatch, capfd):
     write_files(page, folder)

@@ -115,6 +115,7 @@ def test_every_listed_hyperparameter_is_a_field_that_takes_its_candidates(name):
             assert getattr(registry.make_agent(name, {hyperparameter: value}), hyperparameter) == value
 
 
+@pytest.mark.slow
 @by_name([name for name in SEARCHERS if registry.load_agent(name).hyperparameters], pytest.mark.minutes)
 def test_a_drawn_agent_searches_too(problem, name):
     samples = search(problem, name, 3, registry.draw_hyperparameters(name, 1))

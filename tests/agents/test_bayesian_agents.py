@@ -33,6 +33,7 @@ def schedule():
     return dsegym.make_problem("dsegym/SocSchedulingStatic-v0")
 
 
+@pytest.mark.slow
 def test_the_gaussian_process_draws_the_samples_of_a_plain_optuna_script(problem):
     import optuna
 
@@ -55,6 +56,7 @@ def test_the_gaussian_process_draws_the_samples_of_a_plain_optuna_script(problem
     np.testing.assert_array_equal(searched(problem, "gaussian_process", 14, 5).designs, designs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "samples"), [("nsga3", 60), ("expected_hypervolume", 14)])
 @pytest.mark.filterwarnings("ignore")  # of samplers that Optuna calls experimental
 def test_a_search_of_several_costs_draws_the_samples_of_a_plain_optuna_script(problem, name, samples):
@@ -87,6 +89,7 @@ def test_a_search_of_several_costs_draws_the_samples_of_a_plain_optuna_script(pr
     np.testing.assert_array_equal(drawn.designs, designs)
 
 
+@pytest.mark.slow
 def test_a_gaussian_process_goes_on_when_it_forgets(problem):
     samples = searched(problem, "gaussian_process", 24, startup_samples=6, training=8)
     assert len(samples.designs) == 24
@@ -150,6 +153,7 @@ def test_an_objective_of_0_ends_no_search(name):
     assert 0.0 in asked[:-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["trust_region", pytest.param("smac", marks=pytest.mark.slow)])
 def test_unordered_parameters_and_orders_of_tasks_are_searched_too(schedule, name):
     samples = searched(schedule, name, 32)
@@ -172,6 +176,7 @@ def test_a_trust_region_begins_at_its_baseline(problem):
 SPACE = DesignSpace((Parameter("rows", tuple(range(12))), Parameter("kind", ("a", "b", "c", "d"), ordered=False)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gaussian_process", "trust_region", pytest.param("smac", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("every", [False, True])
 def test_a_cost_that_is_no_number_does_not_pass_for_the_least(name, every):
@@ -192,6 +197,7 @@ def test_a_cost_that_is_no_number_does_not_pass_for_the_least(name, every):
     assert every or 5 in asked
 
 
+@pytest.mark.slow
 def test_the_noisy_hypervolume_begins_at_its_baseline_and_costs_no_design_twice(problem):
     samples = searched(problem, "noisy_hypervolume", 14, startup_samples=6, start="reference")
     np.testing.assert_array_equal(samples.designs[0], problem.reference.design)

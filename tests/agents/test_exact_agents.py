@@ -149,6 +149,7 @@ for scenario, options, method, effort in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_an_effort_that_ends_a_search_early_ends_it_at_the_same_design_in_every_process():
     """On one machine and with one version of the solver; none of the two proves the optimum with so little."""
     pytest.importorskip("ortools", reason="OR-Tools is not installed")

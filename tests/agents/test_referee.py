@@ -82,6 +82,7 @@ every_door = pytest.mark.parametrize("door", DOORS)
 # --- Counting ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_door
 def test_every_sample_counts_whichever_door_it_comes_through(problem, designs, door):
     referee = Referee(problem, samples=1000)
@@ -414,6 +415,7 @@ def test_relaxed_designs_are_scored_exactly_at_their_most_probable_values(proble
         assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_the_smooth_objective(problem):
     generator = np.random.default_rng(2)
     weights = [generator.dirichlet(np.ones(count), 1).astype(np.float32) for count in problem.space.cardinalities]
@@ -429,6 +431,7 @@ def test_gradients_are_those_of_the_smooth_objective(problem):
     assert slope == pytest.approx((smooth(1) - smooth(-1)) / (2 * step), rel=0.05)
 
 
+@pytest.mark.slow
 def test_compiling_gradients_spends_none_of_the_trials_time(problem, designs):
     def slow_to_compile(weights, params):
         time.sleep(0.5)  # only while it is traced

@@ -35,6 +35,7 @@ def uniform(problem, form):
     return at_random, {"bias": np.zeros(int(space.n), np.float32)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["parametric", "sequential"])
 def test_episodes_of_a_rollout_are_samples_that_replay(problem, form):
     referee = Referee(problem, samples=1000)
@@ -100,6 +101,7 @@ def test_a_policy_is_traced_once_and_its_parameters_may_change(problem):
     assert len(traced) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [3, 8, 20, 21])
 @pytest.mark.parametrize("form", ["parametric", "sequential"])
 def test_rollouts_spend_exactly_the_budget(problem, samples, form):
@@ -126,6 +128,7 @@ def test_lanes_that_the_budget_does_not_cover_show_nothing(problem):
         assert not shown[:, 3:].any()
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_trajectory(problem):
     policy, params = uniform(problem, "sequential")
     keys = (5, jax.random.key(5), jax.random.PRNGKey(5))

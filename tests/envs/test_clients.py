@@ -66,6 +66,7 @@ def play(env, steps=12):
 # --- stable-baselines3 ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_kind
 def test_stable_baselines3_makes_its_own_vector_environment_of_an_id(case):
     from stable_baselines3.common.env_util import make_vec_env
@@ -121,6 +122,7 @@ def test_ppo_learns_and_its_policy_plays(case):
     assert np.isfinite(env.step(action)[1]).all()
 
 
+@pytest.mark.slow
 @every_kind
 def test_ppo_learns_on_the_adaptor_of_our_vector_environment(case):
     from stable_baselines3 import PPO
@@ -354,6 +356,7 @@ def test_a_wrapper_goes_on_a_single_environment(name, case):
     env.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "case"), applying(VECTOR))
 def test_a_wrapper_goes_on_our_vector_environment(name, case):
     env = wrapped(name, case, 2)
@@ -364,6 +367,7 @@ def test_a_wrapper_goes_on_our_vector_environment(name, case):
 # --- Gymnasium's functional environments, copies, specs ---------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_kind
 def test_gymnasiums_functional_adaptors_take_the_functional_environment(case):
     from gymnasium.envs.functional_jax_env import FunctionalJaxEnv, FunctionalJaxVectorEnv

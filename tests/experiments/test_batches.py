@@ -186,6 +186,7 @@ def bomb(path):
     altered(path, lambda table: table.with_columns(million))
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_read_costs_its_trials_alone_and_running_again_replaces_them(moved, tiny_suite):
     truncated(batch_of(moved))
     problems = [verdict.problem for verdict in verify(moved)]

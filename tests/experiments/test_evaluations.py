@@ -177,6 +177,7 @@ EDITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("edits", "wanted"), EDITS.values(), ids=EDITS)
 def test_what_was_edited_is_rejected(results, directory, edits, wanted):
     edit(directory, **edits)
@@ -379,6 +380,7 @@ def test_train_refuses_what_cannot_be_in_one_sentence(tmp_path, dsegym_command):
         assert wanted in done.err
 
 
+@pytest.mark.slow
 def test_train_tells_of_steps_rounded_up(tmp_path, dsegym_command):
     words = ["train", CASCADE, "--collection", "cascade-budgets", "--steps", "5", "--out", tmp_path / "policy"]
     done = dsegym_command(*words, "--set", "lanes=8", "--set", "rollout=4")

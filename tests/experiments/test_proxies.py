@@ -212,6 +212,7 @@ def test_a_missing_file_and_a_place_that_is_taken_are_refused(stored, samples, t
 # --- The command ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["trees", "network"])
 def test_the_command_fits_stores_and_shows(dsegym_command, table, few, tmp_path, model):
     fitted = ("proxy", "fit", table, "--scenario", SIZING, "--model", model, "--splits", 2)

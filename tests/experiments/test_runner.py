@@ -138,6 +138,7 @@ def leaderboard_bytes(dsegym_command, results, output):
     return [(output / name).read_bytes() for name in ("leaderboard.json", "leaderboard.md")]
 
 
+@pytest.mark.slow
 @posix_only
 @pytest.mark.parametrize("ending", ["SIGKILL", "SIGINT"])
 def test_a_run_that_was_cut_short_resumes_to_the_same_leaderboard(
@@ -182,6 +183,7 @@ def test_a_run_that_was_cut_short_resumes_to_the_same_leaderboard(
     assert all(verdict.problem == "" for verdict in verify(results))
 
 
+@pytest.mark.slow
 @posix_only
 @pytest.mark.parametrize("delay_s", [0.2, 0.7])
 def test_ctrl_c_while_the_workers_start_is_one_sentence(delay_s, gate, gated_file, tmp_path):
@@ -296,6 +298,7 @@ def test_the_leaderboard_of_mishaps_counts_them(mishaps, dsegym_command, tmp_pat
     assert sum(row["timed_out"] for row in board["rows"]) == 2
 
 
+@pytest.mark.slow
 @posix_only
 def test_a_failed_trial_gives_exit_code_1_and_is_run_again_only_when_asked(dsegym_command, tmp_path):
     file = write_suite_file(tmp_path / "failing.toml", ["random_search", awkward("Raises")])
@@ -319,6 +322,7 @@ def test_a_failed_trial_gives_exit_code_1_and_is_run_again_only_when_asked(dsegy
 # --- A system that refuses. ---
 
 
+@pytest.mark.slow
 @posix_only
 def test_a_full_disk_is_one_sentence_and_keeps_what_was_stored(tmp_path):
     """The system lets the run write no file of more bytes than the suite's note, once the first trial is stored."""

@@ -371,6 +371,7 @@ SLOW_SUITES = dict.fromkeys(
 SLOW_SUITES |= dict.fromkeys(("core", "transfer"), pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW_SUITES.get(name, ())) for name in suite_names()])
 def test_a_shipped_suite_loads_under_its_own_name_and_can_be_run(name, tmp_path):
     suite = load_suite(name)

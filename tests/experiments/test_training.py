@@ -108,6 +108,7 @@ def test_a_directory_without_a_name_of_its_own_is_refused(path):
         train_policy(training(), path)
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_train_in_one_place(tmp_path):
     folder = tmp_path / "policy.training"
     folder.mkdir()
@@ -221,6 +222,7 @@ def test_an_empty_training_part_is_told(tmp_path):
         train_policy(training(collection=collection), tmp_path / "policy")
 
 
+@pytest.mark.slow
 def test_a_policy_that_imitates_is_trained_as_any_other(tmp_path):
     learned = train_policy(
         training(agent="imitation", hyperparameters={**SMALL, "expert": "escalate_once"}), tmp_path / "it"

@@ -76,6 +76,7 @@ def return_of(env, params, act):
     return -float(jax.jit(lambda: play(env, env.start(jax.random.key(0), params), decide, params).cost)())
 
 
+@pytest.mark.slow
 @every_learner
 def test_a_learner_finds_the_best_policy_of_a_toy(stairs, name):
     env, params, climbs = stairs
@@ -89,6 +90,7 @@ def test_a_learner_finds_the_best_policy_of_a_toy(stairs, name):
     assert trained.compile_seconds > 0
 
 
+@pytest.mark.slow
 @every_learner
 def test_no_learner_takes_an_illegal_action(stairs, name):
     env, params, _ = stairs
@@ -107,6 +109,7 @@ def test_no_learner_takes_an_illegal_action_on_a_collection(name):
     assert np.isfinite(np.concatenate(list(curve.values()))).all()
 
 
+@pytest.mark.slow
 def test_what_is_illegal_is_counted(stairs, monkeypatch):
     """So that the tests above can fail."""
     env, params, _ = stairs
@@ -117,6 +120,7 @@ def test_what_is_illegal_is_counted(stairs, monkeypatch):
 # --- The same bits ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_learner
 def test_the_same_seed_gives_the_same_bits_and_another_others(stairs, name):
     env, params, _ = stairs
@@ -126,6 +130,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_others(stairs, name):
     assert not same(one.variables, other.variables)
 
 
+@pytest.mark.slow
 @every_learner
 def test_a_training_that_stops_in_the_middle_goes_on_with_the_same_bits(stairs, name):
     env, params, _ = stairs
@@ -157,6 +162,7 @@ def test_a_training_does_not_go_on_from_another(stairs):
         train(small("reinforce"), env, params, steps=500, seed=0, carry=carry)
 
 
+@pytest.mark.slow
 def test_many_seeds_train_at_once(stairs):
     env, params, _ = stairs
     learner = small("ppo")
@@ -226,6 +232,7 @@ def test_every_kind_of_network_that_fits_acts_legally(scenario, form, default, k
             assert mask is None or mask[action]
 
 
+@pytest.mark.slow
 def test_what_a_scorer_or_attention_thinks_of_actions_moves_with_them():
     """Their rows are a set: no action is told by its place; and a row that is not there changes nothing."""
     env, params = played("dsegym/MemoryAllocation-v0", "sequential")
@@ -243,6 +250,7 @@ def test_what_a_scorer_or_attention_thinks_of_actions_moves_with_them():
         np.testing.assert_allclose(value_after, value, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["scorer", "attention"])
 def test_padding_changes_nothing_that_a_network_says_of_the_rest(kind):
     """With the same weights, which do not depend on how many actions there are."""
@@ -286,6 +294,7 @@ def test_where_actions_are_tasks_an_element_has_no_row(elements):
     assert [part.of for part in layout.parts] == ["row"] * 5 + ["rest"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 64), (30, 7), (64, 64), (7, 30)])
 def test_weights_begin_as_flax_makes_orthogonal_ones(shape):
     key = jax.random.key(3)

@@ -91,6 +91,7 @@ def test_rules_are_worth_what_their_designs_cost_on_the_cases_of_scores():
     assert rules[problem.reference.name].value.tolist() == [problem.reference.value]
 
 
+@pytest.mark.slow
 def test_a_policy_that_copies_nothing_is_worth_what_the_rule_is():
     """In memory mapping the first legal action serves an access from the slow memory, padded or not."""
     collection = collection_of(
@@ -127,6 +128,7 @@ def test_what_is_asked_for_wrongly_is_refused(words, wanted):
         evaluate(PureFunction("first", first_legal), CASCADES, **{"split": "test", **words})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("act", "wanted"),
     [

@@ -73,6 +73,7 @@ def hardware_of(machine, dtype=np.int32):
     return model.Hardware(*(np.asarray(size, dtype) for size in machine))
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(LOOPS, SPACE, ORDERS, WINDOW, WINDOW, st.sampled_from(MACHINES))
 def test_counts_and_energies_are_those_of_boxes_walked_step_by_step(

@@ -138,6 +138,7 @@ def moved_by_hand(temporal, rows, columns, shape, hardware):
     return temporal, rows, columns
 
 
+@pytest.mark.slow
 def test_every_design_multiplies_to_the_bounds_and_fits_after_the_documented_moves(small, decode):
     designs = designs_of(small, 300)
     machines, mappings = jax.device_get(decode(designs))

@@ -79,6 +79,7 @@ def test_random_designs_of_every_shipped_workload_cost_what_the_oracle_says(orac
             assert getattr(metrics, name)[index] == pytest.approx(expected[name], rel=1e-5), (name, design)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", platforms.PLATFORMS)
 def test_random_products_on_random_designs_cost_what_the_oracle_says(oracle, run_pairs, platform):
     designs, products = random_designs(oracle, 1, 640), random_products(oracle, 2, 640)
@@ -105,6 +106,7 @@ def product_of(oracle, fields):
     return oracle.Product(m, n, k, max(1, math.floor(share * m * k)), count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", platforms.PLATFORMS)
 @settings(max_examples=40, deadline=None)
 @given(pairs=st.lists(st.tuples(design_fields, product_fields), min_size=8, max_size=64))

@@ -74,6 +74,7 @@ def tables(draw, times=8, sizes=6):
 # --- Against the oracle -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @both_placements
 @pytest.mark.parametrize("name", GENERATED)
 def test_generated_instances_pack_as_the_oracle_packs_them(oracle, name, placement):
@@ -88,6 +89,7 @@ def test_any_table_packs_in_any_order_as_the_oracle_packs_it(oracle, placement, 
     assert_packs_as_the_oracle(oracle, instance_of(rows), np.array([order], np.int32), placement)
 
 
+@pytest.mark.slow
 @both_placements
 @pytest.mark.parametrize("buffers", [1, 2, 8, 9, 17])
 def test_every_number_of_buffers_packs_as_the_oracle_packs_it(oracle, buffers, placement):
@@ -160,6 +162,7 @@ def test_many_lanes_are_packed_in_chunks_with_the_same_peaks():
     np.testing.assert_array_equal(again, peaks[140:])
 
 
+@pytest.mark.slow
 @both_placements
 def test_all_lanes_at_once_as_on_an_accelerator_pack_as_chunks_do(placement):
     instance = generate("layered_40_s4")
@@ -276,6 +279,7 @@ def test_a_common_divisor_above_31_bits_is_split():
 # --- Generated instances ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["perfect_2_s0", "perfect_30_s2", "perfect_60_s1", "perfect_100_s2", "perfect_300_s9"])
 def test_a_perfect_instance_fills_its_rectangle_and_first_fit_finds_its_packing(name):
     instance = generate(name)

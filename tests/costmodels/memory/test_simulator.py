@@ -136,6 +136,7 @@ def test_random_cases_cost_what_the_oracle_says_to_the_tick():
     assert min(seen.values()) > 15, seen
 
 
+@pytest.mark.slow
 @every_program
 def test_a_shipped_program_costs_what_the_oracle_says_to_the_tick(name):
     discrete = shipped(name)
@@ -319,6 +320,7 @@ def test_no_two_stays_overlap():
     assert total > 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp_train_donated", "attention_tiny"])
 def test_no_two_stays_of_a_shipped_program_overlap(name):
     for bandwidth in ("charged", "idle"):
@@ -345,6 +347,7 @@ def latencies(discrete, names):
     return {name: (int(ticks[i]), int(illegal[i])) for i, name in enumerate(names)}
 
 
+@pytest.mark.slow
 @every_program
 def test_every_heuristic_makes_a_plan_and_rules_ask_for_nothing_illegal(name):
     discrete = shipped(name)

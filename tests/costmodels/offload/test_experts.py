@@ -58,6 +58,7 @@ PUBLISHED = {  # of decoded tokens, in the order of RULES; the source's replay
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "mib"), PUBLISHED)
 def test_replays_hit_as_often_as_published_to_the_decimal(log, name, mib):
     for rule, published in zip(RULES, PUBLISHED[name, mib], strict=False):
@@ -81,6 +82,7 @@ def test_below_a_tokens_cycle_lru_never_hits_and_above_it_does(log, name, cycle_
     assert replay(log(name), "lru", int(1.3 * cycle)).decode_hits > 0
 
 
+@pytest.mark.slow
 def test_the_packages_tables_are_the_records_first_layers(path_of, log):
     for name, model in MODELS.items():
         of_log = routes_of(path_of(name), tokens=1, layers=RECORDED_LAYERS, seed=1)

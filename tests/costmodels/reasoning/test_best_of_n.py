@@ -30,6 +30,7 @@ def chances(name):
     return data.successes / data.attempts, fit_beta(attempts=data.attempts, successes=data.successes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", HUMANEVAL)
 def test_rules_reach_the_measured_shares_of_human_eval(samples):
     p, prior = chances("humaneval")

@@ -288,6 +288,7 @@ def test_requests_alone_take_what_table_iv_says(shared_data):
             assert first + (output - 1) * token == pytest.approx(float(row["e2e_ms_p50"]), rel=0.3)
 
 
+@pytest.mark.slow
 def test_every_rule_stays_within_the_pools_and_the_limits():
     limits = model.Limits(np.int32(0), np.float32(1e9), np.float32(224), np.float32(0))
     for rule, workload in itertools.product(heuristics.RULES.values(), ("azure_conv", "azure_code")):

@@ -164,6 +164,7 @@ def test_the_cheapest_mixes_are_those_of_every_way_each_once(rows, prices, slice
     assert [problem.cost(each) for each in types] == sorted(costs.values())[: len(designs)]
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(loads_of_slices, st.lists(st.integers(1, 100_000), min_size=3, max_size=3), st.integers(1, 3), st.randoms())
 def test_a_design_costs_what_slice_by_slice_arithmetic_says(rows, prices, slices, luck):

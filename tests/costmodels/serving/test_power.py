@@ -50,6 +50,7 @@ def params_of(*, servers=52, hours=2, delay=8, high=0.5, episodes=1, which=5, fi
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{}, {"servers": 56}, {"servers": 64, "delay": 3, "high": 0.25}, {"delay": 0}, {"delay": 24, "servers": 58}],
@@ -166,6 +167,7 @@ def test_without_caps_or_with_one_threshold_the_same_row_brakes():
 # --- Bound ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"servers": 56, "delay": 3}, {"servers": 64}], ids=str)
 def test_no_policy_is_below_the_bound_of_any_episode(options):
     params = params_of(hours=1, episodes=16, **options)

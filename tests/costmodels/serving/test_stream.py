@@ -37,6 +37,7 @@ def missed():
     return problem, problem.forms["decisions"](problem)
 
 
+@pytest.mark.slow
 def test_an_episode_equals_plain_engines_to_the_microsecond(missed):
     problem, env = missed
     rng = np.random.default_rng(0)

@@ -295,6 +295,7 @@ def test_a_file_that_is_not_json_is_refused_with_the_line(tmp_path, content, mes
     assert message in refusal(written(tmp_path, "bad.json", content))
 
 
+@pytest.mark.slow
 def test_graphs_above_the_limits_are_refused_with_the_limit(tmp_path):
     tasks = [{"name": f"t{i}", "run_times_us": {"cpu": 1}} for i in range(5001)]
     assert "5,001 tasks; at most 5,000 are supported" in refusal(

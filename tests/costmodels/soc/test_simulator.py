@@ -113,6 +113,7 @@ def against_oracle(instances, traces, rule, queue):
             assert state.residency_us[lane][c, : len(busy)].tolist() == busy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", rules.RULES)
 @pytest.mark.parametrize("seed", [0, *slow(*range(1, 6))])
 def test_streams_of_random_graphs_equal_the_oracle_to_the_microsecond(rule, seed):
@@ -192,6 +193,7 @@ def alone_us(graphs, rule):
     return dict(zip(graphs, play(instances, traces, rule, 1).latency_us.tolist(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["eft", "met", "stf", *slow("etf_finish")])
 def test_single_jobs_take_as_long_as_in_ds3(rule):
     assert alone_us(tuple(ALONE_US), rule) == {graph: by_rule[rule] for graph, by_rule in ALONE_US.items()}

@@ -78,6 +78,7 @@ def test_every_core_instance_has_a_stored_optimum(optima):
     assert set(optima) == core
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workload", workload_names())
 def test_a_stored_optimum_is_feasible_has_its_value_and_no_random_design_beats_it(optima, random_designs, workload):
     for problem in instances(workload):
@@ -139,6 +140,7 @@ def test_no_optimum_is_below_the_quick_lower_bound(optima):
         assert 0 < limit <= float(row["value"]), (workload, objective, budget)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["eyeriss", "scalesim"])
 def test_an_instance_without_a_stored_optimum_has_a_lower_bound_instead(random_designs, platform):
     for objective in OBJECTIVES:

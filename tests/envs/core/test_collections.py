@@ -26,6 +26,7 @@ def cascades(**parts):
     return Collection("test", CASCADE, "", **{split: of(split) for split in SPLITS})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in collection_names()]
 )
@@ -103,6 +104,7 @@ def test_a_policy_is_scored_on_the_held_out_episodes():
     np.testing.assert_allclose(final.objective, problem.reference.value, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_policy_is_scored_on_the_held_out_traces():
     problem = dsegym.make_problem("dsegym/SocSchedulingStream-v0", count=10, noise=0.1)
     env = problem.functional_env()
@@ -132,6 +134,7 @@ PADDED = [name for name in collection_names() if not name.startswith(("memory-zo
 
 
 # The stream's instances compile for half a minute; tests/envs/serving/test_stream_padding.py plays smaller ones.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name == "serving-stream" else name for name in PADDED]
 )

@@ -80,6 +80,7 @@ def finished_episodes(env, designs):
 # --- Interfaces -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_kind
 def test_gymnasium_finds_no_fault_with_an_environment(kind):
     with warnings.catch_warnings():
@@ -127,6 +128,7 @@ def test_a_step_before_the_first_reset_is_refused(problem, env):
         env(problem).step(np.zeros(7, np.int32))
 
 
+@pytest.mark.slow
 @every_kind
 def test_the_functional_door_steps_as_gymnax_does_beyond_an_episodes_end(kind):
     """Through `env.reset` and `env.step` alone: the transitions of the family, and where one ends, a new start."""
@@ -161,6 +163,7 @@ SHARED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SHARED)
 def test_instances_of_equal_shapes_share_an_environment_and_every_lane_may_have_its_own(kind):
     scenario, fixed, option, values = SHARED[kind]
@@ -311,6 +314,7 @@ def test_lanes_that_end_start_again_in_the_same_step():
     np.testing.assert_array_equal(info["action_mask"][0], [1, 1, 1])
 
 
+@pytest.mark.slow
 @every_kind
 def test_the_same_seed_gives_the_same_stream(kind):
     def stream(seed):

@@ -199,6 +199,7 @@ def program(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_programs_kept_plan_is_played(program):
     before = dsegym.make_problem(MAPPING, program=str(program), capacity="0.5")
     options, (row,) = recomputed(MAPPING, program=str(program), capacity="0.5")

@@ -62,6 +62,7 @@ def test_every_scenario_is_tried_here():
     assert set(scenario_ids()) >= {*SMALL, *QUICK}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scenario",
     [

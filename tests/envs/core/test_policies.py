@@ -128,6 +128,7 @@ def test_the_searchs_episodes_and_the_held_out_ones_are_others():
     np.testing.assert_array_equal(seeds_of(SEARCH, 16), seeds_of(SEARCH, 256)[:16])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scenario", "options", "test_problems"),
     [

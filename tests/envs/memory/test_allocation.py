@@ -85,6 +85,7 @@ def test_single_and_vector_environment_agree_step_by_step():
 # --- Episodes ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @both_placements
 @pytest.mark.parametrize("name", [SMALL, "layered_40_s4"])
 def test_an_episode_is_the_packing_of_its_order_and_its_rewards_sum_to_minus_the_peak(name, placement):

@@ -101,6 +101,7 @@ def test_a_design_is_named_by_access_buffer_and_instruction(problem):
 # --- Episodes ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_episode_returns_what_the_latency_says_and_counts_what_is_illegal(problem):
     generator, discrete = np.random.default_rng(1), discrete_of(problem)
     final, total, actions, masks = play_vector(problem, lambda mask: generator.integers(0, 3, LANES))
@@ -207,6 +208,7 @@ def picture_by_oracle(game, discrete, number):
     return image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["shipped", "by hand"])
 def test_the_image_shows_what_is_taken_reserved_and_idle(which, request):
     options = {} if which == "shipped" else {"program": request.getfixturevalue("by_hand"), "capacity": "12KiB"}
@@ -263,6 +265,7 @@ def test_the_observation_tells_accesses_to_come_and_where_their_tensors_are(prob
 # --- Spaces, yardsticks and options -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_default_knobs_cost_exactly_what_the_reference_costs(problem):
     tuned = make_problem(space="msa")
     assert tuple(tuned.decode(tuned.reference.design).values()) == tuple(msa.DEFAULTS)
@@ -274,6 +277,7 @@ def test_the_default_knobs_cost_exactly_what_the_reference_costs(problem):
     assert problem.baselines["msa_like"]() == problem.reference.design
 
 
+@pytest.mark.slow
 def test_every_baseline_is_a_design_no_faster_than_the_bound(problem):
     designs = np.array([make() for make in problem.baselines.values()])
     objective = problem.evaluate(designs).objective

@@ -43,6 +43,7 @@ def moved(env, state, action, params):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "form"),
     [
@@ -89,6 +90,7 @@ def test_what_is_done_after_the_end_leaves_the_design_as_it_is():
     assert np.asarray(moved(env, state, 1, params)[1]["mask"]).tolist() == [True, False, False]
 
 
+@pytest.mark.slow
 def test_a_plan_rolled_out_in_a_larger_shape_costs_what_it_costs():
     problem = dsegym.make_problem(MAPPING, program="mlp_tiny", capacity="0.5")
     env, params = problem.functional_env().padded(problem.env_params(), LARGER)

@@ -121,6 +121,7 @@ def test_with_victims_of_choice_every_step_is_the_plain_devices_and_the_mask_its
         assert float(evictions.metrics(state, params).cost_ms) == pytest.approx(device.cost_ms, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_design_plays_the_same_episodes_whether_its_victims_are_chosen_by_rule_or_one_by_one():
     rule, free = (dsegym.make_problem(ID, **SMALL, eviction=each) for each in ("rule", "expert"))
     assert free.bound.value == rule.bound.value
@@ -183,6 +184,7 @@ def test_what_the_router_will_choose_is_not_seen_while_entries_go():
 # --- Designs, bound, options ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"memory": 3}, {"bits": "2+8", "routes": "gptoss"}, {"routes": "gemma_recorded"}]
 )

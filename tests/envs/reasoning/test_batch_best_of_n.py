@@ -54,6 +54,7 @@ def played_alone(problem, state, choose):
     return batch, state, env
 
 
+@pytest.mark.slow
 @every_kind
 @pytest.mark.parametrize("seed", [0, 1])
 def test_an_episode_is_the_batch_that_plain_python_plays(kind, seed):
@@ -67,6 +68,7 @@ def test_an_episode_is_the_batch_that_plain_python_plays(kind, seed):
     np.testing.assert_array_equal(np.asarray(last.attempts), attempts)
 
 
+@pytest.mark.slow
 @every_kind
 @pytest.mark.parametrize("rule", ["uniform", "ucb"])
 def test_a_policy_played_step_by_step_costs_what_the_cost_function_says(kind, rule):
@@ -139,6 +141,7 @@ def test_replaying_every_recorded_attempt_finds_every_recorded_success():
     assert not np.asarray(game.legal(env.rules, state, params)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -166,6 +169,7 @@ def test_hints_and_stopping_help():
     assert value["posterior_greedy"] < value["round_robin"] < value["uniform"]
 
 
+@pytest.mark.slow
 def test_the_breakdown_of_a_design_has_its_costs():
     problem = problem_of("recorded")
     design = problem.baselines["posterior_greedy"]()
@@ -254,6 +258,7 @@ def test_an_own_log_with_a_perfect_verifier_and_unit_costs_has_an_honest_answer(
     assert not any("nothing to learn" in note for note in with_tokens.notes)
 
 
+@pytest.mark.slow
 def test_a_score_on_few_test_problems_shows_how_many_and_its_error(own_log):
     problem = dsegym.make_problem(ID, data=str(own_log), questions="4")
     sizes = load_outcomes(str(own_log)).split_sizes

@@ -93,6 +93,7 @@ CHECKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_designs_picture_is_its_first_episode_of_the_search(family):
     scenario, options = FAMILIES[family]
@@ -120,6 +121,7 @@ def test_environments_say_what_is_synthetic_and_what_recorded(family):
     assert ("recorded" if recorded else "synthetic") in notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "noisy batch"])
 def test_an_episode_is_rendered_as_far_as_it_has_come(family):
     scenario, options = FAMILIES[family]

@@ -41,6 +41,7 @@ def first_observation(scenario, **options):
     return env, np.asarray(env.observation(env.start(jax.random.key(3), params), params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scenario", "option", "feature", "values"), SEEN)
 def test_the_observation_tells_what_the_option_is(scenario, option, feature, values):
     for given, seen in values.items():

@@ -61,6 +61,7 @@ def plain(problem, state):
     )
 
 
+@pytest.mark.slow
 @every_kind
 @pytest.mark.parametrize("seed", range(4))
 def test_an_episode_is_the_problem_that_plain_python_plays(kind, seed):
@@ -87,6 +88,7 @@ def test_an_episode_is_the_problem_that_plain_python_plays(kind, seed):
     assert total == pytest.approx(1 - float(env.evaluation(state, params).objective), abs=1e-5)
 
 
+@pytest.mark.slow
 @every_kind
 @pytest.mark.parametrize("rule", ["self_consistency", "agreement_and_verdicts", "escalation", "verify_then_sample"])
 def test_a_policy_played_step_by_step_costs_what_the_cost_function_says(kind, rule):
@@ -146,6 +148,7 @@ def test_policies_verify_as_many_groups_as_the_space_says():
         assert verified.tolist() == [1.0] * groups + [0.0] * (5 - groups)
 
 
+@pytest.mark.slow
 def test_a_breakdown_holds_the_design_against_the_reference_and_coverage():
     problem = problem_of("synthetic")
     parts = problem.breakdown(problem.decode(problem.baselines["best_of_n"]()))
@@ -181,6 +184,7 @@ CORE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", CORE)
 def test_no_rule_and_no_random_policy_beats_the_bound(options):
     problem = dsegym.make_problem(ID, **options)
@@ -270,6 +274,7 @@ TWO_ANSWERS = {
 }  # yes if right, yes if wrong, cost of a verdict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verifier", TWO_ANSWERS)
 def test_exact_belief_states_and_the_environment_agree_on_problems_with_two_answers(verifier):
     right, wrong, cost = TWO_ANSWERS[verifier]

@@ -102,6 +102,7 @@ def test_core_instances_cover_every_utility_and_share_one_cost_function_for_each
 # --- Costs against the oracle -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_utility
 def test_the_cost_of_a_design_is_the_oracles_over_the_same_plans(utility):
     generator = np.random.default_rng(3)
@@ -235,6 +236,7 @@ def test_the_budget_is_hard_and_under_sum_nobody_goes_without():
             assert spent[1:] == [floor] * (len(plan) - 1)
 
 
+@pytest.mark.slow
 def test_actions_beyond_the_last_count_as_the_nearest():
     env, params = dsegym.make_functional("dsegym/SubQuestionBudget-v0", form="decisions")
     _, state = env.reset(jax.random.key(4), params)

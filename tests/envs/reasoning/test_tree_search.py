@@ -35,6 +35,7 @@ def jitted(problem):
     )
 
 
+@pytest.mark.slow
 @every_kind
 @pytest.mark.parametrize("seed", range(2))
 def test_caches_widths_and_answers_of_an_episode_are_those_of_plain_python(kind, seed):
@@ -92,6 +93,7 @@ def test_beams_over_the_log_solve_the_puzzles_that_a_plain_replay_solves(breadth
         assert int(state.illegal) == 0
 
 
+@pytest.mark.slow
 @every_kind
 @pytest.mark.parametrize("rule", ["rebase", "ets"])
 def test_a_policy_played_step_by_step_costs_what_the_cost_function_says(kind, rule):
@@ -149,6 +151,7 @@ def test_policies_narrow_from_the_depth_that_the_space_says():
             state = step(state, levels)
 
 
+@pytest.mark.slow
 def test_a_breakdown_holds_the_design_against_the_reference_and_the_oracle():
     problem = problem_of("log")
     parts = problem.breakdown(problem.decode(problem.baselines["beam_1"]()))

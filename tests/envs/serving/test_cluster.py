@@ -13,6 +13,7 @@ def make(**options):
     return dsegym.make_problem(ID, **options)
 
 
+@pytest.mark.slow
 def test_the_default_has_room_between_the_h100_baseline_and_the_optimum():
     problem = make()
     assert problem.reference.name == "baseline_h100"

@@ -102,6 +102,7 @@ GRAPHS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "options"), GRAPHS.values(), ids=GRAPHS)
 def test_a_padded_graph_is_scheduled_as_alone(form, options):
     problem = dsegym.make_problem(STATIC, **options)

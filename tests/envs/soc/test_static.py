@@ -222,6 +222,7 @@ def test_chosen_frequencies_have_the_one_shot_forms_only(problem, chosen):
 # --- Episodes ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -115,6 +115,7 @@ def test_agents_are_offered_only_forms_whose_episodes_are_designs(problem):
 # --- Episodes ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["problem", pytest.param("power", marks=pytest.mark.slow)])
 def test_rewards_sum_to_the_objective_and_to_jobs_times_time(which, request):
     problem = request.getfixturevalue(which)
@@ -200,6 +201,7 @@ def seeds_of_traces(env, wanted):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["decisions", pytest.param("pairs", marks=pytest.mark.slow)])
 def test_single_and_vector_environment_agree_lane_by_lane(problem, form):
     generator = np.random.default_rng(4)
@@ -235,6 +237,7 @@ def test_single_and_vector_environment_agree_lane_by_lane(problem, form):
             assert alone_info[key] == info["final_info"][key][lane]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["problem", "power"])
 def test_the_mask_and_the_observation_show_the_offered_task(which, request):
     """Recomputed from the simulator's state: of all that is ready, the oldest job's first task is offered."""

@@ -218,6 +218,7 @@ def test_sizes_of_area_budgets_are_named_by_info_and_by_errors(dsegym_command):
     assert all(f"{name} ({size} mm2)" in shown for name, size in (("small", 2), ("medium", 8), ("large", 20)))
 
 
+@pytest.mark.slow
 def test_bound_finds_the_stored_optimum(dsegym_command):
     rows = json.loads(dsegym_command("bound", *ALEXNET, "--json").out)
     assert len(rows) == 12
@@ -412,6 +413,7 @@ def test_no_number_is_cut_and_no_column_left_out_at_any_width(width, dsegym_comm
         assert all(word in shown for word in name.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_leaderboard_is_whole_at_any_width(width, results, dsegym_command, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
@@ -433,6 +435,7 @@ def test_piped_output_is_as_wide_as_columns_says(dsegym_command, monkeypatch):
     assert 60 < max(map(len, dsegym_command("list").out.splitlines())) <= 160
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["[/bold]", "[red]x", ":smile:"])
 def test_names_that_look_like_markup_are_names(name, tmp_path, tiny_file, dsegym_command):
     suite = tmp_path / "suite.toml"
@@ -450,6 +453,7 @@ def test_names_that_look_like_markup_are_names(name, tmp_path, tiny_file, dsegym
     assert bounded.name in out
 
 
+@pytest.mark.slow
 def test_a_suite_of_ones_own_with_a_shipped_name_is_warned_of_before_it_runs(tmp_path, tiny_file, dsegym_command):
     suite = tmp_path / "suite.toml"
     suite.write_text(tiny_file.read_text(encoding="utf-8").replace('"tiny"', '"quick"'), encoding="utf-8")

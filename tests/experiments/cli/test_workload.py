@@ -42,6 +42,7 @@ def fails(dsegym_command, *arguments):
     return err
 
 
+@pytest.mark.slow
 def test_several_files_become_one_table_that_both_scenarios_take(folder, dsegym_command):
     pytest.importorskip("yaml", reason="PyYAML is not installed")
     code, out, err = dsegym_command("workload", "conv.yaml", "gemm.yml", "--output", "net.csv")

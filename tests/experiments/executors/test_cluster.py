@@ -84,6 +84,7 @@ def one_node(monkeypatch):
     ray.shutdown()
 
 
+@pytest.mark.slow
 @needs_ray
 @pytest.mark.filterwarnings("ignore:os.fork")
 def test_a_suite_on_ray_gives_the_bits_that_it_gives_here(one_node, finished, tiny_suite, tmp_path):
