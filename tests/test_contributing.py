@@ -177,6 +177,7 @@ def test_the_suite_of_the_text_runs_and_verifies(tmp_path):
     assert [verdict.problem for verdict in verify(results)] == [""] * len(suite.trials)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Nevergrad's, of itself
 def test_nevergrads_optimiser_competes_from_one_file():
     pytest.importorskip("nevergrad", reason="Nevergrad is not installed")

@@ -53,6 +53,7 @@ def test_ctrl_c_while_the_command_starts_is_one_sentence(place, delay_s):
     assert (code, out, err) == (130, "", ["dsegym: Interrupted."])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay_s", [0.0, 0.3])
 def test_ctrl_c_while_a_command_imports_jax_is_one_sentence(delay_s):
     code, out, err = interrupted("jax", delay_s, "bound", "dsegym/MemoryMapping-v0")

@@ -195,6 +195,7 @@ def test_the_installed_package_loads_its_workloads_suites_and_optima(probe):
     assert "random_search" in probe["agents"]
 
 
+@pytest.mark.slow
 def test_the_installed_package_writes_the_leaderboards_page(installed, tmp_path):
     """The one page made of a template that is found through the package."""
     script = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]; "

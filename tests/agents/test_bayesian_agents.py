@@ -135,6 +135,7 @@ def test_a_space_that_has_been_costed_whole_ends_the_search(name):
     assert len(set(asked)) == space.size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAYESIAN)
 def test_an_objective_of_0_ends_no_search(name):
     space = DesignSpace((Parameter("size", tuple(range(64))), Parameter("kind", ("a", "b", "c"), ordered=False)))
@@ -204,6 +205,7 @@ def test_the_noisy_hypervolume_begins_at_its_baseline_and_costs_no_design_twice(
     assert len(np.unique(samples.designs, axis=0)) == 14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [0, 3, 12])
 def test_several_costs_are_searched_until_the_space_ends_even_where_costs_are_no_numbers(broken):
     """Of two costs whose front is known: the sum of both is least for every kind but the last."""

@@ -30,6 +30,7 @@ def searched(problem, name, samples, seed=0, **hyperparameters):
     return referee.samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", SMALL)
 def test_search_reaches_the_proven_optimum_of_a_small_program(program):
     problem = dsegym.make_problem(MAPPING, program=program, capacity="0.5")

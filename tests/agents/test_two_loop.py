@@ -95,6 +95,7 @@ def test_an_instance_without_parts_is_refused_before_the_run(name, problem):
         check_needs(name, dsegym.make_problem("dsegym/AcceleratorSizing-v0"))
 
 
+@pytest.mark.slow
 def test_without_parts_the_bayesian_search_is_one_loop_and_beats_random_designs():
     problem = dsegym.make_problem("dsegym/AcceleratorSizing-v0", workload="alexnet", objective="edp")
     given = {"shared_training": 30, "shared_trials": 5, "logarithm": True}

@@ -112,6 +112,7 @@ def test_every_form_of_every_id_takes_ppo_alone_and_in_lanes_and_torchrl(name):
         assert torchrl.GymEnv(name, form=form).rollout(3)["next", "reward"].isfinite().all()
 
 
+@pytest.mark.slow
 @every_kind
 def test_ppo_learns_and_its_policy_plays(case):
     from stable_baselines3 import PPO

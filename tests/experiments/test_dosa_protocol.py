@@ -42,6 +42,7 @@ def test_the_ratio_is_the_geometric_mean_over_networks_and_seeds(study):
     assert "surely better than two-loop BO" in study.page(rows)
 
 
+@pytest.mark.slow
 def test_a_run_spends_its_samples(study):
     found = study.run("bert_base_s128", "two-loop random", 0, 400)
     assert found["samples"] == 400

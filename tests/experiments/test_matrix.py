@@ -28,6 +28,7 @@ def suite(tmp_path):
 THREADS = [1, 2] if len(matrix._processors()) > 1 else [1]
 
 
+@pytest.mark.slow
 def test_one_interpreter_with_one_thread_and_two_samples_the_same_designs_of_the_same_values(
     suite, tmp_path, dsegym_command
 ):

@@ -75,6 +75,7 @@ class Killed(BaseException):
     """In place of a signal."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "calls", [3, pytest.param(40, marks=pytest.mark.minutes), pytest.param(100, marks=pytest.mark.minutes)]
 )
@@ -117,6 +118,7 @@ def test_results_are_published_and_verified(suite, whole):
     assert [verdict.problem for verdict in verify(whole) if verdict.problem] == []
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_is_told_of_and_the_others_go_on(suite, tmp_path, monkeypatch):
     real = policy_runner.train_policy
 

@@ -29,6 +29,7 @@ def test_a_shipped_policy_is_small_and_whole(name):
     assert sum(each.stat().st_size for each in shipped_results(name).rglob("*") if each.is_file()) < MOST_BYTES
 
 
+@pytest.mark.slow
 @by_name
 def test_a_shipped_policy_was_trained_on_the_collection_that_it_names(name):
     card = load_policy(find_policy(name)).card

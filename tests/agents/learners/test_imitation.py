@@ -98,6 +98,7 @@ def test_experts_do_nothing_illegal_and_their_returns_are_learned(imitated):
     assert trained.curve["value_error"][-20:].mean() < 0.1 * trained.curve["value_error"][:5].mean()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_a_stopped_training_goes_on_with_them(imitated):
     learner, env, demonstrations, _ = imitated
     whole, again = (train(learner, env, demonstrations, steps=20_000, seed=1) for _ in range(2))

@@ -35,6 +35,7 @@ def rows(shared_data):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cascade", COLUMNS)
 def test_latencies_are_the_artifact_s(rows, cascade):
     most = 3e-3 if cascade == "unfused" else 1e-6

@@ -78,6 +78,7 @@ def test_the_optimum_worked_by_hand():
     assert latency(discrete, best.plan) == optimum(discrete) == pytest.approx(best.value_ticks, rel=PROOF)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accesses", [4, 7])
 def test_no_plan_of_a_tiny_program_is_below_a_bound(accesses):
     equal = []
@@ -90,6 +91,7 @@ def test_no_plan_of_a_tiny_program_is_below_a_bound(accesses):
     assert np.mean(equal) > 0.8  # of 259 programs of 9 or 10 accesses, 249 were equal
 
 
+@pytest.mark.slow
 def test_random_plans_are_never_below_a_bound():
     for seed in range(30):
         rng = np.random.default_rng(seed)

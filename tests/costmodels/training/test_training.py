@@ -488,6 +488,7 @@ def small_search(**changed):
     return _search(TrainingPlanOptions(**options))
 
 
+@pytest.mark.slow
 def test_plans_are_listed_that_break_no_rule_and_no_other():
     found = small_search(model="Qwen3-30B-A3B", gpus=16, gpu_mtbf=0.0, sequence_length=8192)
     values, limits = (

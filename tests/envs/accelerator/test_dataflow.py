@@ -25,6 +25,7 @@ def small(tmp_path_factory):
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_network_of_the_user_keeps_the_contract_of_scenarios(small):
     check_scenario(DATAFLOW, [{"workload": small, "objective": "target"}])
 

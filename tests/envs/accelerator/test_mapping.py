@@ -33,6 +33,7 @@ def test_a_user_s_network_keeps_the_contract_of_scenarios(small):
     check_scenario(MAPPING, [{"workload": small, "objective": "energy", "area_budget": 1, "dram_width": 4}])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["latency", "energy", "edp"])
 def test_the_reference_lies_above_the_bound_and_rules_between_it_and_the_worst(small, objective):
     problem = dsegym.make_problem(MAPPING, workload=small, objective=objective, dram_width=32)
@@ -50,6 +51,7 @@ def test_the_reference_lies_above_the_bound_and_rules_between_it_and_the_worst(s
         assert rule.objective[0] >= problem.bound.value
 
 
+@pytest.mark.slow
 def test_the_relaxation_of_a_design_that_fits_is_its_objective_s_logarithm_and_has_gradients(small):
     problem = dsegym.make_problem(MAPPING, workload=small)
     design = np.array(problem.reference.design)

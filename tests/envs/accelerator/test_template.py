@@ -31,6 +31,7 @@ def small(tmp_path_factory):
     return str(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["target", "energy"])
 def test_a_network_of_the_user_keeps_the_contract_of_scenarios(small, objective):
     check_scenario(TEMPLATE, [{"workload": small, "objective": objective}])

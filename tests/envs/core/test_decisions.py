@@ -36,6 +36,7 @@ each_form = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @each_form
 def test_an_episode_of_the_actions_that_follow_a_design_costs_what_the_design_does(kind):
     scenario, form, options = FORMS[kind]

@@ -19,6 +19,7 @@ def random_actions(masks, generator):
     return np.where(masks, generator.random(masks.shape), -1.0).argmax(axis=1)
 
 
+@pytest.mark.slow
 def test_lanes_of_a_collection_step_as_its_environment_does():
     vector, generator = CollectionVectorEnv(COLLECTION, "train", LANES), np.random.default_rng(0)
     env, params = COLLECTION.environment("train")

@@ -117,6 +117,7 @@ def test_what_is_synthetic_is_said(problem):
 # --- Episodes ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{}, slow({"queries": "1", "price": "1"}), slow({"arrivals": "fixed", "hint_noise": "1"})],

@@ -186,6 +186,7 @@ def test_values_tell_of_goodness_and_observations_only_of_values():
     np.testing.assert_array_equal(env.observation(state, params), env.observation(blind, params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -21,6 +21,7 @@ def problem():
     return make()
 
 
+@pytest.mark.slow
 def test_any_setting_is_what_plain_engines_make_of_its_requests(problem):
     designs = problem.space.sample(np.random.default_rng(3), 12)
     result, params = problem.evaluate(designs), problem.params
@@ -72,6 +73,7 @@ def test_steps_of_more_tokens_and_more_sequences_leave_less_cache_and_a_larger_s
     assert measured == pytest.approx(2587 * 16, rel=1e-3)  # what vLLM stated of the measured run
 
 
+@pytest.mark.slow
 def test_replicas_that_are_split_hold_the_same_weights_once():
     problem = dsegym.make_problem(ID, requests=6)
     base = {"batched_tokens": 2048, "sequences": 64, "prompt_chunk": "budget", "memory_share": 0.9}

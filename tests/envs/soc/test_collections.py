@@ -129,6 +129,7 @@ STREAMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "options"), STREAMS.values(), ids=STREAMS)
 def test_a_padded_stream_is_played_as_alone(form, options):
     problem = dsegym.make_problem(STREAM, **{"count": 6, **options})
@@ -176,6 +177,7 @@ def test_features_of_actions_are_what_comes_of_them(space):
     assert bool(env.over(state, params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["soc-static", "soc-stream-rates"])
 def test_a_lane_of_a_collection_takes_no_illegal_action(name):
     env, params = load_collection(name).environment("validation")

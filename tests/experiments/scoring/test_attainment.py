@@ -50,6 +50,7 @@ def problem():
     return dsegym.make_problem(SIZING, workload="alexnet", area_budget="small")
 
 
+@pytest.mark.slow
 def test_agents_stand_in_the_order_of_their_mean_hypervolumes_with_intervals_over_trials(problem):
     generator = np.random.default_rng(0)
     few = [problem.space.sample(generator, 40) for _ in range(4)]

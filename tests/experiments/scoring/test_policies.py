@@ -144,6 +144,7 @@ def test_other_parts_and_other_instances_have_tables_of_their_own():
     assert len(policy_tables(found)) == 3
 
 
+@pytest.mark.slow
 def test_the_interval_covers_what_other_instances_would_give():
     """Simulated: of many sets of instances, about 95 % of the intervals cover the mean of all."""
     generator = np.random.default_rng(0)
