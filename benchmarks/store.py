@@ -95,7 +95,7 @@ def write_directories(results: Path, count: int) -> None:
 
 def write_batches(results: Path, count: int) -> None:
     """In batches from the beginning, as a run leaves them."""
-    from dsegym.experiments.batches import compact
+    from dsegym.experiments.batch_writing import compact
     from dsegym.experiments.store import write_trial
 
     write_note(results, count)

@@ -17,7 +17,8 @@ from ..agents.registry import load_agent
 from ..costmodels.errors import CorruptResultError
 from ..envs.core.scenarios import scenario_module
 from .agent_process import PINNED
-from .batches import MOST_TRIALS, batched, compact, merge_batches, numbers_of, store_batch
+from .batch_writing import MOST_TRIALS, compact, merge_batches, numbers_of, store_batch
+from .batches import batched
 from .executors import Executor, Limits, Outcome, Task
 from .executors.processes import in_processes, interrupts_blocked
 from .identities import identity, versions

@@ -83,7 +83,7 @@ def compact_command(results: ResultsArgument, as_json: JsonOption = False) -> No
 
     A run does so by itself for every thousand trials. Example: `dsegym compact results/lottery`
     """
-    from ..batches import compact
+    from ..batch_writing import compact
     from ..layout import BATCHES
     from ..suite_note import read_suite
     from ..whole_folders import clean

@@ -11,8 +11,9 @@ import polars
 import pytest
 
 from dsegym.costmodels.errors import CorruptResultError, DsegymError
-from dsegym.experiments import batches, store, whole_folders
-from dsegym.experiments.batches import batched, compact, stored_trials
+from dsegym.experiments import batch_writing, batches, store, whole_folders
+from dsegym.experiments.batch_writing import compact
+from dsegym.experiments.batches import batched, stored_trials
 from dsegym.experiments.layout import trial_directory
 from dsegym.experiments.parquet_footer import footer_of
 from dsegym.experiments.publish import publish
@@ -83,11 +84,11 @@ def test_fewer_trials_than_a_batch_stay_where_they_are(loose):
 
 
 def test_batches_hold_so_many_trials_and_so_many_samples(loose, monkeypatch):
-    monkeypatch.setattr(batches, "MOST_TRIALS", 2)
+    monkeypatch.setattr(batch_writing, "MOST_TRIALS", 2)
     assert compact(loose, NAMES, least=2) == 4
     assert len(list((loose / "batches").iterdir())) == 2
     assert list(held(loose, NAMES[::-1])) == NAMES
-    monkeypatch.setattr(batches, "_MOST_NUMBERS", 2)
+    monkeypatch.setattr(batch_writing, "_MOST_NUMBERS", 2)
     write_trial(loose, *trial("e" * 16))
     assert compact(loose, ["e" * 16], least=1) == 0  # too long for a batch
     assert "e" * 16 in held(loose, ["e" * 16])
@@ -143,7 +144,7 @@ def test_a_forged_batch_with_digests_of_its_own_does_not_replay(moved):
     table = polars.read_parquet(path)
     names, row = table["trial_id"].to_list(), 2
     table = in_row(row, "trace.objective", [1e-9] * 60)(table)
-    texts = {name: table[f"manifest.{name}"][row] for name in batches._PARTS}
+    texts = {name: table[f"manifest.{name}"][row] for name in batches.PARTS}
     trace = polars.DataFrame({name: table[f"trace.{name}"][row] for name in store.TRACE_COLUMNS})
     altered(path, lambda _: in_row(row, "digest", batches._digest(names[row], texts, trace))(table))
     problems = [verdict.problem for verdict in verify(moved) if verdict.problem]
@@ -249,7 +250,7 @@ def test_trials_that_never_had_a_directory_are_read_as_they_came(loose):
     found = list(held(loose, NAMES).values())
     elsewhere = loose / "elsewhere"
     (elsewhere / "trials" / NAMES[0]).mkdir(parents=True)  # an attempt that failed, say
-    batches.store_batch(elsewhere, found)
+    batch_writing.store_batch(elsewhere, found)
     assert list((elsewhere / "trials").iterdir()) == []
     again = held(elsewhere, NAMES)
     assert {name: each.manifest for name, each in again.items()} == {
@@ -261,8 +262,10 @@ def test_trials_that_never_had_a_directory_are_read_as_they_came(loose):
 
 def test_digests_of_many_trials_are_those_of_each(loose):
     found = list(held(loose, NAMES).values())
-    table = batches._table(found)
-    expected = [batches._digest(each.manifest["trial_id"], batches._texts(each.manifest), each.trace) for each in found]
+    table = batch_writing._table(found)
+    expected = [
+        batches._digest(each.manifest["trial_id"], batch_writing._texts(each.manifest), each.trace) for each in found
+    ]
     assert table["digest"].to_list() == expected
 
 
@@ -272,32 +275,32 @@ def small_batches(results):
     elsewhere = results / "small"
     elsewhere.mkdir()
     for start in range(0, len(found), 2):
-        batches.store_batch(elsewhere, found[start : start + 2])
+        batch_writing.store_batch(elsewhere, found[start : start + 2])
     return elsewhere, found
 
 
 def test_small_batches_become_one_and_lose_nothing(loose, monkeypatch):
     results, found = small_batches(loose)
-    assert batches.merge_batches(results) == 0  # so few trials stay where they are
-    monkeypatch.setattr(batches, "_SMALL_TRIALS", 2)
+    assert batch_writing.merge_batches(results) == 0  # so few trials stay where they are
+    monkeypatch.setattr(batch_writing, "_SMALL_TRIALS", 2)
     files = len(list((results / "batches").iterdir()))
     assert files > 1
     asked = dict(stored_trials(results, NAMES))  # whose samples are read when the small ones have gone
-    assert batches.merge_batches(results) == files
+    assert batch_writing.merge_batches(results) == files
     assert len(list((results / "batches").iterdir())) == 1
     for each in found:
         name = each.manifest["trial_id"]
         assert asked[name].trace.equals(each.trace)
         assert held(results, [name])[name].manifest == each.manifest
-    assert batches.merge_batches(results) == 0
+    assert batch_writing.merge_batches(results) == 0
 
 
 def test_batches_that_become_one_while_they_are_read_are_no_damage(loose, monkeypatch):
     results, found = small_batches(loose)
-    monkeypatch.setattr(batches, "_SMALL_TRIALS", 2)
+    monkeypatch.setattr(batch_writing, "_SMALL_TRIALS", 2)
     reading = stored_trials(results, [*NAMES, "e" * 16])  # one of which is yet to be run
     first = next(reading)
-    assert batches.merge_batches(results) > 1
+    assert batch_writing.merge_batches(results) > 1
     read = dict([first, *reading])
     assert sorted(read) == sorted(each.manifest["trial_id"] for each in found)
     for each in found:
@@ -306,25 +309,25 @@ def test_batches_that_become_one_while_they_are_read_are_no_damage(loose, monkey
 
 def test_a_damaged_small_batch_is_merged_with_none(loose, monkeypatch):
     results, _ = small_batches(loose)
-    monkeypatch.setattr(batches, "_SMALL_TRIALS", 2)
+    monkeypatch.setattr(batch_writing, "_SMALL_TRIALS", 2)
     first, *rest = sorted((results / "batches").iterdir())
     content = first.read_bytes()
     first.write_bytes(content[:-20])
-    assert batches.merge_batches(results) in (0, len(rest))
+    assert batch_writing.merge_batches(results) in (0, len(rest))
     assert first.read_bytes() == content[:-20]
 
 
 def test_a_merge_that_cannot_be_written_leaves_the_small_ones(loose, monkeypatch):
     results, _ = small_batches(loose)
-    monkeypatch.setattr(batches, "_SMALL_TRIALS", 2)
+    monkeypatch.setattr(batch_writing, "_SMALL_TRIALS", 2)
     before = sorted((results / "batches").iterdir())
 
     def full(*arguments, **words):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(batches, "write_by_rename", full)
+    monkeypatch.setattr(batch_writing, "write_by_rename", full)
     with pytest.raises(OSError, match="No space left"):
-        batches.merge_batches(results)
+        batch_writing.merge_batches(results)
     assert sorted((results / "batches").iterdir()) == before
 
 
@@ -335,14 +338,14 @@ def test_trials_of_others_in_a_batch_are_strays(loose):
 
 def test_two_movers_at_once_lose_nothing(loose, monkeypatch):
     """The second one moves the same trials while the first is between its batch and the directories."""
-    remove = batches._remove
+    remove = batch_writing._remove
 
     def late(results, identifier):
-        monkeypatch.setattr(batches, "_remove", remove)
+        monkeypatch.setattr(batch_writing, "_remove", remove)
         compact(loose, NAMES, least=1)
         remove(results, identifier)
 
-    monkeypatch.setattr(batches, "_remove", late)
+    monkeypatch.setattr(batch_writing, "_remove", late)
     compact(loose, NAMES, least=1)
     assert sorted(held(loose, NAMES)) == NAMES
     assert not any(isinstance(found, Exception) for found in held(loose, NAMES).values())
@@ -361,7 +364,7 @@ import os, shutil, signal, sys
 from pathlib import Path
 
 from dsegym.agents.registry import load_agent  # and with it all that a move imports, but no thread yet
-from dsegym.experiments import batches, whole_folders
+from dsegym.experiments import batch_writing, whole_folders
 from dsegym.experiments.scoring import statistics
 
 source, target, names = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3].split(",")
@@ -378,7 +381,7 @@ def move(results, left):
 
     sys.addaudithook(step)
     whole_folders.clean(results)
-    batches.compact(results, names, least=1)
+    batch_writing.compact(results, names, least=1)
 
 
 for number in range(1, 200):

@@ -9,7 +9,8 @@ import pytest
 
 from dsegym.costmodels.errors import CorruptResultError
 from dsegym.experiments import energy, trial
-from dsegym.experiments.batches import compact, stored_trials
+from dsegym.experiments.batch_writing import compact
+from dsegym.experiments.batches import stored_trials
 from dsegym.experiments.energy import (
     Counter,
     energy_counters,

@@ -10,7 +10,7 @@ import pytest
 import dsegym
 from dsegym.costmodels.errors import DsegymError
 from dsegym.experiments import export
-from dsegym.experiments.batches import compact
+from dsegym.experiments.batch_writing import compact
 from dsegym.experiments.episodes import export_episodes
 from dsegym.experiments.export import SCHEMA, export_samples
 from dsegym.experiments.store import read_trial, write_trial

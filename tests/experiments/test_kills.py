@@ -38,10 +38,10 @@ area_budget = "small"
 """ + "".join(f'[[agents]]\nname = "{agent}"\n' for agent in AGENTS)
 # The console script, whose batches are so small that a run writes, moves and merges many.
 MAIN = """
-from dsegym.experiments import batches, cli, runner
+from dsegym.experiments import batch_writing, cli, runner
 runner._WAIT_S, runner._LEAST_BATCH, runner.MOST_TRIALS = 0.02, 4, 16
-batches.MOST_TRIALS, batches._SMALL_TRIALS = 32, 12
-batches.compact.__kwdefaults__["least"] = 8
+batch_writing.MOST_TRIALS, batch_writing._SMALL_TRIALS = 32, 12
+batch_writing.compact.__kwdefaults__["least"] = 8
 if __name__ == "__main__":
     cli.main()
 """
