@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 from collections import namedtuple
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -278,12 +278,19 @@ def main(descriptor: int) -> None:
             raise answer.error()
         return answer
 
+    with contextlib.suppress(EOFError, ConnectionError):  # the worker is gone, and nobody is left to be told
+        _serve(pipe, own, ask)
+
+
+def _serve(pipe: Connection, own: int, ask: Callable[..., Any]) -> None:
+    """Searches, one after another.
+
+    Raises:
+        EOFError, ConnectionError: the other end of the pipe is closed.
+    """
     before: State | None = None
     while True:
-        try:
-            job: Job = pickle.loads(pipe.recv_bytes())
-        except EOFError:
-            return
+        job: Job = pickle.loads(pipe.recv_bytes())
         before = state() if before is None else renewed(before)
         random.seed(job.seed)
         np.random.seed(job.seed % 2**32)  # noqa: NPY002 (for agents that draw from the global stream)

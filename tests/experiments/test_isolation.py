@@ -2,13 +2,16 @@
 
 import contextlib
 import io
+import json
 import os
 import pickle
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -259,3 +262,18 @@ def test_a_process_that_does_not_start_leaves_nothing_open(tmp_path, monkeypatch
         isolation.AgentProcess(str(tmp_path), 2**30)
     assert len(os.listdir("/dev/fd")) == len(before)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_agents_process_whose_worker_is_gone_at_its_start_ends_silently():
+    job = Job("random_search", {}, 0, dsegym.make_problem("dsegym/AcceleratorSizing-v0").space, 10)
+    ours, theirs = socket.socketpair()
+    with theirs, Connection(ours.detach()) as pipe:
+        start = isolation._START.format(module="dsegym.experiments.agent_process")
+        process = subprocess.Popen(
+            [sys.executable, "-c", start, str(theirs.fileno()), json.dumps(sys.path)],
+            pass_fds=[theirs.fileno()],
+            stderr=subprocess.PIPE,
+        )
+        pipe.send_bytes(pickle.dumps(job, 5))
+    assert process.communicate(timeout=60)[1] == b""
+    assert process.returncode == 0
