@@ -22,9 +22,10 @@ from .records import Curve
 from .scored_trials import ScoredTrial
 from .statistics import CONFIDENCE, Estimate
 
-__all__ = ["anytime_curves", "interquartile_bands", "overall_curves", "scores_on_grid"]
+__all__ = ["MOST_BANDED", "anytime_curves", "interquartile_bands", "overall_curves", "scores_on_grid"]
 
 RESAMPLES = 500  # a band has two percentiles at each grid point; 500 draw it smoothly enough
+MOST_BANDED = 2_000  # curves of single instances
 _CUT = 0.25  # of the trials, at each end
 _SIGMAS = 7  # by which the number drawn of the lowest trials is taken to differ from its mean; checked
 _BLOCK = 2**21  # counts that are held at once
@@ -35,6 +36,8 @@ def anytime_curves(
 ) -> tuple[list[Curve], list[Curve]]:
     """Each entrant's curve over all instances, and each entrant's curves of its instances, by name.
 
+    Where there are more than `MOST_BANDED` of the latter, they have no bands: nobody tells so many apart.
+
     Args:
         entrants: {name: trials}.
         grid: `[G]`, ascending, sample counts or seconds.
@@ -42,10 +45,14 @@ def anytime_curves(
         seed: of the resampling.
     """
     overall, single = [], []
+    banded = sum(len({trial.instance for trial in trials}) for trials in entrants.values()) <= MOST_BANDED
     for agent, trials in entrants.items():
         by_instance = _strata(trials, grid, axis)
         overall.append(_curve(agent, None, list(by_instance.values()), seed))
-        single += [_curve(agent, name, [stratum], seed) for name, stratum in by_instance.items()]
+        single += [
+            _curve(agent, name, [stratum], seed) if banded else _line(agent, name, [stratum])
+            for name, stratum in by_instance.items()
+        ]
     return overall, single
 
 
@@ -67,10 +74,15 @@ def _strata(trials: Sequence[ScoredTrial], grid: NDArray[Any], axis: str) -> dic
 
 def _curve(agent: str, instance: str | None, strata: Sequence[NDArray[np.float64]], seed: int) -> Curve:
     if all(stratum.shape[-1] == 1 for stratum in strata):  # one seed: an interval over seeds would be empty
-        score = _interquartile_means(np.sort(np.concatenate(strata, axis=-1), axis=-1))
-        return Curve(agent, instance, tuple(score.tolist()), None, None)
+        return _line(agent, instance, strata)
     score, low, high = (tuple(ends.tolist()) for ends in interquartile_bands(strata, seed=seed, resamples=RESAMPLES))
     return Curve(agent, instance, score, low, high)
+
+
+def _line(agent: str, instance: str | None, strata: Sequence[NDArray[np.float64]]) -> Curve:
+    """Without a band."""
+    score = _interquartile_means(np.sort(np.concatenate(strata, axis=-1), axis=-1))
+    return Curve(agent, instance, tuple(score.tolist()), None, None)
 
 
 def scores_on_grid(trials: Sequence[ScoredTrial], grid: NDArray[Any], axis: str) -> NDArray[np.float64]:

@@ -159,7 +159,7 @@ class Curve:
     agent: str
     instance: str | None  # None: over all instances
     score: tuple[float, ...]  # [G]
-    low: tuple[float, ...] | None  # [G], ends of the 95 % bootstrap interval; None where each instance has one seed
+    low: tuple[float, ...] | None  # [G], ends of the 95 % bootstrap interval; None of one seed each, or of many curves
     high: tuple[float, ...] | None  # [G]
 
 

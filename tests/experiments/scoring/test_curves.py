@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dsegym.experiments.scoring import statistics
-from dsegym.experiments.scoring.curves import interquartile_bands, scores_on_grid
+from dsegym.experiments.scoring import curves, statistics
+from dsegym.experiments.scoring.curves import anytime_curves, interquartile_bands, scores_on_grid
 
 
 @pytest.mark.parametrize("sizes", [(3,), (1, 3), (2, 2, 5), (5,) * 4, (33,), (3,) * 150, (40,) * 20])
@@ -61,3 +61,20 @@ def test_of_incumbents_at_one_grid_point_the_last_counts():
     )
     got = scores_on_grid([trial], np.array([0.1, 0.5, 1.0]), "seconds")
     np.testing.assert_allclose(got, [[0.0, 2 / 3, 2.5 / 3]])
+
+
+def test_curves_of_very_many_instances_have_no_bands_and_the_same_lines(monkeypatch):
+    def trial(instance, best):
+        return SimpleNamespace(
+            instance=instance, values=np.array([2.0, best]), samples=np.array([1, 2]), reference=3.0, bound=1.0
+        )
+
+    entrants = {"fox": [trial(name, 1.0 + seed / 7) for name in "ab" for seed in range(5)]}
+    grid = np.array([1, 2, 4])
+    overall, single = anytime_curves(entrants, grid, "samples", seed=0)
+    monkeypatch.setattr(curves, "MOST_BANDED", 1)
+    overall_of_many, single_of_many = anytime_curves(entrants, grid, "samples", seed=0)
+    assert overall_of_many == overall
+    assert [curve.score for curve in single_of_many] == [curve.score for curve in single]
+    assert all(curve.low is not None for curve in single)
+    assert all(curve.low is None and curve.high is None for curve in single_of_many)
