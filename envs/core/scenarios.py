@@ -90,7 +90,9 @@ class Scenario:
             every combination of the listed values when left out.
         facts: tables for `dsegym info`: [(title, rows)], made when asked.
         bounds: `(options, progress) -> rows`, recomputes the bounds of all instances that share one computation with
-            the given one; `progress(done, total)` is called as it goes. None where the family has no such computation.
+            the given one; `progress(done, total)` is called as it goes. A row holds the texts of its instance's
+            options, `value` (a number, not finite where none is known), `unit` and `kind` ("optimum" or "bound") of
+            its objective's bound, and what shows it. None where the family has no such computation.
         stored_bounds: the package's file of such rows, relative to the package.
     """
 
@@ -122,6 +124,11 @@ class Scenario:
             InvalidOptionError: a value of the wrong type or out of range.
         """
         return texts(parse(self.options_type, options))
+
+    def changed(self, options: Mapping[str, str]) -> dict[str, str]:
+        """Those of an instance's options, as canonical texts, that are not the defaults: what names it in few words."""
+        defaults = self.resolve({})
+        return {name: text for name, text in options.items() if defaults.get(name) != text}
 
     def recompute_bounds(
         self, options: Mapping[str, object], progress: Callable[[int, int], None] = lambda done, total: None

@@ -280,12 +280,11 @@ def _instance(trial: ScoredTrial, feasible: Sequence[float] | None) -> FieldInst
     scenario = declared["scenario"]
     problem = make_problem(scenario, **declared["options"])
     parameters = problem.space.parameters
-    defaults = load_scenario(scenario).resolve({})
     return FieldInstance(
         name=trial.instance,
         scenario=scenario,
         family=scenario_module(scenario).split(".")[-2],
-        options={key: text for key, text in declared["options"].items() if defaults.get(key) != text},
+        options=load_scenario(scenario).changed(declared["options"]),
         reference=trial.reference,
         bound=trial.bound,
         bound_kind=trial.manifest["bound"]["kind"],

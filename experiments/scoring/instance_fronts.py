@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...envs.core.problem import Problem
-from ...envs.core.scenarios import make_problem
+from ...envs.core.scenarios import load_scenario, make_problem
 from ..door import check_allowed
 from ..front_search import designs_of, trials_of
 from ..store import TrialResult
@@ -26,7 +26,7 @@ __all__ = ["InstanceFront", "front_tables", "instance_fronts"]
 class InstanceFront:
     """What came of the front of one instance, or of several that differ in their objective only."""
 
-    name: str  # the scenario, and the options but the objective
+    name: str  # the scenario, and its options that are not defaults, but the objective
     instance: Instance  # the first of them
     found: Attainment | None  # None where it could not be had
     seeds: Mapping[str, tuple[int, ...]]  # {entrant: of its trials, ascending}
@@ -57,7 +57,6 @@ def instance_fronts(
     fronts = []
     for instance in instances:
         rest = {name: text for name, text in instance.options.items() if name != "objective"}
-        name = f"{instance.scenario} ({', '.join(f'{key}={text}' for key, text in rest.items())})"
         if not declares.get(instance.scenario, True) or (instance.scenario, *rest.items()) in seen:
             continue
         try:
@@ -66,11 +65,19 @@ def instance_fronts(
             if not declares.setdefault(instance.scenario, bool(problem.front)):
                 continue
             seen.add((instance.scenario, *rest.items()))
-            fronts.append(InstanceFront(name, instance, *_attained(problem, ordered, entrants)))
+            fronts.append(
+                InstanceFront(_name(instance.scenario, rest), instance, *_attained(problem, ordered, entrants))
+            )
         except Exception as error:  # whatever another package's scenario raises: the leaderboard stands without it
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             fronts.append(InstanceFront(instance.name, instance, None, {}, reason))
     return fronts
+
+
+def _name(scenario: str, options: Mapping[str, str]) -> str:
+    """The scenario, and the options that are not its defaults."""
+    own = load_scenario(scenario).changed(options)
+    return f"{scenario} ({', '.join(f'{key}={text}' for key, text in own.items())})" if own else scenario
 
 
 def _attained(

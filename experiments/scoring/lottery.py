@@ -424,8 +424,7 @@ def _names(results: Sequence[TrialResult]) -> dict[str, str]:
 
 
 def _changed(declared: Mapping[str, Any]) -> dict[str, str]:
-    defaults = load_scenario(declared["scenario"]).resolve({})
-    return {key: text for key, text in declared["options"].items() if defaults.get(key) != text}
+    return load_scenario(declared["scenario"]).changed(declared["options"])
 
 
 def _instance(name: str, trial: ScoredTrial) -> LotteryInstance:

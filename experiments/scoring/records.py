@@ -283,7 +283,7 @@ class FrontScore:
 class FrontTable:
     """Hypervolume and attainment on an instance of several costs, or on several that differ in their objective only."""
 
-    name: str  # the scenario, and the options but the objective
+    name: str  # the scenario, and its options that are not defaults, but the objective
     scenario: str
     options: dict[str, Any]  # without the objective; a user's file by its name
     kind: str  # of the front: "proven" (every design of the space was costed) or "best known" (of all trials)

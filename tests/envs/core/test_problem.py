@@ -245,5 +245,6 @@ def test_an_option_may_accept_more_than_it_lists():
 
     scenario = Scenario(summary="", options_type=Two, build=None, core=list)
     assert scenario.resolve({"free": "XYZ"}) == {"free": "XYZ", "fixed": "a"}
+    assert scenario.changed({"free": "XYZ", "fixed": "a"}) == {"free": "XYZ"}
     with pytest.raises(UnknownNameError):
         scenario.resolve({"fixed": "XYZ"})

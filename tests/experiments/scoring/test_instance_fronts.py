@@ -91,6 +91,13 @@ def test_whose_trials_cost_the_reference_alone_has_an_eighth_of_the_box_relative
     assert table.scores[0].agent == "genetic_algorithm"
 
 
+def test_a_front_is_named_by_the_options_that_are_not_defaults(board, told):
+    defaults = dsegym.load_scenario("dsegym/AcceleratorSizing-v0").resolve({})
+    options = {name: text for name, text in told["options"].items() if text != defaults[name]}
+    assert told["options"].keys() > options.keys() > set()
+    assert told["name"] == f"dsegym/AcceleratorSizing-v0 ({', '.join(f'{k}={v}' for k, v in options.items())})"
+
+
 def test_the_values_are_those_of_attainment(trials, instances, problem, told):
     designs = {
         agent: [np.array(t.trace["design"].to_list()) for t in trials if t.manifest["trial"]["agent"]["name"] == agent]
