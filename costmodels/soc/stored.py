@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def stored_schedule(row: Mapping[str, str], instance: Instance) -> Schedule:
     return Schedule(element, start, start + instance.run_time_us[np.arange(len(start)), element])
 
 
-def computed_row(instance: Instance, progress: Callable[[int, int], None]) -> dict[str, object]:
+def computed_row(instance: Instance, progress: Callable[[int, int], None]) -> dict[str, Any]:
     """Best schedule and bound of the makespan by CP-SAT.
 
     Args:

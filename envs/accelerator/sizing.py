@@ -359,12 +359,13 @@ def _bounds(options: SizingOptions, progress: Callable[[int, int], None]) -> Seq
     return [
         {
             **texts(instance),
-            "value": repr(float(best.value)),
+            "value": float(best.value),
             "unit": OBJECTIVES[instance.objective].unit,
+            "kind": "optimum",
             **SPACE.decode(SPACE.enumerate(best.number, best.number + 1)[0]),
             "optimal_designs": best.ties,
             "feasible_designs": best.feasible,
-            "worst_over_reference": f"{best.worst / float(values_of.reference_value):.4g}",
+            "worst_over_reference": float(f"{best.worst / float(values_of.reference_value):.4g}"),
         }
         for instance, values_of, best in zip(instances, params, (tally.found for tally in tallies), strict=True)
     ]

@@ -163,9 +163,11 @@ def test_a_graphs_kept_schedule_is_its_optimum_for_every_space_and_objective_tha
     before = dsegym.make_problem(STATIC, graph=str(path))
     assert before.bound.looseness
     assert "small graphs" in before.bound.remedy
-    keep(STATIC, *recomputed(STATIC, graph=str(path)))
+    options, (row,) = recomputed(STATIC, graph=str(path))
+    keep(STATIC, options, [row])
     after = dsegym.make_problem(STATIC, graph=str(path))
     assert after.bound.name == "optimum"
+    assert (row["value"], row["unit"], row["kind"]) == (after.bound.value, after.objective.unit, "optimum")
     assert after.bound.value >= before.bound.value
     assert after.evaluate(after.bound.design).objective[0] == after.bound.value
     assert dsegym.make_problem(STATIC, graph=str(path), space="order").bound.value == after.bound.value
@@ -206,6 +208,7 @@ def test_a_programs_kept_plan_is_played(program):
     keep(MAPPING, options, [row])
     after = dsegym.make_problem(MAPPING, program=str(program), capacity="0.5")
     assert after.bound.name == ("optimum" if row["proven"] == "yes" else "bound")
+    assert (row["value"], row["unit"], row["kind"]) == (after.bound.value, after.objective.unit, after.bound.name)
     assert after.bound.value >= before.bound.value * (1 - 1e-9)
     assert dsegym.make_problem(MAPPING, program=str(program), capacity="0.5", space="msa").bound.value == (
         after.bound.value
