@@ -58,8 +58,10 @@ def test_tables_sort_and_agents_leave_every_table(tmp_path):
       head.querySelector("button").click();
       const before = shown("[data-a='0']"), box = document.querySelector("input[data-agent='0']");
       box.click();
+      const links = document.querySelector("nav ul");
+      for (let turn = 0; turn < 20; turn++) links.prepend(links.firstElementChild.cloneNode(true));
       return {up, down: names(), sort: head.getAttribute("aria-sort"), before: before > 0,
-              after: shown("[data-a='0']"),
+              sideways: links.scrollWidth - links.clientWidth, after: shown("[data-a='0']"),
               csv: dsegymPage.csv(document.querySelector('table[data-name="instances"]')).split("\\r\\n")[0]};"""
     found = found_in_page(tmp_path, script)
     agents = found["up"][:-1]
@@ -67,6 +69,7 @@ def test_tables_sort_and_agents_leave_every_table(tmp_path):
     assert found["down"] == [*agents[::-1], "best of all agents"]
     assert (found["sort"], found["before"], found["after"]) == ("descending", True, 0)
     assert found["csv"].startswith("Instance,")
+    assert found["sideways"] == 0  # a row of links that is too long wraps
 
 
 def test_a_deep_link_opens_its_instance(tmp_path):
