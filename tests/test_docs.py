@@ -220,6 +220,12 @@ TEST_NAME = re.compile(r"`(test_\w+)`")
 
 
 @by_name(DOCUMENTS)
+def test_every_column_of_a_pages_tables_has_a_heading(page):
+    heads = re.findall(r"^\|(.+)\|\n\|[-:| ]+\|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert not [head for head in heads if not all(cell.strip() for cell in re.split(r"(?<!\\)\|", head))]
+
+
+@by_name(DOCUMENTS)
 def test_tests_that_a_page_names_exist(page):
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     named = TEST_NAME.findall(page.read_text(encoding="utf-8"))

@@ -174,6 +174,18 @@ KINDS = [  # a page of each kind
 ]
 
 
+@needs_chromium
+def test_pictures_are_turned_round_in_the_dark_alone(tmp_path):
+    style = (DOCS / "static" / "site.css").read_text(encoding="utf-8")
+    body = '<body><div class="content"><img></div></body>'
+    (tmp_path / "page.html").write_text(f"<html><style>{style}</style>{body}</html>", encoding="utf-8")
+    script = """
+      const of = theme => (document.body.dataset.theme = theme, getComputedStyle(all("img")[0]).filter);
+      return ["dark", "light"].map(of);"""
+    dark, light = outcome(tmp_path / "page.html", script)
+    assert (dark.startswith("invert"), light) == (True, "none")
+
+
 @pytest.mark.minutes
 @needs_chromium
 @needs_axe
