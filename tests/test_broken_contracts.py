@@ -533,5 +533,5 @@ def test_every_clause_is_broken_by_something():
 )
 def test_the_text_for_contributors_lists_the_clauses_as_they_are(holds_for, clauses):
     rows = "".join(f"| {name} | {meaning} |\n" for name, meaning in spoken(clauses).items())
-    table = f"| of {holds_for} | |\n|---|---|\n{rows}"
+    table = f"| of {holds_for} | what is checked |\n|---|---|\n{rows}"
     assert table in CONTRIBUTING.read_text(encoding="utf-8"), f"CONTRIBUTING.md lacks this table:\n{table}"
