@@ -8,7 +8,7 @@ date = 2026-11-29
 
 [[entries]]                     # one for each agent or policy in the results
 name = "my_package.search:Tabu" # as the results name it
-source = "https://github.com/ada/tabu/tree/0123abc"
+source = "https://github.com/ada/tabu/tree/0123abc" # or "shipped": an agent of this package
 deterministic = true            # whether its seed determines its samples: `--rerun` repeats those only
 chosen_on = "five instances that no suite scores"  # where its hyperparameters were chosen, in words
 considered = { tenure = [2, 4, 8] }                # every value of each hyperparameter that was tried; optional
@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..agents.registry import BUILT_IN as BUILT_IN_AGENTS
 from ..costmodels.errors import CorruptResultError, DsegymError, InvalidSuiteError, literal, shortened
 from .batches import batched, strays
 from .door import LONGEST, write_by_rename
@@ -56,6 +57,7 @@ _PARTS = (CARD, SUITE, "trials", BATCHES, FILES, EVALUATIONS, "policies", "polic
 _LONGEST_WORDS = 1000  # characters of a text in a card
 _FEW = 10  # entries that an error lists
 _BLANK = "?"  # what a template leaves to its author
+SHIPPED = "shipped"  # the source of this package's own agents
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Entry:
 
     Attributes:
         name: as the results name it.
-        source: a link to its code.
+        source: a link to its code; `SHIPPED` for an agent of this package.
         deterministic: whether its seed determines its samples.
         chosen_on: where its hyperparameters were chosen, in words.
         considered: {hyperparameter: every value that was tried}.
@@ -118,7 +120,10 @@ def _entry(table: Mapping[str, Any]) -> Entry:
     check_keys("entry", table, ("name", "source", "deterministic", "chosen_on"), ("considered",))
     name = _words("name", table["name"])
     source = _words(f"source of {name}", table["source"])
-    if not re.fullmatch(r"https://[^\s/]+\.[^\s/]+(/\S*)?", source):
+    if source == SHIPPED:
+        if name not in BUILT_IN_AGENTS:
+            raise ValueError(f"source = {literal(source)} of {name}: no agent of that name is shipped; give a link.")
+    elif not re.fullmatch(r"https://[^\s/]+\.[^\s/]+(/\S*)?", source):
         raise ValueError(f"source = {literal(source)} of {name} is no link of the form https://...")
     if type(table["deterministic"]) is not bool:
         raise ValueError(f"deterministic of {name} must be true or false.")
@@ -201,7 +206,7 @@ def write_template(results: Path) -> Path:
             "",
             "[[entries]]",
             f"name = {toml_text(name)}",
-            f'source = "{_BLANK}"  # https://... of its code',
+            f'source = "{SHIPPED}"' if name in BUILT_IN_AGENTS else f'source = "{_BLANK}"  # https://... of its code',
             "deterministic = true  # whether its seed determines its samples",
             f'chosen_on = "{_BLANK}"  # where its hyperparameters were chosen, "defaults" say',
         ]

@@ -75,12 +75,13 @@ def test_a_template_filled_in_is_a_sound_card(results, dsegym_command):
     code, out, _ = dsegym_command("submit", "new", results)
     assert code == 0
     assert "fill in each '?'" in out
-    with pytest.raises(DsegymError, match="the source of random_search is still '\\?': fill it in"):
+    with pytest.raises(DsegymError, match="the chosen_on of random_search is still '\\?': fill it in"):
         read_card(results)
     text = (results / CARD).read_text(encoding="utf-8")
-    (results / CARD).write_text(text.replace('source = "?"', 'source = "https://a.org/b"').replace('"?"', '"words"'))
+    (results / CARD).write_text(text.replace('"?"', '"words"'))
     card = check_submission(results)
     assert [entry.name for entry in card.entries] == ["random_search", "genetic_algorithm"]
+    assert {entry.source for entry in card.entries} == {"shipped"}
     assert card.entries[1].considered == {"population_size": (20,)}
     with pytest.raises(DsegymError, match="is there already"):
         write_template(results)
@@ -115,6 +116,11 @@ def test_only_agents_that_are_said_to_be_deterministic_are_run_again(submission,
         (CONSIDERED, "", "ran with population_size = 20, which is not among"),
         ('name = "random_search"', 'name = "genetic_algorithm"', "the entry genetic_algorithm stands there twice"),
         ('name = "random_search"', 'name = "tpe"', "in the results, and not on the card: random_search"),
+        (
+            'name = "random_search"\nsource = "https://example.org/random"',
+            'name = "my:Tabu"\nsource = "shipped"',
+            "no agent of that name is shipped; give a link",
+        ),
         ("[[entries]]", "[[entries]]\nname = ", "Cannot read the card"),
     ],
 )
