@@ -19,6 +19,7 @@ from ..scoring.field import (
     FieldInstance,
     Standing,
     Verdict,
+    against,
     instances_at,
     standing,
     statuses,
@@ -62,6 +63,7 @@ def field_page(field: Field) -> str:
     """The page as Markdown; the same results give the same bytes."""
     standings = [standing(field, found, samples) for samples in POINTS if (found := instances_at(field, samples))]
     parts = [_HEAD, *_summary(field, standings), *_coverage(field), *_kinds(field), *_families(field)]
+    parts += _against_random(field)
     parts += ["## Ranks over samples", paragraph(_RANKS), f"![Average ranks over samples]({PICTURE})"]
     for found in standings:
         parts += _standing(found)
@@ -218,6 +220,47 @@ def _family_scores(field: Field, families: Mapping[str, Sequence[FieldInstance]]
         rows.append([agent, _with(whole) if whole else "", *own])
     head = ("Agent", f"all ({len(everything)})", *(f"{name} ({len(found)})" for name, found in columns.items()))
     return markdown_table(head, rows, right=set(range(1, len(head)))) if rows else ""
+
+
+def _against_random(field: Field) -> list[str]:
+    """On how many instances of each family an agent surely beats random search, and where on none."""
+    families: dict[str, list[FieldInstance]] = defaultdict(list)
+    for instance in field.instances:
+        families[instance.family].append(instance)
+    rows, never, losing = [], [], []
+    for agent in sorted({trial.agent for trial in field.trials} - {_RANDOM}):
+        found = {name: against(field, agent, _RANDOM, own) for name, own in sorted(families.items())}
+        better, worse, both = (sum(counts[place] for counts in found.values()) for place in range(3))
+        if not both:
+            continue
+        cells = [f"{counts[0]} of {counts[2]}" if counts[2] else "" for counts in found.values()]
+        rows.append([agent, f"{better} of {both}", str(worse), *cells])
+        none = [name for name, counts in found.items() if counts[2] and not counts[0]]
+        if none:
+            never.append(f"`{agent}` in {', '.join(none)}")
+        if worse:
+            losing.append(f"`{agent}` on {worse}")
+    if not rows:
+        return []
+    rows.sort(key=lambda row: (-int(row[1].split()[0]) / int(row[1].split()[-1]), row[0]))
+    told = ["Nowhere surely better: " + "; ".join(never) + "." if never else "Every agent is, in every family."]
+    told += ["Surely worse: " + ", ".join(losing) + "."] if losing else []
+    head = ("Agent", "Better, of all", "Worse", *sorted(families))
+    return [
+        "## Against random search",
+        paragraph(_AGAINST),
+        markdown_table(head, rows, right=set(range(1, len(head)))),
+        *(paragraph(each) for each in told),
+    ]
+
+
+_RANDOM = "random_search"
+_AGAINST = (
+    "On how many instances every trial of an agent ends with a better design than every trial of random search, at the "
+    "most samples that both reach; of three seeds each, chance alone orders them so once in 20 times. Worse: on how "
+    "many every trial ends with a worse design. Who reaches the optimum where random search does too is better nowhere "
+    "there. Ten seeds and intervals, for a few agents: [Each agent against random search](against_random.md)."
+)
 
 
 def _standing(found: Standing) -> list[str]:
