@@ -55,11 +55,13 @@ class Reader:
     Attributes:
         scenario, option: which.
         page: of the docs that says more.
+        also: readers whose formats it takes too.
     """
 
     scenario: str
     option: str
     page: str
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ READERS: Mapping[str, Reader] = {
     "program": Reader("MemoryMapping", "program", "memory_mapping.md"),
     "graph": Reader("SocSchedulingStatic", "graph", "soc_scheduling.md"),
     "data": Reader("BatchBestOfN", "data", "batch_best_of_n.md"),
-    "requests": Reader("ServingMix, ServingPlan and ServingCluster", "workload", "serving_mix.md"),
+    "requests": Reader("ServingMix, ServingPlan and ServingCluster", "workload", "serving_mix.md", ("trace",)),
     "trace": Reader("ServingStream", "trace", "serving_stream.md"),
     "model": Reader("ServingPlan and ServingMix", "model", "serving_plan.md"),
     "devices": Reader("ServingMix", "gpus", "serving_mix.md"),
@@ -323,7 +325,7 @@ def format_of(path: str | Path, text: str, reader: str, by_suffix: Mapping[str, 
     Raises:
         InvalidWorkloadError: it is none of them; says what it looks like and what the reader takes.
     """
-    own = [each for each in FORMATS if each.reader == reader]
+    own = _formats_of(reader)
     try:
         found = next((each for each in own if each.matches(text)), None)
         if found is None:
@@ -336,13 +338,17 @@ def format_of(path: str | Path, text: str, reader: str, by_suffix: Mapping[str, 
         recognisers.leading_object.cache_clear()
 
 
+def _formats_of(reader: str) -> list[Format]:
+    return [each for each in FORMATS if each.reader in (reader, *READERS[reader].also)]
+
+
 def _looks_known(text: str) -> bool:
     foreign = any(name != "JSON" and matches(text) for name, matches in _FOREIGN)
     return foreign or any(each.matches(text) for each in FORMATS)
 
 
 def _refuse(path: str | Path, text: str, reader: str) -> NoReturn:
-    own = [each for each in FORMATS if each.reader == reader]
+    own = _formats_of(reader)
     taken = ", ".join(each.name for each in own)
     other = next((each for each in FORMATS if each.matches(text)), None)
     foreign = next((name for name, matches in _FOREIGN if matches(text)), "")
@@ -361,7 +367,13 @@ def format_rows() -> list[dict[str, str]]:
     """The table of docs/files.md."""
     return [
         {
-            "option": f"`{READERS[each.reader].option}` of {READERS[each.reader].scenario}",
+            "option": " and ".join(
+                f"`{reader.option}` of {reader.scenario}"
+                for reader in (
+                    READERS[each.reader],
+                    *(other for other in READERS.values() if each.reader in other.also),
+                )
+            ),
             "format": each.name,
             "content": each.content,
             "units": each.units,

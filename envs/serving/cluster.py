@@ -85,8 +85,8 @@ class ServingClusterOptions(Options):
         "azure_conv",
         requests.HISTOGRAMS,
         is_path,
-        "the path of a table with the columns prompt_tokens, output_tokens and requests",
-        "requests by size: a trace of Azure's, or your own histogram",
+        requests.FILES,
+        "requests by size: a trace of Azure's, or your own histogram or trace",
     )
     model: str = choice("BLOOM-176B", MODELS, "what is served")
     tensor_parallelism: int = whole(
@@ -129,8 +129,8 @@ def _rates(classes: tuple[requests.Class, ...], model: str, tensor: int, token_t
     return [pool_rates(asked, name, MOST_MACHINES, token_times) for name in MACHINES]
 
 
-def _params(options: ServingClusterOptions, token_times: TokenTimes) -> Params:
-    rates = _rates(requests.histogram(options.workload), options.model, options.tensor_parallelism, token_times)
+def _params(options: ServingClusterOptions, classes: tuple[requests.Class, ...], token_times: TokenTimes) -> Params:
+    rates = _rates(classes, options.model, options.tensor_parallelism, token_times)
     prices = {"DGX-A100": options.a100_price, "DGX-H100": options.h100_price}
     tables = (
         [each.prompt for each in rates],
@@ -158,7 +158,8 @@ def build(options: ServingClusterOptions) -> Problem:
         raise DsegymError("goal = throughput needs a budget: cost in $/h, or power in kW.")
     if options.goal != "throughput" and not options.rate:
         raise DsegymError(f"goal = {options.goal} needs a rate to serve: rate in requests/s.")
-    params = _params(options, cast(TokenTimes, options.token_times))
+    classes, counting = requests.read_histogram(options.workload)
+    params = _params(options, classes, cast(TokenTimes, options.token_times))
     made = {name: design_of(rule, params.cluster, params.limits) for name, rule in RULES.items()}
     designs = {name: (*design[:3], design[3] - 1) for name, design in made.items()}
     costs = {name: cost(jnp.asarray(design), params) for name, design in designs.items()}
@@ -168,7 +169,7 @@ def build(options: ServingClusterOptions) -> Problem:
         fitting, sources = ["exhaustive"], {"exhaustive": "every cluster was tried: no rule's is within all limits"}
         designs = {"exhaustive": _best(options, params)} | designs
     first = fitting[0]
-    notes = (*NOTES, TOKEN_NOTES[options.token_times])
+    notes = (*NOTES, *counting, TOKEN_NOTES[options.token_times])
 
     return one_shot_problem(
         options=options,

@@ -130,8 +130,8 @@ class ServingMixOptions(Options):
         "arena",
         requests.workload_names(),
         is_path,
-        "the path of a table with the columns prompt_tokens, output_tokens and requests",
-        "requests by size: a published workload, a trace of Azure's, or your own histogram",
+        requests.FILES,
+        "requests by size: a published workload, a trace of Azure's, or your own histogram or trace",
     )
     tpot: float = number(
         120, (40, 120), least=1, most=100_000, unit="ms", summary="the most that an output token may take, on average"
@@ -181,7 +181,10 @@ def _offered(gpus: Prices | str) -> Mapping[str, tuple[Device, float]]:
     return {name: (device, _price(name, device.usd_per_h)) for name, device in own.items()}
 
 
-def _placement(options: ServingMixOptions, offered: Mapping[str, tuple[Device, float]]) -> Placement:
+def _placement(
+    options: ServingMixOptions, offered: Mapping[str, tuple[Device, float]]
+) -> tuple[Placement, tuple[str, ...]]:
+    """Which types serve which classes at what load, and notes on how requests were counted."""
     gpus = tuple(offered)
     published = options.workload in requests.PUBLISHED
     slices = OWN_SLICES[published] if options.slices is None else options.slices
@@ -194,8 +197,9 @@ def _placement(options: ServingMixOptions, offered: Mapping[str, tuple[Device, f
                     "histogram, whose loads follow from a model."
                 )
         names, loads = requests.published_loads(options.workload, options.tpot, options.rate, gpus)
+        notes = ()
     else:
-        classes = requests.histogram(options.workload)
+        classes, notes = requests.read_histogram(options.workload)
         names = [each.name for each in classes]
         loads = requests.class_loads(
             classes,
@@ -207,7 +211,7 @@ def _placement(options: ServingMixOptions, offered: Mapping[str, tuple[Device, f
             rate=options.rate,
         )
     together = {name: price * options.tensor_parallelism for name, (_, price) in offered.items()}
-    return placement_of(gpus, together, names, loads, slices)
+    return placement_of(gpus, together, names, loads, slices), notes
 
 
 def _space(placement: Placement) -> DesignSpace:
@@ -244,11 +248,11 @@ def build(options: ServingMixOptions) -> Problem:
         DsegymError: no GPU serves a class of requests, or the published workload has no such target, rate or GPU.
     """
     offered = _offered(options.gpus)
-    placement = _placement(options, offered)
+    placement, counting = _placement(options, offered)
     space = _space(placement)
     published = options.workload in requests.PUBLISHED
     figures = [device for device, _ in offered.values()]
-    notes = IMPLIED if published else (*MODELLED, *unchecked_notes(options.model, figures))
+    notes = IMPLIED if published else (*MODELLED, *counting, *unchecked_notes(options.model, figures))
     makers = {**RULES, **{f"only_{gpu}": functools.partial(_single, gpu) for gpu in singles(placement)}}
 
     def baseline(name: str) -> tuple[int, ...]:

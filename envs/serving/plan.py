@@ -78,8 +78,8 @@ class ServingPlanOptions(Options):
         "azure_conv",
         requests.HISTOGRAMS,
         is_path,
-        "the path of a table with the columns prompt_tokens, output_tokens and requests",
-        "requests by size: a trace of Azure's, or your own histogram",
+        requests.FILES,
+        "requests by size: a trace of Azure's, or your own histogram or trace",
     )
     ttft: float = number(1000, (200, 1000, 4000), least=1, most=1e7, unit="ms", summary="target for the first token")
     tpot: float = number(50, (25, 50, 100), least=1, most=1e6, unit="ms", summary="target for each further token")
@@ -142,7 +142,7 @@ def build(options: ServingPlanOptions) -> Problem:
         DsegymError: the engine does not know the model, the model fits nowhere, or no plan is within the limits.
     """
     engine = engine_of(options.engine, options.model, options.gpu, options.precision)
-    classes = requests.histogram(options.workload)
+    classes, counting = requests.read_histogram(options.workload)
     phases = phases_of(engine, classes, options.ttft / 1e3, options.tpot / 1e3)
     space = _space(engine)
     params = _cluster(phases, engine, options)
@@ -158,7 +158,7 @@ def build(options: ServingPlanOptions) -> Problem:
         designs = {fitting[0]: _best(space, params, phases, engine, options)} | designs
     first = fitting[0]
     known = NOTES if engine.deployed is None else CLOUDMATRIX_NOTES
-    notes = (*known, *unchecked_notes(options.model, [get_device(options.gpu)]))
+    notes = (*known, *counting, *unchecked_notes(options.model, [get_device(options.gpu)]))
     return one_shot_problem(
         options=options,
         space=space,

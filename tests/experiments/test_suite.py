@@ -13,11 +13,13 @@ from dsegym.agents.warm_start import designs_of
 from dsegym.costmodels.errors import InvalidSuiteError, UnknownNameError
 from dsegym.costmodels.files import file_hash
 from dsegym.envs.core.scenarios import make_problem
+from dsegym.experiments.kept_files import keep_files
 from dsegym.experiments.suite import (
     DEFAULT_TIME_LIMIT_S,
     Trial,
     count_trials,
     find_suite,
+    kept_options,
     load_suite,
     located,
     suite_names,
@@ -468,6 +470,21 @@ def test_equal_contents_are_one_instance(other, load, tmp_path):
     (tmp_path / "commented.csv").write_text(f"# {WORKLOAD[:5]}\n{WORKLOAD}", encoding="utf-8")
     with pytest.raises(InvalidSuiteError, match=r"stands there twice|is the same instance as"):
         load(HEAD + INSTANCE.replace('"alexnet"', f'["net.csv", "{other}"]') + AGENT)
+
+
+def test_a_trace_of_requests_is_a_workload_that_results_keep(load, tmp_path):
+    rows = "0,150,80\n1,210,100\n1.5,4002,300\n3,4003,500\n"
+    (tmp_path / "chats.csv").write_text("arrival_s,prompt_tokens,output_tokens\n" + rows, encoding="utf-8")
+    mix = '[[instances]]\nscenario = "dsegym/ServingMix-v0"\nworkload = "chats.csv"\ngpus = "L4=1,H100-SXM-80GB=3"\n'
+    (trial,) = load(HEAD + mix + AGENT).trials
+    ((place, path),) = trial.files()
+    results = tmp_path / "results"
+    results.mkdir()
+    assert keep_files(results, trial.files()) == {place: "chats.csv"}
+    options = kept_options(trial, results)
+    assert options["workload"] == str(results / place) != str(path)
+    problem = make_problem(trial.scenario, **options)
+    assert any("4 requests of a trace" in note for note in problem.notes)
 
 
 def test_instances_without_room_are_left_out_with_the_reason(load, tmp_path):

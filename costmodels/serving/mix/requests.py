@@ -1,4 +1,4 @@
-"""Requests by size and what a GPU makes of them: the published mixes, Azure's traces, and a user's own histogram.
+"""Requests by size and what a GPU makes of them: the published mixes, Azure's traces, a user's own histogram or trace.
 
 Mélange's profiles were never published, only what its solver chose. `tables/melange_loads.csv` holds loads of three
 synthetic classes of requests, found by search, with which the integer programme chooses what the paper states: they are
@@ -16,29 +16,35 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ...errors import DsegymError, InvalidWorkloadError, UnknownNameError
-from ...files import is_path, number, read_text, shown
+from ...files import fail, is_path, number, read_text, shortened, shown
 from ...formats import MOST_CLASSES, format_of
-from ...tables import package_rows, read_user_table
+from ...tables import header_cells, normalised, package_rows, read_user_table
 from ...transformers.configurations import get_model
 from ...transformers.devices import Device, Precision, get_precision
 from ...transformers.memory import shortfall_bytes
 from .. import roofline
+from ..stream.traces import get_trace
+from .counting import counted
 
 __all__ = [
+    "FILES",
     "HISTOGRAMS",
     "MOST_BATCH",
     "PUBLISHED",
     "PUBLISHED_MODEL",
     "Class",
+    "Histogram",
     "Published",
     "class_loads",
     "histogram",
     "published",
     "published_loads",
+    "read_histogram",
     "workload_names",
 ]
 
@@ -46,6 +52,10 @@ PUBLISHED = ("arena", "pubmed", "mixed")
 HISTOGRAMS = ("azure_code", "azure_conv")
 PUBLISHED_MODEL = "Llama-2-7B"
 MOST_BATCH = 256  # requests at once on a replica: vLLM's default
+FILES = (  # in words, for options
+    "the path of a table with the columns prompt_tokens, output_tokens and requests, or of a trace, a row a request "
+    "(docs/files.md)"
+)
 _COLUMNS = ("prompt_tokens", "output_tokens", "requests")
 _MOST_TOKENS, _MOST_REQUESTS = 10_000_000, 1e12
 
@@ -58,6 +68,13 @@ class Class:
     prompt_tokens: float
     output_tokens: float
     share: float  # of all requests
+
+
+class Histogram(NamedTuple):
+    """Requests by size, and what is to be said of them."""
+
+    classes: tuple[Class, ...]
+    notes: tuple[str, ...]  # of a trace: how it was counted, and its rate
 
 
 @dataclass(frozen=True)
@@ -129,12 +146,20 @@ _KEYS = ("workload", "tpot_ms", "rate", "class")
 
 
 def histogram(workload: str) -> tuple[Class, ...]:
-    """The classes of a named histogram or of a user's file.
+    """The classes of `read_histogram`, which see."""
+    return read_histogram(workload).classes
+
+
+def read_histogram(workload: str) -> Histogram:
+    """The classes of a named histogram or of a user's file: a histogram, or a trace, which `counted` counts.
+
+    A trace is told by its columns. Its rate is a note and no more: which rate is served is for an option to say.
 
     Raises:
         UnknownNameError: it is neither a name nor a path.
-        InvalidWorkloadError: the file is none, or its requests sum to nothing; names the file and the line.
+        InvalidWorkloadError: the file is neither, or both, or its requests sum to nothing; names the file and the line.
     """
+    notes: tuple[str, ...] = ()
     if workload in HISTOGRAMS:
         rows = [row for row in package_rows("serving/tables/azure_requests.csv") if row["trace"] == workload]
         sizes = [tuple(float(row[column]) for column in _COLUMNS) for row in rows]
@@ -142,26 +167,53 @@ def histogram(workload: str) -> tuple[Class, ...]:
         if not is_path(workload):
             raise UnknownNameError("workload", workload, workload_names())
         text = read_text(workload)
-        format_of(workload, text, "requests", {".csv": "a request histogram"})
-        table = read_user_table(
-            Path(workload), "request histogram", "class", _COLUMNS, _wrong_header, text=text, most=MOST_CLASSES
-        )
-        sizes = list(table.parse(_sizes).values())
-        if not any(requests for _, _, requests in sizes):
-            raise InvalidWorkloadError(
-                f"'{shown(workload)}': the requests sum to 0; one class at least must have some."
-            )
+        names = {normalised(cell).replace(" ", "_") for cell in header_cells(text)}
+        nearly = {Path(workload).suffix.lower(): "a request histogram"} if names & set(_COLUMNS) else {}
+        if format_of(workload, text, "requests", nearly).reader == "trace":
+            if "requests" in names:
+                fail(workload, "a histogram has the column requests, and a trace has moments of arrival; keep either")
+            sizes, notes = _of_trace(workload)
+        else:
+            sizes = _of_table(workload, text)
     total = sum(requests for _, _, requests in sizes)
-    return tuple(
+    classes = tuple(
         Class(f"in{prompt:g}_out{output:g}_{place}", prompt, output, requests / total)
         for place, (prompt, output, requests) in enumerate(sizes, start=1)
         if requests
     )
+    return Histogram(classes, notes)
+
+
+def _of_trace(path: str) -> tuple[list[tuple[float, float, float]], tuple[str, ...]]:
+    trace = get_trace(path)
+    sizes = counted(trace)
+    note = (
+        f"{len(trace.prompt):,} requests of a trace are counted into {len(sizes)} classes by size; they came at "
+        f"{trace.rate():.3g} requests/s on average, which the option rate does not follow."
+    )
+    return sizes, (note,)
+
+
+def _of_table(path: str, text: str) -> list[tuple[float, float, float]]:
+    table = read_user_table(Path(path), "request histogram", "class", (), _wrong_header, text=text, most=MOST_CLASSES)
+    sizes = list(table.parse(_sizes).values())
+    if not any(requests for _, _, requests in sizes):
+        raise InvalidWorkloadError(f"'{shown(path)}': the requests sum to 0; one class at least must have some.")
+    return sizes
 
 
 def _wrong_header(columns: Sequence[str]) -> str:
+    unknown = [column for column in columns if column not in _COLUMNS]
     missing = [column for column in _COLUMNS if column not in columns]
-    return f"the header has no column {missing[0]}; the columns are {', '.join(_COLUMNS)}" if missing else ""
+    if not unknown and not missing:
+        return ""
+    what = f"the header has no column {missing[0]}" if missing else ""
+    if unknown:
+        what = f"unknown column '{shortened(unknown[0])}'" if unknown[0] else "a column has no name"
+    return (
+        f"{what}; a request histogram has the columns {', '.join(_COLUMNS)}, a trace has arrival_s, prompt_tokens, "
+        "output_tokens or those of another format (docs/files.md)"
+    )
 
 
 def _sizes(row: Mapping[str, str]) -> tuple[float, float, float]:

@@ -68,6 +68,11 @@ def test_a_users_histogram_is_served(tmp_path):
     path.write_text("prompt_tokens,output_tokens,requests\n300,200,3\n1500,400,1\n")
     problem = make(workload=str(path))
     assert problem.bound.value < problem.reference.value
+    rows = "".join(f"{second},{size}\n" for second, size in enumerate(["300,200"] * 3 + ["1500,400"]))
+    path.write_text("arrival_s,prompt_tokens,output_tokens\n" + rows)
+    counted = make(workload=str(path))
+    assert counted.reference.value == problem.reference.value
+    assert any("4 requests of a trace" in note for note in counted.notes)
 
 
 @pytest.mark.parametrize(

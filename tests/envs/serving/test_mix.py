@@ -104,6 +104,19 @@ def test_a_users_histogram_becomes_an_instance(write):
     assert any("roofline" in note for note in problem.notes)
 
 
+def test_a_trace_is_the_instance_of_the_histogram_that_it_counts_into(write):
+    options = {"gpus": "A100-PCIe-80GB=3.67,H100-SXM-80GB=7.516", "rate": 20}
+    by_hand = make(workload=write(HEADER + "180,90,2\n4002.5,400,2\n"), **options)
+    rows = "0,150,80\n1,210,100\n1.5,4002,300\n3,4003,500\n"
+    counted = make(workload=write("arrival_s,prompt_tokens,output_tokens\n" + rows), **options)
+    assert counted.space == by_hand.space
+    assert counted.bound.value == by_hand.bound.value
+    assert set(counted.notes) - set(by_hand.notes) == {
+        "4 requests of a trace are counted into 2 classes by size; they came at 1 requests/s on average, which the "
+        "option rate does not follow."
+    }
+
+
 def test_figures_that_were_not_checked_are_named_in_the_notes():
     def notes(**options):
         return " ".join(make(workload="azure_conv", **options).notes)

@@ -62,8 +62,14 @@ def test_more_gpus_never_make_the_best_plan_worse():
 def test_own_requests_become_an_instance(tmp_path):
     path = tmp_path / "chats.csv"
     path.write_text("prompt_tokens,output_tokens,requests\n300,200,5\n2000,100,1\n", encoding="utf-8")
-    problem = make(workload=str(path), model="Qwen3-8B", gpu="L40S", gpus=8, ttft=2000, tpot=80)
+    options = {"workload": str(path), "model": "Qwen3-8B", "gpu": "L40S", "gpus": 8, "ttft": 2000, "tpot": 80}
+    problem = make(**options)
     assert problem.bound.value < problem.reference.value
+    rows = "".join(f"{second},{size}\n" for second, size in enumerate(["300,200"] * 5 + ["2000,100"]))
+    path.write_text("arrival_s,prompt_tokens,output_tokens\n" + rows, encoding="utf-8")
+    counted = make(**options)
+    assert counted.reference.value == problem.reference.value
+    assert any("6 requests of a trace" in note for note in counted.notes)
 
 
 R1 = {
