@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import DsegymError, InvalidWorkloadError, UnknownNameError
-from ...files import fail, is_path, number, read_text, shortened, shown
+from ...files import fail, file_hash, is_path, number, read_text, shortened, shown
 from ...formats import MOST_CLASSES, format_of
 from ...tables import header_cells, normalised, package_rows, read_user_table
 from ...transformers.configurations import get_model
@@ -172,7 +172,7 @@ def read_histogram(workload: str) -> Histogram:
         if format_of(workload, text, "requests", nearly).reader == "trace":
             if "requests" in names:
                 fail(workload, "a histogram has the column requests, and a trace has moments of arrival; keep either")
-            sizes, notes = _of_trace(workload)
+            sizes, notes = _of_trace(workload, file_hash(workload))
         else:
             sizes = _of_table(workload, text)
     total = sum(requests for _, _, requests in sizes)
@@ -184,7 +184,10 @@ def read_histogram(workload: str) -> Histogram:
     return Histogram(classes, notes)
 
 
-def _of_trace(path: str) -> tuple[list[tuple[float, float, float]], tuple[str, ...]]:
+@functools.lru_cache(maxsize=8)
+def _of_trace(path: str, content: str) -> tuple[list[tuple[float, float, float]], tuple[str, ...]]:
+    """Sizes and the note of a trace; one of a million requests takes half a minute to read."""
+    del content  # part of the key, so that an edited file is read again
     trace = get_trace(path)
     sizes = counted(trace)
     note = (
