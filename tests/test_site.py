@@ -122,6 +122,14 @@ def test_links_that_leave_the_folder_lead_to_the_pages_made_of_their_files():
     assert conf.turned("[f](docs/files.md)", ROOT / "README.md", "project/changelog") == "[f](../files.md)"
 
 
+def test_the_landing_pages_text_leads_to_every_tutorial():
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    prose = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
+    first, *tutorials = conf.CONTENTS["Start"]
+    assert len(tutorials) == 5
+    assert not [name for name in (first, *tutorials) if f"({name}.md)" not in prose]
+
+
 def test_every_page_of_the_folder_stands_in_the_table_of_contents_once():
     listed = re.findall(r"^[\w/]+$", conf.contents(), re.MULTILINE)
     assert len(listed) == len(set(listed))
