@@ -127,7 +127,7 @@ def measure(results: Path) -> dict[str, float]:
     board = board_of([results], [note], found, scored)
     marks.append(time.perf_counter())
     page = results / "page.html"
-    write_html(board, found, page, timings=build_timings(found, scored=scored))
+    write_html(board, found, page, timings=build_timings(found, scored=scored), scored=scored)
     to_json(board)
     marks.append(time.perf_counter())
     load_s, rank_s, render_s = np.diff(marks).tolist()

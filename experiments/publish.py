@@ -111,7 +111,7 @@ def publish(
     folder.mkdir(parents=True, exist_ok=True)
     timings = build_timings(trials, scored=scored)
     page = folder / "leaderboard.html"
-    write_html(leaderboard, trials, page, suite=about, sections=sections, timings=timings)
+    write_html(leaderboard, trials, page, suite=about, sections=sections, timings=timings, scored=scored)
     for name, text in (("leaderboard.json", to_json(leaderboard)), ("leaderboard.md", to_markdown(leaderboard))):
         write_by_rename(folder / name, text.encode("utf-8"))
     untrained = sum(not policy_there(results, name) for name in suite.get("trainings", ()))

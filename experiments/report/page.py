@@ -9,7 +9,7 @@ which shows differences where all agents come close.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,8 @@ from ...costmodels.errors import visible
 from ..door import write_by_rename
 from ..formats import format_gap, format_quantity, format_score, plain_text
 from ..scoring.leaderboard import build_timings
-from ..scoring.records import Curve, Instance, Leaderboard, Row, Timings
+from ..scoring.records import Curve, Instance, Leaderboard, Timings
+from ..scoring.scored_trials import ScoredTrial, read_trials
 from .chart import packed, to_fragment, to_json
 from .headline import by_scenario, headline
 from .section import Section
@@ -25,6 +26,7 @@ from .sections.curves import curves_chart, curves_layout
 from .sections.improvement import improvement_figure
 from .sections.lottery import lottery_figure
 from .sections.ranking import ranking_figure
+from .strips import ranking_strips, trial_strips
 from .style import REGRET, SCORE, Style, styles_of
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def write_html(
     suite: Mapping[str, str] | None = None,
     sections: Sequence[Section] = (),
     timings: Timings | None = None,
+    scored: Sequence[ScoredTrial] | None = None,
 ) -> None:
     """Write the page to `path`.
 
@@ -59,6 +62,7 @@ def write_html(
         suite: `name` and `description`, plain text.
         sections: further ones, beside those that every page has.
         timings: what `build_timings(results)` returned, if it was called already.
+        scored: what `read_trials(results)` returned, with the names of files that the leaderboard has, likewise.
     """
     import jinja2
     from markupsafe import Markup
@@ -74,7 +78,9 @@ def write_html(
         lstrip_blocks=True,
         finalize=_shown,
     )
-    timings = build_timings(results) if timings is None else timings
+    if scored is None:
+        scored = read_trials(results) if results else []
+    timings = build_timings(results, scored=scored) if timings is None else timings
     styles = styles_of(leaderboard)
     places = {row.agent: place for place, row in enumerate(leaderboard.rows)}
     page = environment.get_template("leaderboard.html.j2").render(
@@ -90,7 +96,11 @@ def write_html(
         styles=styles,
         places=places,
         slugs=_slugs(leaderboard),
-        strips={row.agent: Markup(strip) for row, strip in _strips(leaderboard.rows)},
+        strips={agent: Markup(strip) for agent, strip in ranking_strips(leaderboard.rows).items()},
+        trial_strips={
+            instance: {agent: Markup(strip) for agent, strip in found.items()}
+            for instance, found in trial_strips(scored, places).items()
+        },
         words={instance.name: _words(instance) for instance in leaderboard.instances},
         charts={name: Markup(chart) for name, chart in _charts(leaderboard, timings, styles, places).items()},
         pairs={(pair.x, pair.y): pair for pair in leaderboard.improvement},
@@ -145,26 +155,6 @@ def _words(instance: Instance) -> str:
     """What the page's search finds an instance by."""
     options = " ".join(f"{key}={plain_text(value)}" for key, value in instance.options.items())
     return f"{instance.name} {instance.scenario} {options} {instance.objective}"
-
-
-def _strips(rows: Collection[Row]) -> Iterable[tuple[Row, str]]:
-    """A row's score and interval as a small picture, on one scale for all: the dashed ends are reference and bound."""
-    ends = [end for row in rows for end in (row.low, row.score, row.high) if end is not None]
-    low, high = max(min([0.0, *ends]), -1.0), max([1.0, *ends])
-
-    def place(score: float) -> str:
-        return f"{3 + 144 * (min(max(score, low), high) - low) / (high - low):.1f}"
-
-    for row in rows:
-        span = ""
-        if row.low is not None and row.high is not None:
-            span = f'<line class="range" x1="{place(row.low)}" x2="{place(row.high)}" y1="8" y2="8"/>'
-        marks = "".join(f'<line class="end" x1="{place(end)}" x2="{place(end)}" y1="1" y2="15"/>' for end in (0.0, 1.0))
-        yield (
-            row,
-            f'<svg class="strip" viewBox="0 0 150 16" aria-hidden="true"><line class="axis" x1="0" x2="150" y1="8" '
-            f'y2="8"/>{marks}{span}<circle cx="{place(row.score)}" cy="8" r="4"/></svg>',
-        )
 
 
 def _charts(

@@ -62,13 +62,15 @@ def test_tables_sort_and_agents_leave_every_table(tmp_path):
       for (let turn = 0; turn < 20; turn++) links.prepend(links.firstElementChild.cloneNode(true));
       return {up, down: names(), sort: head.getAttribute("aria-sort"), before: before > 0,
               sideways: links.scrollWidth - links.clientWidth, after: shown("[data-a='0']"),
-              csv: dsegymPage.csv(document.querySelector('table[data-name="instances"]')).split("\\r\\n")[0]};"""
+              csv: dsegymPage.csv(document.querySelector('table[data-name="instances"]')).split("\\r\\n")[0],
+              one: dsegymPage.csv(document.querySelector('table[data-name="instance-a"]')).split("\\r\\n")[0]};"""
     found = found_in_page(tmp_path, script)
     agents = found["up"][:-1]
     assert agents == sorted(agents)
     assert found["down"] == [*agents[::-1], "best of all agents"]
     assert (found["sort"], found["before"], found["after"]) == ("descending", True, 0)
     assert found["csv"].startswith("Instance,")
+    assert found["one"] == "Agent,Mean score,Best value,Gap,Trials"  # and no column of pictures
     assert found["sideways"] == 0  # a row of links that is too long wraps
 
 

@@ -125,6 +125,13 @@ def test_the_page_keeps_each_curve_once_to_five_decimals(tmp_path):
         assert ("low" in kept) == (curve.low is not None)
 
 
+def test_the_page_shows_each_trial_of_each_agent_on_each_instance(tmp_path):
+    text = page_of(golden(), tmp_path)
+    strips = re.findall(r'<svg class="strip trials".*?</svg>', text)
+    assert [strip.count("<circle") for strip in strips] == [2, 2, 2, 2]
+    assert 'aria-label="seed 0: 0.5000; seed 1: 0.0000 (failed)"' in text
+
+
 def test_plotly_is_inside_once_and_small(tmp_path):
     text = page_of(golden(), tmp_path)
     (packed,) = re.findall(r'id="plotly">([^<]*)<', text)
