@@ -17,6 +17,7 @@ from ..scoring.scored_trials import ScoredTrial, by_entrant
 __all__ = ["MOST_DOTS", "ranking_strips", "trial_strips"]
 
 MOST_DOTS = 50  # of a strip; of more trials so many are drawn, evenly by rank
+_MOST_ON_A_PAGE, _FEWEST = 40_000, 5  # dots of all strips, 3 MB; of a strip where there are too many of them
 _MOST_TOLD = 12  # trials of which a screen reader is told each
 _LOWEST = -1.0
 
@@ -56,6 +57,7 @@ def trial_strips(trials: Sequence[ScoredTrial], agents: Iterable[str]) -> dict[s
     """{instance: {agent: SVG with a dot for the score of each of its trials}}.
 
     Seeds descend from the strip's upper edge, so that equal scores stay apart; a trial that did not finish is a ring.
+    Of more trials than `MOST_DOTS`, or fewer where the page has very many strips, some are drawn.
 
     Args:
         trials: as of `read_trials`.
@@ -64,23 +66,25 @@ def trial_strips(trials: Sequence[ScoredTrial], agents: Iterable[str]) -> dict[s
     entrants = by_entrant(trials)
     by_instance: dict[str, dict[str, list[ScoredTrial]]] = {}
     for agent in agents:
-        for trial in entrants[agent]:
+        for trial in entrants.get(agent, ()):
             by_instance.setdefault(trial.instance, {}).setdefault(agent, []).append(trial)
-    return {instance: _of_instance(found) for instance, found in by_instance.items()}
+    strips = sum(map(len, by_instance.values()))
+    most = max(min(MOST_DOTS, _MOST_ON_A_PAGE // max(strips, 1)), _FEWEST)
+    return {instance: _of_instance(found, most) for instance, found in by_instance.items()}
 
 
-def _of_instance(found: Mapping[str, Sequence[ScoredTrial]]) -> dict[str, str]:
+def _of_instance(found: Mapping[str, Sequence[ScoredTrial]], most: int) -> dict[str, str]:
     place = _places([trial.score for trials in found.values() for trial in trials])
     marks = _marks(place, 24)
     return {
-        agent: f'<svg class="strip trials" viewBox="0 0 150 24" role="img" aria-label="{_safe(_told(trials))}">{marks}'
-        f"{''.join(_dots(trials, place))}</svg>"
+        agent: f'<svg class="strip trials" viewBox="0 0 150 24" role="img" aria-label="{_safe(_told(trials, most))}">'
+        f"{marks}{''.join(_dots(trials, place, most))}</svg>"
         for agent, trials in found.items()
     }
 
 
-def _dots(trials: Sequence[ScoredTrial], place: Callable[[float], str]) -> list[str]:
-    shown = _thinned(trials)
+def _dots(trials: Sequence[ScoredTrial], place: Callable[[float], str], most: int) -> list[str]:
+    shown = _thinned(trials, most)
     dots, rings = [], []
     for turn, trial in enumerate(shown):
         height = 12.0 if len(shown) == 1 else 3 + 18 * turn / (len(shown) - 1)
@@ -92,12 +96,12 @@ def _dots(trials: Sequence[ScoredTrial], place: Callable[[float], str]) -> list[
     return dots + rings  # in front
 
 
-def _thinned(trials: Sequence[ScoredTrial]) -> list[ScoredTrial]:
+def _thinned(trials: Sequence[ScoredTrial], most: int) -> list[ScoredTrial]:
     """The trials by seed, or of many the lowest, the highest and others evenly between by rank."""
     chosen = list(trials)
-    if len(chosen) > MOST_DOTS:
+    if len(chosen) > most:
         ranked = sorted(chosen, key=lambda trial: (trial.score, trial.identity))
-        chosen = [ranked[round(turn * (len(ranked) - 1) / (MOST_DOTS - 1))] for turn in range(MOST_DOTS)]
+        chosen = [ranked[round(turn * (len(ranked) - 1) / (most - 1))] for turn in range(most)]
     return sorted(chosen, key=lambda trial: (trial.seed, trial.identity))
 
 
@@ -111,10 +115,10 @@ def _named(trial: ScoredTrial) -> str:
     return f"seed {trial.seed}{draw}: {format_score(trial.score)}{status}"
 
 
-def _told(trials: Sequence[ScoredTrial]) -> str:
+def _told(trials: Sequence[ScoredTrial], most: int) -> str:
     scores = [trial.score for trial in trials]
-    if len(trials) <= _MOST_TOLD:
+    if len(trials) <= min(_MOST_TOLD, most):
         return "; ".join(_named(trial) for trial in sorted(trials, key=lambda trial: (trial.seed, trial.identity)))
     ends = f"{format_score(min(scores))} to {format_score(max(scores))}, median {format_score(median(scores))}"
-    drawn = f"; {MOST_DOTS} are drawn, evenly by rank" if len(trials) > MOST_DOTS else ""
+    drawn = f"; {most} are drawn, evenly by rank" if len(trials) > most else ""
     return f"{len(trials):,} trials: scores {ends}{drawn}"

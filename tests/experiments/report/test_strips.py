@@ -5,6 +5,7 @@ import re
 import pytest
 from leaderboard_cases import golden, trial
 
+from dsegym.experiments.report import strips as strips_module
 from dsegym.experiments.report.strips import MOST_DOTS, ranking_strips, trial_strips
 from dsegym.experiments.scoring.leaderboard import build_leaderboard
 from dsegym.experiments.scoring.scored_trials import read_trials
@@ -54,6 +55,15 @@ def test_of_many_trials_some_are_drawn_and_the_ends_are_among_them():
     assert len(dots(strip)) == MOST_DOTS
     assert {"seed 0: 1.0000", "seed 160: 0.0000"} <= {title for _, _, title, _ in dots(strip)}
     assert label(strip) == "161 trials: scores 0.0000 to 1.0000, median 0.5000; 50 are drawn, evenly by rank"
+
+
+def test_a_page_of_many_strips_draws_fewer_dots_in_each(monkeypatch):
+    monkeypatch.setattr(strips_module, "_MOST_ON_A_PAGE", 24)
+    found = trial_strips(
+        read_trials([trial("ant", name, seed, [3.0 + seed]) for name in "abcd" for seed in range(7)]), ["ant"]
+    )
+    assert [len(dots(each["ant"])) for each in found.values()] == [6] * 4
+    assert label(found["a"]["ant"]).endswith("; 6 are drawn, evenly by rank")
 
 
 def test_a_far_worse_score_stands_at_the_lower_end_and_its_number_is_told():
