@@ -77,6 +77,14 @@ def test_a_trace_of_any_format_is_the_histogram_that_one_would_write(tmp_path, n
     assert not read_histogram(str(tmp_path / "counted.csv")).notes
 
 
+def test_a_trace_that_was_edited_is_read_again(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text(TRACES["own.csv"])
+    assert len(histogram(str(path))) == 2
+    path.write_text(TRACES["own.csv"] + "3,9000,7\n")
+    assert len(histogram(str(path))) == 3
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
