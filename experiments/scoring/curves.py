@@ -27,8 +27,9 @@ __all__ = ["MOST_BANDED", "anytime_curves", "interquartile_bands", "overall_curv
 RESAMPLES = 500  # a band has two percentiles at each grid point; 500 draw it smoothly enough
 MOST_BANDED = 2_000  # curves of single instances
 _CUT = 0.25  # of the trials, at each end
-_SIGMAS = 7  # by which the number drawn of the lowest trials is taken to differ from its mean; checked
-_BLOCK = 2**21  # counts that are held at once
+_SIGMAS = 5.5  # by which the number drawn of the lowest trials is taken to differ from its mean; checked
+_MOST_COUNTED = 2**15  # resamples of points that are counted at once: what a processor's nearest caches hold
+_MOST_DRAWN = 2**21  # numbers that are drawn at once
 
 
 def anytime_curves(
@@ -123,7 +124,7 @@ def interquartile_bands(
     total = scores.shape[-1]
     cut = int(_CUT * total)
     if cut == 0:
-        resampled = scores @ drawn.weights / total
+        resampled = scores @ drawn.astype(np.float64) / total
     else:
         resampled = _cut_sums(_Sorted(scores, order, ordered), drawn, cut) / (total - 2 * cut)
     tail = (1 - confidence) / 2
@@ -139,17 +140,21 @@ def _interquartile_means(ordered: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @functools.lru_cache(maxsize=8)  # most entrants ran the same numbers of seeds
-def _drawn(sizes: tuple[int, ...], seed: int, resamples: int) -> _Draws:
-    """How often each trial is drawn in each resample."""
+def _drawn(sizes: tuple[int, ...], seed: int, resamples: int) -> NDArray[Any]:
+    """How often each trial is drawn in each resample, `[N, R]`, small integers."""
     size = np.repeat(sizes, sizes)  # [N], seeds in the trial's own stratum
     start = np.repeat(np.cumsum(sizes) - sizes, sizes)  # [N], where that stratum begins
     total = len(size)
-    draws = np.random.default_rng(seed).random((resamples, total))
-    picks = start + (draws * size).astype(np.intp)  # [R, N]
-    places = picks + total * np.arange(resamples)[:, None]
-    counts = np.bincount(places.ravel(), minlength=resamples * total).reshape(resamples, total)
-    kind = np.int16 if total < 2**15 else np.int32  # holds their sums
-    return _Draws(np.ascontiguousarray(counts.T, dtype=kind), np.ascontiguousarray(counts.T, dtype=np.float64))
+    generator = np.random.default_rng(seed)
+    found = np.empty((total, resamples), dtype=np.int16 if total < 2**15 else np.int32)  # which holds their sums
+    block = max(1, _MOST_DRAWN // total)
+    for first in range(0, resamples, block):
+        draws = generator.random((min(block, resamples - first), total))  # the same however they are blocked
+        places = start + (draws * size).astype(np.intp)  # [block, N]
+        places += total * np.arange(len(draws))[:, None]
+        counts = np.bincount(places.ravel(), minlength=draws.size).reshape(draws.shape)
+        found[:, first : first + len(draws)] = counts.T
+    return found
 
 
 class _Sorted(NamedTuple):
@@ -160,21 +165,15 @@ class _Sorted(NamedTuple):
     ordered: NDArray[np.float64]  # [G, N], the scores in that order
 
 
-class _Draws(NamedTuple):
-    """How often each trial is drawn in each of R resamples."""
-
-    counts: NDArray[Any]  # [N, R], small integers
-    weights: NDArray[np.float64]  # [N, R], the same
-
-
-def _cut_sums(own: _Sorted, drawn: _Draws, cut: int) -> NDArray[np.float64]:
+def _cut_sums(own: _Sorted, drawn: NDArray[Any], cut: int) -> NDArray[np.float64]:
     """Sums of what the cut leaves of each resample's scores, `[G, R]`.
 
     Of N draws, the `cut` lowest and the `cut` highest do not count. A trial that stands far outside the cut's places
     never counts, one far inside always does; only between them it depends on the resample.
     """
     total = own.scores.shape[-1]
-    spread = math.ceil(_SIGMAS * math.sqrt(total) / 2)  # a number of draws varies by no more than that of coin tosses
+    # A number of draws varies by no more than that of coin tosses; strata make it vary less.
+    spread = math.ceil(_SIGMAS * math.sqrt(total * _CUT * (1 - _CUT)))
     least, most = max(cut - spread, 0), cut + spread
     if most < total - most:
         zones = [(least, most), (total - most, total - least)]
@@ -186,30 +185,38 @@ def _cut_sums(own: _Sorted, drawn: _Draws, cut: int) -> NDArray[np.float64]:
     return found
 
 
-def _zones(own: _Sorted, drawn: _Draws, cut: int, zones: Sequence[tuple[int, int]]) -> NDArray[np.float64] | None:
+def _zones(
+    own: _Sorted, drawn: NDArray[Any], cut: int, zones: Sequence[tuple[int, int]]
+) -> NDArray[np.float64] | None:
     """`_cut_sums` where every cut falls into one of the zones of places; None where one does not."""
-    (scores, order, ordered), (counts, weights) = own, drawn
-    points, total = scores.shape
+    scores, order, ordered = own
+    (points, total), resamples = scores.shape, drawn.shape[1]
     place = np.empty_like(order)
     np.put_along_axis(place, order, np.broadcast_to(np.arange(total), order.shape), axis=-1)
     inside = (place >= zones[0][1]) & (place < zones[-1][0])
-    sums = np.where(inside, scores, 0.0) @ weights if inside.any() else np.zeros((points, weights.shape[1]))
-    ends = [cut, total - cut]
-    for number, (first, last) in enumerate(zones):
-        before = ((place < first).astype(np.float64) @ weights).astype(counts.dtype)  # [G, R], exact
-        within = ends if len(zones) == 1 else [ends[number]]
-        if first and (before > within[0]).any():
+    sums = np.zeros((points, resamples))
+    if inside.any():
+        sums += np.where(inside, scores, 0.0) @ drawn.astype(np.float64)
+    ends = [(cut, total - cut)] if len(zones) == 1 else [(cut, total), (0, total - cut)]
+    small = drawn.astype(np.float32)  # whose sums are exact
+    step = max(1, _MOST_COUNTED // resamples)
+    for (first, last), (low, high) in zip(zones, ends, strict=True):
+        before = ((place < first).astype(np.float32) @ small).astype(drawn.dtype)  # [G, R]
+        if first and (before > (low or high)).any():
             return None
-        step = max(1, _BLOCK // ((last - first) * counts.shape[1]))
         for start in range(0, points, step):
             here = slice(start, start + step)
-            running = np.cumsum(counts[order[here, first:last]], axis=1, dtype=counts.dtype)  # [step, zone, R]
-            running += before[here, None]
-            if last < total and (running[:, -1] < within[-1]).any():
+            running, counted = before[here], np.clip(before[here], low, high)
+            # One place after the other, so that what is counted stays in the caches.
+            now, product = np.empty_like(counted), np.empty(counted.shape)  # [step, R]
+            for trial, score in zip(order[here, first:last].T, ordered[here, first:last].T, strict=True):
+                running += drawn[trial]
+                np.minimum(running, high, out=now)
+                np.maximum(now, low, out=now)
+                np.subtract(now, counted, out=counted)
+                np.multiply(score[:, None], counted, out=product)
+                sums[here] += product
+                now, counted = counted, now
+            if last < total and (running < (low or high)).any():
                 return None
-            np.clip(running, ends[0], ends[1], out=running)
-            running[:, 1:] -= running[:, :-1].copy()
-            running[:, 0] -= np.clip(before[here], ends[0], ends[1])
-            left = running.astype(np.float64)
-            sums[here] += np.matmul(ordered[here, None, first:last], left)[:, 0]
     return sums

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from ...envs.core.evaluation import looseness_of
 from ..formats import rounded
 from . import statistics
-from .curves import anytime_curves, overall_curves
+from .curves import anytime_curves, interquartile_bands, overall_curves
 from .improvement import improvements
 from .notes import notes
 from .records import (
@@ -184,17 +184,18 @@ def _rank(entrants: Mapping[str, Sequence[ScoredTrial]], loose: Collection[str])
 
 def _row(agent: str, trials: Sequence[ScoredTrial], loose: Collection[str]) -> Row:
     strata = _strata(trials)
-    score = statistics.stratified_bootstrap(list(strata.values()), seed=BOOTSTRAP_SEED)
+    score = float(statistics.interquartile_mean(np.concatenate(list(strata.values()))))
     one_seed = _one_seed(strata)
+    low, high = (None, None) if one_seed else _interval(list(strata.values()))
     status = Counter(trial.status for trial in trials)
     return Row(
         rank=0,
         agent=agent,
         drawn=trials[0].draw is not None,
         trials=len(trials),
-        score=rounded(float(score.value)),  # so that rounding of the sums cannot decide a rank
-        low=None if one_seed else float(score.low),
-        high=None if one_seed else float(score.high),
+        score=rounded(score),  # so that rounding of the sums cannot decide a rank
+        low=low,
+        high=high,
         with_reference=float(statistics.interquartile_mean([trial.score_with_reference for trial in trials])),
         median_gap_percent=_median_gap([trial.gap_percent for trial in trials if trial.instance not in loose]),
         median_loose_gap_percent=_median_gap([trial.gap_percent for trial in trials if trial.instance in loose]),
@@ -204,6 +205,13 @@ def _row(agent: str, trials: Sequence[ScoredTrial], loose: Collection[str]) -> R
         failed=status["failed"],
         timed_out=status["timed_out"],
     )
+
+
+def _interval(strata: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """That of the interquartile mean: `statistics.stratified_bootstrap`, as of a grid of one point."""
+    point = [np.asarray(scores, dtype=np.float64)[None] for scores in strata]
+    found = interquartile_bands(point, seed=BOOTSTRAP_SEED, resamples=statistics.RESAMPLES)
+    return float(found.low[0]), float(found.high[0])
 
 
 def _lower_median(counts: Sequence[float]) -> int | None:
