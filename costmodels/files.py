@@ -225,11 +225,16 @@ def strict_json(text: str) -> Any:
         ValueError: it is no such JSON; says why. A `json.JSONDecodeError` knows the line.
     """
     try:
-        return json.loads(
-            text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_named_once
-        )
+        return _decoder().decode(text)
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
+
+
+@functools.cache  # to make one takes as long as to read a short text
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(
+        parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_named_once
+    )
 
 
 def _refuse(word: str) -> NoReturn:

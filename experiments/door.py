@@ -127,24 +127,22 @@ def _fits(value: object, shape: Shape) -> str | None:
             if not isinstance(value, shape.kind):
                 return ""
             items: Iterable[tuple[object, object]] = value.items() if isinstance(value, dict) else enumerate(value)
-            return _first_misfit((key, item, shape.shape) for key, item in items)
+            for key, item in items:
+                if (inner := _fits(item, shape.shape)) is not None:
+                    return f"{key}.{inner}".rstrip(".")
+            return None
         case dict():
             if not isinstance(value, dict):
                 return ""
-            members = {key.removesuffix("?"): (key.endswith("?"), each) for key, each in shape.items()}
-            for key, (optional, _) in members.items():
-                if key not in value and not optional:
-                    return key
-            return _first_misfit((key, value[key], each) for key, (_, each) in members.items() if key in value)
+            for name in shape:
+                if name not in value and not name.endswith("?"):
+                    return name
+            for name, each in shape.items():
+                key = name.removesuffix("?")
+                if key in value and (inner := _fits(value[key], each)) is not None:
+                    return f"{key}.{inner}".rstrip(".")
+            return None
     return None if shape(value) else ""
-
-
-def _first_misfit(entries: Iterable[tuple[object, object, Shape]]) -> str | None:
-    for key, value, shape in entries:
-        inner = _fits(value, shape)
-        if inner is not None:
-            return f"{key}.{inner}".rstrip(".")
-    return None
 
 
 def check_shape(path: Path | str, content: object, shape: Mapping[str, Shape]) -> None:

@@ -185,9 +185,7 @@ def _cut_sums(own: _Sorted, drawn: NDArray[Any], cut: int) -> NDArray[np.float64
     return found
 
 
-def _zones(
-    own: _Sorted, drawn: NDArray[Any], cut: int, zones: Sequence[tuple[int, int]]
-) -> NDArray[np.float64] | None:
+def _zones(own: _Sorted, drawn: NDArray[Any], cut: int, zones: Sequence[tuple[int, int]]) -> NDArray[np.float64] | None:
     """`_cut_sums` where every cut falls into one of the zones of places; None where one does not."""
     scores, order, ordered = own
     (points, total), resamples = scores.shape, drawn.shape[1]

@@ -1,8 +1,8 @@
 """Probabilities of improvement of all pairs of entrants, at once.
 
 `improvements` is `statistics.probability_of_improvement` of every pair: the same resamples of the same seed. All pairs
-that share instances and numbers of seeds are drawn alike, so one product serves all of them: how often each pair of seeds
-was drawn, times who won it. Instances of as many seeds share a product as well.
+that share instances and numbers of seeds are drawn alike, so one product serves all of them: how often each pair of
+seeds was drawn, times who won it. Instances of as many seeds share a product as well.
 
 Conventions as in `statistics`: `n` and `m` seeds of an instance, `I` instances, `R` resamples; `P` pairs of entrants.
 """
@@ -34,7 +34,7 @@ def improvements(entrants: Mapping[str, Strata], *, seed: int) -> dict[tuple[str
     Pairs that share no instance are left out.
     """
     names = list(entrants)
-    alike: dict[tuple[tuple[str, ...], _Sizes], list[tuple[str, str]]] = defaultdict(list)  # {(instances, seeds): pairs}
+    alike: dict[tuple[tuple[str, ...], _Sizes], list[tuple[str, str]]] = defaultdict(list)  # of instances and seeds
     for place, x in enumerate(names):
         for y in names[place + 1 :]:
             shared = tuple(sorted(entrants[x].keys() & entrants[y].keys()))

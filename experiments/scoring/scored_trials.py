@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +29,15 @@ from ..formats import canonical
 from . import statistics
 
 if TYPE_CHECKING:
+    import polars
+
     from ..store import TrialResult
 
 __all__ = ["REACHED", "ScoredTrial", "by_entrant", "read_trials", "unscorable"]
 
 REACHED = 1e-6  # relative; cost models compute in float32, whose rounding is 1e-7
 _LONGEST_TOLD = 60  # characters of a hyperparameter that names an entrant; what is longer is data, designs say
+_MOST_ROWS = 2**15  # samples of trials that are looked at together
 NEAR = 0.01  # "close enough" for the samples-to-1 % column, relative to the bound
 
 
@@ -116,10 +119,12 @@ def read_trials(results: Iterable[TrialResult], file_names: Mapping[str, str] | 
     Takes and raises what `leaderboard.build_leaderboard` does.
     """
     results = list(results)
-    names, options = _instance_names(results, file_names or {})
-    trials = [_boil_down(result, names, options) for result in results if not _obstacle(result)]
+    keys = _keys(results)
+    names, options = _instance_names(results, keys, file_names or {})
+    scorable = [(result, key) for result, key in zip(results, keys, strict=True) if not _obstacle(result)]
+    trials = [trial for block in _blocks(scorable) for trial in _boil_down(block, names, options)]
     if not trials:
-        reasons = {f"{names[_key(result)]}: {_obstacle(result)}" for result in results}
+        reasons = {f"{names[key]}: {_obstacle(result)}" for result, key in zip(results, keys, strict=True)}
         why = f"none of these instances can be scored: {'; '.join(sorted(reasons))}" if reasons else "no trial results"
         raise DsegymError(f"{why}; run a suite first, or give the directory that holds its trials")
     repeated = [trial_id for trial_id, count in Counter(trial.trial_id for trial in trials).items() if count > 1]
@@ -134,8 +139,10 @@ def unscorable(
     results: Sequence[TrialResult], file_names: Mapping[str, str] | None = None
 ) -> list[tuple[str, str, int]]:
     """The instances on which no result can be scored, sorted: name, reason, how many of the trials ran on it."""
-    names, _ = _instance_names(results, file_names or {})
-    found = Counter((names[_key(result)], _obstacle(result)) for result in results if _obstacle(result))
+    keys = _keys(results)
+    names, _ = _instance_names(results, keys, file_names or {})
+    reasons = ((names[key], _obstacle(result)) for result, key in zip(results, keys, strict=True))
+    found = Counter((name, reason) for name, reason in reasons if reason)
     return sorted((name, reason, count) for (name, reason), count in found.items())
 
 
@@ -143,36 +150,79 @@ def _obstacle(result: TrialResult) -> str:
     return obstacle_between(result.manifest["reference"]["value"], result.manifest["bound"]["value"])
 
 
-def _key(result: TrialResult) -> str:
-    return canonical(result.manifest["trial"]["instance"])
+def _keys(results: Iterable[TrialResult]) -> list[str]:
+    """The canonical instance of each."""
+    return _canonical([result.manifest["trial"]["instance"] for result in results])
 
 
-def _boil_down(result: TrialResult, names: Mapping[str, str], options: Mapping[str, dict[str, Any]]) -> ScoredTrial:
-    manifest, trace = result.manifest, result.trace
-    spec = manifest["trial"]
-    found = statistics.incumbents(trace["objective"].to_numpy(), trace["feasible"].to_numpy())
-    held_out = "held_out" in trace.columns
-    return ScoredTrial(
-        trial_id=manifest["trial_id"],
-        agent=spec["agent"]["name"],
-        hyperparameters=spec["agent"]["hyperparameters"],
-        draw=spec["agent"]["draw"],
-        instance=names[_key(result)],
-        seed=spec["seed"],
-        budget=spec["samples"],
-        status=manifest["status"],
-        samples=trace["sample"].to_numpy()[found].astype(np.int64),
-        seconds=trace["elapsed_s"].to_numpy()[found].astype(np.float64),
-        objective=trace["objective"].to_numpy()[found],
-        values=trace["held_out" if held_out else "objective"].to_numpy()[found],
-        held_out=held_out,
-        total_s=manifest["seconds"]["total"],
-        manifest=manifest,
-        best_design=tuple(int(index) for index in trace["design"][int(found[-1])]) if found.size else (),
-        options=options[_key(result)],
-        reference=manifest["reference"]["value"],
-        bound=manifest["bound"]["value"],
-    )
+def _canonical(values: Sequence[Any]) -> list[str]:
+    """Each in its one spelling; the store shares what trials have in common, and that is spelled once."""
+    unique = {id(value): value for value in values}
+    spelled = {key: canonical(value) for key, value in unique.items()}
+    return [spelled[id(value)] for value in values]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Trials that are looked at together."""
+
+    results: list[tuple[TrialResult, str]]  # [N], and the canonical instance
+    traces: list[polars.DataFrame]  # [N], of the same columns
+
+
+def _blocks(results: Iterable[tuple[TrialResult, str]]) -> Iterator[_Block]:
+    """All of them, in their order."""
+    here, rows = _Block([], []), 0
+    for each in results:
+        trace = each[0].trace
+        if here.traces and (rows + trace.height > _MOST_ROWS or trace.columns != here.traces[0].columns):
+            yield here
+            here, rows = _Block([], []), 0
+        here.results.append(each)
+        here.traces.append(trace)
+        rows += trace.height
+    if here.traces:
+        yield here
+
+
+def _boil_down(block: _Block, names: Mapping[str, str], options: Mapping[str, dict[str, Any]]) -> Iterator[ScoredTrial]:
+    import polars
+
+    table = polars.concat(block.traces, how="vertical_relaxed")
+    held_out = "held_out" in table.columns
+    owner = np.repeat(np.arange(len(block.traces)), [trace.height for trace in block.traces])
+    found = statistics.incumbents_of_many(table["objective"].to_numpy(), table["feasible"].to_numpy(), owner)
+    counts = np.bincount(owner[found], minlength=len(block.traces))
+    ends = np.cumsum(counts)
+    designs = iter(table["design"].gather(found[ends[counts > 0] - 1]).to_list())
+    samples = table["sample"].to_numpy()[found].astype(np.int64)
+    seconds = table["elapsed_s"].to_numpy()[found].astype(np.float64)
+    objective = table["objective"].to_numpy()[found]
+    values = table["held_out"].to_numpy()[found] if held_out else objective
+    for (result, key), start, end in zip(block.results, (ends - counts).tolist(), ends.tolist(), strict=True):
+        manifest, own = result.manifest, slice(start, end)
+        spec = manifest["trial"]
+        yield ScoredTrial(
+            trial_id=manifest["trial_id"],
+            agent=spec["agent"]["name"],
+            hyperparameters=spec["agent"]["hyperparameters"],
+            draw=spec["agent"]["draw"],
+            instance=names[key],
+            seed=spec["seed"],
+            budget=spec["samples"],
+            status=manifest["status"],
+            samples=samples[own],
+            seconds=seconds[own],
+            objective=objective[own],
+            values=values[own],
+            held_out=held_out,
+            total_s=manifest["seconds"]["total"],
+            manifest=manifest,
+            best_design=tuple(next(designs)) if end > start else (),
+            options=options[key],
+            reference=manifest["reference"]["value"],
+            bound=manifest["bound"]["value"],
+        )
 
 
 def _comparable(trials: Sequence[ScoredTrial]) -> list[ScoredTrial]:
@@ -215,14 +265,16 @@ def _made_one(arrays: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]
 
 
 def _instance_names(
-    results: Sequence[TrialResult], file_names: Mapping[str, str]
+    results: Sequence[TrialResult], keys: Sequence[str], file_names: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     """Canonical instance to its name, and to its options with users' files by name.
 
     A name is what tells the instances apart, or everything where that is too little. Of several scenarios each is
     named, and the options that tell its own instances apart.
     """
-    unique: dict[str, Mapping[str, Any]] = {_key(result): result.manifest["trial"]["instance"] for result in results}
+    unique: dict[str, Mapping[str, Any]] = {
+        key: result.manifest["trial"]["instance"] for key, result in zip(keys, results, strict=True)
+    }
     places = sorted({value for spec in unique.values() for value in spec["options"].values() if value in file_names})
     called = Counter(file_names[place] for place in places)
     shown_as: dict[str, str] = {
@@ -288,9 +340,9 @@ def _told_by(groups: Iterable[Sequence[Mapping[str, Any]]]) -> set[str]:
 def _name_entrants(trials: Sequence[ScoredTrial]) -> list[ScoredTrial]:
     """Tell apart the hyperparameter sets that one agent ran on the same instance and seed."""
     sets = defaultdict(dict)  # (agent, instance, seed) to hyperparameter sets, each by its text
-    for trial in trials:
+    for trial, text in zip(trials, _canonical([trial.hyperparameters for trial in trials]), strict=True):
         if trial.draw is None:
-            sets[trial.agent, trial.instance, trial.seed][canonical(trial.hyperparameters)] = trial.hyperparameters
+            sets[trial.agent, trial.instance, trial.seed][text] = trial.hyperparameters
     split = {agent for (agent, _, _), found in sets.items() if len(found) > 1}
     telling = {
         agent: _told_by([[*found.values()] for (who, _, _), found in sets.items() if who == agent]) for agent in split

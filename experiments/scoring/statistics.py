@@ -30,6 +30,7 @@ __all__ = [
     "average_ranks",
     "best_so_far",
     "incumbents",
+    "incumbents_of_many",
     "interquartile_mean",
     "normalised_score",
     "probability_of_improvement",
@@ -245,6 +246,28 @@ def incumbents(objective: ArrayLike, feasible: ArrayLike) -> NDArray[np.int64]:
     """
     best = best_so_far(objective, feasible)
     return np.flatnonzero(best < np.concatenate([[np.inf], best[:-1]]))
+
+
+def incumbents_of_many(objective: ArrayLike, feasible: ArrayLike, owner: ArrayLike) -> NDArray[np.int64]:
+    """`incumbents` of the samples of many trials, one trial after the other.
+
+    Args:
+        objective: `[S]`, of all trials together.
+        feasible: `[S]` booleans.
+        owner: `[S]`, int, the trial of each sample, not decreasing.
+
+    Returns:
+        `[K]`, ascending indices into all these samples.
+    """
+    objective, owner = np.asarray(objective, dtype=np.float64), np.asarray(owner, dtype=np.int64)
+    counted = np.asarray(feasible, dtype=bool) & np.isfinite(objective)
+    if not counted.any():
+        return np.zeros(0, dtype=np.int64)
+    values, rank = np.unique(np.where(counted, objective, np.inf), return_inverse=True)
+    # A whole number that orders a trial's samples, and whose first one in each trial lies below all that were before.
+    place = rank - owner * len(values)
+    best = np.minimum.accumulate(place)
+    return np.flatnonzero(counted & np.concatenate([[True], best[1:] < best[:-1]]))
 
 
 def step_interpolate(grid: ArrayLike, position: ArrayLike, value: ArrayLike, before: float) -> NDArray[np.float64]:

@@ -174,3 +174,23 @@ def test_a_step_holds_until_the_next_one(grid, steps):
 def test_an_anytime_curve_starts_at_0_and_steps_up_where_the_best_improves():
     got = statistics.anytime_scores([1, 2, 3, 4, 5, 9], [3, 5], [6.0, 2.0], reference=10.0, bound=2.0)
     np.testing.assert_allclose(got, [0, 0, 0.5, 0.5, 1, 1])
+
+
+def test_incumbents_of_many_trials_are_those_of_each():
+    generator = np.random.default_rng(4)
+    sizes = [0, 1, 7, 0, 30, 30, 2, 0]
+    objective = generator.integers(0, 9, sum(sizes)) / 7.0  # ties
+    objective[generator.random(len(objective)) < 0.1] = np.inf
+    objective[generator.random(len(objective)) < 0.1] = np.nan
+    feasible = generator.random(len(objective)) < 0.6
+    feasible[8:38] = False  # nothing of a whole trial
+    ends = np.cumsum(sizes)
+    want = [
+        end - size + statistics.incumbents(objective[end - size : end], feasible[end - size : end])
+        for end, size in zip(ends, sizes, strict=True)
+    ]
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    got = statistics.incumbents_of_many(objective, feasible, owner)
+    assert got.size > 0
+    assert got.tolist() == np.concatenate(want).tolist()
+    assert statistics.incumbents_of_many(objective, np.zeros_like(feasible), owner).size == 0
