@@ -8,6 +8,7 @@ which shows differences where all agents come close.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ...costmodels.errors import visible
 from ..door import write_by_rename
-from ..formats import format_gap, format_quantity, format_score, plain_text
+from ..formats import counted, format_gap, format_quantity, format_score, plain_text
 from ..scoring.leaderboard import build_timings
 from ..scoring.records import Curve, Instance, Leaderboard, Timings
 from ..scoring.scored_trials import ScoredTrial, read_trials
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from ..store import TrialResult
 
 __all__ = ["write_html"]
+
+# What the page shows of large boards, so that it stays below 10 MB; the JSON has all.
+MOST_SCORES = 6_000  # of entrants on instances, each with a curve
+MOST_FAILURES = 2_000
 
 _DEFAULT_SUITE = {
     "name": "Leaderboard",
@@ -83,6 +88,7 @@ def write_html(
     timings = build_timings(results, scored=scored) if timings is None else timings
     styles = styles_of(leaderboard)
     places = {row.agent: place for place, row in enumerate(leaderboard.rows)}
+    shown = _shown_instances(leaderboard.instances)
     page = environment.get_template("leaderboard.html.j2").render(
         css=Markup((templates / "leaderboard.css").read_text(encoding="utf-8")),
         script=Markup((templates / "leaderboard.js").read_text(encoding="utf-8")),
@@ -99,14 +105,17 @@ def write_html(
         strips={agent: Markup(strip) for agent, strip in ranking_strips(leaderboard.rows).items()},
         trial_strips={
             instance: {agent: Markup(strip) for agent, strip in found.items()}
-            for instance, found in trial_strips(scored, places).items()
+            for instance, found in trial_strips(_of_instances(scored, shown), places).items()
         },
-        words={instance.name: _words(instance) for instance in leaderboard.instances},
-        charts={name: Markup(chart) for name, chart in _charts(leaderboard, timings, styles, places).items()},
+        instances=shown,
+        failures=leaderboard.failures[:MOST_FAILURES],
+        words={instance.name: _words(instance) for instance in shown},
+        charts={name: Markup(chart) for name, chart in _charts(leaderboard, shown, timings, styles, places).items()},
         pairs={(pair.x, pair.y): pair for pair in leaderboard.improvement},
-        by_agent={each.name: {score.agent: score for score in each.scores} for each in leaderboard.instances},
+        by_agent={each.name: {score.agent: score for score in each.scores} for each in shown},
         fixed={row.agent: row.score for row in leaderboard.rows if not row.drawn},
         messages={result.manifest["trial_id"]: result.manifest["message"] for result in results},
+        counted=counted,
         gaps=leaderboard.gap_columns,
         format_gap=format_gap,
         format_quantity=format_quantity,
@@ -114,6 +123,17 @@ def write_html(
         sections=[Section(title, Markup(fragment)) for title, fragment in sections],
     )
     write_by_rename(Path(path), page.encode("utf-8"))
+
+
+def _shown_instances(instances: Sequence[Instance]) -> Sequence[Instance]:
+    """The first ones, of no more scores together than the page holds; one at least."""
+    scores = itertools.accumulate(len(instance.scores) for instance in instances)
+    return instances[: max(1, sum(count <= MOST_SCORES for count in scores))]
+
+
+def _of_instances(trials: Sequence[ScoredTrial], instances: Sequence[Instance]) -> list[ScoredTrial]:
+    names = {instance.name for instance in instances}
+    return [trial for trial in trials if trial.instance in names]
 
 
 def _shown(value: object) -> object:
@@ -158,15 +178,19 @@ def _words(instance: Instance) -> str:
 
 
 def _charts(
-    leaderboard: Leaderboard, timings: Timings, styles: Mapping[str, Style], places: Mapping[str, int]
+    leaderboard: Leaderboard,
+    instances: Sequence[Instance],
+    timings: Timings,
+    styles: Mapping[str, Style],
+    places: Mapping[str, int],
 ) -> dict[str, str]:
     """Name to HTML of all charts of the page; none where there are no trials."""
     if not leaderboard.rows:
         return {}
     overall = [curve for curve in leaderboard.curves if curve.instance is None]
-    by_instance: dict[str, list[Curve]] = {instance.name: [] for instance in leaderboard.instances}
+    by_instance: dict[str, list[Curve]] = {instance.name: [] for instance in instances}
     for curve in leaderboard.curves:
-        if curve.instance is not None:
+        if curve.instance in by_instance:
             by_instance[curve.instance].append(curve)
     seconds = sorted(
         (curve for curve in timings.curves if curve.agent in places), key=lambda curve: places[curve.agent]

@@ -10,6 +10,7 @@ import pytest
 from leaderboard_cases import BOUND, golden, trial
 from page_charts import charts, unpacked
 
+from dsegym.experiments.report import page as page_module
 from dsegym.experiments.report.page import write_html
 from dsegym.experiments.report.section import Section
 from dsegym.experiments.scoring.leaderboard import build_leaderboard
@@ -143,6 +144,24 @@ def test_every_agent_and_instance_has_an_address_of_its_own(tmp_path):
     results = [trial(agent, name, 0, [3.0]) for agent in ("ant", "ANT") for name in ("a b", "a,b", "<&>")]
     page = Page(page_of(results, tmp_path))
     assert {"agent-ant", "agent-ant-2", "instance-a-b", "instance-a-b-2", "instance-unnamed"} <= set(page.ids)
+
+
+def test_a_page_of_very_many_instances_or_failures_shows_the_first_and_says_so(tmp_path, monkeypatch):
+    results = [trial(agent, name, 0, [3.0], status="failed") for agent in ("ant", "bee") for name in "abc"]
+    whole = Page(page_of(results, tmp_path))
+    assert "are shown" not in " ".join(whole.shown)
+    assert {"instance-a", "instance-b", "instance-c"} <= set(whole.ids)
+    monkeypatch.setattr(page_module, "MOST_SCORES", 5)
+    monkeypatch.setattr(page_module, "MOST_FAILURES", 4)
+    text = page_of(results, tmp_path)
+    found = Page(text)
+    shown = " ".join(found.shown)
+    assert "The first 2 of 3 instances, by name, are shown." in shown
+    assert "The first 4 of 6 trials are shown." in shown
+    assert {"instance-a", "instance-b"} <= set(found.ids)
+    assert "instance-c" not in found.ids
+    assert {f"instance-{place}" for place in range(3)} & set(charts(text, "curves")) == {"instance-0", "instance-1"}
+    assert all(link == "data:," or link.removeprefix("#") in found.ids for link in found.links)
 
 
 @pytest.mark.slow
