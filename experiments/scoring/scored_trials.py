@@ -13,6 +13,7 @@ an instance have the same yardsticks: nobody wins by what verification cannot se
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -65,12 +66,12 @@ class ScoredTrial:
     reference: float  # the value that scores 0
     bound: float  # the value that scores 1
 
-    @property
+    @functools.cached_property
     def value(self) -> float:
         """Of the last incumbent, `inf` where there is none."""
         return float(self.values[-1]) if self.values.size else math.inf
 
-    @property
+    @functools.cached_property
     def score(self) -> float:
         """Of the value; 0 where nothing feasible was found."""
         return float(statistics.score_or_reference(self.value, self.reference, self.bound))
