@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["write_html"]
 
 # What the page shows of large boards, so that it stays below 10 MB; the JSON has all.
-MOST_SCORES = 6_000  # of entrants on instances, each with a curve
+MOST_SCORES = 4_000  # of entrants on instances, each with a curve
 MOST_FAILURES = 2_000
 
 _DEFAULT_SUITE = {
