@@ -73,7 +73,8 @@ def field_page(field: Field) -> str:
 
 _RANKS = (
     "Average ranks of the agents with the best of them, at each number of samples on all instances that reach it; the "
-    "bar is the critical difference at 100 samples."
+    "bar is the critical difference at 100 samples. Lines are broken where other agents are ranked, or on other "
+    "instances: ranks among fewer are smaller."
 )
 
 

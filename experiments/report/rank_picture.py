@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 
 from ...envs.faces.raster import PALETTE
-from ..scoring.field import GRID, POINTS, Field, instances_at, standing
+from ..scoring.field import GRID, POINTS, Field, Standing, instances_at, standing
 from .style import INK
 
 __all__ = ["rank_picture"]
@@ -18,13 +19,17 @@ _DASHES = ("", "7 4", "2 3", "9 3 2 3")
 
 
 def rank_picture(field: Field) -> str:
-    """The picture of every agent that is ranked somewhere; the same results give the same bytes."""
+    """The picture of every agent that is ranked somewhere; the same results give the same bytes.
+
+    Lines are broken where other agents are ranked, or on other instances: ranks do not go on there.
+    """
     grid = [samples for samples in GRID if samples >= POINTS[0]]
     found = [standing(field, there, samples) for samples in grid if (there := instances_at(field, samples))]
     lines: dict[str, list[tuple[int, float]]] = {}
     for each in found:
         for contender in each.contenders:
             lines.setdefault(contender.agent, []).append((each.samples, contender.rank))
+    groups = _alike(field, found)
     most = max((len(each.contenders) for each in found), default=1)
     width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     decades = math.log10(grid[-1] / grid[0])
@@ -54,10 +59,14 @@ def rank_picture(field: Field) -> str:
     names = sorted(lines)
     for place, name in enumerate(names):
         colour, dash = PALETTE[place % len(PALETTE)], _DASHES[place // len(PALETTE) % len(_DASHES)]
-        points = " ".join(f"{x(samples):.1f},{y(rank):.1f}" for samples, rank in lines[name])
-        parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>'
-        )
+        for group in groups:
+            own = [(samples, rank) for samples, rank in lines[name] if samples in group]
+            if own:
+                points = " ".join(f"{x(samples):.1f},{y(rank):.1f}" for samples, rank in own)
+                parts.append(
+                    f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2" '
+                    f'stroke-dasharray="{dash}"/>'
+                )
         last = lines[name][-1]
         parts.append(f'<circle cx="{x(last[0]):.1f}" cy="{y(last[1]):.1f}" r="3.5" fill="{colour}"/>')
     # Names stand right of the picture in the order of last ranks; those whose lines end before come below the others.
@@ -78,6 +87,16 @@ def rank_picture(field: Field) -> str:
             _text(_LEFT + 22, y(most) - 6, f"critical difference at 100: {bar.critical_difference:.1f}", "start")
         )
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _alike(field: Field, found: Sequence[Standing]) -> list[set[int]]:
+    """Numbers of samples, in groups that rank the same agents on the same instances."""
+    groups: dict[tuple[frozenset[str], ...], set[int]] = {}
+    for each in found:
+        agents = frozenset(contender.agent for contender in each.contenders)
+        there = frozenset(instance.name for instance in instances_at(field, each.samples))
+        groups.setdefault((agents, there), set()).add(each.samples)
+    return list(groups.values())
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dash: str = "", width: int = 1) -> str:

@@ -204,6 +204,10 @@ def test_the_page_says_who_wins_and_the_picture_is_a_picture():
     root = ET.fromstring(rank_picture(field))
     lines = [each.attrib["points"] for each in root.iter() if each.tag.endswith("polyline")]
     assert len(lines) == 3
+    longer = field_of({"random_search": 0.2, "good": 0.8}, budget=10_000)
+    more = ET.fromstring(rank_picture(Field("core", 45, field.instances, (*field.trials[18:], *longer.trials))))
+    # Three to 1,000 samples, then two, whose lines are broken there.
+    assert sum(each.tag.endswith("polyline") for each in more.iter()) == 5
     assert all(math.isfinite(float(number)) for line in lines for number in line.replace(",", " ").split())
 
 
