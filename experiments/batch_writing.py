@@ -1,7 +1,7 @@
 """Writing batches: finished trials move into them, and small batches become large ones. The format is `batches.py`.
 
-Killed at any step, a run loses nothing: a batch is written under another name, synced and renamed, and only when it is
-there does what it holds go from where it was, each directory by one rename.
+Killed at any step, a run loses nothing: a batch is written under another name, synced and renamed, and only then do the
+directories go, each by one rename, or the smaller batches.
 """
 
 from __future__ import annotations

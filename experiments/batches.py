@@ -3,9 +3,9 @@
     RESULTS/batches/trials-<number>-<hash>.parquet    a row a trial: its manifest in parts, each as JSON; its samples as
                                                       lists; and a digest of it all. The file's name holds its own
 
-A trial that finished is in a directory of its own, `store.py`, or in a batch, and may move from there to here
-(`batch_writing.py`), so that it can be found at every moment. Where both are there, a trial counts once: the first
-whole copy, batches in order of name before directories.
+A finished trial is in a directory of its own, `store.py`, or in a batch; `batch_writing.py` moves it from the one into
+the other so that it can be found at every moment. Where both are there, a trial counts once: the first whole copy,
+batches in order of name before directories.
 
 Parts that trials share (instances, agents, versions) are read once and shared in memory, and samples only as they are
 asked for: a hundred thousand trials take seconds and megabytes.
@@ -67,7 +67,7 @@ PARTS: Mapping[str, Shape] = {
     "more": dict,  # what else a manifest may hold
 }
 _UNSHARED = ("best", "seconds", "files")  # parts that no two trials have alike
-COLUMNS = {
+_COLUMNS = {
     "trial_id": "String",
     **{f"manifest.{name}": "String" for name in PARTS},
     **{f"trace.{name}": f"List({kind})" for name, kind in SAMPLE_COLUMNS.items()},
@@ -185,7 +185,7 @@ def table_of(path: Path, content: bytes, only: Sequence[str] | None = None) -> p
     Raises:
         CorruptResultError: it is no Parquet, of other columns, or too large.
     """
-    return read_table(path, content, [COLUMNS], _too_many, _MOST_BYTES, only)
+    return read_table(path, content, [_COLUMNS], _too_many, _MOST_BYTES, only)
 
 
 def _too_many(rows: int) -> str:

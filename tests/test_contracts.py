@@ -68,8 +68,8 @@ INSTANCES = {
     "dsegym/SubQuestionBudget-v0": [{}, {"utility": "sum", "budget": 0.25}],
     "dsegym/TreeSearch-v0": [{"width": 4}, {"tree": "game24", "width": 4}, {"tree": "game24_log", "width": 3}],
 }
-# Of each scenario the first instance is among the slow tests, of these among the quick ones; the others take minutes
-# together.
+# The first instance of each scenario is among the slow tests, of those that compile soon among the quick ones; the
+# others take minutes together.
 COMPILED_SOON = ("dsegym/ReasoningServe-v0", "dsegym/ServingMix-v0", "dsegym/ServingPlan-v0")
 pytestmark = pytest.mark.usefixtures("few_programs")
 

@@ -126,7 +126,7 @@ def test_the_landing_pages_text_leads_to_every_tutorial():
     text = (DOCS / "index.md").read_text(encoding="utf-8")
     prose = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
     first, *tutorials = conf.CONTENTS["Start"]
-    assert len(tutorials) == 5
+    assert tutorials
     assert not [name for name in (first, *tutorials) if f"({name}.md)" not in prose]
 
 

@@ -453,18 +453,15 @@ def _core() -> Sequence[Mapping[str, object]]:
     return [{"graph": graph} for graph in (*graph_names(), *GENERATED)]
 
 
-_KINDS = {True: "optimum", False: "bound"}
-
-
 def _bounds(options: StaticOptions, progress: Callable[[int, int], None]) -> Sequence[Mapping[str, object]]:
     """One row: the instance, its bound, then `costmodels/soc/stored.py:computed_row`."""
     instance = get_instance(options.graph, options.platform)
     row = computed_row(instance, progress)
-    value, proven = row["bound_us"], row["proven"] == "yes"
+    value, kind = row["bound_us"], "optimum" if row["proven"] == "yes" else "bound"
     if options.objective != "makespan":
         levels = options.frequency == "chosen"
-        value, proven = objective_bound(instance, options.objective, int(value), all_levels=levels), False
-    known = {"value": float(value), "unit": OBJECTIVES[options.objective].unit, "kind": _KINDS[proven]}
+        value, kind = objective_bound(instance, options.objective, int(value), all_levels=levels), "bound"
+    known = {"value": float(value), "unit": OBJECTIVES[options.objective].unit, "kind": kind}
     return [{**texts(options), **known, **row}]
 
 

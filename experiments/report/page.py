@@ -111,6 +111,7 @@ def write_html(
         failures=leaderboard.failures[:MOST_FAILURES],
         words={instance.name: _words(instance) for instance in shown},
         charts={name: Markup(chart) for name, chart in _charts(leaderboard, shown, timings, styles, places).items()},
+        banded=any(curve.low is not None for curve in leaderboard.curves if curve.instance is not None),
         pairs={(pair.x, pair.y): pair for pair in leaderboard.improvement},
         by_agent={each.name: {score.agent: score for score in each.scores} for each in shown},
         fixed={row.agent: row.score for row in leaderboard.rows if not row.drawn},

@@ -32,6 +32,7 @@ __all__ = [
     "GRID",
     "KINDS",
     "POINTS",
+    "Comparison",
     "Contender",
     "Field",
     "FieldInstance",
@@ -206,29 +207,38 @@ def verdict(field: Field, instances: Sequence[FieldInstance], samples: int) -> V
     return Verdict(samples, len(instances), best, _interval(found[best]), tuple(alike), len(found))
 
 
-def against(field: Field, agent: str, other: str, instances: Sequence[FieldInstance]) -> tuple[int, int, int]:
-    """On how many instances every trial of an agent is better than every trial of another, on how many worse, of how
-    many that both play; at the most of `POINTS` samples that both reach there.
+@dataclass(frozen=True)
+class Comparison:
+    """How often an agent's trials are all better, or all worse, than all of another's."""
 
-    With n trials each, chance alone orders them so in one of `comb(2 * n, n)` cases, 1 in 20 for three.
+    better: int  # instances
+    worse: int
+    played: int  # by both
+
+
+def against(field: Field, agent: str, other: str, instances: Sequence[FieldInstance]) -> Comparison:
+    """Compares an agent's trials with another's, at the most of `POINTS` samples that both may take on an instance.
+
+    With n trials each, chance alone makes all of one agent's better in one of `comb(2 * n, n)` cases, 1 in 20 for
+    three; where all n are the same, for the agent draws nothing, in one of n + 1.
     """
     played = field.played()
-    better = worse = both = 0
+    better = worse = shared = 0
     for instance in instances:
         own, others = (played.get((name, instance.name), []) for name in (agent, other))
         if not (own and others):
             continue
-        reached = min(min(trial.budget for trial in each) for each in (own, others))
-        place = max((GRID.index(samples) for samples in POINTS if samples <= reached), default=None)
+        most = min(trial.budget for trial in (*own, *others))
+        place = max((GRID.index(samples) for samples in POINTS if samples <= most), default=None)
         if place is None:
             continue
         found, beside = (
             [math.inf if (value := trial.values[place]) is None else value for trial in each] for each in (own, others)
         )
-        both += 1
+        shared += 1
         better += max(found) < min(beside)
         worse += min(found) > max(beside)
-    return better, worse, both
+    return Comparison(better, worse, shared)
 
 
 def _table(own: Sequence[_Values]) -> _Values:

@@ -425,6 +425,14 @@ def test_no_design_draws_less_than_the_bound(graph, objective, frequency):
 # --- Options and files ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("objective", "frequency"), [("energy", "chosen"), ("edp", "highest")])
+def test_a_recomputed_bound_is_that_of_its_objective_not_of_the_makespan(objective, frequency):
+    options = {"graph": "wifi_tx", "objective": objective, "frequency": frequency}
+    (row,) = SCENARIO.recompute_bounds(options)
+    problem = dsegym.make_problem(STATIC, **options)
+    assert (row["value"], row["unit"], row["kind"]) == (problem.bound.value, problem.objective.unit, "bound")
+
+
 def test_power_that_is_unknown_is_said_in_one_sentence():
     for wrong in ({"objective": "energy"}, {"objective": "edp"}, {"frequency": "chosen"}):
         with pytest.raises(

@@ -13,6 +13,7 @@ from page_charts import charts, unpacked
 from dsegym.experiments.report import page as page_module
 from dsegym.experiments.report.page import write_html
 from dsegym.experiments.report.section import Section
+from dsegym.experiments.scoring import curves as scored_curves
 from dsegym.experiments.scoring.leaderboard import build_leaderboard
 
 
@@ -124,6 +125,13 @@ def test_the_page_keeps_each_curve_once_to_five_decimals(tmp_path):
         shown = [1 - kept["line"][kept["at"].index(place)] for place in at]
         assert shown == pytest.approx(curve.score, rel=1e-5, abs=1e-5)
         assert ("low" in kept) == (curve.low is not None)
+
+
+def test_a_page_whose_curves_have_no_bands_speaks_of_none(tmp_path, monkeypatch):
+    said = "bands are 95 % bootstrap intervals over seeds"
+    assert page_of(golden(), tmp_path).count(said) == 2
+    monkeypatch.setattr(scored_curves, "MOST_BANDED", 3)
+    assert said not in page_of(golden(), tmp_path)
 
 
 def test_the_page_shows_each_trial_of_each_agent_on_each_instance(tmp_path):
