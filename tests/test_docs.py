@@ -185,6 +185,7 @@ def test_the_page_on_learning_is_what_its_stored_results_say(monkeypatch, capfd)
     assert (printed, code) == ((ROOT / "docs" / "learning.md").read_text(encoding="utf-8"), 0)
 
 
+@pytest.mark.slow
 def test_the_page_on_agents_and_its_picture_are_what_their_stored_results_say(monkeypatch, capfd, tmp_path):
     stored = ROOT / "docs" / "field" / "results.json"
     assert stored.stat().st_size < 10**6

@@ -422,15 +422,15 @@ def test_no_design_draws_less_than_the_bound(graph, objective, frequency):
     assert 0 < problem.bound.value < problem.evaluate(designs).objective.min()
 
 
-# --- Options and files ------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("objective", "frequency"), [("energy", "chosen"), ("edp", "highest")])
 def test_a_recomputed_bound_is_that_of_its_objective_not_of_the_makespan(objective, frequency):
     options = {"graph": "wifi_tx", "objective": objective, "frequency": frequency}
     (row,) = SCENARIO.recompute_bounds(options)
     problem = dsegym.make_problem(STATIC, **options)
     assert (row["value"], row["unit"], row["kind"]) == (problem.bound.value, problem.objective.unit, "bound")
+
+
+# --- Options and files ------------------------------------------------------------------------------------------------
 
 
 def test_power_that_is_unknown_is_said_in_one_sentence():
