@@ -266,10 +266,11 @@ def _share(compared: Comparison) -> str:
 _RANDOM = "random_search"
 _AGAINST = (
     "On how many instances every trial of an agent ends with a better design than every trial of random search, at the "
-    "most samples that both may take. Worse: on how many every trial ends with a worse design. Of three seeds each, "
-    "chance alone makes an agent better on one instance in 20, and worse on one in 20; one that draws nothing, as "
-    "`exact` and `heuristic`, on one in four. Who finds the optimum is not better where random search finds it too. "
-    "Ten seeds and intervals, for a few agents: [Each agent against random search](against_random.md)."
+    "most samples that both may take. Worse: on how many every trial ends with a worse design. An instance counts "
+    "where both have as many trials. Of three seeds each, chance alone makes an agent better on one instance in 20, "
+    "and worse on one in 20; one that draws nothing, as `exact` and `heuristic`, on one in four. Who finds the optimum "
+    "is not better where random search finds it too. Ten seeds and intervals, for a few agents: [Each agent against "
+    "random search](against_random.md)."
 )
 
 

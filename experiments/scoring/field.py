@@ -213,7 +213,7 @@ class Comparison:
 
     better: int  # instances
     worse: int
-    played: int  # by both
+    played: int  # by both, with as many trials
 
 
 def against(field: Field, agent: str, other: str, instances: Sequence[FieldInstance]) -> Comparison:
@@ -226,7 +226,7 @@ def against(field: Field, agent: str, other: str, instances: Sequence[FieldInsta
     better = worse = shared = 0
     for instance in instances:
         own, others = (played.get((name, instance.name), []) for name in (agent, other))
-        if not (own and others):
+        if not own or len(own) != len(others):  # a seed alone is lucky more often than three
             continue
         most = min(trial.budget for trial in (*own, *others))
         place = max((GRID.index(samples) for samples in POINTS if samples <= most), default=None)

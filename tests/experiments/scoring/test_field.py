@@ -157,6 +157,8 @@ def test_an_agent_is_better_where_all_its_seeds_are_at_the_samples_that_both_may
     assert against(field, "near", "random_search", field.instances) == Comparison(0, 0, 3)
     assert against(field, "bad", "random_search", field.instances) == Comparison(0, 3, 3)
     assert against(field, "nobody", "random_search", field.instances) == Comparison(0, 0, 0)
+    fewer = Field("core", 9, field.instances, tuple(each for each in field.trials if each.agent != "good" or each.seed))
+    assert against(fewer, "good", "random_search", field.instances) == Comparison(0, 0, 0)
     # At 10 samples, of which the shorter has no more: what the longer one finds later is not its due.
     late = [FieldTrial("late", "One", seed, 100, "finished", 0.5, (1.9,) * 5 + (1.0,) * 4) for seed in range(3)]
     short = [trial("random_search", "One", seed, 0.5, 10) for seed in range(3)]
