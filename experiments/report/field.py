@@ -225,7 +225,7 @@ def _family_scores(field: Field, families: Mapping[str, Sequence[FieldInstance]]
 
 
 def _against_random(field: Field) -> list[str]:
-    """On how many instances of each family all trials of an agent beat all of random search, and where on none."""
+    """On how many instances of each family all trials of an agent beat all of random search, and who does on none."""
     families: dict[str, list[FieldInstance]] = defaultdict(list)
     for instance in field.instances:
         families[instance.family].append(instance)
@@ -242,14 +242,8 @@ def _against_random(field: Field) -> list[str]:
         [agent, _share(found[agent]), str(found[agent].worse), *map(_share, by_family[agent].values())]
         for agent in sorted(found, key=lambda agent: (-found[agent].better / found[agent].played, agent))
     ]
-    never = [
-        f"`{agent}` in {', '.join(none)}"
-        for agent, compared in by_family.items()
-        if (none := [name for name, each in compared.items() if each.played and not each.better])
-    ]
-    losing = [f"`{agent}` on {whole.worse}" for agent, whole in found.items() if whole.worse]
-    told = [f"Better on no instance: {'; '.join(never)}."] if never else []
-    told += [f"Worse on some: {', '.join(losing)}."] if losing else []
+    never = [f"`{agent}`" for agent, whole in found.items() if not whole.better]
+    told = [f"Better on no instance of any family: {', '.join(never)}."] if never else []
     head = ("Agent", "Better, of all", "Worse", *sorted(families))
     return [
         "## Against random search",

@@ -169,7 +169,8 @@ def test_an_agent_is_better_where_all_its_seeds_are_at_the_samples_that_both_may
 def test_the_page_says_who_is_nowhere_better_than_random_search():
     page = " ".join(field_page(field_of({"random_search": 0.2, "good": 0.8, "near": 0.201, "bad": 0.1})).split())
     assert "| good | 3 of 3 | 0 | 3 of 3 |" in page
-    assert "Better on no instance: `bad` in serving; `near` in serving. Worse on some: `bad` on 3." in page
+    assert "| bad | 0 of 3 | 3 | 0 of 3 |" in page
+    assert "Better on no instance of any family: `bad`, `near`." in page
 
 
 @pytest.mark.parametrize(
