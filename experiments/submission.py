@@ -31,7 +31,7 @@ from typing import Any
 
 from ..agents.registry import BUILT_IN as BUILT_IN_AGENTS
 from ..costmodels.errors import CorruptResultError, DsegymError, InvalidSuiteError, literal, shortened
-from .batches import batched, strays
+from .batches import BATCH_NAME, batch_folder, batched, stored_trials, strays
 from .door import LONGEST, write_by_rename
 from .evaluations import evaluation_directories, read_evaluation
 from .layout import BATCHES, EVALUATIONS, SUITE
@@ -124,7 +124,10 @@ def _entry(table: Mapping[str, Any]) -> Entry:
         if name not in BUILT_IN_AGENTS:
             raise ValueError(f"source = {literal(source)} of {name}: no agent of that name is shipped; give a link.")
     elif not re.fullmatch(r"https://[^\s/]+\.[^\s/]+(/\S*)?", source):
-        raise ValueError(f"source = {literal(source)} of {name} is no link of the form https://...")
+        raise ValueError(
+            f"source = {literal(source)} of {name} is neither a link of the form "
+            f"https://... nor '{SHIPPED}', which an agent of this package is."
+        )
     if type(table["deterministic"]) is not bool:
         raise ValueError(f"deterministic of {name} must be true or false.")
     considered = table.get("considered", {})
@@ -249,6 +252,9 @@ def check_submission(results: Path) -> Card:
         moved = batched(results)
         there = sum(each in moved or (results / "trials" / each).is_dir() for each in note["trials"])
         if there < expected:
+            for _, each in stored_trials(results, note["trials"]):
+                if isinstance(each, CorruptResultError):
+                    raise CorruptResultError(f"{each} `dsegym run` makes it again.")
             raise CorruptResultError(f"'{results}': {expected - there} of {expected} trials are not done yet.")
     return card
 
@@ -275,6 +281,14 @@ def _check_files(results: Path) -> None:
             f"'{results}' holds {shortened(unknown[0])}, which is no part of a submission; its parts are "
             f"{', '.join(_PARTS)}."
         )
+    batches = batch_folder(results)
+    others = (
+        sorted(each.name for each in batches.iterdir() if not BATCH_NAME.fullmatch(each.name))
+        if (batches.is_dir())
+        else []
+    )
+    if others:
+        raise CorruptResultError(f"'{batches}' holds {shortened(others[0])}, which is no batch of trials; remove it.")
     count = size = 0
     for folder, folders, files in os.walk(results):
         for name in (*folders, *files):

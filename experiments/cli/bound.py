@@ -41,14 +41,16 @@ def bound(
 
     from ...envs.core.options import PERMUTATION
     from ...envs.core.own_bounds import kept_table
-    from ...envs.core.scenarios import load_scenario, make_problem
+    from ...envs.core.scenarios import BUILT_IN, load_scenario, make_problem
 
     family = load_scenario(scenario)
     if family.bounds is None or family.stored_bounds is None:
-        raise DsegymError(f"{scenario} has no bounds to compute.")
+        able = [name for name in BUILT_IN if load_scenario(name).bounds is not None]
+        raise DsegymError(f"{scenario} has no bounds to compute; there are some of {', '.join(able)}.")
     resolved = family.resolve(options_of(option, workload))
     resolved.pop(PERMUTATION, None)  # the order of values changes no bound
     if not store:
+        make_problem(scenario, **resolved)  # what is no instance has no bound, and is refused before the work
         kept_table(scenario, resolved, [])  # what lies there and is another's is refused before the work
     instances = family.core_instances() if store else [resolved]
     rows: list[Mapping[str, Any]] = []

@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ...costmodels.errors import CorruptResultError
+from ...costmodels.files import strict_json
 from ...envs.core.scenarios import load_scenario, make_problem, scenario_module
+from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_shape, finite
 from ..formats import rounded
 from . import statistics
 from .leaderboard import BOOTSTRAP_SEED
@@ -366,16 +369,36 @@ def to_stored(field: Field) -> str:
     return f'{{{head}, "grid": {list(GRID)}, "instances": [\n{instances}\n], "trials": [\n{lines(trials)}\n]}}\n'
 
 
+_VALUE: Shape = (finite, None)
+_TRIAL: Mapping[str, Shape] = {
+    "agent": str, "instance": str, "seed": int, "budget": COUNT, "status": str, "agent_ms": NOT_NEGATIVE,
+    "values": Each(list, _VALUE),
+}  # fmt: skip
+_INSTANCE: Mapping[str, Shape] = {
+    "name": str, "scenario": str, "family": str, "options": Each(dict, str), "reference": finite, "bound": finite,
+    "bound_kind": str, "parameters": COUNT, "unordered": COUNT, "ranked": COUNT, "designs_log10": NOT_NEGATIVE,
+    "policy": bool, "feasible": _VALUE,
+}  # fmt: skip
+_STORED: Mapping[str, Shape] = {
+    "suite": str, "declared": COUNT, "grid": list, "instances": Each(list, dict(_INSTANCE)), "trials": Each(list, list),
+}  # fmt: skip
+
+
 def from_stored(text: str) -> Field:
     """The inverse of `to_stored`.
 
     Raises:
         ValueError: it is no such text.
     """
-    content = json.loads(text)
+    content = strict_json(text)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"it is not of the format {FORMAT}")
     try:
+        check_shape("its members", content, _STORED)
+        for row in content["trials"]:
+            if len(row) != len(_TRIAL):
+                raise ValueError(f"a trial has {len(row)} members, where {len(_TRIAL)} are needed")
+            check_shape("its trials", dict(zip(_TRIAL, row, strict=True)), _TRIAL)
         instances = tuple(FieldInstance(**each) for each in content["instances"])
         trials = tuple(
             FieldTrial(agent, instance, seed, budget, status, agent_ms, tuple(values))
@@ -384,8 +407,12 @@ def from_stored(text: str) -> Field:
         field = Field(str(content["suite"]), int(content["declared"]), instances, trials)
         if tuple(content["grid"]) != GRID or any(len(t.values) != sum(s <= t.budget for s in GRID) for t in trials):
             raise ValueError("its trials are not read at the samples that this version reads them at")
+    except CorruptResultError as error:
+        raise ValueError(str(error).removesuffix(".")) from None
     except (KeyError, TypeError) as error:
         raise ValueError(f"it lacks {error}") from None
+    if len({instance.name for instance in instances}) < len(instances):
+        raise ValueError("it describes an instance twice")
     unknown = {trial.instance for trial in trials} - {instance.name for instance in instances}
     if unknown:
         raise ValueError(f"it has trials of an instance that it does not describe, {min(unknown)}")

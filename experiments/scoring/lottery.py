@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...costmodels.errors import DsegymError
+from ...costmodels.errors import CorruptResultError, DsegymError
+from ...costmodels.files import strict_json
 from ...envs.core.scenarios import load_scenario, make_problem
+from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_shape, finite
 from ..formats import rounded
 from . import statistics
 from .anytime import anytime_regret
@@ -476,16 +478,35 @@ def to_stored(results: LotteryResults) -> str:
     )
 
 
+_TRIAL: Mapping[str, Shape] = {
+    "agent": str, "draw": (int, None), "instance": str, "seed": int, "budget": COUNT, "status": str, "score": finite,
+    "regret": finite, "targets": Each(list, (COUNT, None)), "agent_ms": NOT_NEGATIVE, "cost_model_ms": NOT_NEGATIVE,
+    "overhead_ms": finite,
+}  # fmt: skip
+_INSTANCE: Mapping[str, Shape] = {
+    "name": str, "scenario": str, "options": Each(dict, str), "bound_kind": str, "levels": Each(dict, finite),
+}  # fmt: skip
+_STORED: Mapping[str, Shape] = {
+    "suite": str, "declared": COUNT, "columns": list, "targets": list, "instances": Each(list, dict(_INSTANCE)),
+    "draws": Each(list, list), "trials": Each(list, list),
+}  # fmt: skip
+
+
 def from_stored(text: str) -> LotteryResults:
     """The inverse of `to_stored`.
 
     Raises:
         ValueError: it is no such text.
     """
-    content = json.loads(text)
+    content = strict_json(text)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"it is not of the format {FORMAT}")
     try:
+        check_shape("its members", content, _STORED)
+        for row in content["trials"]:
+            if len(row) != len(_COLUMNS):
+                raise ValueError(f"a trial has {len(row)} members, where {len(_COLUMNS)} are needed")
+            check_shape("its trials", dict(zip(_COLUMNS, row, strict=True)), _TRIAL)
         if tuple(content["columns"]) != _COLUMNS or tuple(content["targets"]) != TARGETS:
             raise ValueError("its trials do not tell what this version tells of them")
         instances = tuple(LotteryInstance(**each) for each in content["instances"])
@@ -497,8 +518,12 @@ def from_stored(text: str) -> LotteryResults:
             for row in content["trials"]
         )
         found = LotteryResults(str(content["suite"]), int(content["declared"]), instances, dict(draws), trials)
+    except CorruptResultError as error:
+        raise ValueError(str(error).removesuffix(".")) from None
     except (KeyError, TypeError) as error:
         raise ValueError(f"it lacks {error}") from None
+    if len({instance.name for instance in instances}) < len(instances):
+        raise ValueError("it describes an instance twice")
     if not trials or any(len(trial.targets) != len(TARGETS) for trial in trials):
         raise ValueError("it has no trials, or trials without a figure for each target")
     unknown = {trial.instance for trial in trials} - {instance.name for instance in instances}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -107,8 +108,8 @@ def test_only_agents_that_are_said_to_be_deterministic_are_run_again(submission,
         ('"B. Other"', "7", "the author must be a text"),
         ("date = 2026-11-29", 'date = "yesterday"', "date = 'yesterday' is no date"),
         ("date = 2026-11-29", "date = 2026-11-29T10:00:00", "is no date"),
-        ("https://example.org/random", "file:///etc/passwd", "is no link of the form https"),
-        ("https://example.org/random", "javascript:alert(1)", "is no link of the form https"),
+        ("https://example.org/random", "file:///etc/passwd", "is neither a link of the form https"),
+        ("https://example.org/random", "javascript:alert(1)", "is neither a link of the form https"),
         ("deterministic = true", 'deterministic = "yes"', "deterministic of random_search must be true or false"),
         (CONSIDERED, "considered = 3", "considered of genetic_algorithm must be a table"),
         (CONSIDERED, "considered = { population_size = [] }", "must list the values that were tried"),
@@ -121,6 +122,7 @@ def test_only_agents_that_are_said_to_be_deterministic_are_run_again(submission,
             'name = "my:Tabu"\nsource = "shipped"',
             "no agent of that name is shipped; give a link",
         ),
+        ("https://example.org/random", "Shipped", "neither a link of the form https://... nor 'shipped'"),
         ("[[entries]]", "[[entries]]\nname = ", "Cannot read the card"),
     ],
 )
@@ -251,3 +253,16 @@ def test_a_board_of_several_needs_a_folder(results, dsegym_command):
     code, _, err = dsegym_command("leaderboard", results, results)
     assert code == 2
     assert "needs an output folder of its own" in err
+
+
+def test_a_damaged_batch_is_named_and_what_is_no_batch_is_refused(submission):
+    batches = submission / "batches"
+    batches.mkdir(exist_ok=True)
+    (batches / "notes.txt").write_text("x")
+    with pytest.raises(DsegymError, match=r"holds notes\.txt, which is no batch of trials; remove it\.$"):
+        check_submission(submission)
+    (batches / "notes.txt").rename(batches / "trials-000001-0123456789abcdef.parquet")
+    trials = submission / "trials"
+    shutil.rmtree(next(iter(trials.iterdir())))
+    with pytest.raises(DsegymError, match=r"trials-000001-0123456789abcdef\.parquet.* makes it again\.$"):
+        check_submission(submission)

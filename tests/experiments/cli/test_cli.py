@@ -229,6 +229,19 @@ def test_bound_finds_the_stored_optimum(dsegym_command):
         assert isinstance(row["worst_over_reference"], float)
 
 
+def test_a_bound_of_what_is_no_instance_is_refused_before_the_work(dsegym_command):
+    code, out, err = dsegym_command("bound", "dsegym/SocSchedulingStatic-v0", "--option", "graph=top1",
+                                    "--option", "frequency=chosen", "--json")  # fmt: skip
+    assert (code, out) == (2, "")
+    assert "The power of top is unknown: only objective=makespan and frequency=highest are allowed." in err
+    code, out, err = dsegym_command("bound", "dsegym/ServingMix-v0", "--json")
+    assert (code, out) == (2, "")
+    assert (
+        "has no bounds to compute; there are some of dsegym/AcceleratorSizing-v0, dsegym/MemoryMapping-v0"
+        in " ".join(err.split())
+    )
+
+
 def test_run_leaderboard_and_verify_in_a_row(dsegym_command, succeed, tiny_file, tmp_path):
     results = tmp_path / "results"
     code, out, err = dsegym_command("run", tiny_file, "--output", results, "--workers", "1")

@@ -1,5 +1,6 @@
 """Which agent when: ranks against a published example, winners with intervals, and the page from the file alone."""
 
+import functools
 import json
 import math
 import xml.etree.ElementTree as ET
@@ -219,8 +220,8 @@ def test_the_page_says_who_wins_and_the_picture_is_a_picture():
     ("change", "words"),
     [
         ({"format": 99}, "not of the format 1"),
-        ({"trials": [[1]]}, "lacks|unpack"),
-        ({"instances": [{"name": "One"}]}, "lacks"),
+        ({"trials": [[1]]}, "a trial has 1 members, where 7 are needed"),
+        ({"instances": [{"name": "One"}]}, "'instances.0.scenario' is missing"),
         ({"grid": [1, 2]}, "not read at the samples"),
         ({"instances": []}, "an instance that it does not describe"),
     ],
@@ -229,3 +230,32 @@ def test_another_file_is_refused(change, words):
     content = json.loads(to_stored(field_of({"one": 0.2})))
     with pytest.raises(ValueError, match=words):
         from_stored(json.dumps({**content, **change}))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("trials", 0, 0), None, "'agent' is missing or of the wrong type"),
+        (("trials", 0, 1), [1], "'instance' is missing or of the wrong type"),
+        (("trials", 0, 2), "x", "'seed' is missing or of the wrong type"),
+        (("trials", 0, 5), "x", "'agent_ms' is missing or of the wrong type"),
+        (("trials", 0, 6, 0), "x", "'values.0' is missing or of the wrong type"),
+        (("trials", 0, 6, 0), math.nan, "the number NaN is not allowed"),
+        (("instances", 0, "reference"), "x", "'instances.0.reference' is missing or of the wrong type"),
+        (("instances", 0, "options"), [1], "'instances.0.options' is missing or of the wrong type"),
+        (("instances", 0, "family"), None, "'instances.0.family' is missing or of the wrong type"),
+        (("declared",), -1, "'declared' is missing or of the wrong type"),
+    ],
+)
+def test_a_damaged_file_is_refused_by_its_member(place, value, words):
+    content = json.loads(to_stored(field_of({"one": 0.2})))
+    *way, last = place
+    functools.reduce(lambda inner, key: inner[key], way, content)[last] = value
+    with pytest.raises(ValueError, match=words):
+        from_stored(json.dumps(content))
+
+
+def test_a_file_that_describes_an_instance_twice_is_refused():
+    content = json.loads(to_stored(field_of({"one": 0.2})))
+    with pytest.raises(ValueError, match="describes an instance twice"):
+        from_stored(json.dumps({**content, "instances": content["instances"] * 2}))
