@@ -194,9 +194,22 @@ def test_results_without_draws_are_no_lottery():
         ({"format": 99}, "not of the format 1"),
         ({"columns": ["agent"]}, "do not tell"),
         ({"trials": []}, "no trials"),
-        ({"trials": [[1]]}, "shorter|lacks"),
+        ({"trials": [[1]]}, "a trial has 1 members, where 12 are needed"),
         ({"instances": []}, "an instance that it does not describe"),
-        ({"draws": None}, "lacks"),
+        ({"draws": None}, "'draws' is missing or of the wrong type"),
+        ({"declared": "x"}, "'declared' is missing or of the wrong type"),
+        (
+            {"trials": [["ant", None, [1], 0, 9, "finished", 0.5, 0.5, [], 1, 1, 1]]},
+            "'instance' is missing or of the wr",
+        ),
+        (
+            {"trials": [["ant", None, "a", 0, 9, "finished", "x", 0.5, [], 1, 1, 1]]},
+            "'score' is missing or of the wrong",
+        ),
+        (
+            {"trials": [["ant", None, "a", 0, 9, "finished", math.nan, 0.5, [], 1, 1, 1]]},
+            "the number NaN is not allowed",
+        ),
     ],
 )
 def test_another_file_is_refused(change, words):
