@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -28,7 +27,7 @@ from ..scoring.field import (
 )
 from ..scoring.learning import Interval
 from ..suite import suite_names
-from .prose import paragraph, unfinished
+from .prose import paragraph, point, unfinished
 from .text import cell_text, markdown_table
 
 __all__ = ["PICTURE", "field_page"]
@@ -114,7 +113,7 @@ def _summary(field: Field, standings: Sequence[Standing]) -> list[str]:
 
 def _sentence(found: Standing, best: Verdict, near: int) -> str:
     first = found.contenders[0]
-    samples = f"- At {found.samples:,} samples, on {counted(found.instances, 'instance')},"
+    samples = f"At {found.samples:,} samples, on {counted(found.instances, 'instance')},"
     both = first.agent == best.winner
     wins = (
         f"`{first.agent}` has the best average rank ({first.rank:.2f} of {len(found.contenders)}) "
@@ -127,7 +126,7 @@ def _sentence(found: Standing, best: Verdict, near: int) -> str:
     if random is not None:
         above = sum(each.rank < random.rank - found.critical_difference for each in found.contenders)
         beaten = f"; {above} of {len(found.contenders)} agents surely rank before random search ({random.rank:.2f})"
-    return textwrap.fill(f"{samples} {wins}; {surely}{beaten}.", 120, subsequent_indent="  ", break_on_hyphens=False)
+    return point(f"{samples} {wins}; {surely}{beaten}.")
 
 
 def _alike(found: Verdict) -> str:

@@ -259,3 +259,9 @@ def test_a_file_that_describes_an_instance_twice_is_refused():
     content = json.loads(to_stored(field_of({"one": 0.2})))
     with pytest.raises(ValueError, match="describes an instance twice"):
         from_stored(json.dumps({**content, "instances": content["instances"] * 2}))
+
+
+def test_an_agents_name_is_no_markup_of_the_page():
+    page = field_page(field_of({"random_search": 0.2, "x`<script>": 0.9}))
+    assert "x`&lt;script>" in page
+    assert "<script>" not in page
