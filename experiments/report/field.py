@@ -34,6 +34,7 @@ __all__ = ["PICTURE", "field_page"]
 
 PICTURE = "field/ranks.svg"  # beside the page
 _MOST_ALIKE = 4  # agents that a cell names beside the winner
+_MOST_EQUAL = 5  # agents that a cell names as winners beside the first
 
 _HEAD = """# Which agent when
 
@@ -48,6 +49,14 @@ instances, has an interval that holds 0: with few instances that is often so, an
 little. Ranks are those of the means over seeds on each instance, averaged over instances, 1 being the best; average
 ranks that differ by less than the critical difference (Nemenyi's test, 95 %, after Demšar, JMLR 7, 2006) are not told
 apart either. A bound that no design reaches keeps scores below 1.
+
+Of agents with the same score the one whose interval begins higher is named, then the one with the higher mean; those
+that are equal in all of it stand together (=).
+
+Agents do not begin alike. `warm_start` and `portfolio` play all rules of the family first, as samples; `hill_climb`,
+`simulated_annealing` and `block_local_search` begin at the reference's design, which is given to them without a sample
+until they play it; all others begin at random designs or those of a method of their own. What a rule costs to compute
+is nobody's sample.
 
 `heuristic` plays every rule of the family, one sample each, the design of an exact solver among them where the family
 has one: what such a rule computes beside its sample is not counted, so its row says what the family's own knowledge is
@@ -101,7 +110,7 @@ def _summary(field: Field, standings: Sequence[Standing]) -> list[str]:
                 f"{first.agent} ({first.rank:.2f})",
                 f"{found.critical_difference:.2f}",
                 str(len(near) - 1),
-                f"{best.winner} {_with(best.score)}",
+                f"{_winners(best)} {_with(best.score)}",
                 _alike(best),
             ]
         )
@@ -127,6 +136,13 @@ def _sentence(found: Standing, best: Verdict, near: int) -> str:
         above = sum(each.rank < random.rank - found.critical_difference for each in found.contenders)
         beaten = f"; {above} of {len(found.contenders)} agents surely rank before random search ({random.rank:.2f})"
     return point(f"{samples} {wins}; {surely}{beaten}.")
+
+
+def _winners(found: Verdict) -> str:
+    """The winner, and how many stand where it does: their names where they are few."""
+    if len(found.equal) > _MOST_EQUAL:
+        return f"{found.winner} and {len(found.equal)} more"
+    return " = ".join((found.winner, *found.equal))
 
 
 def _alike(found: Verdict) -> str:
@@ -186,7 +202,7 @@ def _verdicts(field: Field, name: str, instances: Sequence[FieldInstance]) -> li
             cells.append("-")
         else:
             alike = f"{len(best.alike)} of {best.compared - 1} alike"
-            cells.append(f"{len(own)}: {best.winner} {_with(best.score)} ({alike})")
+            cells.append(f"{len(own)}: {_winners(best)} {_with(best.score)} ({alike})")
     return [name, *cells]
 
 
@@ -300,9 +316,19 @@ def _instances(field: Field) -> list[str]:
         options = ", ".join(f"{key}={text}" for key, text in it.options.items()) or "defaults"
         feasible = "-" if it.feasible is None else f"{100 * it.feasible:.3g} %"
         score = "-" if it.name not in best else f"{(it.reference - best[it.name]) / (it.reference - it.bound):.3f}"
-        row = [it.scenario, options, kinds, f"10^{it.designs_log10:.1f}", feasible]
+        row = [it.scenario, it.family, options, kinds, f"10^{it.designs_log10:.1f}", feasible]
         rows.append([*row, f"{budget[it.name]:,}", it.bound_kind, score])
-    head = ("Scenario", "Options", "Parameters", "Designs", "Feasible", "Samples", "Bound", "Best score of all trials")
+    head = (
+        "Scenario",
+        "Family",
+        "Options",
+        "Parameters",
+        "Designs",
+        "Feasible",
+        "Samples",
+        "Bound",
+        "Best score of all trials",
+    )
     times = [[agent, f"{np.median(each):.3g}"] for agent, each in own.items()]
     times.sort(key=lambda row: (float(row[1]), row[0]))
     about = (
@@ -311,7 +337,7 @@ def _instances(field: Field) -> list[str]:
     )
     return [
         "## Instances",
-        markdown_table(head, rows, right={3, 4, 5, 7}),
+        markdown_table(head, rows, right={4, 5, 6, 8}),
         "## What agents cost",
         paragraph(about),
         markdown_table(("Agent", "ms a sample"), times, right={1}),

@@ -196,6 +196,7 @@ class Verdict:
     score: Interval
     alike: tuple[str, ...]  # whose scores the winner's do not surely exceed, the best first
     compared: int  # agents
+    equal: tuple[str, ...] = ()  # of those alike, who stand where the winner does: the alphabet chose
 
 
 def verdict(field: Field, instances: Sequence[FieldInstance], samples: int) -> Verdict | None:
@@ -203,11 +204,19 @@ def verdict(field: Field, instances: Sequence[FieldInstance], samples: int) -> V
     found = scores_at(field, instances, samples)
     if not found:
         return None
-    score = {agent: float(_pooled(_table(own))) for agent, own in found.items()}
-    order = sorted(found, key=lambda agent: (-score[agent], agent))
+    score = {agent: _interval(own) for agent, own in found.items()}
+
+    def place(agent: str) -> tuple[float, float, float]:
+        """Higher scores first, and of equal ones those that are surer, and then the higher means."""
+        low = score[agent].low
+        mean = rounded(float(_table(found[agent]).mean()))
+        return -score[agent].value, math.inf if low is None else -low, -mean
+
+    order = sorted(found, key=lambda agent: (*place(agent), agent))
     best = order[0]
     alike = [agent for agent in order[1:] if _not_below(found[best], found[agent])]
-    return Verdict(samples, len(instances), best, _interval(found[best]), tuple(alike), len(found))
+    equal = tuple(agent for agent in order[1:] if place(agent) == place(best))
+    return Verdict(samples, len(instances), best, score[best], tuple(alike), len(found), equal)
 
 
 @dataclass(frozen=True)

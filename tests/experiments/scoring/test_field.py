@@ -122,6 +122,7 @@ def test_the_best_agent_wins_and_what_lies_far_below_is_told_apart():
     field = field_of({"random_search": 0.2, "good": 0.8, "same": 0.8})
     found = verdict(field, field.instances, 100)
     assert (found.winner, found.alike, found.compared) == ("good", ("same",), 3)
+    assert found.equal == ("same",)
     assert found.score.low <= found.score.value <= found.score.high
     assert found.score.value == pytest.approx(0.801)
     ranks = standing(field, field.instances, 100)
@@ -130,6 +131,20 @@ def test_the_best_agent_wins_and_what_lies_far_below_is_told_apart():
         ("same", 1.5),
         ("random_search", 3),
     ]
+
+
+def test_of_equal_scores_the_surer_one_wins_and_those_that_are_equal_throughout_stand_together():
+    field = field_of({"certain": 0.999, "also": 0.999})
+    lucky = [
+        trial("a_lucky_one", name, seed, 0.2 if (name, seed) == ("One", 0) else 0.999 + 0.001 * seed)
+        for name in ("One", "Two", "Three")
+        for seed in range(3)
+    ]
+    both = Field("core", 27, field.instances, (*field.trials, *lucky))
+    found = verdict(both, both.instances, 100)
+    assert (found.winner, found.equal) == ("also", ("certain",))
+    assert "a_lucky_one" in found.alike
+    assert "| 3: also = certain 1.000" in field_page(both)
 
 
 def test_what_is_worse_than_the_reference_or_nothing_counts_as_the_reference():
