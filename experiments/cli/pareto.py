@@ -79,11 +79,13 @@ def pareto(
     considered = counted(front.considered, "different feasible design")
     say(console, f"{origin}: {considered}, {len(front.designs)} of them on the front.")
     if len(front.designs):
-        title = "Front" if len(front.designs) <= _MOST_ROWS else f"{_MOST_ROWS} of the front's {len(front.designs)}"
+        many = len(front.designs) > _MOST_ROWS
+        title = f"{_MOST_ROWS} of the front's {len(front.designs)}" if many else "Front of what was costed"
         console.print(table(title, front_rows(front, problem, _MOST_ROWS)))
         if units := units_of(problem):
             say(console, f"Units: {units}.")
-        if len(front.designs) > _MOST_ROWS:
+        say(console, "Designs that were not costed may beat some of these.")
+        if many:
             say(console, "All of them are in --json and --output.")
     if rows := expert_rows(front):
         console.print(table("Beside it", rows))
