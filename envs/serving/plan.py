@@ -48,11 +48,13 @@ OBJECTIVE = Objective(
     "gpu_seconds", "GPU s", "GPUs over the highest rate within the targets; above 1e6: does not fit or misses one"
 )
 NOTES = (
+    "GPU seconds are those of a request at the highest rate that a plan carries, and the option rate is only the least "
+    "of it: for the fewest GPUs at your rate, lower gpus until no plan is left.",
     "Steady states: waits have an exponential tail, decode's batches are full; bursts are left out.",
     "Prefill and decode take as long as the engine's model says: DistServe's fits, or a calibrated roofline.",
 )
 CLOUDMATRIX_NOTES = (
-    NOTES[0],
+    *NOTES[:2],
     "Prefill on 16 accelerators and decode on 160 are fitted to the rates that CloudMatrix384's authors measured; "
     "decode on fewer differs by arithmetic of weights and exchanges, and was not measured.",
 )
