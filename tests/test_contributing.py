@@ -90,6 +90,7 @@ def test_the_scenario_and_the_agent_keep_their_contracts():
     check_agent(AGENT, SCENARIO)
 
 
+@pytest.mark.slow
 def test_the_sequential_scenario_keeps_its_contract():
     check_scenario(SEQUENTIAL, [{}, {"network": "even", "memory": 0.25}])
 

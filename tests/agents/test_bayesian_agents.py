@@ -120,6 +120,7 @@ def test_the_log_of_the_expected_improvement_is_botorchs():
     np.testing.assert_allclose(_log_improvement(hope), _log_ei_helper(torch.as_tensor(hope)).numpy(), rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["trust_region", "smac"])
 def test_a_space_that_has_been_costed_whole_ends_the_search(name):
     space = DesignSpace((Parameter("size", (1, 2, 4)), Parameter("kind", ("a", "b", "c"), ordered=False)))

@@ -99,6 +99,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 def test_without_or_tools_only_what_cp_sat_solves_is_refused_and_before_the_run():
     cases = [[*each] for each in SOLVED if not hasattr(each, "marks")]  # without the slow one
     done = subprocess.run(

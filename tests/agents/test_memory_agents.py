@@ -54,6 +54,7 @@ def test_cp_sat_proves_the_optimum_of_a_small_program(program):
     assert played == pytest.approx(problem.bound.value, rel=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", AGENTS)
 def test_no_agent_beats_the_bound(agent):
     problem = dsegym.make_problem(MAPPING, program="attention_tiny", capacity="0.5")

@@ -30,6 +30,7 @@ def test_the_form_of_one_choice_a_step_is_played_and_counted(problem, name):
     np.testing.assert_allclose(samples.objective, problem.evaluate(samples.designs).objective, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_each_update_of_reinforce_begins_with_the_greedy_design(problem, monkeypatch):
     """The likeliest design of a policy that has learned nothing since is the same again."""
     rollout, lanes = Referee.rollout, []

@@ -25,6 +25,7 @@ def searched(problem, name, given, samples, seed=0):
     return referee.samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "given"), [("two_loop_random", {"candidates": 30}), ("two_loop_bayesian", BAYESIAN)])
 def test_the_budget_is_spent_to_the_last_sample_and_the_seed_decides(problem, name, given):
     first, again, other = (searched(problem, name, given, 130, seed) for seed in (0, 0, 1))

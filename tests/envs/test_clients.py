@@ -177,6 +177,7 @@ def test_stable_baselines3_plays_in_processes_that_it_spawns(case):
 # --- sb3-contrib ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [SEQUENTIAL, MAPPING], ids=["masked parts", "masked"])
 @pytest.mark.parametrize("vector", [False, True], ids=["single", "vector"])
 def test_maskable_ppo_finds_the_masks(case, vector):

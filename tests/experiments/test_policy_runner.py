@@ -108,6 +108,7 @@ def test_a_policy_says_what_it_started_from_and_what_that_cost(whole):
     assert before.card.starts_from is None
 
 
+@pytest.mark.slow
 def test_results_are_published_and_verified(suite, whole):
     published = publish(whole)
     (table,) = published.leaderboard.policies

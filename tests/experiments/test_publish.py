@@ -37,6 +37,7 @@ def test_a_part_of_a_suite_is_published_elsewhere_and_what_is_missing_counted(re
     assert not (results / "leaderboard").exists()
 
 
+@pytest.mark.slow
 def test_of_several_budgets_each_agents_largest_is_ranked_and_the_lottery_tells_of_all(tmp_path, dsegym_command):
     file = tmp_path / "several.toml"
     head = 'name = "several"\nsamples = [20, 40]\nseeds = 1\n'
@@ -79,6 +80,7 @@ def test_results_that_are_whole_are_resumed_from_python(results, tiny_suite):
     assert (summary.total, summary.resumed, summary.statuses.total()) == (4, 4, 0)
 
 
+@pytest.mark.slow
 def test_a_suite_is_loaded_by_its_name_or_from_a_file(tiny_file, tiny_suite):
     assert dsegym.load_suite("quick").name == "quick"
     assert dsegym.load_suite(tiny_file) == dsegym.load_suite(str(tiny_file)) == tiny_suite

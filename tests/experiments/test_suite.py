@@ -383,6 +383,7 @@ def test_a_shipped_suite_loads_under_its_own_name_and_can_be_run(name, tmp_path)
     assert len(suite.trials) == count_trials(read_toml_file(find_suite(name))) > 0
 
 
+@pytest.mark.slow
 def test_the_quick_suite_is_at_least_four_agents_four_instances_five_seeds_and_a_thousand_samples():
     trials = load_suite(find_suite("quick")).trials
     assert len({trial.agent for trial in trials}) >= 4

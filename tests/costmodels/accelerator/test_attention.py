@@ -103,6 +103,7 @@ def test_no_mapping_that_fits_moves_less_than_the_bound(machine, layer, block):
     )
 
 
+@pytest.mark.slow
 def test_fusing_more_of_fusemax_is_faster_and_the_cascade_alone_is_slower_than_flat():
     """FuseMax's ablation at BERT, 1K, in ms: 13.39, 15.33, 5.99, 2.01; 2D utilisation 12.5, 10.9, 29.9, 89.0 %."""
     attention = model.Attention(64, 12, 1024, 64, 64)

@@ -222,6 +222,7 @@ def test_a_loop_that_indexes_nothing_is_refused(read):
         read(text)
 
 
+@pytest.mark.slow
 def test_anchors_that_multiply_are_not_unfolded(read):
     letters = "abcdefghijklmnopqrstuv"
     pairs = itertools.pairwise(letters)

@@ -67,6 +67,7 @@ def test_replays_hit_as_often_as_published_to_the_decimal(log, name, mib):
         assert published > 0 or found == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mib", "percent"), [("gptoss", 3000, 32.4), ("qwen", 4000, 74.9), ("gemma", 4000, 76.8)]
 )

@@ -42,6 +42,7 @@ def single_test_rates(table):
     return valid, float(table.passed[right].mean()), float(table.passed[wrong].mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("selector", TABLES)
 def test_selectors_reach_the_measured_accuracies_of_human_eval(selector):
     for (samples, tests), expected in TABLES[selector].items():

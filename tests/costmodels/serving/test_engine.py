@@ -62,6 +62,7 @@ def _plain(requests):
     return [oracle.Request(*map(int, row)) for row in zip(*requests, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAWS)
 def test_steps_take_what_plain_interpolation_says(name):
     law, rng = LAWS[name](), np.random.default_rng(0)
@@ -124,6 +125,7 @@ def test_points_of_attention_are_the_measured_ones_and_those_left_out_are_near(s
     assert np.quantile(np.abs(errors), 0.99) < 0.014
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("run", "swap_us"), [(RUNS[0], 0), (RUNS[1], 0), (RUNS[0], 384)])
 def test_a_replay_equals_the_plain_engine_to_the_microsecond(measured, run, swap_us):
     requests = jax.tree.map(lambda leaf: leaf[:120], _requests(measured[run]))

@@ -20,6 +20,7 @@ from dsegym.costmodels.serving.plan.phases import BATCHES, STAGES
 # --- Queues -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.8])
 def test_mean_responses_are_those_of_simulated_queues(load):
     d = 0.1
@@ -82,6 +83,7 @@ def test_no_rate_is_within_a_limit_that_prompts_alone_miss():
     assert queueing.staged_rate(services, shares, 1, 0.3, 0.05) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1.0, 4.0])
 def test_at_the_best_rate_a_tenth_of_simulated_prompts_in_batches_is_late_and_beyond_it_more(limit):
     (works, shares), tokens = KINDS, [500.0, 2000.0, 6000.0]

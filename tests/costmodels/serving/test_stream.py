@@ -127,6 +127,7 @@ def test_requests_and_tokens_are_conserved(missed):
     assert (np.asarray(engines.generated) > 0).sum() == len(actions)
 
 
+@pytest.mark.slow
 def test_rules_do_what_their_names_say(missed):
     problem, env = missed
     designs = {name: jnp.asarray(HEURISTICS.design(name), jnp.int32) for name in HEURISTICS.makers}

@@ -36,6 +36,7 @@ def test_the_reference_lies_above_the_bound_and_no_design_below(model, objective
         assert problem.evaluate(design()).feasible.all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

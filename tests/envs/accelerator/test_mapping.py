@@ -62,6 +62,7 @@ def test_the_relaxation_of_a_design_that_fits_is_its_objective_s_logarithm_and_h
     assert sum(np.abs(each).max() > 0 for each in slopes) > len(slopes) / 2
 
 
+@pytest.mark.slow
 def test_a_breakdown_shows_each_layer_s_mapping(small):
     problem = dsegym.make_problem(MAPPING, workload=small, objective="latency")
     found = problem.breakdown(problem.space.decode(problem.reference.design))

@@ -78,6 +78,7 @@ def test_a_form_that_says_nothing_of_designs_names_itself():
         Silent().decide(jnp.zeros(1), episode_key(0), None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory mapping, small", "packing", "tasks and elements", "tasks"])
 def test_in_the_shape_of_a_larger_instance_a_design_is_followed_by_zeros(kind):
     small = {"memory mapping, small": ("MemoryMapping", "sequential", {"program": "residual_tiny"})}

@@ -88,6 +88,7 @@ def test_gymnasium_finds_no_fault_with_an_environment(kind):
         gymnasium_check(make(kind).unwrapped, skip_render_check=True)
 
 
+@pytest.mark.slow
 @every_kind
 def test_stable_baselines3_finds_no_fault_with_an_environment(kind):
     with warnings.catch_warnings():
@@ -444,6 +445,7 @@ def test_the_reference_design_earns_a_reward_of_zero_on_the_cases_of_the_search(
     assert info["objective"] == pytest.approx(problem.evaluate(problem.reference.design).objective[0], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_sequential_form_rolled_out_is_the_cost_function(problem):
     designs = problem.space.sample(np.random.default_rng(1), 200)
     rolled = jax.jit(jax.vmap(rollout_cost(SequentialEnv.of(problem)), in_axes=(0, None)))(

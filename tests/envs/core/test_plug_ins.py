@@ -51,6 +51,7 @@ print(env.reset(seed=0)[0].shape, env.unwrapped.problem.options['start'], 'toy/S
     assert json.loads(written)["kwargs"]["location"] == "staircase:SCENARIO"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["environment", "problem"])
 def test_a_pickle_finds_the_scenario_in_a_process_that_has_not_imported_it(staircase, what):
     env = gymnasium.make(TOY, start="fixed").unwrapped
@@ -100,6 +101,7 @@ print(gymnasium.make('toy/Staircase-v0').reset(seed=0)[0].shape)
     assert printed(script, PLACE, installed).startswith("True False (")
 
 
+@pytest.mark.slow
 def test_a_spawned_worker_finds_a_third_partys_scenario(installed):
     script = """
 import gymnasium, dsegym

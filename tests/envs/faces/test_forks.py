@@ -52,11 +52,13 @@ def test_where_jax_has_started_before_the_workers_name_the_remedy():
     assert "vector_kwargs={'context': 'spawn'}" in said
 
 
+@pytest.mark.slow
 def test_a_pool_forked_after_an_evaluation_is_an_error_and_one_before_works():
     assert printed(POOL) == "fine 4"
     assert printed(EVALUATE + BEFORE + POOL).startswith("ForkedError")
 
 
+@pytest.mark.slow
 def test_an_environment_that_is_handed_to_a_spawned_process_works():
     script = """
 import pickle, sys

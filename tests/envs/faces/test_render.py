@@ -105,6 +105,7 @@ def test_signs_that_the_font_lacks_are_spelled_out():
     np.testing.assert_array_equal(draw(diagram(title="1 µs, 2 × 3 m²", x_label="time (μs)")), draw(spelled))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [(0.0, 0.0), (5.0, 5.0), (0.0, 1e-9), (0.0, 1e15), (-3.0, 2.0), (1e6, 1e6 + 1)])
 def test_any_axis_can_be_drawn(limits):
     image = draw(diagram(Rectangle(limits[0], 0, 1, 1, "a"), x_range=limits, y_range=limits, title="t" * 500))

@@ -219,6 +219,7 @@ def test_metrics_are_exact_and_consistent():
     np.testing.assert_array_equal(result.objective, metrics.peak_bytes)
 
 
+@pytest.mark.slow
 @both_placements
 def test_objectives_and_yardsticks_are_exact_where_float32_is_not(tmp_path, placement):
     path = tmp_path / "one.99999999.csv"

@@ -124,6 +124,7 @@ def test_an_episode_returns_what_the_latency_says_and_counts_what_is_illegal(pro
         assert result.metrics.speedup[lane] == pytest.approx(discrete.all_slow_ticks / expected.latency_ticks, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_legal_actions_count_as_none_illegal(problem):
     generator = np.random.default_rng(2)
     final, _, actions, _ = play_vector(
@@ -335,6 +336,7 @@ def test_elements_are_as_wide_as_the_platforms():
     assert narrow.flops == wide.flops
 
 
+@pytest.mark.slow
 def test_a_users_program_is_played_and_read_again_when_it_changes(by_hand, tmp_path):
     path = tmp_path / "mine.jsonl"
     path.write_text(Path(by_hand).read_text())

@@ -103,6 +103,7 @@ def test_a_plan_rolled_out_in_a_larger_shape_costs_what_it_costs():
 # --- Names ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_makes_varied_programs_that_are_short_enough(architecture):
     programs = [zoo_program(f"zoo/{architecture}/{seed}") for seed in (0, 1, 2, 3)]

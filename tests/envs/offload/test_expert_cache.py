@@ -261,6 +261,7 @@ def test_a_users_log_makes_an_instance(tmp_path):
         dsegym.make_problem(ID, routes=str(path), layers=4, tokens=4)
 
 
+@pytest.mark.slow
 def test_the_picture_shows_every_step_and_the_breakdown_both_sets(small):
     design = HEURISTICS.design("edgemoe")
     picture = small.diagram(design)

@@ -105,6 +105,7 @@ def test_the_return_of_an_episode_is_its_accuracy():
     assert info["accuracy"] == pytest.approx(total, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_an_illegal_action_counts_as_the_least_tried_question_and_is_counted():
     problem = problem_of("recorded")
     env, params = problem.functional_env("decisions"), problem.params

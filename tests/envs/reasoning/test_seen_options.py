@@ -66,6 +66,7 @@ def test_every_option_that_a_collection_varies_is_seen_or_is_hidden_on_purpose()
     assert varied == known
 
 
+@pytest.mark.slow
 def test_a_plans_budget_is_told_in_tokens():
     env, half = first_observation(PLAN, budget=0.5)
     _, whole = first_observation(PLAN, budget=1)

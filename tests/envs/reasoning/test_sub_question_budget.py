@@ -151,6 +151,7 @@ def test_the_baselines_are_exactly_the_heuristics_that_they_are_named_after():
             assert given == expected[name], name
 
 
+@pytest.mark.slow
 @every_utility
 def test_a_design_costs_the_same_alone_and_in_a_batch(utility):
     problem = make_problem(utility=utility)

@@ -22,6 +22,7 @@ def test_the_default_has_room_between_the_h100_baseline_and_the_optimum():
     assert len(problem.space) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"goal": "cost", "power": 0, "rate": 100}, {"goal": "power", "power": 0, "rate": 100}], ids=str
 )
@@ -63,6 +64,7 @@ def test_a_breakdown_tells_pools_apart_from_machines_that_serve_both():
     assert [row["pool"] for row in problem.breakdown(apart | {"prompt_machines": 0}).rows] == ["both"]
 
 
+@pytest.mark.slow
 def test_a_users_histogram_is_served(tmp_path):
     path = tmp_path / "requests.csv"
     path.write_text("prompt_tokens,output_tokens,requests\n300,200,3\n1500,400,1\n")

@@ -60,6 +60,7 @@ def test_an_engine_that_does_not_start_costs_more_than_any_that_does(problem):
     assert not result.feasible[share == 0.95].any()  # 1.2 GB of 24 are left, graphs take 1.5
 
 
+@pytest.mark.slow
 def test_steps_of_more_tokens_and_more_sequences_leave_less_cache_and_a_larger_share_more(problem):
     base = {"tensor": 1, "batched_tokens": 512, "sequences": 32, "prompt_chunk": "budget", "memory_share": 0.8}
 

@@ -74,6 +74,7 @@ def test_episodes_side_by_side_are_the_episodes_alone(problem):
         assert jax.tree.all(same)
 
 
+@pytest.mark.slow
 def test_a_missed_target_is_punished_when_it_is_missed_and_not_when_the_request_ends(problem):
     env, params = problem.forms["decisions"](problem), problem.params
     state, step = env.start(episode_key(1), params), jax.jit(env.advance)

@@ -7,6 +7,7 @@ import pytest
 from dsegym.envs.core.scenarios import make_problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["dsegym/SocSchedulingStatic-v0", "dsegym/SocSchedulingStream-v0"])
 @pytest.mark.parametrize("platform", ["own", "multiple_bal"])
 def test_jax_finds_no_nan(scenario, platform):

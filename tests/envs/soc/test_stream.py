@@ -303,6 +303,7 @@ def test_the_mask_of_pairs_lists_every_ready_task_on_elements_that_can_run_it(po
         _, _, _, _, info = env.step(generator.choice(np.flatnonzero(info["action_mask"])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["decisions", pytest.param("pairs", marks=pytest.mark.slow)])
 def test_illegal_actions_count_as_the_offered_task_where_it_finishes_first(power, form):
     env = FunctionalGymnasiumEnv(power, form)

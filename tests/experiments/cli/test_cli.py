@@ -58,6 +58,7 @@ def test_the_commands_of_the_tests_are_all_there_are():
     assert names == set(COMMANDS)
 
 
+@pytest.mark.slow
 def test_python_runs_the_package_as_the_command():
     command = [sys.executable, "-m", "dsegym"]
     found = subprocess.run([*command, "list", "--json"], capture_output=True, text=True, check=True)

@@ -15,6 +15,7 @@ PACKING = ("dsegym/MemoryAllocation-v0", "--option", "instance=perfect_30_s1")
 QUICK = ("dsegym/AcceleratorSizing-v0", "dsegym/MemoryAllocation-v0", "dsegym/ServingMix-v0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scenario",
     [
@@ -59,6 +60,7 @@ def test_what_only_a_film_has_is_refused_for_a_picture(dsegym_command, tmp_path,
     assert f"{option[0]} is for a film, a .gif file" in " ".join(err.split())
 
 
+@pytest.mark.slow
 def test_bars_are_of_what_is_set_and_mark_the_reference():
     problem = dsegym.make_problem("dsegym/ServingCluster-v0")
     env = FunctionalGymnasiumEnv(problem, "sequential", render_mode="rgb_array")

@@ -152,6 +152,7 @@ def test_specialists_and_the_clock_are_told_of():
     ]
 
 
+@pytest.mark.slow
 def test_the_file_holds_all_that_the_page_is_made_of():
     results = results_of(SCORES, budgets=(30, 100))
     again = from_stored(to_stored(results))
