@@ -290,7 +290,7 @@ def _serve(pipe: Connection, own: int, ask: Callable[..., Any]) -> None:
     """
     before: State | None = None
     while True:
-        job: Job = pickle.loads(pipe.recv_bytes())
+        job: Job = pickle.loads(pipe.recv_bytes())  # of the worker, which is trusted
         before = state() if before is None else renewed(before)
         random.seed(job.seed)
         np.random.seed(job.seed % 2**32)  # noqa: NPY002 (for agents that draw from the global stream)

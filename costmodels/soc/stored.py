@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -46,7 +45,7 @@ def stored_schedule(row: Mapping[str, str], instance: Instance) -> Schedule:
     return Schedule(element, start, start + instance.run_time_us[np.arange(len(start)), element])
 
 
-def computed_row(instance: Instance, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def computed_row(instance: Instance, progress: Callable[[int, int], None]) -> dict[str, int | float | str]:
     """Best schedule and bound of the makespan by CP-SAT.
 
     Args:

@@ -206,11 +206,17 @@ def _verdicts(field: Field, name: str, instances: Sequence[FieldInstance]) -> li
     return [name, *cells]
 
 
-def _families(field: Field) -> list[str]:
+def _by_family(field: Field) -> dict[str, list[FieldInstance]]:
+    """{family: its instances}, by name."""
     families: dict[str, list[FieldInstance]] = defaultdict(list)
     for instance in field.instances:
         families[instance.family].append(instance)
-    rows = [_verdicts(field, name, found) for name, found in sorted(families.items())]
+    return dict(sorted(families.items()))
+
+
+def _families(field: Field) -> list[str]:
+    families = _by_family(field)
+    rows = [_verdicts(field, name, found) for name, found in families.items()]
     parts = ["## By family", markdown_table(("Family", *_VERDICTS_HEAD[1:]), rows, right=set())]
     for samples in POINTS:
         table = _family_scores(field, families, samples)
@@ -221,7 +227,7 @@ def _families(field: Field) -> list[str]:
 
 def _family_scores(field: Field, families: Mapping[str, Sequence[FieldInstance]], samples: int) -> str:
     there = {each.name for each in instances_at(field, samples)}
-    columns = {name: [it for it in found if it.name in there] for name, found in sorted(families.items())}
+    columns = {name: [it for it in found if it.name in there] for name, found in families.items()}
     columns = {name: found for name, found in columns.items() if found}
     everything = [it for it in field.instances if it.name in there]
     scores = {
@@ -241,16 +247,14 @@ def _family_scores(field: Field, families: Mapping[str, Sequence[FieldInstance]]
 
 def _against_random(field: Field) -> list[str]:
     """On how many instances of each family all trials of an agent beat all of random search, and who does on none."""
-    families: dict[str, list[FieldInstance]] = defaultdict(list)
-    for instance in field.instances:
-        families[instance.family].append(instance)
+    families = _by_family(field)
     found: dict[str, Comparison] = {}
     by_family: dict[str, dict[str, Comparison]] = {}
     for agent in sorted({trial.agent for trial in field.trials} - {_RANDOM}):
         whole = against(field, agent, _RANDOM, field.instances)
         if whole.played:
             found[agent] = whole
-            by_family[agent] = {name: against(field, agent, _RANDOM, own) for name, own in sorted(families.items())}
+            by_family[agent] = {name: against(field, agent, _RANDOM, own) for name, own in families.items()}
     if not found:
         return []
     rows = [
@@ -259,7 +263,7 @@ def _against_random(field: Field) -> list[str]:
     ]
     never = [f"`{agent}`" for agent, whole in found.items() if not whole.better]
     told = [f"Better on no instance of any family: {', '.join(never)}."] if never else []
-    head = ("Agent", "Better, of all", "Worse", *sorted(families))
+    head = ("Agent", "Better, of all", "Worse", *families)
     return [
         "## Against random search",
         paragraph(_AGAINST),

@@ -196,7 +196,7 @@ class Verdict:
     score: Interval
     alike: tuple[str, ...]  # whose scores the winner's do not surely exceed, the best first
     compared: int  # agents
-    equal: tuple[str, ...] = ()  # of those alike, who stand where the winner does: the alphabet chose
+    equal: tuple[str, ...]  # of those alike, who stand where the winner does: the alphabet chose
 
 
 def verdict(field: Field, instances: Sequence[FieldInstance], samples: int) -> Verdict | None:

@@ -29,7 +29,7 @@ OPTIMAL = 2e-6  # relative; a plan so close to a bound is optimal: the solvers' 
 
 def best_bound(
     discrete: DiscreteProgram, latency: Callable[[np.ndarray], int], plans: Sequence[np.ndarray] = ()
-) -> dict[str, object]:
+) -> dict[str, int | float | str]:
     """The highest bound found.
 
     Args:

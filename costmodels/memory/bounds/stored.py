@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from ...tables import package_rows
 from ..discrete import DiscreteProgram
@@ -24,7 +23,7 @@ def stored_rows() -> Mapping[tuple[str, ...], Mapping[str, str]]:
     return {tuple(row[name] for name in INSTANCE): row for row in package_rows(TABLE)}
 
 
-def bound_row(discrete: DiscreteProgram, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def bound_row(discrete: DiscreteProgram, progress: Callable[[int, int], None]) -> dict[str, int | float | str]:
     """The reference and the bound of one instance.
 
     Returns:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dsegym.agents.registry import BUILT_IN, make_agent
 from dsegym.experiments.report.field import field_page
 from dsegym.experiments.report.rank_picture import rank_picture
 from dsegym.experiments.scoring.field import (
@@ -180,6 +181,16 @@ def test_an_agent_is_better_where_all_its_seeds_are_at_the_samples_that_both_may
     short = [trial("random_search", "One", seed, 0.5, 10) for seed in range(3)]
     both = Field("core", 6, field.instances, (*late, *short))
     assert against(both, "late", "random_search", field.instances) == Comparison(0, 1, 1)
+
+
+def test_agents_begin_where_the_page_says():
+    at_the_reference = {"hill_climb", "simulated_annealing", "block_local_search"}
+    starts = {
+        name: getattr(make_agent(name), "start", "") for name in BUILT_IN if name not in ("exact", "packing_search")
+    }
+    assert {name for name, start in starts.items() if start} == at_the_reference
+    page = " ".join(field_page(field_of({"good": 0.8})).split())
+    assert "`hill_climb`, `simulated_annealing` and `block_local_search` begin at the reference's design" in page
 
 
 def test_the_page_says_who_is_nowhere_better_than_random_search():
