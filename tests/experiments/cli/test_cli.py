@@ -62,7 +62,8 @@ def test_the_commands_of_the_tests_are_all_there_are():
 def test_python_runs_the_package_as_the_command():
     command = [sys.executable, "-m", "dsegym"]
     found = subprocess.run([*command, "list", "--json"], capture_output=True, text=True, check=True)
-    assert [each["id"] for each in json.loads(found.stdout)["scenarios"]] == list(dsegym.scenario_ids())
+    own = [name for name in dsegym.scenario_ids() if name.startswith("dsegym/")]  # other tests register toys here
+    assert [each["id"] for each in json.loads(found.stdout)["scenarios"]] == own
     assert found.stderr == ""
     wrong = subprocess.run([*command, "info", "no/Such-v0"], capture_output=True, text=True, check=False)
     assert (wrong.returncode, wrong.stdout) == (2, "")
