@@ -12,13 +12,13 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...costmodels.errors import CorruptResultError
+from ...costmodels.errors import CorruptResultError, DsegymError
 from ...costmodels.files import strict_json
 from ...envs.core.scenarios import load_scenario, make_problem, scenario_module
 from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_shape, finite
@@ -26,7 +26,7 @@ from ..formats import rounded
 from . import statistics
 from .leaderboard import BOOTSTRAP_SEED
 from .learning import Interval
-from .scored_trials import ScoredTrial, read_trials
+from .scored_trials import REACHED, ScoredTrial, read_trials
 
 if TYPE_CHECKING:
     from ..store import TrialResult
@@ -46,6 +46,7 @@ __all__ = [
     "field_of",
     "from_stored",
     "instances_at",
+    "joined",
     "scores_at",
     "standing",
     "statuses",
@@ -426,6 +427,49 @@ def from_stored(text: str) -> Field:
     if unknown:
         raise ValueError(f"it has trials of an instance that it does not describe, {min(unknown)}")
     return field
+
+
+def joined(fields: Sequence[Field]) -> Field:
+    """Trials of several runs of one suite, or of parts of it, as those of one; the first says the suite's name.
+
+    Raises:
+        DsegymError: two of them have the same trial, or an instance's reference, bound or space is not the same.
+    """
+    instances: dict[str, FieldInstance] = {}
+    trials: dict[tuple[str, str, int], FieldTrial] = {}
+    for field in fields:
+        for it in field.instances:
+            known = instances.setdefault(it.name, it)
+            for which, told in asdict(it).items():
+                if which != "feasible" and not _same(told, getattr(known, which)):
+                    raise DsegymError(
+                        f"The instance {it.name} is not the same in all results: {which} is {getattr(known, which)} "
+                        f"and {told}; only trials of one instance can be compared."
+                    )
+            if known.feasible is None:  # the first random search tells
+                instances[it.name] = replace(known, feasible=it.feasible)
+        for trial in field.trials:
+            key = trial.agent, trial.instance, trial.seed
+            if key in trials:
+                raise DsegymError(
+                    f"The trial of {trial.agent} on {trial.instance} with seed {trial.seed} is given twice; leave out "
+                    "one of the results that hold it."
+                )
+            trials[key] = trial
+    declared = max(field.declared for field in fields)
+    return Field(
+        fields[0].suite,
+        max(declared, len(trials)),
+        tuple(instances[name] for name in sorted(instances)),
+        tuple(trials[key] for key in sorted(trials, key=lambda each: (each[1], each[0], each[2]))),
+    )
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two facts are the same; costs, up to what machines differ by."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=REACHED)
+    return one == other
 
 
 def statuses(field: Field) -> Counter[tuple[str, str]]:

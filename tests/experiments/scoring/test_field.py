@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from dsegym.agents.registry import BUILT_IN, make_agent
+from dsegym.costmodels.errors import DsegymError
 from dsegym.experiments.report.field import field_page
 from dsegym.experiments.report.rank_picture import rank_picture
 from dsegym.experiments.scoring.field import (
@@ -22,6 +23,7 @@ from dsegym.experiments.scoring.field import (
     against,
     from_stored,
     instances_at,
+    joined,
     standing,
     to_stored,
     verdict,
@@ -291,3 +293,31 @@ def test_an_agents_name_is_no_markup_of_the_page():
     page = field_page(field_of({"random_search": 0.2, "x`<script>": 0.9}))
     assert "x`&lt;script>" in page
     assert "<script>" not in page
+
+
+def test_results_of_parts_of_a_suite_make_the_field_that_one_run_of_it_would():
+    whole = field_of({"random_search": 0.2, "good": 0.8})
+    parts = [
+        Field("core", 9, tuple(instance(it.name, feasible=None) for it in whole.instances), ()),
+        *(
+            Field("a_part", 9, whole.instances, tuple(each for each in whole.trials if each.agent == agent))
+            for agent in ("good", "random_search")
+        ),
+    ]
+    assert to_stored(joined(parts)) == to_stored(joined([whole]))
+    assert sorted(map(str, joined(parts).trials)) == sorted(map(str, whole.trials))
+    assert {it.feasible for it in joined(parts).instances} == {1.0}
+
+
+def test_fields_that_do_not_fit_together_are_refused():
+    whole = field_of({"random_search": 0.2})
+    with pytest.raises(DsegymError, match="random_search on One with seed 0 is given twice"):
+        joined([whole, whole])
+    other = Field("core", 1, (instance("One", bound=0.9),), (trial("good", "One", 0, 0.5),))
+    with pytest.raises(DsegymError, match=r"One is not the same in all results: bound is 1\.0 and 0\.9"):
+        joined([whole, other])
+
+
+def test_another_random_searchs_share_of_feasible_designs_is_no_other_instance():
+    one, other = (field_of({agent: 0.2}, feasible=share) for agent, share in (("random_search", 0.5), ("sobol", 0.6)))
+    assert {it.feasible for it in joined([one, other]).instances} == {0.5}
