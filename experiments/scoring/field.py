@@ -58,6 +58,7 @@ FORMAT = 1
 POINTS = (10, 100, 1000, 10_000)  # samples at which agents are compared
 GRID = (*(step * 10**power for power in range(4) for step in (1, 2, 3, 5)), 10_000)  # that a trial is read at
 SMALL = 100_000  # designs, up to which a space counts as small
+_FINISHED = "finished"
 _CONSTRAINED = 0.999  # the share of random designs that is feasible where a problem counts as not constrained
 _Values = NDArray[np.float64]
 
@@ -432,6 +433,8 @@ def from_stored(text: str) -> Field:
 def joined(fields: Sequence[Field]) -> Field:
     """Trials of several runs of one suite, or of parts of it, as those of one; the first says the suite's name.
 
+    A trial that finished takes the place of one that did not.
+
     Raises:
         DsegymError: two of them have the same trial, or an instance's reference, bound or space is not the same.
     """
@@ -450,12 +453,14 @@ def joined(fields: Sequence[Field]) -> Field:
                 instances[it.name] = replace(known, feasible=it.feasible)
         for trial in field.trials:
             key = trial.agent, trial.instance, trial.seed
-            if key in trials:
+            before = trials.get(key)
+            if before is not None and (before.status == _FINISHED) == (trial.status == _FINISHED):
                 raise DsegymError(
                     f"The trial of {trial.agent} on {trial.instance} with seed {trial.seed} is given twice; leave out "
                     "one of the results that hold it."
                 )
-            trials[key] = trial
+            if before is None or trial.status == _FINISHED:
+                trials[key] = trial
     declared = max(field.declared for field in fields)
     return Field(
         fields[0].suite,
@@ -474,4 +479,4 @@ def _same(one: object, other: object) -> bool:
 
 def statuses(field: Field) -> Counter[tuple[str, str]]:
     """How many trials of an agent did not finish: {(agent, status): count}."""
-    return Counter((trial.agent, trial.status) for trial in field.trials if trial.status != "finished")
+    return Counter((trial.agent, trial.status) for trial in field.trials if trial.status != _FINISHED)

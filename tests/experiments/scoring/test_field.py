@@ -321,3 +321,12 @@ def test_fields_that_do_not_fit_together_are_refused():
 def test_another_random_searchs_share_of_feasible_designs_is_no_other_instance():
     one, other = (field_of({agent: 0.2}, feasible=share) for agent, share in (("random_search", 0.5), ("sobol", 0.6)))
     assert {it.feasible for it in joined([one, other]).instances} == {0.5}
+
+
+def test_a_trial_that_finished_takes_the_place_of_one_that_did_not():
+    cut = trial("good", "One", 0, 0.1, status="timed_out")
+    whole = trial("good", "One", 0, 0.5)
+    one, other = (Field("core", 1, (instance("One"),), (each,)) for each in (cut, whole))
+    assert joined([one, other]).trials == joined([other, one]).trials == (whole,)
+    with pytest.raises(DsegymError, match="is given twice"):
+        joined([one, one])
