@@ -17,6 +17,8 @@ import psutil
 from timing import report
 
 from dsegym.experiments.energy import energy_counters, energy_text, joules_between
+from dsegym.experiments.executors import Executor
+from dsegym.experiments.executors.processes import in_processes
 from dsegym.experiments.runner import RunSummary, run_suite
 from dsegym.experiments.suite import load_suite
 
@@ -47,7 +49,9 @@ def _there(processes: list[psutil.Process]) -> Iterator[psutil.Process]:
         yield process
 
 
-def measured(agent: str, samples: int, seeds: int, workers: int) -> tuple[float, float, float | None]:
+def measured(
+    agent: str, samples: int, seeds: int, workers: int, executor: Executor = in_processes
+) -> tuple[float, float, float | None]:
     """Wall and processor seconds of a trial in the middle half of a run, and J of a trial where the machine tells."""
     marks: dict[str, tuple[int, float, dict[int, float]]] = {}
     before = energy_counters()
@@ -61,7 +65,7 @@ def measured(agent: str, samples: int, seeds: int, workers: int) -> tuple[float,
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pace.toml"
         path.write_text(SUITE.format(agent=agent, samples=samples, seeds=seeds), encoding="utf-8")
-        run_suite(load_suite(path), Path(folder) / "results", workers=workers, progress=note)
+        run_suite(load_suite(path), Path(folder) / "results", workers=workers, executor=executor, progress=note)
     joules = joules_between(before, energy_counters())
     (first, start_s, start), (last, end_s, end) = marks["first"], marks["last"]
     used_s = sum(seconds - start.get(process, 0.0) for process, seconds in end.items())

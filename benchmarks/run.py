@@ -42,6 +42,7 @@ ONLY_BY_NAME = (
     "proxy",
     "soc_learning",
     "reasoning_learning",
+    "workers",
 )
 
 
