@@ -84,6 +84,7 @@ for _name, _command in (
     ("learning", pay.learning),
     ("doctor", doctor.doctor),
     ("field", field.field_command),
+    ("against", field.against_command),
     ("lottery", lottery.lottery_command),
     ("export", export.export),
     ("compact", export.compact_command),

@@ -1,4 +1,4 @@
-"""`dsegym field`: which agent wins when, as a page made of stored results."""
+"""`dsegym field` and `dsegym against`: which agent wins when, and against random search, of stored results."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import typer
 from .arguments import JsonOption
 from .stored_pages import PageOption, read_stored, show_page, sound_trials_of
 
-__all__ = ["field_command"]
+__all__ = ["against_command", "field_command"]
 
 PAGE, STORED = "which_agent_when.md", "field/results.json"
+AGAINST_PAGE, AGAINST_STORED = "against_random.md", "against/results.json"
 
 ResultsArguments = Annotated[
     list[Path],
@@ -27,19 +28,38 @@ def field_command(results: ResultsArguments, output: PageOption = None, as_json:
 
     Trials of an agent beside stored ones: `dsegym field docs/field/results.json results/mine --output results/page`
     """
-    from ..scoring.field import Field, field_of, from_stored, joined, to_stored
-
-    def field(path: Path) -> Field:
-        return read_stored(path, from_stored) if path.is_file() else field_of(*sound_trials_of(path))
-
-    def read() -> str:
-        return to_stored(joined([field(path) for path in results]))
 
     def made(stored: str) -> dict[str, str]:
         from ..report.field import PICTURE, field_page
         from ..report.rank_picture import rank_picture
+        from ..scoring.field import from_stored
 
         known = from_stored(stored)
         return {PICTURE: rank_picture(known), PAGE: field_page(known)}
 
-    show_page(output, as_json, PAGE, STORED, read=read, made=made)
+    show_page(output, as_json, PAGE, STORED, read=lambda: _stored(results), made=made)
+
+
+def against_command(results: ResultsArguments, output: PageOption = None, as_json: JsonOption = False) -> None:
+    """Show how likely each agent beats random search at equal samples, instance by instance, as a page.
+
+    Example: `dsegym against results/against-random --output docs`
+    """
+
+    def made(stored: str) -> dict[str, str]:
+        from ..report.against_random import against_random_page
+        from ..scoring.field import from_stored
+
+        return {AGAINST_PAGE: against_random_page(from_stored(stored))}
+
+    show_page(output, as_json, AGAINST_PAGE, AGAINST_STORED, read=lambda: _stored(results), made=made)
+
+
+def _stored(results: list[Path]) -> str:
+    """What counts of the trials of several results, as it is stored."""
+    from ..scoring.field import field_of, from_stored, joined, to_stored
+
+    fields = [
+        read_stored(path, from_stored) if path.is_file() else field_of(*sound_trials_of(path)) for path in results
+    ]
+    return to_stored(joined(fields))

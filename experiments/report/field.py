@@ -30,7 +30,7 @@ from ..suite import suite_names
 from .prose import paragraph, point, unfinished
 from .text import cell_text, markdown_table
 
-__all__ = ["PICTURE", "field_page"]
+__all__ = ["PICTURE", "field_page", "how_made"]
 
 PICTURE = "field/ranks.svg"  # beside the page
 _MOST_ALIKE = 4  # agents that a cell names beside the winner
@@ -76,7 +76,7 @@ def field_page(field: Field) -> str:
     parts += ["## Ranks over samples", paragraph(_RANKS), f"![Average ranks over samples]({PICTURE})"]
     for found in standings:
         parts += _standing(found)
-    parts += [*_instances(field), "## How this page is made", _made(field)]
+    parts += [*_instances(field), "## How this page is made", how_made(field, "field")]
     return "\n\n".join(parts) + "\n"
 
 
@@ -282,8 +282,8 @@ _AGAINST = (
     "most samples that both may take. Worse: on how many every trial ends with a worse design. An instance counts "
     "where both have as many trials. Of three seeds each, chance alone makes an agent better on one instance in 20, "
     "and worse on one in 20; one that draws nothing, as `exact` and `heuristic`, on one in four. Who finds the optimum "
-    "is not better where random search finds it too. Ten seeds and intervals, for a few agents: [Each agent against "
-    "random search](against_random.md)."
+    "is not better where random search finds it too. Ten seeds and intervals: [Each agent against random search]"
+    "(against_random.md)."
 )
 
 
@@ -348,16 +348,22 @@ def _instances(field: Field) -> list[str]:
     ]
 
 
-def _made(field: Field) -> str:
-    """How the page came to be, and how to make it again."""
+def how_made(field: Field, command: str) -> str:
+    """How a page of a field came to be, and how to make it again.
+
+    Args:
+        field: that it is made of.
+        command: `field`, say, that makes it.
+    """
     file = f"`experiments/suites/{field.suite}.toml`" if field.suite in suite_names() else "its file"
     place = f"results/{field.suite}"
     named, folder = (shlex.quote(cell_text(text)) for text in (field.suite, place))  # a command that may be pasted
+    stored = f"docs/{command}/results.json"
     rest = (
         f"The first command runs the suite `{field.suite}`: {file} declares every trial, its budget and its seeds. "
-        "`dsegym field` writes this page, its picture, and `docs/field/results.json`: the best so far of every trial "
-        f"at {len(GRID)} numbers of samples; from that file alone `dsegym field docs/field/results.json` prints this "
-        f"page again, as a test checks. `dsegym verify {folder}` costs every design again."
+        f"`dsegym {command}` writes this page, and `{stored}`: the best so far of every trial at {len(GRID)} numbers "
+        f"of samples; from that file alone `dsegym {command} {stored}` prints this page again, as a test checks. "
+        f"`dsegym verify {folder}` costs every design again."
     )
     run = f"dsegym run {named} --output {folder}   # resumes\n"
-    return f"```bash\n{run}dsegym field {folder} --output docs\n```\n\n{paragraph(rest)}"
+    return f"```bash\n{run}dsegym {command} {folder} --output docs\n```\n\n{paragraph(rest)}"

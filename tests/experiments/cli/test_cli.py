@@ -17,7 +17,7 @@ SIZING = "dsegym/AcceleratorSizing-v0"
 COMMANDS = (
     *("list", "info", "cost", "render", "optimize", "bound", "pareto", "run", "leaderboard", "verify", "trace"),
     "workload",
-    *("train", "evaluate", "learning", "doctor", "field", "lottery", "export", "compact", "matrix"),
+    *("train", "evaluate", "learning", "doctor", "field", "against", "lottery", "export", "compact", "matrix"),
 )
 ALEXNET = (SIZING, "--workload", "alexnet")
 WORKLOAD = "layer,kind,m,n,k\nx[bold],gemm,64,32,16\n"

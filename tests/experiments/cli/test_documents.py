@@ -205,7 +205,7 @@ def test_the_page_of_agents_is_made_of_what_json_prints(dsegym_command, finished
     assert strict_json(printed.out)["suite"] == "tiny"
 
 
-@pytest.mark.parametrize("command", ["field", "lottery", "learning"])
+@pytest.mark.parametrize("command", ["field", "against", "lottery", "learning"])
 def test_a_folder_and_json_are_not_asked_for_together(command, dsegym_command, finished, tmp_path):
     code, out, err = dsegym_command(command, finished, "--output", tmp_path / "docs", "--json")
     assert (code, out) == (2, "")
@@ -214,7 +214,7 @@ def test_a_folder_and_json_are_not_asked_for_together(command, dsegym_command, f
     assert not (tmp_path / "docs").exists()
 
 
-@pytest.mark.parametrize("command", ["field", "lottery", "learning"])
+@pytest.mark.parametrize("command", ["field", "against", "lottery", "learning"])
 def test_a_folder_that_cannot_be_written_is_found_before_the_work(command, dsegym_command, tmp_path):
     (tmp_path / "file").touch()
     code, _, err = dsegym_command(command, tmp_path / "nowhere", "--output", tmp_path / "file" / "docs")

@@ -1,0 +1,69 @@
+"""Chances against another agent, beside pairs counted one by one, and the page that is made of them."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from dsegym.experiments.report.against_random import against_random_page
+from dsegym.experiments.scoring.chances import chances
+from dsegym.experiments.scoring.field import GRID, Field, FieldInstance, FieldTrial
+
+ONE = FieldInstance(
+    "One", "dsegym/AcceleratorSizing-v0", "accelerator", {}, 2.0, 1.0, "optimum", 4, 0, 0, 3.0, False, 1.0
+)
+
+
+def field(values, budget=100):
+    """{agent: values at the end of its trials}, which they hold from 20 samples on."""
+    trials = [
+        FieldTrial(
+            agent, "One", seed, budget, "finished", 1.0, tuple(None if n < 20 else end for n in GRID if n <= budget)
+        )
+        for agent, ends in values.items()
+        for seed, end in enumerate(ends)
+    ]
+    return Field("some", len(trials), (ONE,), tuple(trials))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_chance_is_the_share_of_pairs_that_the_agent_wins(seed):
+    generator = np.random.default_rng(seed)
+    own, other = ([None if draw < 2 else float(draw) for draw in generator.integers(0, 9, size=8)] for _ in range(2))
+    pairs = [0.5 if a == b else float(b is None or (a is not None and a < b)) for a, b in itertools.product(own, other)]
+    found = chances(field({"agent": own, "random_search": other}), "random_search", 100)["agent"]["One"]
+    assert found.interval.value == pytest.approx(np.mean(pairs))
+    assert found.interval.low <= found.interval.value <= found.interval.high
+    assert found.seeds == 8
+
+
+def test_who_is_better_or_worse_throughout_beats_or_loses_and_who_is_not_does_neither():
+    ends = {"random_search": [5.0, 6.0, 7.0], "good": [1.0, 2.0, 3.0], "bad": [9.0, 9.0, None], "same": [5.0, 6.0, 7.0]}
+    found = chances(field(ends), "random_search", 100)
+    assert {agent: own["One"].verdict for agent, own in found.items()} == {
+        "good": "beats",
+        "bad": "loses",
+        "same": "as good",
+    }
+
+
+def test_agents_that_hold_nothing_are_even_and_those_without_so_many_samples_are_not_compared():
+    ends = {"random_search": [5.0, 6.0], "good": [1.0, 2.0]}
+    assert chances(field(ends), "random_search", 10)["good"]["One"].interval.value == 0.5
+    assert chances(field(ends), "random_search", 1000) == {}
+
+
+def test_the_page_names_who_beats_random_search_and_who_loses():
+    ends = {"random_search": [5.0] * 10, "good": [1.0] * 10, "bad": [9.0] * 10, "even": [5.0] * 10}
+    page = against_random_page(field(ends))
+    assert "After 100 samples, an agent beats random search on 1 of 1: `good`; on 0 of 1: `bad`, `even`." in page
+    assert "After 100 samples, random search beats `bad` on One." in page
+    assert "chance does that once in 92,378 times" in " ".join(page.split())
+    assert "| good | beats: 1.00 [1.00, 1.00] |" in page
+    assert "## After 30 samples" in page
+
+
+def test_a_page_without_random_search_says_what_it_has():
+    page = against_random_page(field({"good": [1.0]}))
+    assert "## After" not in page
+    assert "1 of the 1 trials" in page
