@@ -10,7 +10,8 @@ are not checked, the agents' defaults were chosen (`--tuned`; `--set name=value`
 
 Agents that fit a model to their samples, or learn a policy, take seconds to minutes a trial: `--samples 100 --minutes
 15` measures what begins within a quarter of an hour and names what was not run; rows are added to the file of `--csv`.
-What has been measured stands in docs/against_random.md.
+The suite `against-random` and `dsegym against` tell of agents at their defaults, in docs/against_random.md; this is for
+hyperparameters that are being chosen.
 """
 
 from __future__ import annotations

@@ -195,6 +195,15 @@ def test_the_page_on_agents_and_its_picture_are_what_their_stored_results_say(mo
         assert (tmp_path / name).read_bytes() == (ROOT / "docs" / name).read_bytes()
 
 
+def test_the_page_on_random_search_is_what_its_stored_results_say(monkeypatch, capfd, tmp_path):
+    stored = ROOT / "docs" / "against" / "results.json"
+    assert stored.stat().st_size < 10**6
+    _, code = run_command(f"dsegym against {stored} --output {tmp_path}", monkeypatch, capfd)
+    assert code == 0
+    for name in ("against_random.md", "against/results.json"):
+        assert (tmp_path / name).read_bytes() == (ROOT / "docs" / name).read_bytes()
+
+
 @pytest.mark.slow
 def test_the_page_on_the_lottery_is_what_its_stored_results_say(monkeypatch, capfd, tmp_path):
     stored = ROOT / "docs" / "lottery" / "results.json"
