@@ -11,6 +11,7 @@ import functools
 import hashlib
 import io
 import json
+import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -24,28 +25,31 @@ from .batches import (
     OF_TRIAL,
     PARTS,
     SAMPLE_COLUMNS,
+    Rows,
     batch_files,
     batch_folder,
     batched,
     content_of,
     is_as_named,
+    rows_of,
     stamp_of,
     table_of,
     trials_of_batch,
 )
 from .door import check_folder, sync_folder, write_by_rename
-from .layout import trial_directory
+from .layout import TRIALS, trial_directory
 from .parquet_footer import footer_of
-from .store import TrialResult, read_trial
+from .store import TrialResult, is_finished, read_trial
 from .whole_folders import partial_of
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["MOST_TRIALS", "compact", "merge_batches", "numbers_of", "store_batch"]
+__all__ = ["MOST_TRIALS", "compact", "mend_batches", "merge_batches", "numbers_of", "store_batch"]
 
 MOST_TRIALS = 1_000  # of a batch that is written
 _SMALL_TRIALS = 500  # up to which a batch becomes part of a larger one
+_MOST_MENDED = 5_000  # trials of a batch that is made of several that share some
 _MOST_NUMBERS = 2**24  # of their samples: 200 MB at most, as batches are read as a whole
 
 
@@ -135,16 +139,103 @@ def merge_batches(results: Path) -> int:
     return count + (_merge(results, group) if trials > _SMALL_TRIALS else 0)
 
 
+def mend_batches(results: Path) -> list[Path]:
+    """Keeps each whole trial of the batches once: what a killed merge, two runs at once or a copy made twice goes, and a
+    batch that is not what its name says is written anew, without those of its trials that are damaged.
+
+    None goes whose trials are not whole in a batch that stays, or has become theirs. A damaged trial goes only where a
+    whole one of its id is there.
+
+    Returns:
+        The batches that can be read and are still not as they should be: a damaged trial is yet to be run again, or
+        they are too large to become one.
+
+    Raises:
+        As `store_batch`; every trial is where it was then.
+    """
+    found: dict[Path, Rows] = {}
+    for path in batch_files(results):
+        with contextlib.suppress(CorruptResultError):
+            found[path] = rows_of(path, results)
+    return [path for group in _sharing(found) if not _mend(results, group) for path in group]
+
+
+def _sharing(found: Mapping[Path, Rows]) -> list[dict[Path, Rows]]:
+    """Batches in groups that share trials, each in order of name."""
+    groups: list[set[Path]] = []
+    group_of: dict[str, set[Path]] = {}  # of each trial
+    for path, rows in found.items():
+        own = {path}
+        for other in {id(group_of[name]): group_of[name] for name in rows.names if name in group_of}.values():
+            own |= other
+            groups.remove(other)
+        groups.append(own)
+        group_of |= dict.fromkeys((name for each in own for name in found[each].names), own)
+    return [{path: found[path] for path in sorted(own)} for own in groups]
+
+
+def _mend(results: Path, group: Mapping[Path, Rows]) -> bool:
+    """Makes one batch of those that share trials; whether all is now as it should be.
+
+    Of several that hold all, the last one stays: what goes, goes for one of more trials or of a later name, whoever
+    mends or merges meanwhile, so that no two go for each other's sake.
+    """
+    first: dict[str, str] = {}  # the copies that count, by their digests
+    for rows in group.values():
+        first = {**rows.whole, **first}
+    sound = [path for path, rows in group.items() if rows.as_named and "" not in rows.sound]
+    holding = [path for path in sound if group[path].whole == first and len(group[path].names) == len(first)]
+    if len(holding) == len(group) == 1:
+        return True
+    damaged = {name for rows in group.values() for name in rows.names} - first.keys()
+    if not all(is_finished(trial_directory(results, name)) for name in damaged):
+        return False
+    kept = holding[-1] if holding else None
+    if first and kept is None:
+        kept = _written_anew(results, group, first)
+        if kept is None:
+            return False
+    for path in group:
+        if path != kept:
+            path.unlink(missing_ok=True)
+    return True
+
+
+def _written_anew(results: Path, group: Mapping[Path, Rows], first: Mapping[str, str]) -> Path | None:
+    """A batch of the copies that count; None where it would be too large."""
+    import polars
+
+    sizes = [_footer(path, content_of(path, results)) for path in group]
+    if None in sizes or len(first) > _MOST_MENDED or sum(size[1] for size in sizes if size) > 2 * _MOST_NUMBERS:
+        return None
+    tables, taken = [], set[str]()
+    for path, rows in group.items():
+        mask = []
+        for name, digest in zip(rows.names, rows.sound, strict=True):
+            mask.append(bool(digest) and digest == first.get(name) and name not in taken)
+            if mask[-1]:
+                taken.add(name)
+        tables.append(table_of(path, content_of(path, results)).filter(polars.Series(mask, dtype=polars.Boolean)))
+    table = polars.concat(tables)
+    written = _write(results, table)
+    if not table_of(written, content_of(written, results)).equals(table):
+        raise OSError(f"{written}: what was written is not what is read")
+    return written
+
+
 @functools.cache
 def _size(path: Path, root: Path, stamp: tuple[int, int]) -> tuple[int, int]:
     """The trials of a batch, and the numbers of their samples at most; no trials where it is not what its name says."""
     content = content_of(path, root)
-    if not is_as_named(path, content):
-        return 0, 0
+    return (_footer(path, content) or (0, 0)) if is_as_named(path, content) else (0, 0)
+
+
+def _footer(path: Path, content: bytes) -> tuple[int, int] | None:
+    """The trials of a batch, and the numbers of their samples at most, as its footer says; None where it has none."""
     try:
         footer = footer_of(content)
     except ValueError:
-        return 0, 0
+        return None
     return footer.rows, footer.unpacked_bytes // 4
 
 
@@ -164,9 +255,12 @@ def _merge(results: Path, paths: Sequence[Path]) -> int:
 
 
 def _directories(results: Path) -> set[str]:
-    """The names of what lies among the trials' directories."""
-    folder = results / "trials"
-    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    """The names of the folders among the trials."""
+    folder = results / TRIALS
+    if not folder.is_dir():
+        return set()
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_dir()}
 
 
 def numbers_of(trial: TrialResult) -> int:

@@ -28,9 +28,17 @@ import numpy as np
 from ..costmodels.errors import CorruptResultError, shortened
 from ..costmodels.files import strict_json
 from .door import LONGEST, Shape, check_folder, check_shape, read_file
-from .layout import BATCHES, check_format, trial_directory
+from .layout import BATCHES, ID, TRIALS, check_format, trial_directory
 from .parquet_tables import read_table
-from .store import MANIFEST_SHAPE, MEASURED_SHAPE, TRACE_COLUMNS, TrialResult, check_trace, read_trial
+from .store import (
+    MANIFEST_SHAPE,
+    MEASURED_SHAPE,
+    TRACE_COLUMNS,
+    TrialResult,
+    check_trace,
+    holds_trial,
+    read_trial,
+)
 
 if TYPE_CHECKING:
     import polars
@@ -40,11 +48,14 @@ __all__ = [
     "OF_TRIAL",
     "PARTS",
     "SAMPLE_COLUMNS",
+    "Rows",
     "batch_files",
     "batch_folder",
     "batched",
     "content_of",
     "is_as_named",
+    "read_batch",
+    "rows_of",
     "sound_trials",
     "stamp_of",
     "stored_trials",
@@ -206,6 +217,15 @@ def _loaded(path: Path, root: Path, stamp: tuple[int, int]) -> _Batch:
     return _load(path, root)
 
 
+def read_batch(path: Path, root: Path) -> _Batch:
+    """A batch, whose trials are yet to be looked at.
+
+    Raises:
+        CorruptResultError: it is no regular file, outside, no Parquet, of other columns, or too large.
+    """
+    return _loaded(path, root, stamp_of(path))
+
+
 class _GoneError(Exception):
     """A batch that was there a moment ago: its trials are in another one by now."""
 
@@ -218,7 +238,7 @@ def _loaded_if_there(path: Path, root: Path) -> _Batch:
         CorruptResultError: as of `_load`.
     """
     try:
-        return _loaded(path, root, stamp_of(path))
+        return read_batch(path, root)
     except CorruptResultError:
         if path.exists():
             raise
@@ -287,7 +307,7 @@ def _sound(samples: polars.DataFrame, ends: list[int]) -> bool:
 
 def trials_of_batch(path: Path, root: Path, shared: Shared) -> Iterator[tuple[str, TrialResult | CorruptResultError]]:
     """The trials of a batch by id, and what is wrong with those that are not whole."""
-    batch = _loaded(path, root, stamp_of(path))
+    batch = read_batch(path, root)
     sound = _sound(batch.samples, batch.ends)
     for row, identifier in enumerate(batch.identifiers):
         place = f"{path}, trial {shortened(identifier)}"
@@ -379,30 +399,57 @@ def sound_trials(results: Path, note: Mapping[str, Any]) -> Iterator[TrialResult
         yield found
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What the trials of a batch are like: `N` of them."""
+
+    names: tuple[str, ...]  # [N], their ids
+    sound: tuple[str, ...]  # [N], the beginning of a sound one's digest, "" of a damaged one
+    as_named: bool  # whether the file is what its name says
+
+    @property
+    def whole(self) -> dict[str, str]:
+        """The ids of those that are sound, each with the first such digest."""
+        found: dict[str, str] = {}
+        for name, digest in zip(self.names, self.sound, strict=True):
+            if digest:
+                found.setdefault(name, digest)
+        return found
+
+
+def rows_of(path: Path, root: Path) -> Rows:
+    """What the trials of a batch are like.
+
+    Raises:
+        CorruptResultError: as of `read_batch`.
+    """
+    return _rows_of(path, root, stamp_of(path))
+
+
 @functools.cache
-def _whole(path: Path, root: Path, stamp: tuple[int, int]) -> frozenset[str]:
-    """The ids of the trials of a batch that are whole."""
-    return frozenset(name for name, found in trials_of_batch(path, root, {}) if isinstance(found, TrialResult))
+def _rows_of(path: Path, root: Path, stamp: tuple[int, int]) -> Rows:
+    batch = read_batch(path, root)
+    kinds = [isinstance(found, TrialResult) for _, found in trials_of_batch(path, root, {})]
+    sound = (digest[:16] * kind for digest, kind in zip(batch.digests, kinds, strict=True))
+    return Rows(tuple(batch.identifiers), tuple(sound), batch.whole)
 
 
 def batched(results: Path) -> set[str]:
     """The ids of all trials that lie whole in batches; what cannot be read holds none."""
-    found = set()
+    found: set[str] = set()
     for path in batch_files(results):
-        try:
-            found |= _whole(path, results, stamp_of(path))
-        except CorruptResultError:
-            continue
+        with contextlib.suppress(CorruptResultError):
+            found.update(rows_of(path, results).whole)
     return found
 
 
 def strays(results: Path, named: Collection[str]) -> list[str]:
     """The ids of trials in the directory that are not named: they are in no leaderboard."""
-    folder = results / "trials"
-    found = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    folder = results / TRIALS
+    others = {entry.name for entry in folder.iterdir()} - set(named) if folder.is_dir() else set()
+    found = {name for name in others if re.fullmatch(ID.pattern, name) and holds_trial(folder / name)}
     for path in batch_files(results):
-        try:
-            found.update(table_of(path, content_of(path, results), ["trial_id"])["trial_id"])
-        except CorruptResultError:
-            continue
-    return sorted(name for name in found - set(named) if re.fullmatch("[0-9a-f]{16}", name))
+        with contextlib.suppress(CorruptResultError):
+            identifiers = table_of(path, content_of(path, results), ["trial_id"])["trial_id"]
+            found.update(name for name in set(identifiers) - set(named) if re.fullmatch(ID.pattern, name or ""))
+    return sorted(found)

@@ -17,12 +17,13 @@ from ..agents.registry import load_agent
 from ..costmodels.errors import CorruptResultError
 from ..envs.core.scenarios import scenario_module
 from .agent_process import PINNED
-from .batch_writing import MOST_TRIALS, compact, merge_batches, numbers_of, store_batch
+from .batch_writing import MOST_TRIALS, compact, mend_batches, merge_batches, numbers_of, store_batch
 from .batches import batched
 from .executors import Executor, Limits, Outcome, Task
 from .executors.processes import in_processes, interrupts_blocked
 from .identities import identity, versions
 from .layout import trial_directory
+from .odd_entries import check_places
 from .store import TrialResult, read_trial, write_trial
 from .suite import Suite, Trial, kept_options
 from .suite_note import write_suite
@@ -71,22 +72,26 @@ def run_suite(
         progress: called with the running summary after every trial.
 
     Raises:
-        DsegymError: the directory holds another suite's results, or a worker or the executor cannot work at all.
+        DsegymError: the directory holds another suite's results, or a file where a folder belongs, or a worker or the
+            executor cannot work at all.
         OSError: a result cannot be written (a full disk); what was stored before stays.
         KeyboardInterrupt: workers are stopped first; what was stored before stays.
     """
     results = Path(results).resolve()  # whatever becomes of the working folder
     summary = RunSummary(total=len(suite.trials))
     with _settings_of_workers():
+        check_places(results, ())
         identifiers = write_suite(results, suite)
         clean(results)
         compact(results, identifiers)
+        damaged = mend_batches(results)
         moved = batched(results)
         waiting = [
             _task(trial, identifier, results)
             for trial, identifier in zip(suite.trials, identifiers, strict=True)
             if identifier not in moved and not _is_done(results, identifier, retry_failed)
         ]
+    check_places(results, [task.identifier for task in waiting])
     summary.resumed = summary.total - len(waiting)
     progress(summary)
     if not waiting:
@@ -102,6 +107,8 @@ def run_suite(
         finally:
             keeping.store()
     merge_batches(results)
+    if damaged:
+        mend_batches(results)  # their trials may be there again by now
     return summary
 
 

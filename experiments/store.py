@@ -44,6 +44,7 @@ __all__ = [
     "TRACE_COLUMNS",
     "TrialResult",
     "check_trace",
+    "holds_trial",
     "is_finished",
     "read_trial",
     "write_trial",
@@ -107,6 +108,11 @@ class TrialResult:
         return self.table() if callable(self.table) else self.table
 
 
+def holds_trial(directory: Path) -> bool:
+    """Whether something that was stored as a trial is there, damaged or not."""
+    return directory.is_dir() and (directory / MANIFEST).is_file()
+
+
 def is_finished(directory: Path) -> bool:
     """Whether a trial is there, whole, and came to its end."""
     try:
@@ -138,14 +144,16 @@ def read_trial(directory: Path) -> TrialResult:
     """Reads one trial and checks that it is whole.
 
     Raises:
-        CorruptResultError: a file is missing, truncated, altered, outside, no regular file or beyond all size; names
-            the file and the reason.
+        CorruptResultError: a file is missing, truncated, altered, outside, no regular file, beyond all size or of
+            another trial; names the file and the reason.
     """
     root = directory.parent.parent
     path = directory / MANIFEST
     manifest = read_json(path, root, _MOST_BYTES[MANIFEST])
     check_format(path, manifest)
     check_shape(path, manifest, {**MANIFEST_SHAPE, **MEASURED_SHAPE})
+    if manifest["trial_id"] != directory.name:
+        raise CorruptResultError(f"{directory}: the manifest is of the trial {manifest['trial_id']}.")
     path = directory / TRACE
     content = read_file(path, root, _MOST_BYTES[TRACE])
     if hashlib.sha256(content).hexdigest() != manifest["files"].get(TRACE):

@@ -34,7 +34,8 @@ from ..costmodels.errors import CorruptResultError, DsegymError, InvalidSuiteErr
 from .batches import BATCH_NAME, batch_folder, batched, stored_trials, strays
 from .door import LONGEST, write_by_rename
 from .evaluations import evaluation_directories, read_evaluation
-from .layout import BATCHES, EVALUATIONS, SUITE
+from .layout import BATCHES, EVALUATIONS, SUITE, TRIALS
+from .odd_entries import odd_entries
 from .suite import FILES
 from .suite_note import declared_trials, holds_suite, read_suite
 from .toml_tables import check_keys, check_once, read_toml_file, tables_of
@@ -53,7 +54,7 @@ __all__ = [
 
 CARD = "submission.toml"
 MOST_FILES, MOST_BYTES = 1_000_000, 8 * 2**30
-_PARTS = (CARD, SUITE, "trials", BATCHES, FILES, EVALUATIONS, "policies", "policies.json", "leaderboard")
+_PARTS = (CARD, SUITE, TRIALS, BATCHES, FILES, EVALUATIONS, "policies", "policies.json", "leaderboard")
 _LONGEST_WORDS = 1000  # characters of a text in a card
 _FEW = 10  # entries that an error lists
 _BLANK = "?"  # what a template leaves to its author
@@ -247,10 +248,13 @@ def check_submission(results: Path) -> Card:
     if note is not None:
         lying = strays(results, note["trials"])
         if lying:
-            raise CorruptResultError(f"{results / 'trials'}: {lying[0]} is no trial of this suite; remove it.")
+            raise CorruptResultError(f"{results / TRIALS}: {lying[0]} is no trial of this suite; remove it.")
+    for sentence in odd_entries(results, note["trials"] if note is not None else ()).values():
+        raise CorruptResultError(sentence)
+    if note is not None:
         expected = len(declared_trials(note))
         moved = batched(results)
-        there = sum(each in moved or (results / "trials" / each).is_dir() for each in note["trials"])
+        there = sum(each in moved or (results / TRIALS / each).is_dir() for each in note["trials"])
         if there < expected:
             for _, each in stored_trials(results, note["trials"]):
                 if isinstance(each, CorruptResultError):
@@ -289,6 +293,10 @@ def _check_files(results: Path) -> None:
     )
     if others:
         raise CorruptResultError(f"'{batches}' holds {shortened(others[0])}, which is no batch of trials; remove it.")
+    trials = results / TRIALS
+    left = sorted(each.name for each in trials.glob(".*")) if trials.is_dir() else []
+    if left:
+        raise CorruptResultError(f"'{trials}' holds {shortened(left[0])}, which is no trial; remove it.")
     count = size = 0
     for folder, folders, files in os.walk(results):
         for name in (*folders, *files):

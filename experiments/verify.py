@@ -21,6 +21,7 @@ from .evaluations import evaluation_directories
 from .identities import hashed_id
 from .kept_files import checked_options
 from .layout import BATCHES, SUITE, TRACE, trial_directory
+from .odd_entries import odd_entries
 from .publish import NO_SUITE, at_largest_budgets, board_of
 from .store import TrialResult
 from .submission import submission_notes
@@ -73,7 +74,8 @@ def verify(
     For each trial: the files are whole, the samples respect the budget, every design costs what the trace says
     (relative tolerance 1e-6), also on the held-out cases, the best design is the trace's, the yardsticks and their
     labels are this version's, the trial is the one that the suite declares in its place, and its id follows from its
-    manifest. `REPLAYED` and `CLAIMED` say in words what that covers and what it does not.
+    manifest; and nothing lies among trials and batches that no run leaves there. `REPLAYED` and `CLAIMED` say in words
+    what that covers and what it does not.
 
     Args:
         results: the directory; users' files are taken from the copies in it.
@@ -111,10 +113,19 @@ def verify(
             text = str(error)
             verdict_of[name] = Verdict(str(directory), text if name in text else f"{directory}: {text}")
         progress(len(verdict_of), len(identifiers))
+    odd = odd_entries(results, identifiers)
     for identifier in identifiers:
         directory = trial_directory(results, identifier)
-        missing = Verdict(str(directory), f"{directory}: the suite names this trial, but it is not there.")
-        verdicts.append(verdict_of.get(identifier, missing))
+        if identifier not in verdict_of:
+            missing = f"{directory}: the suite names this trial, but it is not there."
+            verdict_of[identifier] = Verdict(str(directory), odd.pop(directory, missing))
+        verdicts.append(verdict_of[identifier])
+    told = "\n".join(verdict.problem for verdict in verdicts)  # of a damaged batch its trials, say
+    verdicts += [
+        Verdict(str(path), sentence)
+        for path, sentence in odd.items()
+        if f"{path}:" not in told and f"{path}, trial" not in told
+    ]
     verdicts += [_evaluation_verdict(directory, allow) for directory in evaluation_directories(results)]
     if len(whole) == len(identifiers):
         verdicts += _check_leaderboard(results, note, whole, allow)

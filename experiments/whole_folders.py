@@ -16,7 +16,11 @@ from pathlib import Path
 from .layout import BATCHES, EVALUATIONS, LEADERBOARD, TRIALS
 from .suite import FILES
 
-__all__ = ["appearing", "clean", "partial_of", "write_folder"]
+__all__ = ["LEFT_FILE", "LEFT_FOLDER", "appearing", "clean", "partial_of", "write_folder"]
+
+# The names of what writers have at work, and leave where they are killed; a file is one of `write_by_rename`.
+LEFT_FOLDER = re.compile(r"\.(partial|replaced)-([0-9a-f]{16})(?:-([0-9a-f]{8}))?-(\d+)")
+LEFT_FILE = re.compile(r"\..+-(\d+)-\d+")
 
 _STALE_S = 86_400.0  # after which a folder of another machine counts as left
 
@@ -81,7 +85,7 @@ def clean(results: Path) -> None:
     What belongs to a process that lives is left alone, and folders of another machine for a day.
     """
     for folder in itertools.chain(*((results / name).glob(".*-*") for name in (TRIALS, EVALUATIONS))):
-        match = re.fullmatch(r"\.(partial|replaced)-([0-9a-f]{16})(?:-([0-9a-f]{8}))?-(\d+)", folder.name)
+        match = LEFT_FOLDER.fullmatch(folder.name)
         if match is None or folder.is_symlink() or _may_live(folder, *match.group(3, 4)):
             continue
         target = folder.with_name(match.group(2))
@@ -91,7 +95,7 @@ def clean(results: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
     for folder in (results, results / FILES, results / BATCHES, results / LEADERBOARD):
         for file in folder.glob(".*-*-*"):  # of `write_by_rename`
-            match = re.fullmatch(r"\..+-(\d+)-\d+", file.name)
+            match = LEFT_FILE.fullmatch(file.name)
             if match is not None and file.is_file() and not _may_live(file, None, match.group(1)):
                 file.unlink(missing_ok=True)
 

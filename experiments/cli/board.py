@@ -12,7 +12,7 @@ from ...costmodels.errors import visible
 from ..formats import counted
 from .arguments import AllowOption, JsonOption, ResultsArgument
 from .documents import print_document, print_json
-from .tables import say, terminal
+from .tables import say, tell_odd, terminal
 
 if TYPE_CHECKING:
     from ..verify import Verdict
@@ -71,6 +71,8 @@ def leaderboard(
                 say(console, note)
         pages = f"Pages: {published.folder / 'leaderboard.html'}, leaderboard.md, leaderboard.json"
         console.print(visible(pages))
+    for directory in (results, *(others or ())):
+        tell_odd(directory)
     for place in published.altered:
         say(terminal(error=True), f"warning: {place} is not the file that the trials ran on; verify rejects them.")
     if published.untrained:

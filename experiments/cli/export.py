@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from ...costmodels.errors import DsegymError, visible
 from ..formats import counted
 from .arguments import AllowOption, JsonOption, OptionsOption, ResultsArgument, options_of
 from .documents import print_json
-from .tables import progress_bar, terminal
+from .tables import progress_bar, tell_odd, terminal
 
 __all__ = ["compact_command", "export"]
 
@@ -68,6 +69,7 @@ def export(
                 progress=update,
             )
     if episodes is None:
+        tell_odd(Path(source))
         content, what = {"file": output, "samples": count}, counted(count, "sample")
     else:
         content = {"data_set": output, "episodes": episodes, "steps": count}
@@ -81,16 +83,20 @@ def export(
 def compact_command(results: ResultsArgument, as_json: JsonOption = False) -> None:
     """Move the finished trials of a results directory into a few files; everything else reads them as before.
 
-    A run does so by itself for every thousand trials. Example: `dsegym compact results/lottery`
+    Trials that such files hold twice are kept once, and a file that is not what its name says is written anew. A run does so by itself for every thousand trials. Example: `dsegym compact results/lottery`
     """
-    from ..batch_writing import compact
+    from ..batch_writing import compact, mend_batches
     from ..layout import BATCHES
+    from ..odd_entries import check_places
     from ..suite_note import read_suite
     from ..whole_folders import clean
 
     identifiers = read_suite(results)["trials"]
+    check_places(results, ())
     clean(results)
+    mend_batches(results)
     count = compact(results, identifiers, least=1)
+    tell_odd(results)
     if as_json:
         print_json({"folder": str(results / BATCHES), "trials_moved": count})
         return

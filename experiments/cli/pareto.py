@@ -12,7 +12,7 @@ from ..door import check_writable, write_by_rename
 from ..formats import counted
 from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
 from .documents import json_text, print_json
-from .tables import say, table, terminal, units_of
+from .tables import say, table, tell_odd, terminal, units_of
 
 __all__ = ["pareto"]
 
@@ -63,6 +63,7 @@ def pareto(
         origin = f"{counted(len(designs), 'sample')} of {agent}, seed {seed}"
     else:
         designs = stored(problem, results)
+        tell_odd(results)
         origin = f"{counted(len(designs), 'sample')} of the trials in {results}"
     front = front_of(problem, designs, names, corner)
     about = f"{problem.scenario}: {problem.name}"

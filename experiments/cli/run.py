@@ -15,7 +15,7 @@ from ..formats import counted
 from .arguments import JsonOption
 from .documents import print_json
 from .failures import Stop
-from .tables import progress_bar, say, steps_bar, terminal
+from .tables import progress_bar, say, steps_bar, tell_odd, terminal
 
 __all__ = ["run"]
 
@@ -125,6 +125,7 @@ def run(
     if others:
         whose = "of another suite of its name, or of other versions: no leaderboard shows them"
         say(terminal(error=True), f"warning: in '{output}', {counted(len(others), 'trial')} {whose}.")
+    tell_odd(output)
     if summary.problems:
         raise typer.Exit(1)
 

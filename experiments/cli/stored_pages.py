@@ -10,7 +10,7 @@ import typer
 
 from ...costmodels.errors import DsegymError, shortened, visible
 from .documents import print_document
-from .tables import terminal
+from .tables import tell_odd, terminal
 
 if TYPE_CHECKING:
     from ..store import TrialResult
@@ -65,6 +65,7 @@ def sound_trials_of(results: Path) -> tuple[list[TrialResult], str, int]:
     found = list(sound_trials(results, note))
     if not found:
         raise DsegymError(f"'{results}' holds no trial yet; `dsegym run` makes them.")
+    tell_odd(results)
     return found, note["name"], count_declared(note["declared"]) if "declared" in note else len(note["trials"])
 
 

@@ -7,12 +7,13 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ...costmodels.errors import visible
 from ..formats import format_exact, format_number, name_and_unit
 
-__all__ = ["LONG", "looseness", "obstacles", "progress_bar", "say", "steps_bar", "table", "terminal", "units_of"]
+__all__ = ["LONG", "looseness", "obstacles", "progress_bar", "say", "steps_bar", "table", "tell_odd", "terminal", "units_of"]
 
 LONG = 24  # parameters of a design space that are shown one by one
 PIPED = 160  # columns where nobody says how many there are
@@ -36,6 +37,16 @@ def say(console: Any, text: str, style: str | None = None) -> None:
     from ..report.sheet import wrapped
 
     console.print(wrapped("\n".join(map(visible, text.split("\n"))), console.width), style=style)
+
+
+def tell_odd(results: Path) -> None:
+    """A warning of what lies in a results directory and no reader counts; nothing where there is nothing of the kind."""
+    from ..odd_entries import odd_entries_told
+    from ..suite_note import holds_suite, read_suite
+
+    told = odd_entries_told(results, read_suite(results)["trials"] if holds_suite(results) else ())
+    if told:
+        say(terminal(error=True), f"warning: {told}")
 
 
 def progress_bar(unit: str = "") -> Any:
