@@ -427,6 +427,9 @@ def from_stored(text: str) -> Field:
     unknown = {trial.instance for trial in trials} - {instance.name for instance in instances}
     if unknown:
         raise ValueError(f"it has trials of an instance that it does not describe, {min(unknown)}")
+    for (agent, name, seed), count in Counter((each.agent, each.instance, each.seed) for each in trials).items():
+        if count > 1:
+            raise ValueError(f"it has the trial of {agent} on {name} with seed {seed} twice")
     return field
 
 

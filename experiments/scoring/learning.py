@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...agents.policies.evaluation import kind_of
+from ...costmodels.errors import CorruptResultError
+from ...costmodels.files import strict_json
+from ...envs.core.evaluation import obstacle_between
+from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_shape, finite
 from ..formats import rounded
 from . import statistics
 from .leaderboard import BOOTSTRAP_SEED
@@ -255,21 +260,93 @@ def _thinned(curve: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]
     return {"steps": one.steps, "reward": one.reward}
 
 
+_ABOUT_SHAPE: Mapping[str, Shape] = {
+    "collection": str, "changed?": Each(dict, str), "scenario": str, "form": str, "split": str, "held_out": bool,
+}  # fmt: skip
+_INSTANCE: Mapping[str, Shape] = {
+    "name": str, "digest": str, "reference": {"name": str, "value": finite, "source": str},
+    "bound": {"kind": str, "value": finite, "source": str}, "obstacle": str,
+}  # fmt: skip
+_TRAINING: Mapping[str, Shape] = {
+    "collection": str, "hyperparameters": Each(dict, (str, bool, finite)), "seed": COUNT, "steps": COUNT,
+    "training_s": NOT_NEGATIVE, "energy_j": (NOT_NEGATIVE, None), "starts_from?": str,
+}  # fmt: skip
+_POLICY: Mapping[str, Shape] = {
+    "name": str, "digest": (str, None), "source": (str, None), "training": (dict(_TRAINING), None),
+}  # fmt: skip
+_VALUE: Shape = (finite, lambda value: value == "inf")
+_CURVE: Mapping[str, Shape] = {"steps": Each(list, finite), "reward": Each(list, finite)}
+_PLAYED: Mapping[str, Shape] = {
+    "evaluation_id": str, "mode": str, "samples": lambda value: COUNT(value) and value > 0, "seed": COUNT,
+    "policy": dict(_POLICY), "trained_on": Each(list, bool), "values": Each(list, _VALUE),
+    "curve": (dict(_CURVE), None),
+}  # fmt: skip
+_PART: Mapping[str, Shape] = {
+    "about": dict(_ABOUT_SHAPE), "instances": Each(list, dict(_INSTANCE)),
+    "rules": Each(dict, Each(list, (*_VALUE, None))), "played": Each(list, dict(_PLAYED)),
+}  # fmt: skip
+_DECLARED: Mapping[str, Shape] = {"name": str, "digest": (str, None)}
+_STORED: Mapping[str, Shape] = {"suite": str, "trainings": Each(list, list), "parts": Each(list, dict(_PART))}
+
+
 def from_stored(text: str) -> tuple[list[Played], str, Declared]:
     """The inverse of `to_stored`, but for curves' finer points: evaluations, the suite's name and its trainings.
 
     Raises:
         ValueError: it is no such text.
     """
-    content = json.loads(text)
+    content = strict_json(text)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"it is not of the format {FORMAT}")
     try:
-        trainings = [(str(name), digest and str(digest)) for name, digest in content["trainings"]]
-        results = [_again(part, each) for part in content["parts"] for each in part["played"]]
-        return results, str(content["suite"]), trainings
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"it lacks {error}") from None
+        check_shape("its members", content, _STORED)
+        for row in content["trainings"]:
+            if len(row) != len(_DECLARED):
+                raise ValueError(f"a training has {len(row)} members, where {len(_DECLARED)} are needed")
+            check_shape("its trainings", dict(zip(_DECLARED, row, strict=True)), _DECLARED)
+    except CorruptResultError as error:
+        raise ValueError(str(error).removesuffix(".")) from None
+    trainings = [(name, digest) for name, digest in content["trainings"]]
+    _check_once("declares the training", (name for name, _ in trainings))
+    for part in content["parts"]:
+        _check_part(part)
+    _check_once("has the evaluation", (each["evaluation_id"] for part in content["parts"] for each in part["played"]))
+    results = [_again(part, each) for part in content["parts"] for each in part["played"]]
+    return results, content["suite"], trainings
+
+
+def _check_part(part: Mapping[str, Any]) -> None:
+    """What must hold of a part of the right shape.
+
+    Raises:
+        ValueError: what does not.
+    """
+    where = f"its part {part['about']['collection']}, {part['about']['split']},"
+    instances = part["instances"]
+    _check_once("describes the instance", (f"{each['name']} ({each['digest']})" for each in instances))
+    for each in instances:
+        if not each["obstacle"] and (why := obstacle_between(each["reference"]["value"], each["bound"]["value"])):
+            raise ValueError(f"nothing can be scored on {each['name']}: {why}")
+    lists = [("values", each["values"]) for each in part["played"]]
+    lists += [("marks of training", each["trained_on"]) for each in part["played"]]
+    lists += [(f"values of the rule {name}", values) for name, values in part["rules"].items()]
+    for what, found in lists:
+        if len(found) != len(instances):
+            raise ValueError(f"{where} has {len(found)} {what} for {len(instances)} instances")
+    for curve in (each["curve"] for each in part["played"] if each["curve"] is not None):
+        if not 0 < len(curve["steps"]) == len(curve["reward"]):
+            raise ValueError(f"{where} has a curve of {len(curve['steps'])} steps and {len(curve['reward'])} rewards")
+
+
+def _check_once(what: str, names: Iterable[str]) -> None:
+    """Refuses what stands there twice.
+
+    Raises:
+        ValueError: names it.
+    """
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"it {what} {name} twice")
 
 
 def _again(part: Mapping[str, Any], own: Mapping[str, Any]) -> Played:

@@ -483,6 +483,9 @@ _TRIAL: Mapping[str, Shape] = {
     "regret": finite, "targets": Each(list, (COUNT, None)), "agent_ms": NOT_NEGATIVE, "cost_model_ms": NOT_NEGATIVE,
     "overhead_ms": finite,
 }  # fmt: skip
+_DRAW: Mapping[str, Shape] = {
+    "agent": str, "draw": int, "hyperparameters": Each(dict, (str, bool, finite)),
+}  # fmt: skip
 _INSTANCE: Mapping[str, Shape] = {
     "name": str, "scenario": str, "options": Each(dict, str), "bound_kind": str, "levels": Each(dict, finite),
 }  # fmt: skip
@@ -511,8 +514,14 @@ def from_stored(text: str) -> LotteryResults:
             raise ValueError("its trials do not tell what this version tells of them")
         instances = tuple(LotteryInstance(**each) for each in content["instances"])
         draws: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
-        for agent, draw, own in content["draws"]:
-            draws[str(agent)][int(draw)] = dict(own)
+        for row in content["draws"]:
+            if len(row) != len(_DRAW):
+                raise ValueError(f"a draw has {len(row)} members, where {len(_DRAW)} are needed")
+            check_shape("its draws", dict(zip(_DRAW, row, strict=True)), _DRAW)
+            agent, draw, own = row
+            if draw in draws[agent]:
+                raise ValueError(f"it describes the draw {draw} of {agent} twice")
+            draws[agent][draw] = own
         trials = tuple(
             LotteryTrial(**{**dict(zip(_COLUMNS, row, strict=True)), "targets": tuple(row[_COLUMNS.index("targets")])})
             for row in content["trials"]
@@ -529,6 +538,14 @@ def from_stored(text: str) -> LotteryResults:
     unknown = {trial.instance for trial in trials} - {instance.name for instance in instances}
     if unknown:
         raise ValueError(f"it has trials of an instance that it does not describe, {min(unknown)}")
+    for (agent, number, name, budget, seed), count in Counter(
+        (each.agent, each.draw, each.instance, each.budget, each.seed) for each in trials
+    ).items():
+        if count > 1:
+            which = "" if number is None else f", draw {number},"
+            raise ValueError(
+                f"it has the trial of {agent}{which} on {name} with {budget} samples and seed {seed} twice"
+            )
     return found
 
 

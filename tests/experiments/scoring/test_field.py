@@ -289,6 +289,14 @@ def test_a_file_that_describes_an_instance_twice_is_refused():
         from_stored(json.dumps({**content, "instances": content["instances"] * 2}))
 
 
+def test_a_file_that_has_a_trial_twice_is_refused():
+    content = json.loads(to_stored(field_of({"one": 0.2})))
+    agent, name, seed, *_ = content["trials"][1]
+    again = [agent, name, seed, *content["trials"][0][3:]]
+    with pytest.raises(ValueError, match=f"it has the trial of {agent} on {name} with seed {seed} twice"):
+        from_stored(json.dumps({**content, "trials": [*content["trials"], again]}))
+
+
 def test_an_agents_name_is_no_markup_of_the_page():
     page = field_page(field_of({"random_search": 0.2, "x`<script>": 0.9}))
     assert "x`&lt;script>" in page

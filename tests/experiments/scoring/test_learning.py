@@ -1,5 +1,8 @@
 """Whether learning pays: figures against hand-made values, and a file from which the page is made again."""
 
+import functools
+import json
+
 import numpy as np
 import pytest
 
@@ -23,7 +26,7 @@ def played(values, *, seed=0, rules=None, learner="ppo", curve=None, trained_on=
         "energy_j": None,
     }
     manifest = {
-        "evaluation_id": f"{learner}{seed}{changes}"[:16],
+        "evaluation_id": f"{learner}{seed}{changes}",
         "policy": {"name": learner, "digest": f"{learner}{seed}", "source": None, "training": training},
         "scenario": "toy/Toy-v0",
         "collection": "mine",
@@ -195,3 +198,53 @@ def test_trained_instances_are_warned_of():
 def test_another_file_is_refused(text):
     with pytest.raises(ValueError, match=r"."):
         from_stored(text)
+
+
+def changed(*place, value):
+    """The file with another value at a place."""
+    content = json.loads(to_stored(results(), "mine", [("mine-ppo-seed0", "ppo0")]))
+    *way, last = place
+    functools.reduce(lambda inner, key: inner[key], way, content)[last] = value
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("suite",), 7, "'suite' is missing or of the wrong type"),
+        (("trainings",), {}, "'trainings' is missing or of the wrong type"),
+        (("trainings", 0), ["mine-ppo-seed0"], "a training has 1 members, where 2 are needed"),
+        (("trainings", 0, 1), 7, "'digest' is missing or of the wrong type"),
+        (("trainings",), [["a", None], ["a", None]], "it declares the training a twice"),
+        (("parts", 0, "about", "scenario"), None, "'parts.0.about.scenario' is missing or of the wrong type"),
+        (("parts", 0, "about", "held_out"), 1, "'parts.0.about.held_out' is missing"),
+        (("parts", 0, "instances", 0, "reference", "value"), "x", "'parts.0.instances.0.reference.value' is missing"),
+        (("parts", 0, "instances", 0, "bound"), 2.0, "'parts.0.instances.0.bound' is missing"),
+        (("parts", 0, "instances", 0, "bound", "value"), 10.0, "nothing can be scored on instance 0: reference 10 is"),
+        (("parts", 0, "rules", "first", 0), "x", "'parts.0.rules.first.0' is missing"),
+        (("parts", 0, "rules", "first"), [1.0], "has 1 values of the rule first for 2 instances"),
+        (("parts", 0, "played", 0, "values", 0), None, "'parts.0.played.0.values.0' is missing"),
+        (("parts", 0, "played", 0, "values", 0), True, "'parts.0.played.0.values.0' is missing"),
+        (("parts", 0, "played", 0, "values"), [1.0], "its part mine, test, has 1 values for 2 instances"),
+        (("parts", 0, "played", 0, "trained_on"), [True], "has 1 marks of training for 2 instances"),
+        (("parts", 0, "played", 0, "samples"), 0, "'parts.0.played.0.samples' is missing"),
+        (("parts", 0, "played", 0, "policy", "training", "steps"), -1, "'parts.0.played.0.policy.training.steps'"),
+        (("parts", 0, "played", 0, "curve"), {"steps": [], "reward": []}, "has a curve of 0 steps and 0 rewards"),
+        (("parts", 0, "played", 0, "curve"), {"steps": [1]}, "'parts.0.played.0.curve.reward' is missing"),
+        (("parts", 0, "played", 0, "seed"), float("nan"), "the number NaN is not allowed"),
+    ],
+)
+def test_a_damaged_file_is_refused_by_its_member(place, value, words):
+    with pytest.raises(ValueError, match=words):
+        from_stored(changed(*place, value=value))
+
+
+def test_a_file_that_has_an_evaluation_or_an_instance_twice_is_refused():
+    content = json.loads(to_stored(results()))
+    part = content["parts"][0]
+    own = part["played"][0]["evaluation_id"]
+    with pytest.raises(ValueError, match=f"it has the evaluation {own} twice"):
+        from_stored(json.dumps({**content, "parts": [part, part]}))
+    part["instances"][1] = part["instances"][0]
+    with pytest.raises(ValueError, match=r"it describes the instance instance 0 \(0\) twice"):
+        from_stored(json.dumps(content))

@@ -217,3 +217,30 @@ def test_another_file_is_refused(change, words):
     content = json.loads(to_stored(results_of(SCORES)))
     with pytest.raises(ValueError, match=words):
         from_stored(json.dumps({**content, **change}))
+
+
+def test_a_file_that_has_a_trial_or_a_draw_twice_is_refused():
+    content = json.loads(to_stored(results_of(SCORES)))
+    again = dict(zip(content["columns"], content["trials"][0], strict=True))
+    which = f", draw {again['draw']}," if again["draw"] is not None else ""
+    words = f"the trial of {again['agent']}{which} on {again['instance']} with {again['budget']} samples and seed"
+    with pytest.raises(ValueError, match=f"it has {words} {again['seed']} twice"):
+        from_stored(json.dumps({**content, "trials": [*content["trials"], content["trials"][0]]}))
+    agent, draw, _ = content["draws"][0]
+    with pytest.raises(ValueError, match=f"it describes the draw {draw} of {agent} twice"):
+        from_stored(json.dumps({**content, "draws": [*content["draws"], [agent, draw, {}]]}))
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (["broad", 0], "a draw has 2 members, where 3 are needed"),
+        ([7, 0, {}], "'agent' is missing or of the wrong type"),
+        (["broad", "0", {}], "'draw' is missing or of the wrong type"),
+        (["broad", 0, [["a", 1]]], "'hyperparameters' is missing or of the wrong type"),
+    ],
+)
+def test_a_damaged_draw_is_refused_by_its_member(row, words):
+    content = json.loads(to_stored(results_of(SCORES)))
+    with pytest.raises(ValueError, match=words):
+        from_stored(json.dumps({**content, "draws": [row]}))
