@@ -140,8 +140,9 @@ def merge_batches(results: Path) -> int:
 
 
 def mend_batches(results: Path) -> list[Path]:
-    """Keeps each whole trial of the batches once: what a killed merge, two runs at once or a copy made twice goes, and a
-    batch that is not what its name says is written anew, without those of its trials that are damaged.
+    """Keeps each whole trial of the batches once, whatever made it two: a killed merge, two runs at once, a copy.
+
+    A batch that is not what its name says is written anew, without those of its trials that are damaged.
 
     None goes whose trials are not whole in a batch that stays, or has become theirs. A damaged trial goes only where a
     whole one of its id is there.

@@ -42,9 +42,10 @@ def odd_entries_told(results: Path, named: Collection[str]) -> str:
     if not found:
         return ""
     first = shortened(str(next(iter(found)).relative_to(results)), LONGEST)
+    things = f"{counted(len(found), 'thing')} that no run leaves there, {first}{' first' * (len(found) > 1)}"
     return (
-        f"'{results}' holds {counted(len(found), 'thing')} that no run leaves there, {first}{' first' * (len(found) > 1)}: whole trials "
-        "of the suite count, each once, and nothing else; `dsegym verify` says what is wrong."
+        f"'{results}' holds {things}: whole trials of the suite count, each once, and nothing else; `dsegym verify` "
+        "says what is wrong."
     )
 
 

@@ -83,7 +83,10 @@ def export(
 def compact_command(results: ResultsArgument, as_json: JsonOption = False) -> None:
     """Move the finished trials of a results directory into a few files; everything else reads them as before.
 
-    Trials that such files hold twice are kept once, and a file that is not what its name says is written anew. A run does so by itself for every thousand trials. Example: `dsegym compact results/lottery`
+    A run does so by itself for every thousand trials. Trials that stand in two such files are kept once, and a file
+    that is not what its name says is written anew.
+
+    Example: `dsegym compact results/lottery`
     """
     from ..batch_writing import compact, mend_batches
     from ..layout import BATCHES

@@ -13,7 +13,18 @@ from typing import Any
 from ...costmodels.errors import visible
 from ..formats import format_exact, format_number, name_and_unit
 
-__all__ = ["LONG", "looseness", "obstacles", "progress_bar", "say", "steps_bar", "table", "tell_odd", "terminal", "units_of"]
+__all__ = [
+    "LONG",
+    "looseness",
+    "obstacles",
+    "progress_bar",
+    "say",
+    "steps_bar",
+    "table",
+    "tell_odd",
+    "terminal",
+    "units_of",
+]
 
 LONG = 24  # parameters of a design space that are shown one by one
 PIPED = 160  # columns where nobody says how many there are
@@ -40,7 +51,7 @@ def say(console: Any, text: str, style: str | None = None) -> None:
 
 
 def tell_odd(results: Path) -> None:
-    """A warning of what lies in a results directory and no reader counts; nothing where there is nothing of the kind."""
+    """A warning of what lies in a results directory and no reader counts, where there is any."""
     from ..odd_entries import odd_entries_told
     from ..suite_note import holds_suite, read_suite
 

@@ -245,7 +245,7 @@ def test_a_run_keeps_each_trial_once_and_mends_what_its_name_does_not_fit(put, m
 def test_compact_mends_them_too(put, moved, dsegym_command):
     before = contents(moved)
     put(moved)
-    code, out, err = dsegym_command("compact", moved)
+    code, _, err = dsegym_command("compact", moved)
     assert (code, err) == (0, "")
     assert odd_entries(moved, names_of(moved)) == {}
     assert contents(moved) == before
@@ -273,7 +273,9 @@ def damaged(results, row):
     """The batch with another objective in a trial, under its old name; the trial's id."""
     path = batch_of(results)
     table = polars.read_parquet(path)
-    values = [polars.Series([1e-9] * 60) if place == row else each for place, each in enumerate(table["trace.objective"])]
+    values = [
+        polars.Series([1e-9] * 60) if place == row else each for place, each in enumerate(table["trace.objective"])
+    ]
     table.with_columns(polars.Series("trace.objective", values)).write_parquet(path)
     return table["trial_id"][row]
 

@@ -264,5 +264,7 @@ def test_a_damaged_batch_is_named_and_what_is_no_batch_is_refused(submission):
     (batches / "notes.txt").rename(batches / "trials-000001-0123456789abcdef.parquet")
     trials = submission / "trials"
     shutil.rmtree(next(iter(trials.iterdir())))
-    with pytest.raises(DsegymError, match=r"trials-000001-0123456789abcdef\.parquet.* makes trials that are missing again\.$"):
+    with pytest.raises(
+        DsegymError, match=r"trials-000001-0123456789abcdef\.parquet.* makes trials that are missing again\.$"
+    ):
         check_submission(submission)
