@@ -311,10 +311,15 @@ def field_of(results: Iterable[TrialResult], suite: str, declared: int) -> Field
         declared: how many trials the suite declares.
 
     Raises:
-        DsegymError: as `scored_trials.read_trials`.
+        DsegymError: as `scored_trials.read_trials`; or agents have drawn hyperparameters.
     """
     results = list(results)
     scored = read_trials(results)
+    if drawn := next((trial for trial in scored if trial.draw is not None), None):
+        raise DsegymError(
+            f"Trials of {drawn.agent} have drawn hyperparameters, of which `dsegym lottery` tells; agents are compared "
+            "at one setting each."
+        )
     feasible: dict[str, list[float]] = defaultdict(list)
     by_id = {result.manifest["trial_id"]: result for result in results}
     for trial in scored:

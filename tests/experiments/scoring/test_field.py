@@ -29,6 +29,9 @@ from dsegym.experiments.scoring.field import (
     verdict,
 )
 from dsegym.experiments.scoring.statistics import average_ranks
+from dsegym.experiments.suite import load_suite
+from dsegym.experiments.suite_note import write_suite
+from dsegym.experiments.trial import run_trial
 
 # Scores of four entrants on six instances, with ties; ranks by hand, row by row.
 SCORES = np.array(
@@ -338,3 +341,17 @@ def test_a_trial_that_finished_takes_the_place_of_one_that_did_not():
     assert joined([one, other]).trials == joined([other, one]).trials == (whole,)
     with pytest.raises(DsegymError, match="is given twice"):
         joined([one, one])
+
+
+def test_drawn_hyperparameters_are_the_lotterys(tmp_path, dsegym_command):
+    path = tmp_path / "drawn.toml"
+    path.write_text(
+        'name = "drawn"\nsamples = 20\nseeds = 1\n[[instances]]\nscenario = "dsegym/SleepTime-v0"\n'
+        '[[agents]]\nname = "genetic_algorithm"\ndraws = 1\n'
+    )
+    suite, results = load_suite(path), tmp_path / "results"
+    for each, identifier in zip(suite.trials, write_suite(results, suite), strict=True):
+        run_trial(each, identifier, results)
+    code, out, err = dsegym_command("field", results)
+    assert (code, out) == (2, "")
+    assert "have drawn hyperparameters, of which `dsegym lottery` tells" in err
