@@ -76,6 +76,7 @@ from ..core.one_shot import (
 )
 from ..core.options import Options, choice, custom, file_or_name, options_of, texts
 from ..core.problem import Problem
+from ..core.ranking import best_of_all
 from ..core.scenarios import Scenario
 from ..core.spaces import DesignSpace, Parameter
 
@@ -273,7 +274,7 @@ def build(options: SizingOptions) -> Problem:
     """
     platform, goal = get_platform(options.platform), OBJECTIVES[options.objective]
     params = _params(options)
-    return one_shot_problem(
+    problem = one_shot_problem(
         options=options,
         space=SPACE,
         objective=Objective(options.objective, goal.unit, goal.summary),
@@ -297,6 +298,7 @@ def build(options: SizingOptions) -> Problem:
         front=experts.FRONT,
         experts=functools.partial(_experts, options),
     )
+    return replace(problem, ranked=functools.partial(best_of_all, problem))
 
 
 def _core() -> Sequence[Mapping[str, object]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["optimize"]
 
+_ALL = "exact: every design that could be best was costed"
 _ALIKE = 1e-6  # relative: values that differ by less are one value
 _SAMPLES = 1000  # of a search, where the user names none
+_AGENT = "portfolio"  # who searches, where the user names none
+_SOLVES = ("exact", "packing_search")  # agents that ask an instance's solver
 
 
 def optimize(
@@ -36,11 +40,13 @@ def optimize(
         typer.Option(
             min=1,
             max=10_000_000,
-            help=f"Search with so many designs; {_SAMPLES:,} where the instance is too large to cost every design.",
+            help=f"Search with so many designs; {_SAMPLES:,} where there is no exact way, or with --agent.",
             show_default=False,
         ),
     ] = None,
-    agent: Annotated[str, typer.Option(help="Who searches.")] = "portfolio",
+    agent: Annotated[
+        str | None, typer.Option(help=f"Who searches; {_AGENT} where none is named.", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the search.")] = 0,
     output: Annotated[
         Path | None, typer.Option(help="Write the designs to this file, .json.", show_default=False)
@@ -49,7 +55,8 @@ def optimize(
 ) -> None:
     """Show the best designs of an instance beside the reference, and how far the best is from the bound.
 
-    Exact where every design that could be best can be costed; else, or with --samples, what a search finds.
+    Exact where every design that could be best can be costed, or the optimum is known; else, or with --samples or
+    --agent, what a search finds.
 
     Example: `dsegym optimize dsegym/TrainingPlan-v0 -o model=Llama-3-70B -o cluster=H100 -o gpus=256`
     """
@@ -60,9 +67,13 @@ def optimize(
     if output is not None:
         check_writable(output)
     problem = make_problem(scenario, **options_of(option, workload))
-    designs = None if samples is not None else _ranked(problem, best)
-    origin = "exact: every design that could be best was costed"
-    if designs is None:
+    way = _exact_way(problem)
+    exact = way and samples is None and agent is None
+    if exact:
+        origin, rank = way
+        designs = rank(best)
+    else:
+        agent = agent or _AGENT
         designs, spent = _searched(problem, agent, samples or _SAMPLES, seed, best)
         origin = f"search: {counted(spent, 'sample')} of {agent}, seed {seed}"
     columns = {f"{place}.": _described(problem, design) for place, design in enumerate(designs, 1)}
@@ -72,6 +83,8 @@ def optimize(
     if problem.reference.design is not None:
         columns[f"reference {problem.reference.name}"] = _described(problem, problem.reference.design)
     notes = [*problem.notes, *obstacles(problem), *looseness(problem)]
+    if not exact and not _reached(problem, columns):
+        notes += _other_ways(problem, bool(way), agent)
     content = {
         "scenario": problem.scenario,
         "options": dict(problem.options),
@@ -103,14 +116,29 @@ def optimize(
             say(console, f"Units: {units}.")
         if parameters:
             say(console, f"The designs' {len(problem.space)} parameters are in --json and --output.")
-    say(console, _distance(problem, columns), "bold")
+    say(console, _distance(problem, columns, bool(exact)), "bold")
     for note in notes:
         say(console, f"Note: {note}")
     if output is not None:
         say(console, f"Wrote {output}.")
 
 
-def _distance(problem: Problem, columns: Any) -> str:
+def _reached(problem: Problem, columns: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the best design that was found is as good as the bound, so that none can be better."""
+    found = columns.get("1.")
+    return found is not None and found[problem.objective.name] <= problem.bound.value * (1 + _ALIKE)
+
+
+def _other_ways(problem: Problem, is_exact: bool, agent: str | None) -> list[str]:
+    """A sentence where a search that fell short could have been an exact answer; none where there is no such way."""
+    if is_exact:
+        return ["`dsegym optimize` is exact here: leave out --samples and --agent."]
+    if problem.solvers and agent not in _SOLVES:
+        return [f"this instance has an exact solver, {next(iter(problem.solvers))}: --agent exact asks it."]
+    return []
+
+
+def _distance(problem: Problem, columns: Any, exact: bool) -> str:
     """How far the best design is from reference and bound, in words."""
     found, reference, bound = columns.get("1."), problem.reference, problem.bound
     if found is None:
@@ -125,22 +153,35 @@ def _distance(problem: Problem, columns: Any) -> str:
         words = f"as good as the reference {reference.name}"
     if beyond <= _ALIKE:
         return f"{best}: {words}, at the {bound.name}."
-    return f"{best}: {words}, {100 * beyond:.3g} % above the {bound.name} {format_exact(bound.value)}."
+    last = ", and no design is better" * exact
+    return f"{best}: {words}, {100 * beyond:.3g} % above the {bound.name} {format_exact(bound.value)}{last}."
 
 
-def _ranked(problem: Problem, count: int) -> np.ndarray | None:
-    """int[K, n], best first; None where the family cannot list its best designs, and its space is too large to cost."""
+def _exact_way(problem: Problem) -> tuple[str, Callable[[int], np.ndarray]] | None:
+    """Why what it makes is exact, in words, and what makes a number of designs, int[K, n], best first; None where the
+    family cannot list its best designs, its space is too large to cost, and no design is known to be optimal.
+    """
+    import numpy as np
+
     from ...envs.core.problem import ENUMERABLE
+    from ...envs.core.ranking import best_of_all
 
     if problem.ranked is not None:
-        return problem.ranked(count)
-    if problem.space.size > ENUMERABLE:
-        return None
-    return _best_of(problem, problem.space.enumerate(0, problem.space.size), count)
+        return _ALL, problem.ranked
+    if problem.space.size <= ENUMERABLE:
+        return _ALL, functools.partial(best_of_all, problem)
+    known = problem.bound
+    if known.name == "optimum" and known.design is not None:
+        origin = f"exact: the known optimum ({known.source}); --samples searches for others"
+        return origin, lambda count: np.array([known.design], np.int32)
+    return None
 
 
 def _searched(problem: Problem, agent: str, samples: int, seed: int, count: int) -> tuple[np.ndarray, int]:
     """The best of an agent's designs, int[K, n], and the number that it costed; Ctrl-C ends the search early."""
+    import numpy as np
+
+    from ...envs.core.ranking import best_of
     from ..front_search import searched
 
     with progress_bar("samples") as progress:
@@ -148,24 +189,7 @@ def _searched(problem: Problem, agent: str, samples: int, seed: int, count: int)
         designs = searched(
             problem, agent, (), samples, seed, lambda spent: progress.update(task, completed=spent, refresh=True)
         )
-    return _best_of(problem, designs, count), len(designs)
-
-
-def _best_of(problem: Problem, designs: np.ndarray, count: int) -> np.ndarray:
-    """The best feasible designs, int[K, n], best first; of those that cost the same in every metric, the first."""
-    import numpy as np
-
-    designs = np.unique(designs, axis=0)
-    result = problem.evaluate_held_out(designs)
-    order = np.argsort(np.where(result.feasible, result.objective, np.inf), kind="stable")
-    order = order[result.feasible[order]]
-    chosen: dict[Any, int] = {}
-    for place in order.tolist():
-        costs = tuple(float(metric[place]) for metric in result.metrics or ())
-        chosen.setdefault((float(result.objective[place]), *(costs or (place,))), place)
-        if len(chosen) == count:
-            break
-    return designs[list(chosen.values())]
+    return best_of(problem, np.unique(designs, axis=0), count), len(designs)
 
 
 def _described(problem: Problem, design: np.ndarray | Sequence[int]) -> dict[str, Any]:

@@ -36,6 +36,63 @@ def test_a_search_is_its_seeds(dsegym_command):
     assert runs[0] == runs[1] != runs[2]
 
 
+@pytest.mark.slow
+def test_millions_of_designs_of_a_cheap_model_are_all_costed(dsegym_command):
+    code, out, err = dsegym_command("optimize", *SIZING, "--json")
+    assert code == 0, err
+    content = json.loads(out)
+    assert content["origin"] == "exact: every design that could be best was costed"
+    assert list(content["designs"])[:3] == ["1.", "2.", "3."]
+    assert content["designs"]["1."]["latency"] == pytest.approx(content["optimum"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_network_of_the_users_whose_bound_is_loose_gets_its_best_design_and_is_told_that_none_is_better(
+    dsegym_command, tmp_path
+):
+    network = tmp_path / "net.csv"
+    network.write_text("layer,kind,m,n,k\none,gemm,64,64,64\n", encoding="utf-8")
+    code, out, err = dsegym_command("optimize", SIZING[0], "--workload", str(network))
+    assert code == 0, err
+    words = " ".join(out.split())
+    assert "above the bound" in words
+    assert "and no design is better." in words
+
+
+def test_a_known_optimum_is_the_answer_where_nobody_asks_for_a_search(dsegym_command):
+    arguments = ("optimize", "dsegym/MemoryAllocation-v0", "--json")
+    code, out, err = dsegym_command(*arguments)
+    assert code == 0, err
+    content = json.loads(out)
+    assert content["origin"].startswith("exact: the known optimum (")
+    assert content["designs"]["1."]["peak"] == content["optimum"]
+    assert "2." not in content["designs"]
+    permuted = json.loads(dsegym_command(*arguments, "-o", "permutation=1")[1])
+    assert permuted["designs"]["1."]["peak"] == content["optimum"]
+
+
+@pytest.mark.parametrize("asked", [("--samples", "5"), ("--agent", "heuristic")])
+def test_a_search_that_falls_short_of_what_is_known_says_how_to_get_it(dsegym_command, asked):
+    code, out, err = dsegym_command("optimize", "dsegym/MemoryAllocation-v0", "--json", *asked)
+    assert code == 0, err
+    content = json.loads(out)
+    assert content["origin"].startswith("search: ")
+    assert content["designs"]["1."]["peak"] > content["optimum"]
+    assert content["notes"][-1] == "`dsegym optimize` is exact here: leave out --samples and --agent."
+
+
+def test_a_search_names_the_solver_of_an_instance_whose_optimum_is_not_known(dsegym_command, tmp_path):
+    buffers = tmp_path / "own.64.csv"
+    rows = [f"b{place},{place % 5},{place % 5 + 3 + place % 3},{7 + 5 * place % 11}" for place in range(12)]
+    buffers.write_text("\n".join(["id,lower,upper,size", *rows]) + "\n", encoding="utf-8")
+    arguments = ("optimize", "dsegym/MemoryAllocation-v0", "-o", f"instance={buffers}", "--json", "--samples", "3")
+    code, out, err = dsegym_command(*arguments, "--agent", "random_search")
+    assert code == 0, err
+    note = "this instance has an exact solver, packing_search: --agent exact asks it."
+    assert json.loads(out)["notes"][-1] == note
+    assert note not in json.loads(dsegym_command(*arguments, "--agent", "exact")[1])["notes"]
+
+
 def test_a_small_space_is_costed_whole(dsegym_command):
     code, out, _ = dsegym_command("optimize", "dsegym/ReasoningServe-v0", "--json")
     content = json.loads(out)
