@@ -101,6 +101,21 @@ def test_python_blocks_of_a_page_run_one_after_another(page, folder):
             run_python(block, page, names)
 
 
+def test_a_budget_beyond_the_recorded_attempts_ends_the_page_on_outcomes_in_one_sentence(folder, capsys):
+    page = ROOT / "docs" / "my_outcomes.md"
+    blocks, names = [block for block in blocks_of(page) if block.language == "python"], {"__name__": "__main__"}
+    log, replay = blocks[:2]
+    run_python(log, page, names)
+    wrong = replay._replace(text=replay.text.replace("16)", "16, 32)"))
+    with pytest.raises(SystemExit) as stop:
+        run_python(wrong, page, names)
+    assert str(stop.value) == (
+        "my outcomes: samples = 32 is beyond the 16 recorded attempts of log; 1 to 16 are allowed, as no recorded "
+        "attempt is drawn twice."
+    )
+    assert not capsys.readouterr().out
+
+
 def recipes():
     """The Python blocks of the page of recipes, by their headings; `slow` may follow the language."""
     lines = RECIPES.read_text(encoding="utf-8").splitlines()
