@@ -62,10 +62,10 @@ class DsegymError(Exception):
 
 
 class UnknownNameError(DsegymError, ValueError):
-    """A name (scenario, workload, objective, agent, ...) that does not exist."""
+    """A name (scenario, workload, objective, agent, ...) that does not exist; `more` is a further sentence."""
 
-    def __init__(self, kind: str, given: object, allowed: Iterable[str]):
-        self.kind, self.given, self.allowed = kind, given, tuple(allowed)
+    def __init__(self, kind: str, given: object, allowed: Iterable[str], more: str = ""):
+        self.kind, self.given, self.allowed, self.more = kind, given, tuple(allowed), more
         nearest = difflib.get_close_matches(
             shortened(given).lower(), [name.lower() for name in self.allowed], n=1, cutoff=0.5
         )
@@ -74,11 +74,11 @@ class UnknownNameError(DsegymError, ValueError):
         listed = ", ".join(self.allowed[:_MOST_NAMES]) or "none"
         if len(self.allowed) > _MOST_NAMES:
             listed += f" and {len(self.allowed) - _MOST_NAMES:,} more"
-        super().__init__(f"Unknown {kind} '{shortened(given, 80)}'; there are: {listed}.{hint}")
+        super().__init__(f"Unknown {kind} '{shortened(given, 80)}'; there are: {listed}.{hint} {more}".rstrip())
 
     def __reduce__(self) -> tuple[object, ...]:
         """Workers send errors to the runner as pickles of what the error was made of."""
-        return type(self), (self.kind, self.given, self.allowed)
+        return type(self), (self.kind, self.given, self.allowed, self.more)
 
 
 class UnknownOptionError(UnknownNameError, TypeError):
@@ -86,9 +86,9 @@ class UnknownOptionError(UnknownNameError, TypeError):
     look for a `TypeError` with Python's own words; `gymnasium.make` raises it anew, as the class called with a text.
     """
 
-    def __init__(self, given: object, allowed: Iterable[str] | None = None):
-        self._made_of = (given,) if allowed is None else (given, tuple(allowed))
-        super().__init__("option", given, allowed or ())
+    def __init__(self, given: object, allowed: Iterable[str] | None = None, more: str = ""):
+        self._made_of = (given,) if allowed is None else (given, tuple(allowed), more)
+        super().__init__("option", given, allowed or (), more)
         said = given if allowed is None else f"{self.args[0]} (got an unexpected keyword argument '{given}')"
         self.args = (said,)
 
@@ -98,15 +98,16 @@ class UnknownOptionError(UnknownNameError, TypeError):
 
 
 class InvalidOptionError(DsegymError, ValueError):
-    """An option's value of the wrong type or out of its range."""
+    """An option's value of the wrong type or out of its range; `more` is a further sentence."""
 
-    def __init__(self, name: str, given: object, allowed: Iterable[str]):
-        self.name, self.given, self.allowed = name, given, tuple(allowed)
-        super().__init__(f"{name} = {literal(given, 80)} is not allowed; allowed: {', '.join(self.allowed)}.")
+    def __init__(self, name: str, given: object, allowed: Iterable[str], more: str = ""):
+        self.name, self.given, self.allowed, self.more = name, given, tuple(allowed), more
+        listed = ", ".join(self.allowed)
+        super().__init__(f"{name} = {literal(given, 80)} is not allowed; allowed: {listed}. {more}".rstrip())
 
     def __reduce__(self) -> tuple[object, ...]:
         """Workers send errors to the runner as pickles of what the error was made of."""
-        return type(self), (self.name, self.given, self.allowed)
+        return type(self), (self.name, self.given, self.allowed, self.more)
 
 
 class InvalidDesignError(DsegymError, ValueError):

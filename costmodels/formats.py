@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import recognisers
-from .files import fail
+from .errors import InvalidWorkloadError
+from .files import fail, read_text, shown
 
 __all__ = [
     "FORMATS",
@@ -33,8 +34,10 @@ __all__ = [
     "READERS",
     "Format",
     "Reader",
+    "destination",
     "format_of",
     "format_rows",
+    "takes",
 ]
 
 MOST_LAYERS = 100_000
@@ -92,9 +95,9 @@ READERS: Mapping[str, Reader] = {
     "graph": Reader("SocSchedulingStatic", "graph", "soc_scheduling.md"),
     "data": Reader("BatchBestOfN", "data", "batch_best_of_n.md"),
     "requests": Reader("ServingMix, ServingPlan and ServingCluster", "workload", "serving_mix.md", ("trace",)),
-    "trace": Reader("ServingStream", "trace", "serving_stream.md"),
-    "model": Reader("ServingPlan and ServingMix", "model", "serving_plan.md"),
-    "devices": Reader("ServingMix", "gpus", "serving_mix.md"),
+    "trace": Reader("ServingStream and ServingEngine", "trace", "serving_stream.md"),
+    "model": Reader("ServingPlan, ServingMix and MemoryTiers", "model", "serving_plan.md"),
+    "devices": Reader("ServingMix (gpu of ServingPlan and MemoryTiers)", "gpus", "serving_mix.md"),
     "routes": Reader("ExpertCache", "routes", "expert_cache.md"),
 }
 
@@ -338,8 +341,45 @@ def format_of(path: str | Path, text: str, reader: str, by_suffix: Mapping[str, 
         recognisers.leading_object.cache_clear()
 
 
+def takes(reader: str, form: Format) -> bool:
+    """Whether a reader, a key of `READERS`, takes files of a format."""
+    return form.reader in (reader, *READERS[reader].also)
+
+
+def destination(path: str, reads: Mapping[str, str]) -> str:
+    """Where a user's file goes that was given to an option that takes none, in a sentence; empty where that is unknown.
+
+    Args:
+        path: of an existing file.
+        reads: {option that takes files: key of `READERS`}, of the scenario.
+    """
+    try:
+        text = read_text(path)
+        found = next((each for each in FORMATS if each.matches(text)), None)
+    except InvalidWorkloadError:  # no text, or too much of it
+        found = None
+    finally:
+        recognisers.leading_object.cache_clear()
+    if found is None:
+        return f"Files go to {_options_in_words(tuple(reads))}." if reads else ""
+    own = tuple(option for option, reader in reads.items() if takes(reader, found))
+    if own:
+        return f"{shown(path)} looks like {found.name}: such files go to {_options_in_words(own)}."
+    return f"{shown(path)} looks like {found.name}, which is for the option {_places_of(found)}."
+
+
+def _options_in_words(names: Sequence[str]) -> str:
+    return f"the option{'s' * (len(names) > 1)} {', '.join(names)}"
+
+
+def _places_of(form: Format) -> str:
+    """Every option that takes a format, its own first, and of which scenarios."""
+    readers = [form.reader, *(key for key in READERS if key != form.reader and takes(key, form))]
+    return ", and ".join(f"{READERS[key].option} of {READERS[key].scenario}" for key in readers)
+
+
 def _formats_of(reader: str) -> list[Format]:
-    return [each for each in FORMATS if each.reader in (reader, *READERS[reader].also)]
+    return [each for each in FORMATS if takes(reader, each)]
 
 
 def _looks_known(text: str) -> bool:
@@ -354,8 +394,7 @@ def _refuse(path: str | Path, text: str, reader: str) -> NoReturn:
     foreign = next((name for name, matches in _FOREIGN if matches(text)), "")
     option = READERS[reader]
     if other is not None:
-        where = READERS[other.reader]
-        looks = f"this looks like {other.name}, which is for the option {where.option} of {where.scenario}"
+        looks = f"this looks like {other.name}, which is for the option {_places_of(other)}"
     else:
         looks = f"this looks like {foreign}" if foreign else "it is in no format that is known here"
         if reader == "workload" and foreign in _TABLED:

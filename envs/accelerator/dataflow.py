@@ -104,6 +104,7 @@ class DataflowOptions(Options):
         is_path,
         "the path of a table of layers or a SCALE-Sim topology (docs/files.md)",
         "a shipped network, or the path of a table of layers",
+        reads="workload",
     )
     layer: str = custom(
         "all",

@@ -75,6 +75,7 @@ class MappingOptions(Options):
         is_path,
         "the path of a table of layers or a SCALE-Sim topology (docs/files.md)",
         "a shipped network, or the path of a table of layers",
+        reads="workload",
     )
     objective: str = choice("edp", _GOALS, "what to minimise")
     area_budget: float = custom(

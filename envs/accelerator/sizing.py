@@ -113,6 +113,7 @@ class SizingOptions(Options):
         is_path,
         "the path of a table of layers or a SCALE-Sim topology (docs/files.md)",
         "a shipped network, or the path of a table of layers",
+        reads="workload",
     )
     objective: str = choice("latency", tuple(OBJECTIVES), "what to minimise")
     area_budget: float = custom(

@@ -85,6 +85,7 @@ class TemplateOptions(Options):
         is_path,
         "the path of a table of layers or a SCALE-Sim topology (docs/files.md)",
         "a shipped network, or the path of a table of layers; its convolutions count",
+        reads="workload",
     )
     objective: str = choice("target", ("target", "latency", "energy", "edp"), "what to minimise")
 

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from ...costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError, UnknownOptionError
 from ...costmodels.files import plain_number
+from ...costmodels.formats import destination
 
 __all__ = [
     "PERMUTATION",
@@ -79,6 +80,8 @@ class Option:
         words: names that are values, listed or not.
         generated: whether a text names something that is made from the name alone: no file.
         unit: of a number; empty where it has none.
+        reads: the key of `costmodels.formats.READERS` of the files that it takes; empty where it takes none, or files
+            of another package's own.
     """
 
     default: Any
@@ -90,6 +93,7 @@ class Option:
     words: tuple[str, ...] = ()
     generated: Callable[[str], bool] = _never
     unit: str = ""
+    reads: str = ""
 
     def is_name(self, text: str) -> bool:
         """Whether a text is a value by itself, and no user's file."""
@@ -221,6 +225,7 @@ def file_or_name(
     also: str,
     summary: str,
     generated: Callable[[str], bool] = _never,
+    reads: str = "",
 ) -> Any:
     """An option that takes a listed name, one that something is made from, or the path of a user's file.
 
@@ -230,7 +235,7 @@ def file_or_name(
         is_file: whether a text that is no name is a path that the scenario reads.
         also: which paths and names those are, in words.
         summary: one line for the user.
-        generated: as of `Option`.
+        generated, reads: as of `Option`.
     """
 
     def parse(given: object) -> str:
@@ -241,7 +246,7 @@ def file_or_name(
             raise ValueError
         return str(given)
 
-    return _field(Option(default, listed, summary, parse, also=also, generated=generated))
+    return _field(Option(default, listed, summary, parse, also=also, generated=generated, reads=reads))
 
 
 def custom(
@@ -252,6 +257,7 @@ def custom(
     also: str,
     summary: str,
     text: Callable[[Any], str] = str,
+    reads: str = "",
 ) -> Any:
     """An option with a grammar of its own.
 
@@ -262,8 +268,9 @@ def custom(
         also: which values there are, in words.
         summary: one line for the user.
         text: the canonical text of a parsed value; equal values have one text.
+        reads: as of `Option`.
     """
-    return _field(Option(default, listed, summary, parse, text, also))
+    return _field(Option(default, listed, summary, parse, text, also, reads=reads))
 
 
 def options_of(kind: type[Options]) -> dict[str, Option]:
@@ -300,9 +307,9 @@ def parse(kind: type[_OptionsType], given: Mapping[str, object], scenario_id: st
         InvalidOptionError: a value of the wrong type or out of range; says what is allowed.
     """
     declared = {**options_of(kind), PERMUTATION: UNIVERSAL}
-    for name in given:
+    for name, value in given.items():
         if name not in declared:
-            raise UnknownOptionError(name, declared)
+            raise UnknownOptionError(name, declared, _destination(value, declared))
     values = {}
     for name, value in given.items():
         try:
@@ -310,18 +317,25 @@ def parse(kind: type[_OptionsType], given: Mapping[str, object], scenario_id: st
         except DsegymError:
             raise
         except (ValueError, TypeError, OverflowError):
-            raise _refusal(name, value, declared[name]) from None
+            raise _refusal(name, value, declared[name], _destination(value, declared)) from None
     return kind(**values, scenario_id=scenario_id)
 
 
-def _refusal(name: str, given: object, option: Option) -> Exception:
+def _destination(given: object, declared: Mapping[str, Option]) -> str:
+    """Where a user's file goes that stands at the wrong option, in a sentence; empty where it is none."""
+    if not isinstance(given, str | os.PathLike) or not os.path.isfile(given):
+        return ""
+    return destination(str(given), {name: option.reads for name, option in declared.items() if option.reads})
+
+
+def _refusal(name: str, given: object, option: Option, more: str) -> Exception:
     listed = option.values()
     if not option.also:
-        return UnknownNameError(name, given, listed)
+        return UnknownNameError(name, given, listed, more)
     # The range says what the numbers are.
     words = tuple(dict.fromkeys((*option.words, *(text for text in listed if not _is_number(text)))))
     refusal = UnknownNameError if words and isinstance(given, str) and not _is_number(given) else InvalidOptionError
-    return refusal(name, given, (*words, option.also))
+    return refusal(name, given, (*words, option.also), more)
 
 
 def _is_number(text: str) -> bool:

@@ -90,6 +90,7 @@ class AllocationOptions(Options):
         "KIND_N_sSEED (perfect, layered or requests, 2 to 500 buffers), the path of a table of buffers (docs/files.md)",
         "KIND_N_sSEED (perfect, layered or requests, 2 to 500 buffers), or the path of a table of buffers",
         generated=is_generated_name,
+        reads="instance",
     )
     placement: str = choice("first_fit", tuple(model.PLACEMENTS), "where a buffer is placed")
     capacity: int | None = custom(

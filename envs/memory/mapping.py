@@ -82,6 +82,7 @@ class MappingOptions(Options):
         "zoo/ARCHITECTURE/SEED, or the path of a file",
         "what runs; or one of the zoo, as zoo/transformer/17; or a file of `dsegym trace`",
         generated=is_zoo_name,
+        reads="program",
     )
     platform: str = choice("tpu_v4i", platform_names, "the memories")
     capacity: Capacity = custom(  # noqa: RUF009 - a field

@@ -106,7 +106,12 @@ class ExpertCacheOptions(Options):
     """What tells instances apart."""
 
     routes: str = file_or_name(
-        "qwen", route_names, is_path, "the path of a log of routes (docs/files.md)", "what the router chooses"
+        "qwen",
+        route_names,
+        is_path,
+        "the path of a log of routes (docs/files.md)",
+        "what the router chooses",
+        reads="routes",
     )
     memory: float = number(
         15, (3, 8, 15, 30), least=0, most=100, above=True, unit="%", summary="of all experts' bytes at 4 bits"

@@ -59,10 +59,20 @@ class MemoryTiersOptions(Options):
     """What tells instances apart."""
 
     model: str = file_or_name(
-        "OPT-13B", lambda: tuple(trained_models()), is_path, "the path of a Hugging Face config.json", "what is trained"
+        "OPT-13B",
+        lambda: tuple(trained_models()),
+        is_path,
+        "the path of a Hugging Face config.json",
+        "what is trained",
+        reads="model",
     )
     gpu: str = file_or_name(
-        "RTX4090", lambda: tuple(devices()), is_path, "the path of a table with one device", "of the server"
+        "RTX4090",
+        lambda: tuple(devices()),
+        is_path,
+        "the path of a table with one device",
+        "of the server",
+        reads="devices",
     )
     gpus: int = whole(1, (1, 4, 8), least=1, most=64, unit="GPUs", summary="of the server; states are split among them")
     host_memory: float = number(256, (128, 256, 512, 1024), least=1, most=1e5, unit="GB", summary="of the server")

@@ -131,6 +131,7 @@ class BatchOptions(Options):
         is_outcome_file,
         "the path of a log (docs/files.md)",
         "recorded outcomes, or synthetic ones (beta)",
+        reads="data",
     )
     samples: int = whole(4, BUDGETS, least=1, most=MOST_SAMPLES, summary="mean samples a question")
     questions: int | str = whole(

@@ -87,6 +87,7 @@ class ServingClusterOptions(Options):
         is_path,
         requests.FILES,
         "requests by size: a trace of Azure's, or your own histogram or trace",
+        reads="requests",
     )
     model: str = choice("BLOOM-176B", MODELS, "what is served")
     tensor_parallelism: int = whole(

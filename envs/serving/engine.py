@@ -77,7 +77,9 @@ class ServingEngineOptions(Options):
     model: str = choice("Qwen3-32B", MODELS, "what is served")
     gpus: int = whole(4, (1, 2, 4, 8), least=1, most=8, unit="GPUs", summary="that there are")
     precision: str = choice("bf16", tuple(PRECISIONS), "of weights and cache; bf16 where it is measured")
-    trace: str = file_or_name("azure_conv", trace_names, is_path, "the path of a trace (docs/files.md)", "what arrives")
+    trace: str = file_or_name(
+        "azure_conv", trace_names, is_path, "the path of a trace (docs/files.md)", "what arrives", reads="trace"
+    )
     rate: float = number(
         8, (2, 8, 16, 32), least=0.01, most=10_000, unit="requests/s", summary="of the whole trace, stretched"
     )

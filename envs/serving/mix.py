@@ -39,6 +39,7 @@ from ...costmodels.serving.mix.placement import (
 )
 from ...costmodels.solver import in_turn
 from ...costmodels.transformers.architectures import architecture_rows, architectures
+from ...costmodels.transformers.configurations import get_model
 from ...costmodels.transformers.devices import PRECISIONS, Device, device_rows, devices, get_device, load_devices
 from ...costmodels.transformers.provenance import unchecked_notes
 from ..core.evaluation import Evaluation, Objective, Yardstick
@@ -132,6 +133,7 @@ class ServingMixOptions(Options):
         is_path,
         requests.FILES,
         "requests by size: a published workload, a trace of Azure's, or your own histogram or trace",
+        reads="requests",
     )
     tpot: float = number(
         120, (40, 120), least=1, most=100_000, unit="ms", summary="the most that an output token may take, on average"
@@ -146,6 +148,7 @@ class ServingMixOptions(Options):
         also="GPUs of the table with prices in $ an hour, as in L4=0.7,H100-SXM-80GB=4, or the path of your own table",
         text=_prices_text,
         summary="types that may be mixed, and their prices",
+        reads="devices",
     )
     model: str = file_or_name(
         requests.PUBLISHED_MODEL,
@@ -153,6 +156,7 @@ class ServingMixOptions(Options):
         is_path,
         "the path of a Hugging Face config.json",
         "what is served",
+        reads="model",
     )
     precision: str = choice("bf16", tuple(PRECISIONS), "of weights and cache")
     tensor_parallelism: int = whole(
@@ -189,6 +193,7 @@ def _placement(
     published = options.workload in requests.PUBLISHED
     slices = OWN_SLICES[published] if options.slices is None else options.slices
     if published:
+        get_model(options.model)  # a file of another kind is refused as such
         fixed = {"model": requests.PUBLISHED_MODEL, "precision": "bf16", "tensor_parallelism": 1}
         for name, value in fixed.items():
             if getattr(options, name) != value:

@@ -65,7 +65,12 @@ class ServingPlanOptions(Options):
     """What tells instances apart."""
 
     model: str = file_or_name(
-        "Llama-3-70B", tuple(architectures()), is_path, "the path of a Hugging Face config.json", "what is served"
+        "Llama-3-70B",
+        tuple(architectures()),
+        is_path,
+        "the path of a Hugging Face config.json",
+        "what is served",
+        reads="model",
     )
     gpu: str = file_or_name(
         "H100-SXM-80GB",
@@ -73,6 +78,7 @@ class ServingPlanOptions(Options):
         is_path,
         "the path of a table with one device",
         "of which the cluster is made",
+        reads="devices",
     )
     gpus: int = whole(16, (4, 8, 16, 32, 64), least=1, most=512, unit="GPUs", summary="that there are")
     engine: str = choice("roofline", ENGINES, "says how long steps take: a roofline, or measured profiles")
@@ -82,6 +88,7 @@ class ServingPlanOptions(Options):
         is_path,
         requests.FILES,
         "requests by size: a trace of Azure's, or your own histogram or trace",
+        reads="requests",
     )
     ttft: float = number(1000, (200, 1000, 4000), least=1, most=1e7, unit="ms", summary="target for the first token")
     tpot: float = number(50, (25, 50, 100), least=1, most=1e6, unit="ms", summary="target for each further token")

@@ -176,7 +176,9 @@ class ServingStreamOptions(Options):
         summary="engines that serve the model",
     )
     model: str = choice("Llama-3-8B", MODELS, "what is served, in bf16")
-    trace: str = file_or_name("azure_conv", trace_names, is_path, "the path of a trace (docs/files.md)", "what arrives")
+    trace: str = file_or_name(
+        "azure_conv", trace_names, is_path, "the path of a trace (docs/files.md)", "what arrives", reads="trace"
+    )
     rate: float = number(
         20, (3, 8, 20, 40), least=0.01, most=10_000, unit="requests/s", summary="of the whole trace, stretched"
     )

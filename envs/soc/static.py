@@ -97,6 +97,7 @@ class StaticOptions(Options):
         "of a file (docs/files.md)",
         "what is scheduled; a generated graph (random_30_3_ccr1_s1, rows_4_40_s1), or a file of yours",
         generated=library.is_generated_name,
+        reads="graph",
     )
     platform: str = file_or_name(
         OWN,

@@ -12,6 +12,7 @@ K classes, G types of GPU. Float64 on the host.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import DsegymError, InvalidWorkloadError, UnknownNameError
-from ...files import fail, file_hash, is_path, number, read_text, shortened, shown
+from ...files import fail, file_hash, is_path, number, read_text, shortened, shown, strict_json
 from ...formats import MOST_CLASSES, format_of
 from ...tables import header_cells, normalised, package_rows, read_user_table
 from ...transformers.configurations import get_model
@@ -172,6 +173,10 @@ def read_histogram(workload: str) -> Histogram:
         if format_of(workload, text, "requests", nearly).reader == "trace":
             if "requests" in names:
                 fail(workload, "a histogram has the column requests, and a trace has moments of arrival; keep either")
+            if line := _counting_line(text):
+                fail(
+                    workload, f"line {line} has the member requests, and a line of a trace is one request; leave it out"
+                )
             sizes, notes = _of_trace(workload, file_hash(workload))
         else:
             sizes = _of_table(workload, text)
@@ -182,6 +187,19 @@ def read_histogram(workload: str) -> Histogram:
         if requests
     )
     return Histogram(classes, notes)
+
+
+def _counting_line(text: str) -> int:
+    """The first line of JSON that says how many requests it stands for; 0 where none does. The trace's reader says what
+    is wrong with a broken line.
+    """
+    for line, content in enumerate(text.split("\n") if text.lstrip().startswith("{") else (), 1):
+        if '"requests"' in content:
+            with contextlib.suppress(ValueError):
+                entry = strict_json(content)
+                if isinstance(entry, dict) and "requests" in entry:
+                    return line
+    return 0
 
 
 @functools.lru_cache(maxsize=8)

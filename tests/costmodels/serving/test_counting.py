@@ -90,6 +90,15 @@ def test_a_trace_that_was_edited_is_read_again(tmp_path):
     [
         ("arrival_s,prompt_tokens,output_tokens,requests\n0,1,1,2\n1,1,1,2\n", "keep either"),
         (
+            TRACES["mooncake.jsonl"].replace('"hash_ids": [0]}', '"hash_ids": [0], "requests": 5}'),
+            "line 1 has the member requests, and a line of a trace is one request; leave it out",
+        ),
+        (
+            TRACES["mooncake.jsonl"] + '{"requests": 1, "timestamp": 3000, "input_length": 9, "output_length": 7, '
+            '"hash_ids": [0]}\n',
+            "line 4 has the member requests",
+        ),
+        (
             "arrival,prompt_tokens,output_tokens\n0,1,1\n",
             "unknown column 'arrival'; a request histogram has .* a trace",
         ),

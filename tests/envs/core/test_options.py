@@ -1,5 +1,6 @@
 """Typed options: text and values at the door, one instance for equal values, errors that say what is allowed."""
 
+import pickle
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,20 @@ from hypothesis import strategies as st
 
 import dsegym
 from dsegym.costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
-from dsegym.envs.core.options import Options, choice, custom, file_or_name, number, options_of, parse, texts, whole
+from dsegym.envs.core.options import (
+    PERMUTATION,
+    UNIVERSAL,
+    Options,
+    choice,
+    custom,
+    file_or_name,
+    number,
+    options_of,
+    parse,
+    texts,
+    whole,
+)
+from dsegym.envs.core.scenarios import BUILT_IN
 
 NAMES = ("beta", "humaneval")
 
@@ -120,6 +134,65 @@ def test_listed_values_and_defaults_of_every_scenario_are_values_of_theirs(scena
             assert texts(parse(kind, {name: text}))[name] == text
         default = option.text(option.default)  # `own`, say, of which an instance's name has the meaning
         assert texts(parse(kind, {}))[name] == texts(parse(kind, {name: default}))[name]
+
+
+TRACE = "arrival_s,prompt_tokens,output_tokens\n0,100,10\n1,200,20\n"
+TAKES_REQUESTS = ("requests", "trace")
+
+
+@pytest.fixture
+def trace(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text(TRACE, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("scenario", BUILT_IN)
+def test_a_trace_of_requests_at_a_wrong_option_is_told_where_such_files_go(scenario, trace):
+    kind = dsegym.load_scenario(scenario).options_type
+    declared = {**options_of(kind), PERMUTATION: UNIVERSAL}
+    takers = [name for name, option in declared.items() if option.reads in TAKES_REQUESTS]
+    where = f"such files go to the option {takers[0]}." if takers else "which is for the option trace of ServingStream"
+    wrong = [name for name, option in declared.items() if not option.reads and name != "layer"]  # that takes any text
+    for name in (*wrong, "no_such_option"):
+        with pytest.raises(DsegymError) as caught:
+            parse(kind, {name: trace})
+        assert f"mine.csv looks like a table of requests by arrival{': ' if takers else ', '}{where}" in str(
+            caught.value
+        )
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "option"),
+    [
+        ("dsegym/ServingPlan-v0", "model"),
+        ("dsegym/ServingPlan-v0", "gpu"),
+        ("dsegym/ServingMix-v0", "model"),
+        ("dsegym/ServingMix-v0", "gpus"),
+    ],
+)
+def test_a_trace_of_requests_at_an_option_of_other_files_is_told_where_it_goes(scenario, option, trace):
+    with pytest.raises(DsegymError, match=r"and workload of ServingMix, ServingPlan and ServingCluster; as "):
+        dsegym.make_problem(scenario, **{option: trace})
+
+
+def test_a_file_of_no_known_format_is_told_which_options_take_files(tmp_path):
+    (tmp_path / "mine.bin").write_bytes(b"PAR1")
+    kind = dsegym.load_scenario("dsegym/ServingPlan-v0").options_type
+    with pytest.raises(DsegymError, match=r"Files go to the options model, gpu, workload\.$"):
+        parse(kind, {"engine": str(tmp_path / "mine.bin")})
+    kind = dsegym.load_scenario("dsegym/PowerCap-v0").options_type
+    with pytest.raises(DsegymError, match=r"servers\.$"):
+        parse(kind, {"servers": str(tmp_path / "mine.bin")})
+
+
+@pytest.mark.parametrize("scenario", BUILT_IN)
+def test_every_option_that_takes_paths_says_which_files_it_reads(scenario):
+    declared = dsegym.load_scenario(scenario).options
+    assert {name for name, option in declared.items() if "path of" in option.also} == {
+        name for name, option in declared.items() if option.reads
+    }
 
 
 @dataclass(frozen=True)
