@@ -266,6 +266,29 @@ def test_relative_links_of_a_page_lead_somewhere(page):
     assert not missing
 
 
+PICTURE = re.compile(r"""<picture>\s*((?:<source [^>]+>\s*)+)<img src="([^"]+)" alt="[^"]+">\s*</picture>""")
+SOURCE = re.compile(r"""media="\(prefers-color-scheme: (\w+)\)" srcset="([^"]+)\"""")
+
+
+def test_the_readmes_picture_fits_the_readers_theme_and_is_an_image_elsewhere():
+    ((sources, fallback),) = PICTURE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    by_theme = dict(SOURCE.findall(sources))
+    assert by_theme.keys() == {"dark", "light"}
+    assert fallback == by_theme["light"] != by_theme["dark"]
+    assert all((ROOT / path).is_file() for path in by_theme.values())
+
+
+def test_the_dark_picture_is_what_its_command_makes_of_the_light_one():
+    spec = importlib.util.spec_from_file_location("dark_picture", ROOT / "docs" / "dark_picture.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    light, dark = (path.read_text(encoding="utf-8") for path in (module.LIGHT, module.DARK))
+    assert module.dark(light) == dark
+    drawn = {"#ffffff", "#222222"}  # paper and ink, as they were
+    assert drawn <= set(re.findall(r"#[0-9a-f]{6}", light))
+    assert not drawn & set(re.findall(r"#[0-9a-f]{6}", dark))
+
+
 # --- What the page of recipes says of other processes -----------------------------------------------------------------
 
 FIRST_STEP = """
