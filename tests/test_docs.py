@@ -229,6 +229,20 @@ def test_the_page_on_the_lottery_is_what_its_stored_results_say(monkeypatch, cap
         assert (tmp_path / name).read_bytes() == (ROOT / "docs" / name).read_bytes()
 
 
+RAW = "raw as on a leaderboard: below 0 is worse than the reference."
+WITH_REFERENCE = "no score is below 0 (the score with the reference of `docs/compete.md`, not the raw one"
+
+
+@pytest.mark.parametrize(
+    ("page", "clause"),
+    [("which_agent_when", WITH_REFERENCE), ("hyperparameter_lottery", WITH_REFERENCE), ("learning", RAW)],
+)
+def test_a_page_of_scores_says_which_of_the_two_it_shows_and_one_page_explains_both(page, clause):
+    pages = {each.stem: " ".join(each.read_text(encoding="utf-8").split()) for each in PAGES}
+    assert clause in pages[page]
+    assert f"]({page}.md)" in pages["compete"].partition("## Two scores")[2].partition("## Suites")[0]
+
+
 PATH = re.compile(r"`((?:agents|costmodels|docs|envs|experiments|tests|benchmarks)/[\w./*-]+)`")
 DOCUMENTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "costmodels" / "accelerator" / "SOURCES.md"]
 

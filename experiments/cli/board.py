@@ -46,6 +46,7 @@ def leaderboard(
     from ..report.attainment import sheet
     from ..report.policies import policy_sheet, sensitivity_sheet, sentences
     from ..report.text import timings_to_rich, to_json, to_rich
+    from ..scoring.notes import TWO_SCORES
 
     published = publish(results, output, others=others or (), allow=allow or ())
     board = published.leaderboard
@@ -55,6 +56,7 @@ def leaderboard(
         console = terminal()
         if board.rows:
             console.print(to_rich(board))
+            say(console, TWO_SCORES)
             console.print(timings_to_rich(published.timings))
         for table in board.fronts[:MOST_FRONTS]:
             console.print(sheet(table))

@@ -18,6 +18,7 @@ from ...costmodels.errors import visible
 from ..door import write_by_rename
 from ..formats import counted, format_gap, format_quantity, format_score, plain_text
 from ..scoring.leaderboard import build_timings
+from ..scoring.notes import TWO_SCORES
 from ..scoring.records import Curve, Instance, Leaderboard, Timings
 from ..scoring.scored_trials import ScoredTrial, read_trials
 from .chart import packed, to_fragment, to_json
@@ -96,6 +97,7 @@ def write_html(
         plotlyjs=Markup(packed(get_plotlyjs())),
         suite={**_DEFAULT_SUITE, **(suite or {})},
         board=leaderboard,
+        two_scores=TWO_SCORES,
         cards=headline(leaderboard, len({result.manifest["trial"]["seed"] for result in results})),
         scenarios=by_scenario(leaderboard),
         timings=timings,

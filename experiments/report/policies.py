@@ -87,9 +87,9 @@ def sentences(table: PolicyTable) -> list[str]:
     what = f"{count} instance{'s' * (count != 1)} of {table.scenario}, {table.form}"
     what += f"; in all of them {options}." if options else "."
     read = (
-        f"Score 0 is the instance's reference, 1 its bound ({bounds}), as for searches; intervals are 95 % bootstrap "
-        "intervals over instances. A design that is not feasible scores 0. A gap is the share by which "
-        "a value exceeds the bound."
+        f"Score 0 is the instance's reference, 1 its bound ({bounds}), raw: below 0 is worse than the reference; "
+        "intervals are 95 % bootstrap intervals over instances. A design that is not feasible scores 0. A gap is the "
+        "share by which a value exceeds the bound."
     )
     found = [f"{what} {used} {read}"]
     if table.trained_on:

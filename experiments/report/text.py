@@ -9,6 +9,7 @@ from typing import Any
 
 from ...costmodels.errors import visible
 from ..formats import counted, format_gap, format_quantity, format_score, interval_text, plain_text, rounded
+from ..scoring.notes import TWO_SCORES
 from ..scoring.records import (
     BestOfAll,
     FrontTable,
@@ -152,7 +153,7 @@ def to_markdown(leaderboard: Leaderboard) -> str:
     counts = f"{counted(leaderboard.trials, 'trial')}: {counted(len(agents), 'agent')} on {places}"
     parts = [
         "# Leaderboard",
-        f"{counts}, {' or '.join(map(str, leaderboard.budgets))} samples each.",
+        f"{counts}, {' or '.join(map(str, leaderboard.budgets))} samples each. {TWO_SCORES}",
         markdown_table(
             _ranking_head(leaderboard),
             _ranking(leaderboard),

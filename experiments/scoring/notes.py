@@ -8,7 +8,13 @@ from ..formats import counted, format_quantity
 from .records import Instance, LeftOut, Row
 from .scored_trials import REACHED, ScoredTrial
 
-__all__ = ["notes"]
+__all__ = ["TWO_SCORES", "notes"]
+
+# What the ranking's two columns count, in one line; docs/compete.md explains both.
+TWO_SCORES = (
+    "Score is raw: 0 the reference, 1 the bound, below 0 worse than the reference. With reference counts what is below "
+    "0 as 0."
+)
 
 _HOW_TO_READ = (
     (

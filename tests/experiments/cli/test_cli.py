@@ -257,6 +257,7 @@ def test_run_leaderboard_and_verify_in_a_row(dsegym_command, succeed, tiny_file,
     shown = succeed("leaderboard", results)
     assert "genetic_algorithm" in shown
     assert "Median seconds per trial" in shown
+    assert "Score is raw: 0 the reference, 1 the bound, below 0 worse than the reference." in " ".join(shown.split())
     files = sorted(path.name for path in (results / "leaderboard").iterdir())
     assert files == ["leaderboard.html", "leaderboard.json", "leaderboard.md"]
     written = (results / "leaderboard" / "leaderboard.json").read_text(encoding="utf-8")

@@ -15,6 +15,7 @@ from dsegym.experiments.report.page import write_html
 from dsegym.experiments.report.section import Section
 from dsegym.experiments.scoring import curves as scored_curves
 from dsegym.experiments.scoring.leaderboard import build_leaderboard
+from dsegym.experiments.scoring.notes import TWO_SCORES
 
 
 class Page(HTMLParser):
@@ -59,6 +60,7 @@ def test_the_page_loads_nothing_and_its_links_lead_somewhere(tmp_path):
     )
     shown = " ".join(page.shown)
     assert "Roofline <1>" in shown
+    assert TWO_SCORES in shown
     assert "after 1.5 s: <b>gone</b>" in shown
     assert "dsegym verify DIR" in shown
 

@@ -8,6 +8,7 @@ from leaderboard_cases import golden, trial
 
 from dsegym.experiments.report.text import timings_to_rich, to_json, to_markdown, to_rich
 from dsegym.experiments.scoring.leaderboard import build_leaderboard, build_timings
+from dsegym.experiments.scoring.notes import TWO_SCORES
 
 
 def test_the_json_is_strict_and_rounded_to_9_digits():
@@ -34,6 +35,13 @@ def test_the_json_is_strict_and_rounded_to_9_digits():
 def test_markdown_cells_cannot_break_their_table():
     text = to_markdown(build_leaderboard([trial("a|b\n<script>", "a", 0, [3.0])]))
     assert "| 1 | a\\|b &lt;script> |" in text
+
+
+def test_markdown_says_above_its_notes_that_the_score_is_raw_and_what_the_other_counts():
+    text = to_markdown(build_leaderboard(golden()))
+    assert TWO_SCORES in text.split("## How to read this")[0]
+    assert "raw" in TWO_SCORES
+    assert "With reference" in TWO_SCORES
 
 
 def test_the_terminal_tables_show_names_as_they_are():
