@@ -68,8 +68,9 @@ def optimize(
         check_writable(output)
     problem = make_problem(scenario, **options_of(option, workload))
     way = _exact_way(problem)
-    exact = way and samples is None and agent is None
-    if exact:
+    exact = False
+    if way is not None and samples is None and agent is None:
+        exact = True
         origin, rank = way
         designs = rank(best)
     else:
@@ -84,7 +85,7 @@ def optimize(
         columns[f"reference {problem.reference.name}"] = _described(problem, problem.reference.design)
     notes = [*problem.notes, *obstacles(problem), *looseness(problem)]
     if not exact and not _reached(problem, columns):
-        notes += _other_ways(problem, bool(way), agent)
+        notes += _other_ways(problem, way is not None, agent)
     content = {
         "scenario": problem.scenario,
         "options": dict(problem.options),
@@ -116,7 +117,7 @@ def optimize(
             say(console, f"Units: {units}.")
         if parameters:
             say(console, f"The designs' {len(problem.space)} parameters are in --json and --output.")
-    say(console, _distance(problem, columns, bool(exact)), "bold")
+    say(console, _distance(problem, columns, exact), "bold")
     for note in notes:
         say(console, f"Note: {note}")
     if output is not None:
