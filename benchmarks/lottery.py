@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -49,27 +50,50 @@ def _there(processes: list[psutil.Process]) -> Iterator[psutil.Process]:
         yield process
 
 
+@dataclass
+class _Burst:
+    """Trials that were stored together: when that began, and how many there were by then."""
+
+    at_s: float
+    used_s: dict[int, float]
+    done: int
+    told_s: float
+
+
+_QUIET_S = 0.1  # s without a stored trial, after which the next begins a burst
+
+
 def measured(
     agent: str, samples: int, seeds: int, workers: int, executor: Executor = in_processes
 ) -> tuple[float, float, float | None]:
-    """Wall and processor seconds of a trial in the middle half of a run, and J of a trial where the machine tells."""
-    marks: dict[str, tuple[int, float, dict[int, float]]] = {}
+    """Wall and processor seconds of a trial in the last three quarters of a run, and J of one where the machine tells.
+
+    Trials are stored once a second, many at a time: what is measured lies between the beginnings of two such bursts.
+
+    Raises:
+        SystemExit: the run was too short to tell.
+    """
+    bursts: list[_Burst] = []
     before = energy_counters()
 
     def note(summary: RunSummary) -> None:
-        done = sum(summary.statuses.values())
-        for name, share in (("first", 0.25), ("last", 0.75)):
-            if done >= share * seeds and name not in marks:
-                marks[name] = done, time.perf_counter(), processor_seconds()
+        now = time.perf_counter()
+        if not bursts or now - bursts[-1].told_s > _QUIET_S:
+            bursts.append(_Burst(now, processor_seconds(), 0, now))
+        bursts[-1].done, bursts[-1].told_s = sum(summary.statuses.values()), time.perf_counter()
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pace.toml"
         path.write_text(SUITE.format(agent=agent, samples=samples, seeds=seeds), encoding="utf-8")
         run_suite(load_suite(path), Path(folder) / "results", workers=workers, executor=executor, progress=note)
     joules = joules_between(before, energy_counters())
-    (first, start_s, start), (last, end_s, end) = marks["first"], marks["last"]
-    used_s = sum(seconds - start.get(process, 0.0) for process, seconds in end.items())
-    return (end_s - start_s) / (last - first), used_s / (last - first), None if joules is None else joules / seeds
+    middle = [burst for burst in bursts if seeds / 4 <= burst.done][:-1]  # the last one comes when workers stand still
+    if len(middle) < 2:
+        raise SystemExit(f"{seeds} trials of {agent} are over too soon to be measured.")
+    first, last = middle[0], middle[-1]
+    used_s = sum(seconds - first.used_s.get(process, 0.0) for process, seconds in last.used_s.items())
+    trials = last.done - first.done
+    return (last.at_s - first.at_s) / trials, used_s / trials, None if joules is None else joules / seeds
 
 
 def searched_alone(agent: str, samples: int, seeds: int) -> float:
@@ -100,8 +124,8 @@ def main() -> None:
     workers = os.cpu_count() or 1
     print(f"Lottery: trials through runner, workers, agents' processes and store; {workers} workers")
     for label, agent, samples, seeds, goal in (
-        ("100 random samples", "random_search", 100, 1200, "1 ms"),
-        ("1,000 samples of a genetic algorithm", "genetic_algorithm", 1000, 60, ""),
+        ("100 random samples", "random_search", 100, 4000, "1 ms"),
+        ("1,000 samples of a genetic algorithm", "genetic_algorithm", 1000, 400, ""),
     ):
         alone_s = searched_alone(agent, samples, max(20, seeds // 20))
         wall_s, used_s, joules = measured(agent, samples, seeds, workers)

@@ -2,7 +2,7 @@
 processor each.
 
 `python benchmarks/run.py workers` runs trials of a third of a second (TPE, 100 samples) through runner, executor and
-store, and takes the pace of the middle half of a run: starts and ends are left out. The limit is the pace of one
+store, and takes the pace of the last three quarters of a run, less its end. The limit is the pace of one
 worker process times the number of workers; what lies below it, executor, store and the machine's memory take.
 """
 
@@ -16,7 +16,7 @@ from timing import report
 from dsegym.experiments.executors.cluster import on_ray
 from dsegym.experiments.executors.processes import in_processes
 
-AGENT, SAMPLES, SEEDS = "tpe", 100, 60
+AGENT, SAMPLES, SEEDS = "tpe", 100, 80
 GOAL = "0.9"
 
 

@@ -76,6 +76,7 @@ class WorkerProcess:
         self.instance: Hashable = None
         self.deadline_s = 0.0
         self.refused: Exception | None = None  # why it cannot work at all
+        self._is_broken = False  # whether its pipe is
 
     @property
     def is_awaited(self) -> bool:
@@ -96,23 +97,37 @@ class WorkerProcess:
             DsegymError, OSError: the worker cannot work at all.
         """
         assert self.task is not None
-        with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):  # it died, maybe while it wrote
-            if self.pipe.poll():
-                outcome = self.pipe.recv()
-                if not isinstance(outcome, Exception):
-                    return outcome
-                self.refused = outcome
-        if self.refused is not None:
-            raise self.refused
+        if (outcome := self._said()) is not None:
+            return outcome
         if time.monotonic() >= self.deadline_s:
             limit_s = self.task.trial.time_limit_s + GRACE_S
             message = f"the worker did not stop within {limit_s:g} s and was ended; its samples are lost."
             return Outcome(retires=True, status="timed_out", message=message)
-        self.process.join(END_S if self.pipe.poll() else 0.0)
+        self.process.join(END_S if self._is_broken else 0.0)
         if self.process.is_alive():
             return None
+        if not self._is_broken and (outcome := self._said()) is not None:  # the last that it said before it died
+            return outcome
         message = f"the worker process died (exit code {self.process.exitcode}); its samples are lost."
         return Outcome(was_killed=True, retires=True, status="failed", message=message)
+
+    def _said(self) -> Outcome | None:
+        """What stands in the pipe.
+
+        Raises:
+            as `take`.
+        """
+        try:
+            if self.refused is None and self.pipe.poll():
+                said = self.pipe.recv()
+                if not isinstance(said, Exception):
+                    return said
+                self.refused = said
+        except (EOFError, OSError, pickle.UnpicklingError):  # it died, maybe while it wrote
+            self._is_broken = True
+        if self.refused is not None:
+            raise self.refused
+        return None
 
     def end(self) -> None:
         """Ends it by force, with all that it has started."""
