@@ -48,9 +48,7 @@ def matrix_command(
         cells = run_matrix(
             plan,
             allow=allow or (),
-            progress=lambda done, total, what: bar.update(
-                task, completed=done, total=total, description=visible(what), refresh=True
-            ),
+            progress=lambda done, total, what: bar.update(task, completed=done, total=total, description=visible(what)),
         )
     if as_json:
         print_document((output / TABLE).read_text(encoding="utf-8"))

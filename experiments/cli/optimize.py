@@ -187,9 +187,7 @@ def _searched(problem: Problem, agent: str, samples: int, seed: int, count: int)
 
     with progress_bar("samples") as progress:
         task = progress.add_task(agent, total=samples)
-        designs = searched(
-            problem, agent, (), samples, seed, lambda spent: progress.update(task, completed=spent, refresh=True)
-        )
+        designs = searched(problem, agent, (), samples, seed, lambda spent: progress.update(task, completed=spent))
     return best_of(problem, np.unique(designs, axis=0), count), len(designs)
 
 

@@ -173,6 +173,6 @@ def _trials_bar(suite: Any) -> Iterator[Callable[[Any], None]]:
             trouble = sum(count for status, count in summary.statuses.items() if status != "finished")
             label = f"{suite.name} ({trouble} failed)" if trouble else suite.name
             done = summary.resumed + sum(summary.statuses.values())
-            progress.update(task, completed=done, description=label, refresh=True)
+            progress.update(task, completed=done, description=label)
 
         yield update

@@ -91,7 +91,7 @@ def steps_bar(name: str) -> Iterator[Callable[..., None]]:
             if name != shown:  # another training: its time begins anew
                 progress.reset(task, description=label)
                 shown = name
-            progress.update(task, completed=steps, total=total, description=label, refresh=True)
+            progress.update(task, completed=steps, total=total, description=label)
 
         yield update
 
