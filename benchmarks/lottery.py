@@ -24,6 +24,7 @@ from dsegym.experiments.runner import RunSummary, run_suite
 from dsegym.experiments.suite import load_suite
 
 GOAL_AN_HOUR = 21_000
+_QUIET_S = 0.1  # s without a stored trial, after which the next begins a burst
 SUITE = """
 name = "pace"
 samples = {samples}
@@ -52,15 +53,12 @@ def _there(processes: list[psutil.Process]) -> Iterator[psutil.Process]:
 
 @dataclass
 class _Burst:
-    """Trials that were stored together: when that began, and how many there were by then."""
+    """Trials that were stored together."""
 
-    at_s: float
-    used_s: dict[int, float]
-    done: int
-    told_s: float
-
-
-_QUIET_S = 0.1  # s without a stored trial, after which the next begins a burst
+    at_s: float  # when the first of them was told of
+    used_s: dict[int, float]  # {process: seconds of a processor} by then
+    done: int  # trials of the run, with these; it grows as they are told of
+    told_s: float  # when the last of them was told of
 
 
 def measured(

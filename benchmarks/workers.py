@@ -1,9 +1,8 @@
-"""How trials an hour grow with workers: processes of this machine, and a local Ray cluster, from one worker to a
-processor each.
+"""How trials an hour grow with workers, from one to a processor each: processes, and a Ray cluster of this machine.
 
 `python benchmarks/run.py workers` runs trials of a third of a second (TPE, 100 samples) through runner, executor and
 store, and takes the pace of the last three quarters of a run, less its end. The limit is the pace of one
-worker process times the number of workers; what lies below it, executor, store and the machine's memory take.
+worker process times the number of workers: what is missing is lost to executor, store and shared memory.
 """
 
 from __future__ import annotations

@@ -70,7 +70,15 @@ html_show_sourcelink = False
 CONTENTS = {
     "Start": ["quick_start", "train_ppo", "size_my_network", "my_agent", "my_outcomes", "plan_a_cluster"],
     "Scenarios": ["gallery/index"],
-    "Results": ["which_agent_when", "hyperparameter_lottery", "learning", "truth", "comparison", "dosa_protocol"],
+    "Results": [
+        "which_agent_when",
+        "against_random",
+        "hyperparameter_lottery",
+        "learning",
+        "truth",
+        "comparison",
+        "dosa_protocol",
+    ],
     "Guides": [
         "compete",
         "clients",
@@ -78,7 +86,6 @@ CONTENTS = {
         "policies",
         "fronts",
         "exact_agents",
-        "against_random",
         "files",
         "many_machines",
         "proxies",

@@ -76,7 +76,7 @@ class WorkerProcess:
         self.instance: Hashable = None
         self.deadline_s = 0.0
         self.refused: Exception | None = None  # why it cannot work at all
-        self._is_broken = False  # whether its pipe is
+        self._pipe_is_broken = False
 
     @property
     def is_awaited(self) -> bool:
@@ -103,16 +103,16 @@ class WorkerProcess:
             limit_s = self.task.trial.time_limit_s + GRACE_S
             message = f"the worker did not stop within {limit_s:g} s and was ended; its samples are lost."
             return Outcome(retires=True, status="timed_out", message=message)
-        self.process.join(END_S if self._is_broken else 0.0)
+        self.process.join(END_S if self._pipe_is_broken else 0.0)
         if self.process.is_alive():
             return None
-        if not self._is_broken and (outcome := self._said()) is not None:  # the last that it said before it died
+        if not self._pipe_is_broken and (outcome := self._said()) is not None:  # the last that it said before it died
             return outcome
         message = f"the worker process died (exit code {self.process.exitcode}); its samples are lost."
         return Outcome(was_killed=True, retires=True, status="failed", message=message)
 
     def _said(self) -> Outcome | None:
-        """What stands in the pipe.
+        """Takes what stands in the pipe; None where nothing does.
 
         Raises:
             as `take`.
@@ -124,7 +124,7 @@ class WorkerProcess:
                     return said
                 self.refused = said
         except (EOFError, OSError, pickle.UnpicklingError):  # it died, maybe while it wrote
-            self._is_broken = True
+            self._pipe_is_broken = True
         if self.refused is not None:
             raise self.refused
         return None

@@ -30,7 +30,7 @@ from ..suite import suite_names
 from .prose import paragraph, point, unfinished
 from .text import cell_text, markdown_table
 
-__all__ = ["PICTURE", "field_page", "how_made"]
+__all__ = ["PICTURE", "field_page", "how_made", "trials_of"]
 
 PICTURE = "field/ranks.svg"  # beside the page
 _MOST_ALIKE = 4  # agents that a cell names beside the winner
@@ -77,7 +77,7 @@ def field_page(field: Field) -> str:
     parts += ["## Ranks over samples", paragraph(_RANKS), f"![Average ranks over samples]({PICTURE})"]
     for found in standings:
         parts += _standing(found)
-    parts += [*_instances(field), "## How this page is made", how_made(field, "field")]
+    parts += [*_instances(field), "## How this page is made", how_made(field, "field", "its picture")]
     return "\n\n".join(parts) + "\n"
 
 
@@ -158,7 +158,7 @@ def _coverage(field: Field) -> list[str]:
     agents = {trial.agent for trial in field.trials}
     seeds = {trial.seed for trial in field.trials}
     told = (
-        f"{counted(len(field.trials), 'trial')} of the {field.declared:,} that the suite declares: "
+        f"{trials_of(field)}: "
         f"{counted(len(agents), 'agent')}, {counted(len(field.instances), 'instance')}, "
         f"{counted(len(seeds), 'seed')}."
     )
@@ -349,22 +349,36 @@ def _instances(field: Field) -> list[str]:
     ]
 
 
-def how_made(field: Field, command: str) -> str:
+def trials_of(field: Field) -> str:
+    """How many trials there are, of how many that were declared."""
+    trials = counted(len(field.trials), "trial")
+    if field.runs > 1:
+        return f"{trials} of {field.runs} runs, the largest of which declares {field.declared:,}"
+    return f"{trials} of the {field.declared:,} that the suite declares"
+
+
+def how_made(field: Field, command: str, beside: str = "") -> str:
     """How a page of a field came to be, and how to make it again.
 
     Args:
         field: that it is made of.
         command: `field`, say, that makes it.
+        beside: what the command writes beside the page and what it is made of, `its picture` say.
     """
     file = f"`experiments/suites/{field.suite}.toml`" if field.suite in suite_names() else "its file"
     place = f"results/{field.suite}"
     named, folder = (shlex.quote(cell_text(text)) for text in (field.suite, place))  # a command that may be pasted
     stored = f"docs/{command}/results.json"
+    joined = (
+        f"These are trials of {field.runs} runs of it and of parts of it (fewer agents, instances or seeds), whose "
+        f"results `dsegym {command}` took together. "
+    )
     rest = (
         f"The first command runs the suite `{field.suite}`: {file} declares every trial, its budget and its seeds. "
-        f"`dsegym {command}` writes this page, and `{stored}`: the best so far of every trial at {len(GRID)} numbers "
-        f"of samples; from that file alone `dsegym {command} {stored}` prints this page again, as a test checks. "
-        f"`dsegym verify {folder}` costs every design again."
+        f"{joined if field.runs > 1 else ''}"
+        f"`dsegym {command}` writes this page, {f'{beside}, ' if beside else ''}and `{stored}`: the best so far of "
+        f"every trial at {len(GRID)} numbers of samples; from that file alone `dsegym {command} {stored}` prints this "
+        f"page again, as a test checks. `dsegym verify {folder}` costs every design again."
     )
     run = f"dsegym run {named} --output {folder}   # resumes\n"
     return f"```bash\n{run}dsegym {command} {folder} --output docs\n```\n\n{paragraph(rest)}"

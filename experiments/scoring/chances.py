@@ -15,9 +15,10 @@ from .field import GRID, Field, FieldTrial
 from .leaderboard import BOOTSTRAP_SEED
 from .learning import Interval
 
-__all__ = ["EVEN", "Chance", "chances"]
+__all__ = ["BEATS", "EVEN", "LOSES", "UNDECIDED", "Chance", "chances"]
 
 EVEN = 0.5  # the chance where neither is better
+BEATS, LOSES, UNDECIDED = "beats", "loses", "undecided"  # verdicts
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,19 @@ class Chance:
 
     @property
     def verdict(self) -> str:
-        """`beats` or `loses` where the interval leaves no doubt, else `as good`."""
+        """`BEATS` or `LOSES` where the interval leaves no doubt, else `UNDECIDED`."""
         low, high = self.interval.low, self.interval.high
         if low is None or high is None:
-            return "as good"
-        return "beats" if low > EVEN else "loses" if high < EVEN else "as good"
+            return UNDECIDED
+        return BEATS if low > EVEN else LOSES if high < EVEN else UNDECIDED
 
 
 def chances(field: Field, other: str, samples: int) -> dict[str, dict[str, Chance]]:
     """{agent: {instance: its chance}} against another agent after so many samples, one of `GRID`.
 
-    A design that breaks a limit is no design: it loses against any, and ties with none. The interval is that of
+    A trial without a feasible design loses to one that has one, and two without tie. The interval is that of
     `statistics.probability_of_improvement`, for which seeds of both agents are drawn anew. Trials that may not take so
-    many samples, and those that were cut off, which a longer one would have bettered, count as they stand.
+    many samples do not count; those that were cut off count with what they had found.
     """
     place, played = GRID.index(samples), field.played()
     found: dict[str, dict[str, Chance]] = {}

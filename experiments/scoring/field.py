@@ -100,9 +100,10 @@ class Field:
     """What the page is made of."""
 
     suite: str
-    declared: int  # trials of the suite
+    declared: int  # trials of the suite, or of the largest of those whose results were joined
     instances: tuple[FieldInstance, ...]
     trials: tuple[FieldTrial, ...]
+    runs: int = 1  # whose results were joined; then no suite declares just these trials
 
     def played(self) -> dict[tuple[str, str], list[FieldTrial]]:
         """{(agent, instance): its trials, by seed}."""
@@ -381,6 +382,8 @@ def to_stored(field: Field) -> str:
         for t in sorted(field.trials, key=lambda t: (t.instance, t.agent, t.seed))
     )
     head = f'"format": {FORMAT}, "suite": {json.dumps(field.suite)}, "declared": {field.declared}'
+    if field.runs > 1:
+        head += f', "runs": {field.runs}'
     instances = lines(asdict(each) for each in field.instances)
     return f'{{{head}, "grid": {list(GRID)}, "instances": [\n{instances}\n], "trials": [\n{lines(trials)}\n]}}\n'
 
@@ -396,7 +399,8 @@ _INSTANCE: Mapping[str, Shape] = {
     "policy": bool, "feasible": _VALUE,
 }  # fmt: skip
 _STORED: Mapping[str, Shape] = {
-    "suite": str, "declared": COUNT, "grid": list, "instances": Each(list, dict(_INSTANCE)), "trials": Each(list, list),
+    "suite": str, "declared": COUNT, "runs?": COUNT, "grid": list, "instances": Each(list, dict(_INSTANCE)),
+    "trials": Each(list, list),
 }  # fmt: skip
 
 
@@ -420,7 +424,7 @@ def from_stored(text: str) -> Field:
             FieldTrial(agent, instance, seed, budget, status, agent_ms, tuple(values))
             for agent, instance, seed, budget, status, agent_ms, values in content["trials"]
         )
-        field = Field(str(content["suite"]), int(content["declared"]), instances, trials)
+        field = Field(str(content["suite"]), int(content["declared"]), instances, trials, content.get("runs", 1))
         if tuple(content["grid"]) != GRID or any(len(t.values) != sum(s <= t.budget for s in GRID) for t in trials):
             raise ValueError("its trials are not read at the samples that this version reads them at")
     except CorruptResultError as error:
@@ -469,12 +473,12 @@ def joined(fields: Sequence[Field]) -> Field:
                 )
             if before is None or trial.status == _FINISHED:
                 trials[key] = trial
-    declared = max(field.declared for field in fields)
     return Field(
         fields[0].suite,
-        max(declared, len(trials)),
+        max(field.declared for field in fields),
         tuple(instances[name] for name in sorted(instances)),
         tuple(trials[key] for key in sorted(trials, key=lambda each: (each[1], each[0], each[2]))),
+        sum(field.runs for field in fields),
     )
 
 

@@ -47,7 +47,7 @@ def worker():
     def make(looks, process):
         made = object.__new__(WorkerProcess)
         made.pipe, made.process = Pipe(looks), process
-        made.task, made.refused, made._is_broken = SimpleNamespace(trial=None), None, False
+        made.task, made.refused, made._pipe_is_broken = SimpleNamespace(trial=None), None, False
         made.deadline_s = time.monotonic() + 1000
         return made
 

@@ -43,7 +43,7 @@ def test_who_is_better_or_worse_throughout_beats_or_loses_and_who_is_not_does_ne
     assert {agent: own["One"].verdict for agent, own in found.items()} == {
         "good": "beats",
         "bad": "loses",
-        "same": "as good",
+        "same": "undecided",
     }
 
 
@@ -66,4 +66,4 @@ def test_the_page_names_who_beats_random_search_and_who_loses():
 def test_a_page_without_random_search_says_what_it_has():
     page = against_random_page(field({"good": [1.0]}))
     assert "## After" not in page
-    assert "1 of the 1 trials" in page
+    assert "1 trial of the 1 that the suite declares" in page

@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -309,13 +310,16 @@ def test_an_agents_name_is_no_markup_of_the_page():
 def test_results_of_parts_of_a_suite_make_the_field_that_one_run_of_it_would():
     whole = field_of({"random_search": 0.2, "good": 0.8})
     parts = [
-        Field("core", 9, tuple(instance(it.name, feasible=None) for it in whole.instances), ()),
+        Field("core", whole.declared, tuple(instance(it.name, feasible=None) for it in whole.instances), ()),
         *(
             Field("a_part", 9, whole.instances, tuple(each for each in whole.trials if each.agent == agent))
             for agent in ("good", "random_search")
         ),
     ]
-    assert to_stored(joined(parts)) == to_stored(joined([whole]))
+    assert joined(parts).runs == 3
+    assert to_stored(replace(joined(parts), runs=1)) == to_stored(joined([whole]))
+    assert to_stored(from_stored(to_stored(joined(parts)))) == to_stored(joined(parts))
+    assert "trials of 3 runs" in field_page(joined(parts))
     assert sorted(map(str, joined(parts).trials)) == sorted(map(str, whole.trials))
     assert {it.feasible for it in joined(parts).instances} == {1.0}
 
