@@ -67,7 +67,7 @@ def _where(own: Mapping[str, Chance], verdict: str) -> list[str]:
 
 def _coverage(field: Field) -> str:
     agents = {trial.agent for trial in field.trials}
-    seeds = 1 + max((trial.seed for trial in field.trials), default=-1)
+    seeds = max(map(len, field.played().values()), default=0)  # their numbers need not begin at 0
     luck = f"once in {math.comb(2 * seeds, seeds) // 2:,} times"
     about = (
         f"{trials_of(field)}: {counted(len(agents), 'agent')} on {counted(len(field.instances), 'instance')}, "

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ...costmodels.errors import CorruptResultError, DsegymError
 from ...costmodels.files import strict_json
+from ...envs.core.evaluation import obstacle_between
 from ...envs.core.scenarios import load_scenario, make_problem, scenario_module
 from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_shape, finite
 from ..formats import rounded
@@ -431,6 +432,9 @@ def from_stored(text: str) -> Field:
         raise ValueError(str(error).removesuffix(".")) from None
     except (KeyError, TypeError) as error:
         raise ValueError(f"it lacks {error}") from None
+    for it in instances:
+        if why := obstacle_between(it.reference, it.bound):
+            raise ValueError(f"nothing can be scored on {it.name}: {why}")
     if len({instance.name for instance in instances}) < len(instances):
         raise ValueError("it describes an instance twice")
     unknown = {trial.instance for trial in trials} - {instance.name for instance in instances}

@@ -1,6 +1,7 @@
 """Chances against another agent, beside pairs counted one by one, and the page that is made of them."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,13 @@ def test_the_page_names_who_beats_random_search_and_who_loses():
     assert "chance does that once in 92,378 times" in " ".join(page.split())
     assert "| good | beats: 1.00 [1.00, 1.00] |" in page
     assert "## After 30 samples" in page
+
+
+def test_the_page_counts_seeds_whatever_their_numbers():
+    ends = {"random_search": [5.0] * 3, "good": [1.0] * 3}
+    found = field(ends)
+    later = tuple(replace(trial, seed=trial.seed + 1_000_000_000) for trial in found.trials)
+    assert against_random_page(replace(found, trials=later)) == against_random_page(found)
 
 
 def test_a_page_without_random_search_says_what_it_has():
