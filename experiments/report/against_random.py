@@ -6,9 +6,10 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 
+from ...costmodels.errors import DsegymError
 from ..formats import counted
 from ..scoring.chances import BEATS, LOSES, UNDECIDED, Chance, chances
-from ..scoring.field import GRID, Field, statuses
+from ..scoring.field import GRID, POINTS, Field, statuses
 from .field import how_made, trials_of
 from .prose import paragraph, point, unfinished
 from .text import markdown_table
@@ -16,7 +17,8 @@ from .text import markdown_table
 __all__ = ["against_random_page"]
 
 OTHER = "random_search"
-_EARLIER = 0.3  # of the budget, at which agents are compared as well
+_FEW = 100  # samples, up to which
+_EARLIER = 0.3  # of the budget agents are compared as well; beyond, at those of `POINTS`
 
 _HEAD = """# Each agent against random search
 
@@ -26,25 +28,39 @@ This page is made by one command from stored results (last section), whatever th
 How to read it. The chance that a trial of the agent holds a better design than one of random search after as many
 samples, over all pairs of seeds, a tie counting half (the Mann-Whitney statistic): 0.5 where neither is better. Its
 interval is that of 95 %, for which seeds of both are drawn anew. An agent *beats* random search where the whole
-interval is above 0.5, and *loses* where all of it is below; otherwise these seeds do not tell. One instance stands for
-its family. A trial without a feasible design loses to one that has one, and two without tie. Designs are compared by
-what the search sees; where an instance is scored on held-out cases, on those."""
+interval is above 0.5, and *loses* where all of it is below; otherwise, and with fewer than five seeds of either, these
+seeds do not tell. A trial without a feasible design loses to one that has one, and two without tie. Designs are
+compared by what the search sees, and on held-out cases where an instance is scored on such. Agents that plan with their
+budget (`simulated_annealing`, `regularised_evolution`, `portfolio`) are in the middle of their plan at fewer samples
+than it."""
 
 _Found = Mapping[str, Mapping[str, Chance]]  # {agent: {instance: its chance}}
 
 
 def against_random_page(field: Field) -> str:
-    """The page as Markdown; the same results give the same bytes."""
+    """The page as Markdown; the same results give the same bytes.
+
+    Raises:
+        DsegymError: nothing can be compared.
+    """
     most = max((trial.budget for trial in field.trials), default=0)
-    last = max((samples for samples in GRID if samples <= most), default=0)
-    earlier = max((samples for samples in GRID if samples <= _EARLIER * last), default=0)
-    found = {samples: chances(field, OTHER, samples) for samples in (last, earlier) if samples}
+    found = {samples: chances(field, OTHER, samples) for samples in _points(most)}
     told = {samples: own for samples, own in found.items() if own}
+    if not told:
+        raise DsegymError(f"There is nothing to compare: no agent and {OTHER} have trials on the same instance.")
     summary = "\n".join(line for samples, own in told.items() for line in _summary(samples, own))
-    parts = [_HEAD, *(("## In short", summary) if summary else ()), _coverage(field)]
+    parts = [_HEAD, "## In short", summary, _coverage(field)]
     for samples, own in told.items():
         parts += [f"## After {samples:,} samples", _table(field, own)]
     return "\n\n".join([*parts, "## How this page is made", how_made(field, "against")]) + "\n"
+
+
+def _points(most: int) -> list[int]:
+    """At which samples agents are compared: the last that all budgets reach or exceed, and an earlier one or two."""
+    last = max((samples for samples in GRID if samples <= most), default=0)
+    earlier = max((samples for samples in GRID if samples <= _EARLIER * last), default=0)
+    points = [samples for samples in POINTS if _FEW <= samples <= most] if most > _FEW else [earlier, last]
+    return sorted({samples for samples in (last, *points) if samples}, reverse=True)
 
 
 def _summary(samples: int, found: _Found) -> list[str]:
@@ -56,7 +72,7 @@ def _summary(samples: int, found: _Found) -> list[str]:
     listed = "; ".join(f"on {won} of {of}: {', '.join(agents)}" for (won, of), agents in shares)
     losing = [f"`{agent}` on {', '.join(names)}" for agent, own in found.items() if (names := _where(own, LOSES))]
     return [
-        point(f"After {samples:,} samples, an agent beats random search {listed}."),
+        point(f"After {samples:,} samples, an agent beats random search, of the instances that it plays, {listed}."),
         point(f"After {samples:,} samples, random search beats {'; '.join(losing) or 'nobody'}."),
     ]
 

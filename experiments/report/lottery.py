@@ -55,7 +55,11 @@ _FINDING = (
     "ArchGym's finding, as its abstract has it: with unlimited samples and tuned hyperparameters, no algorithm "
     "dominates. Here the largest budget stands for unlimited samples, and each agent has, for each instance, the best "
     "of all its draws; an agent dominates if it is among the best on every instance and is the only one of which that "
-    "holds. That is sure if it stays so in 95 % of resamples of the draws, and surely not so if nobody does in 95 %."
+    "holds. That is sure, of these instances, if it stays so in 95 % of resamples of draws and seeds, and surely not "
+    "so if nobody does in 95 %: the resamples say what other draws and seeds would change, not what other instances "
+    "would. The winners of each budget are those of the mean over instances, which who is far ahead on one of them may "
+    "win without being the best on the others; an interval from 0 to 100 says that with other instances anything may come "
+    "out."
 )
 
 
@@ -127,9 +131,10 @@ def _verdict(judged: Dominance) -> str:
         told = "nobody dominates, and ArchGym's finding holds on these"
     else:
         told = "whether ArchGym's finding holds on these cannot be told yet"
+    shares = f"{100 * anyone:.0f} % of resamples ({likeliest} in {100 * judged.chance[likeliest]:.0f} %)"
     return (
-        f"At {judged.budget:,} samples with tuned hyperparameters, {seen}. With draws drawn anew, somebody dominates "
-        f"in {100 * anyone:.0f} % of resamples ({likeliest} in {100 * judged.chance[likeliest]:.0f} %): {told}."
+        f"At {judged.budget:,} samples with tuned hyperparameters, {seen}. With draws and seeds drawn anew, somebody "
+        f"dominates in {shares}: {told}."
     )
 
 
@@ -137,7 +142,7 @@ def _won(table: Table, found: Sequence[Chance]) -> str:
     untuned = max(found, key=lambda each: (each.by_effort[0].value, each.agent))
     tuned = found[0]
     return (
-        f"At {table.budget:,} samples, one draw each: {untuned.agent} wins most often "
+        f"By the mean over instances, at {table.budget:,} samples, one draw each: {untuned.agent} wins most often "
         f"({_percent(untuned.by_effort[0])}); the best of {EFFORTS[-1]} draws each: {tuned.agent} "
         f"({_percent(tuned.by_effort[-1])})."
     )

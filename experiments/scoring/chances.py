@@ -15,9 +15,10 @@ from .field import GRID, Field, FieldTrial
 from .leaderboard import BOOTSTRAP_SEED
 from .learning import Interval
 
-__all__ = ["BEATS", "EVEN", "LOSES", "UNDECIDED", "Chance", "chances"]
+__all__ = ["BEATS", "EVEN", "LEAST_SEEDS", "LOSES", "UNDECIDED", "Chance", "chances"]
 
 EVEN = 0.5  # the chance where neither is better
+LEAST_SEEDS = 5  # of both agents for a verdict: with four, all on one side is luck in one case of 35
 BEATS, LOSES, UNDECIDED = "beats", "loses", "undecided"  # verdicts
 
 
@@ -26,13 +27,13 @@ class Chance:
     """How likely a trial of an agent holds a better design than one of another; ties count half."""
 
     interval: Interval
-    seeds: int  # of the agent's
+    seeds: int  # of the agent with the fewer
 
     @property
     def verdict(self) -> str:
-        """`BEATS` or `LOSES` where the interval leaves no doubt, else `UNDECIDED`."""
+        """`BEATS` or `LOSES` where the interval leaves no doubt and seeds suffice, else `UNDECIDED`."""
         low, high = self.interval.low, self.interval.high
-        if low is None or high is None:
+        if low is None or high is None or self.seeds < LEAST_SEEDS:
             return UNDECIDED
         return BEATS if low > EVEN else LOSES if high < EVEN else UNDECIDED
 
@@ -55,7 +56,7 @@ def chances(field: Field, other: str, samples: int) -> dict[str, dict[str, Chanc
             [places[: own.size]], [places[own.size :]], seed=BOOTSTRAP_SEED
         )
         ends = (rounded(float(each)) for each in estimate)
-        found.setdefault(agent, {})[name] = Chance(Interval(*ends), own.size)
+        found.setdefault(agent, {})[name] = Chance(Interval(*ends), min(own.size, beside.size))
     return found
 
 

@@ -129,6 +129,16 @@ class Table:
     scores: Mapping[str, _Values]  # {agent: float64[D, I]}, means over seeds
     trials: Mapping[str, tuple[LotteryTrial, ...]]  # {agent: its trials on these instances}
 
+    def by_seed(self, agent: str) -> _Values:
+        """float64[D, I, n] of an agent's scores; where a draw has fewer seeds than another, its own repeat."""
+        found: dict[tuple[int | None, str], list[float]] = defaultdict(list)
+        for trial in self.trials[agent]:
+            found[trial.draw, trial.instance].append(trial.score)
+        most = max(map(len, found.values()))
+        return np.array(
+            [[np.resize(found[draw, name], most) for name in self.instances] for draw in self.draws[agent]], np.float64
+        )
+
     def of_draws(self, agent: str) -> _Values:
         """float64[D]: the score of each draw."""
         return self.scores[agent].mean(axis=1)
@@ -254,7 +264,7 @@ class Dominance:
     best: Mapping[str, tuple[str, ...]]  # {instance: the agents that are best, which share it}
     everywhere: tuple[str, ...]  # agents that are best on all instances, alone or with others
     alone: str | None  # the only one that is among the best on all instances: it dominates
-    chance: Mapping[str, float]  # {agent: the share of resamples in which it dominates}, where draws are drawn anew
+    chance: Mapping[str, float]  # {agent: the share of resamples of draws and seeds in which it dominates}
 
 
 def dominance(table: Table) -> Dominance:
@@ -267,16 +277,19 @@ def dominance(table: Table) -> Dominance:
     }
     everywhere = tuple(sorted(agent for agent in tuned if all(agent in found for found in best.values())))
     generator = np.random.default_rng(BOOTSTRAP_SEED)
-    drawn = np.stack(
-        [
-            scores[generator.integers(len(scores), size=(statistics.RESAMPLES, len(scores)))].max(axis=1)
-            for scores in table.scores.values()
-        ]
-    )  # [A, R, I]
+    drawn = np.stack([_tuned_anew(table.by_seed(agent), generator) for agent in table.scores])  # [A, R, I]
     among = (drawn >= drawn.max(axis=0) - _TIES).all(axis=2)  # [A, R]
     sole = (among & (among.sum(axis=0) == 1)).mean(axis=1)
     chance = {agent: rounded(float(share)) for agent, share in zip(table.scores, sole, strict=True)}
     return Dominance(table.budget, best, everywhere, everywhere[0] if len(everywhere) == 1 else None, chance)
+
+
+def _tuned_anew(scores: _Values, generator: np.random.Generator) -> _Values:
+    """float64[R, I]: the best mean on each instance, of [D, I, n] with draws, and seeds of each, drawn anew."""
+    draws, instances, seeds = scores.shape
+    some = scores[generator.integers(draws, size=(statistics.RESAMPLES, draws))]  # [R, D, I, n]
+    again = generator.integers(seeds, size=(statistics.RESAMPLES, draws, instances, seeds))
+    return np.take_along_axis(some, again, axis=3).mean(axis=3).max(axis=1)
 
 
 def stability(tables: Sequence[Table]) -> tuple[tuple[str, ...], dict[str, _Values]]:

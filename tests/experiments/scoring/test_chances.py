@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dsegym.costmodels.errors import DsegymError
 from dsegym.experiments.report.against_random import against_random_page
 from dsegym.experiments.scoring.chances import chances
 from dsegym.experiments.scoring.field import GRID, Field, FieldInstance, FieldTrial
@@ -39,12 +40,19 @@ def test_the_chance_is_the_share_of_pairs_that_the_agent_wins(seed):
 
 
 def test_who_is_better_or_worse_throughout_beats_or_loses_and_who_is_not_does_neither():
-    ends = {"random_search": [5.0, 6.0, 7.0], "good": [1.0, 2.0, 3.0], "bad": [9.0, 9.0, None], "same": [5.0, 6.0, 7.0]}
+    ends = {
+        "random_search": [5.0, 6.0, 7.0, 8.0, 9.0],
+        "good": [1.0, 2.0, 3.0, 3.5, 4.0],
+        "bad": [9.5, 9.5, None, None, 10.0],
+        "same": [5.0, 6.0, 7.0, 8.0, 9.0],
+        "few": [1.0, 1.0, 1.0, 1.0],
+    }
     found = chances(field(ends), "random_search", 100)
     assert {agent: own["One"].verdict for agent, own in found.items()} == {
         "good": "beats",
         "bad": "loses",
         "same": "undecided",
+        "few": "undecided",
     }
 
 
@@ -57,7 +65,8 @@ def test_agents_that_hold_nothing_are_even_and_those_without_so_many_samples_are
 def test_the_page_names_who_beats_random_search_and_who_loses():
     ends = {"random_search": [5.0] * 10, "good": [1.0] * 10, "bad": [9.0] * 10, "even": [5.0] * 10}
     page = against_random_page(field(ends))
-    assert "After 100 samples, an agent beats random search on 1 of 1: `good`; on 0 of 1: `bad`, `even`." in page
+    told = " ".join(page.split())
+    assert "beats random search, of the instances that it plays, on 1 of 1: `good`; on 0 of 1: `bad`, `even`." in told
     assert "After 100 samples, random search beats `bad` on One." in page
     assert "chance does that once in 92,378 times" in " ".join(page.split())
     assert "| good | beats: 1.00 [1.00, 1.00] |" in page
@@ -71,7 +80,16 @@ def test_the_page_counts_seeds_whatever_their_numbers():
     assert against_random_page(replace(found, trials=later)) == against_random_page(found)
 
 
-def test_a_page_without_random_search_says_what_it_has():
-    page = against_random_page(field({"good": [1.0]}))
-    assert "## After" not in page
-    assert "1 trial of the 1 that the suite declares" in page
+def test_a_page_without_random_search_is_refused():
+    with pytest.raises(DsegymError, match="no agent and random_search have trials on the same instance"):
+        against_random_page(field({"good": [1.0]}))
+
+
+def test_large_budgets_are_compared_where_smaller_ones_end():
+    one = field({"random_search": [5.0] * 5, "good": [1.0] * 5}, budget=10_000)
+    page = against_random_page(one)
+    assert [line for line in page.splitlines() if line.startswith("## After")] == [
+        "## After 10,000 samples",
+        "## After 1,000 samples",
+        "## After 100 samples",
+    ]

@@ -297,7 +297,9 @@ def test_a_file_with_an_instance_on_which_nothing_can_be_scored_is_refused():
     text = to_stored(field_of({"one": 0.5}))
     content = json.loads(text)
     content["instances"][0]["bound"] = content["instances"][0]["reference"]
-    with pytest.raises(ValueError, match=r"^nothing can be scored on One.*the reference is as good as anything can be$"):
+    with pytest.raises(
+        ValueError, match=r"^nothing can be scored on One.*the reference is as good as anything can be$"
+    ):
         from_stored(json.dumps(content))
 
 

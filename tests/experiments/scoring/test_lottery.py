@@ -105,6 +105,16 @@ def test_dominance_is_as_sure_as_other_draws_leave_it():
     assert found.chance["even"] == 0
 
 
+def test_dominance_is_as_sure_as_other_seeds_leave_it():
+    # Of two seeds, 0.9 and 0.1, a quarter of the resamples is below the other agent's score.
+    luck = [trial("lucky", None, name, score, seed=seed) for name in INSTANCES for seed, score in ((0, 0.9), (1, 0.1))]
+    sure = [trial("sure", None, name, 0.499, seed=seed) for name in INSTANCES for seed in (0, 1)]
+    found = dominance(table_at(LotteryResults("toy", 8, results_of(SCORES).instances, {}, tuple(luck + sure)), 100))
+    assert found.alone == "lucky"
+    assert found.chance["lucky"] == pytest.approx(0.75**2, abs=0.04)
+    assert found.chance["sure"] == pytest.approx(0.25**2, abs=0.03)
+
+
 def test_budgets_are_classes_of_their_own_and_instances_without_all_draws_are_left_out():
     whole = results_of(SCORES, budgets=(30, 100))
     more = trial("late", 0, "One", 1.0, budget=30)
