@@ -17,6 +17,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -240,7 +241,7 @@ def _loaded_if_there(path: Path, root: Path) -> _Batch:
     try:
         return read_batch(path, root)
     except CorruptResultError:
-        if path.exists():
+        if os.path.lexists(path):
             raise
         raise _GoneError from None
 
@@ -362,7 +363,7 @@ def stored_trials(
                     del wanted[identifier]
                     yield identifier, found
             except CorruptResultError as error:
-                if path.exists():  # it has not become part of a larger one meanwhile
+                if os.path.lexists(path):  # it has not become part of a larger one meanwhile
                     unreadable[path.name] = error
 
     yield from in_batches()

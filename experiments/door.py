@@ -8,6 +8,7 @@ link.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -37,6 +38,7 @@ __all__ = [
     "Word",
     "check_allowed",
     "check_folder",
+    "check_no_folder",
     "check_shape",
     "check_writable",
     "check_writable_folder",
@@ -223,12 +225,28 @@ def check_writable(path: Path) -> None:
     """Finds out before the work, and not after it, that a file cannot be written.
 
     Raises:
-        DsegymError: there is no folder for it, or nothing can be written there.
+        DsegymError: there is no folder for it, nothing can be written there, it is a folder, or its name is too long.
     """
     folder = path.absolute().parent
     if not folder.is_dir():
         raise DsegymError(f"'{path}' cannot be written: there is no folder '{path.parent}'.")
+    check_no_folder(path)
     _try_to_write(folder, path)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(_temporary(path))
+    except OSError as error:  # a name that is too long
+        raise DsegymError(f"'{path}' cannot be written: {error.strerror or error}.") from None
+
+
+def check_no_folder(path: Path) -> None:
+    """Refuses, before the work, a folder in the place of a file that is to be written.
+
+    Raises:
+        DsegymError: names it.
+    """
+    if path.is_dir() and not path.is_symlink():  # a link is replaced
+        raise DsegymError(f"'{path}' cannot be written: it is a folder.")
 
 
 def check_writable_folder(folder: Path) -> None:
@@ -251,6 +269,11 @@ def _try_to_write(folder: Path, asked: Path) -> None:
         raise DsegymError(f"'{asked}' cannot be written: {error.strerror or error}.") from None
 
 
+def _temporary(path: Path) -> Path:
+    """What a file is until it is whole."""
+    return path.with_name(f".{path.name}-{os.getpid()}-{time.time_ns()}")
+
+
 def write_by_rename(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Writes a file that appears by one rename, in the place of what is there; a link there is replaced, not followed.
 
@@ -262,7 +285,7 @@ def write_by_rename(path: Path, content: bytes, *, durable: bool = False) -> Non
     Raises:
         OSError: names the file that was asked for; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}-{os.getpid()}-{time.time_ns()}")
+    temporary = _temporary(path)
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
             file.write(content)

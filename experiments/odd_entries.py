@@ -113,7 +113,7 @@ def _among_batches(results: Path) -> Iterator[tuple[Path, str]]:
         try:
             batch = read_batch(path, results)
         except CorruptResultError as error:
-            if path.exists():  # it has not become part of a larger one meanwhile
+            if os.path.lexists(path):  # it has not become part of a larger one meanwhile
                 reason = str(error).removesuffix(".")
                 yield path, f"{reason}; mend or remove it: `dsegym run` makes trials that are missing again."
             continue

@@ -74,7 +74,7 @@ def optimize(
         origin, rank = way
         designs = rank(best)
     else:
-        agent = agent or _AGENT
+        agent = _AGENT if agent is None else agent
         designs, spent = _searched(problem, agent, samples or _SAMPLES, seed, best)
         origin = f"search: {counted(spent, 'sample')} of {agent}, seed {seed}"
     columns = {f"{place}.": _described(problem, design) for place, design in enumerate(designs, 1)}

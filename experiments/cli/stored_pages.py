@@ -91,12 +91,14 @@ def show_page(
     Raises:
         DsegymError: a folder and JSON are both asked for, or the folder cannot be written; also what `read` raises.
     """
-    from ..door import check_writable_folder, write_by_rename
+    from ..door import check_no_folder, check_writable_folder, write_by_rename
 
     if output is not None:
         if as_json:
             raise DsegymError(f"--json prints what --output writes to {output / stored}; give one of them.")
         check_writable_folder((output / stored).parent)
+        for name in (page, stored):
+            check_no_folder(output / name)
     content = read()
     if as_json:
         print_document(content)

@@ -29,6 +29,18 @@ def test_a_missing_folder_is_found_before_the_work(tmp_path):
         check_writable(tmp_path / "nowhere" / "a.json")
 
 
+def test_a_folder_in_a_files_place_and_a_name_that_is_too_long_are_found_before_the_work(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(DsegymError, match=r"a\.json' cannot be written: it is a folder\.$"):
+        check_writable(tmp_path / "a.json")
+    with pytest.raises(DsegymError, match=r"cannot be written: File name too long\.$"):
+        check_writable(tmp_path / f"{'a' * 240}.json")
+    (tmp_path / "link.json").symlink_to(tmp_path / "a.json")
+    check_writable(tmp_path / "link.json")
+    write_by_rename(tmp_path / "link.json", b"{}")
+    assert (tmp_path / "a.json").is_dir()
+
+
 def test_a_folder_that_cannot_be_made_is_found_before_the_work_and_one_that_can_is_not_made(tmp_path):
     check_writable_folder(tmp_path)
     check_writable_folder(tmp_path / "a" / "b")

@@ -79,6 +79,12 @@ def a_folder_for_a_batch(results):
     return path
 
 
+def a_link_to_nowhere_for_a_batch(results):
+    path = results / "batches" / OTHER
+    path.symlink_to("nowhere")
+    return path
+
+
 def another_file_among_batches(results):
     path = results / "batches" / "notes.txt"
     path.write_text("x", encoding="utf-8")
@@ -121,6 +127,7 @@ ODD = {
     overlapping: r"2 of its 2 trials are in trials-000001-[0-9a-f]{16}\.parquet too",
     unreadable: "not readable as Parquet",
     a_folder_for_a_batch: "Is a directory",
+    a_link_to_nowhere_for_a_batch: "No such file or directory|it is a link",
     another_file_among_batches: "no batch of trials",
     a_file_among_trials: "no trial",
     a_file_for_a_trial: "it is no folder, where a trial is one",

@@ -145,6 +145,7 @@ def test_a_known_optimum_stands_beside_what_a_search_finds_and_parameters_have_u
     ("arguments", "words"),
     [
         (("--agent", "hill_clim", "--samples", "5"), "Did you mean 'hill_climb'"),
+        (("--agent", ""), "Unknown agent ''"),
         (("--output", "best.txt"), "a name that ends in .json"),
         (("--output", "no_such_folder/best.json"), "there is no folder 'no_such_folder'"),
         (("--samples", "0"), "greater than or equal to 1"),
