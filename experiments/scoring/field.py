@@ -432,6 +432,8 @@ def from_stored(text: str) -> Field:
         raise ValueError(str(error).removesuffix(".")) from None
     except (KeyError, TypeError) as error:
         raise ValueError(f"it lacks {error}") from None
+    if not trials:
+        raise ValueError("it has no trial")
     for it in instances:
         if why := obstacle_between(it.reference, it.bound):
             raise ValueError(f"nothing can be scored on {it.name}: {why}")

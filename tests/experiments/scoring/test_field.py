@@ -303,6 +303,12 @@ def test_a_file_with_an_instance_on_which_nothing_can_be_scored_is_refused():
         from_stored(json.dumps(content))
 
 
+def test_a_file_without_trials_is_refused():
+    content = json.loads(to_stored(field_of({"one": 0.2})))
+    with pytest.raises(ValueError, match=r"^it has no trial$"):
+        from_stored(json.dumps({**content, "trials": []}))
+
+
 def test_a_file_that_has_a_trial_twice_is_refused():
     content = json.loads(to_stored(field_of({"one": 0.2})))
     agent, name, seed, *_ = content["trials"][1]
