@@ -58,8 +58,8 @@ _FINDING = (
     "holds. That is sure, of these instances, if it stays so in 95 % of resamples of draws and seeds, and surely not "
     "so if nobody does in 95 %: the resamples say what other draws and seeds would change, not what other instances "
     "would. The winners of each budget are those of the mean over instances, which who is far ahead on one of them may "
-    "win without being the best on the others; an interval from 0 to 100 says that with other instances anything may come "
-    "out."
+    "win without being the best on the others; an interval from 0 to 100 says that with other instances anything may "
+    "come out."
 )
 
 
