@@ -154,8 +154,9 @@ def _distance(problem: Problem, columns: Any, exact: bool) -> str:
         words = f"as good as the reference {reference.name}"
     if beyond <= _ALIKE:
         return f"{best}: {words}, at the {bound.name}."
-    last = ", and no design is better" * exact
-    return f"{best}: {words}, {100 * beyond:.3g} % above the {bound.name} {format_exact(bound.value)}{last}."
+    if exact:  # whatever the bound that suites score by is worth
+        return f"{best}: {words}, the optimum: no design is better."
+    return f"{best}: {words}, {100 * beyond:.3g} % above the {bound.name} {format_exact(bound.value)}."
 
 
 def _exact_way(problem: Problem) -> tuple[str, Callable[[int], np.ndarray]] | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ..formats import counted, format_score
+from ..formats import counted, format_score, rounded
 from ..scoring.field import (
     GRID,
     KINDS,
@@ -21,6 +21,7 @@ from ..scoring.field import (
     Verdict,
     against,
     instances_at,
+    scores_at,
     standing,
     statuses,
     verdict,
@@ -77,7 +78,12 @@ def field_page(field: Field) -> str:
     parts += ["## Ranks over samples", paragraph(_RANKS), f"![Average ranks over samples]({PICTURE})"]
     for found in standings:
         parts += _standing(found)
-    parts += [*_instances(field), "## How this page is made", how_made(field, "field", "its picture")]
+    parts += [
+        *_elsewhere(field, {each.agent for found in standings for each in found.contenders}),
+        *_instances(field),
+        "## How this page is made",
+        how_made(field, "field", "its picture"),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -130,7 +136,13 @@ def _sentence(found: Standing, best: Verdict, near: int) -> str:
         + (f"and the highest score ({_with(best.score)})" if both else "")
         + ("" if both else f"and `{best.winner}` the highest score ({_with(best.score)})")
     )
-    surely = f"{counted(near, 'agent')} cannot be told from it by rank" if near else "it is surely the best by rank"
+    surely = (
+        f"{counted(near, 'agent')} cannot be told from {first.agent} by rank"
+        if near
+        else "it is surely the best by rank"
+    )
+    if len(found.contenders) == 1:
+        surely = "no other plays all of these instances"
     random = next((each for each in found.contenders if each.agent == "random_search"), None)
     beaten = ""
     if random is not None:
@@ -303,6 +315,31 @@ def _standing(found: Standing) -> list[str]:
     ]
     head = ("Agent", "Average rank", "Within the critical difference of the best", "Score")
     return [f"### {found.samples:,} samples", paragraph(about), markdown_table(head, rows, right={1, 3})]
+
+
+def _elsewhere(field: Field, ranked: Collection[str]) -> list[str]:
+    """How agents do that are in no ranking, instance by instance."""
+    known, rows = {it.name: it for it in field.instances}, []
+    for agent, name in sorted(field.played()):
+        budget = max(trial.budget for trial in field.played()[agent, name])
+        samples = max((each for each in POINTS if each <= budget), default=None)
+        if agent in ranked or samples is None:
+            continue
+        found = scores_at(field, [known[name]], samples)
+        score = {each: rounded(float(own[0].mean())) for each, own in found.items()}
+        place = 1 + sum(each > score[agent] for each in score.values())
+        rows.append([agent, name, f"{samples:,}", str(found[agent][0].size), f"{score[agent]:.3f}"])
+        rows[-1].append(f"{place} of {len(score)}")
+    if not rows:
+        return []
+    head = ("Agent", "Instance", "Samples", "Seeds", "Score", "Place")
+    return [
+        "## Agents that play some of the instances",
+        paragraph(
+            "What is in no ranking above, because it does not play all instances: the mean score, and the place."
+        ),
+        markdown_table(head, rows, right={2, 3, 4, 5}),
+    ]
 
 
 def _instances(field: Field) -> list[str]:

@@ -375,3 +375,11 @@ def test_drawn_hyperparameters_are_the_lotterys(tmp_path, dsegym_command):
     code, out, err = dsegym_command("field", results)
     assert (code, out) == (2, "")
     assert "have drawn hyperparameters, of which `dsegym lottery` tells" in err
+
+
+def test_an_agent_that_plays_one_instance_has_its_place_there():
+    whole = field_of({"random_search": 0.2, "good": 0.8})
+    mine = tuple(trial("mine:Own", "Two", seed, 0.5) for seed in range(2))
+    page = field_page(replace(whole, trials=(*whole.trials, *mine)))
+    assert "| mine:Own | Two | 100 | 2 | 0.500 | 2 of 3 |" in page
+    assert "Agents that play some" not in field_page(whole)
