@@ -78,12 +78,8 @@ def field_page(field: Field) -> str:
     parts += ["## Ranks over samples", paragraph(_RANKS), f"![Average ranks over samples]({PICTURE})"]
     for found in standings:
         parts += _standing(found)
-    parts += [
-        *_elsewhere(field, {each.agent for found in standings for each in found.contenders}),
-        *_instances(field),
-        "## How this page is made",
-        how_made(field, "field", "its picture"),
-    ]
+    parts += _elsewhere(field, {each.agent for found in standings for each in found.contenders})
+    parts += [*_instances(field), "## How this page is made", how_made(field, "field", "its picture")]
     return "\n\n".join(parts) + "\n"
 
 
@@ -136,11 +132,9 @@ def _sentence(found: Standing, best: Verdict, near: int) -> str:
         + (f"and the highest score ({_with(best.score)})" if both else "")
         + ("" if both else f"and `{best.winner}` the highest score ({_with(best.score)})")
     )
-    surely = (
-        f"{counted(near, 'agent')} cannot be told from {first.agent} by rank"
-        if near
-        else "it is surely the best by rank"
-    )
+    surely = f"{counted(near, 'agent')} cannot be told from {first.agent} by rank"
+    if not near:
+        surely = "it is surely the best by rank"
     if len(found.contenders) == 1:
         surely = "no other plays all of these instances"
     random = next((each for each in found.contenders if each.agent == "random_search"), None)
@@ -336,7 +330,8 @@ def _elsewhere(field: Field, ranked: Collection[str]) -> list[str]:
     return [
         "## Agents that play some of the instances",
         paragraph(
-            "What is in no ranking above, because it does not play all instances: the mean score, and the place."
+            "What is in no ranking above, because it does not play all instances: the mean score, and the place among "
+            "all who play there; those with equal scores share one."
         ),
         markdown_table(head, rows, right={2, 3, 4, 5}),
     ]
