@@ -7,9 +7,11 @@ shops.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import NoReturn
 
@@ -53,16 +55,15 @@ MOST_LOOK_UPS = 2_000_000  # of a log of routes
 
 @dataclass(frozen=True)
 class Reader:
-    """An option that takes files.
+    """What takes files of the same formats.
 
     Attributes:
-        scenario, option: which.
+        places: the options that do, (scenario, option) each, those of one name together.
         page: of the docs that says more.
         also: readers whose formats it takes too.
     """
 
-    scenario: str
-    option: str
+    places: tuple[tuple[str, str], ...]
     page: str
     also: tuple[str, ...] = ()
 
@@ -88,17 +89,26 @@ class Format:
     matches: Callable[[str], bool]
 
 
+def _at(option: str, *scenarios: str) -> tuple[tuple[str, str], ...]:
+    return tuple((scenario, option) for scenario in scenarios)
+
+
 READERS: Mapping[str, Reader] = {
-    "workload": Reader("AcceleratorSizing", "workload", "accelerator.md"),
-    "instance": Reader("MemoryAllocation", "instance", "memory_allocation.md"),
-    "program": Reader("MemoryMapping", "program", "memory_mapping.md"),
-    "graph": Reader("SocSchedulingStatic", "graph", "soc_scheduling.md"),
-    "data": Reader("BatchBestOfN", "data", "batch_best_of_n.md"),
-    "requests": Reader("ServingMix, ServingPlan and ServingCluster", "workload", "serving_mix.md", ("trace",)),
-    "trace": Reader("ServingStream and ServingEngine", "trace", "serving_stream.md"),
-    "model": Reader("ServingPlan, ServingMix and MemoryTiers", "model", "serving_plan.md"),
-    "devices": Reader("ServingMix (gpu of ServingPlan and MemoryTiers)", "gpus", "serving_mix.md"),
-    "routes": Reader("ExpertCache", "routes", "expert_cache.md"),
+    "workload": Reader(
+        _at("workload", "AcceleratorSizing", "AcceleratorMapping", "AcceleratorDataflow", "AcceleratorTemplate"),
+        "accelerator.md",
+    ),
+    "instance": Reader(_at("instance", "MemoryAllocation"), "memory_allocation.md"),
+    "program": Reader(_at("program", "MemoryMapping"), "memory_mapping.md"),
+    "graph": Reader(_at("graph", "SocSchedulingStatic"), "soc_scheduling.md"),
+    "data": Reader(_at("data", "BatchBestOfN"), "batch_best_of_n.md"),
+    "requests": Reader(
+        _at("workload", "ServingMix", "ServingPlan", "ServingCluster"), "serving_mix.md", also=("trace",)
+    ),
+    "trace": Reader(_at("trace", "ServingStream", "ServingEngine"), "serving_stream.md"),
+    "model": Reader(_at("model", "ServingPlan", "ServingMix", "MemoryTiers"), "serving_plan.md"),
+    "devices": Reader((*_at("gpus", "ServingMix"), *_at("gpu", "ServingPlan", "MemoryTiers")), "serving_mix.md"),
+    "routes": Reader(_at("routes", "ExpertCache"), "expert_cache.md"),
 }
 
 
@@ -365,17 +375,25 @@ def destination(path: str, reads: Mapping[str, str]) -> str:
     own = tuple(option for option, reader in reads.items() if takes(reader, found))
     if own:
         return f"{shown(path)} looks like {found.name}: such files go to {_options_in_words(own)}."
-    return f"{shown(path)} looks like {found.name}, which is for the option {_places_of(found)}."
+    return f"{shown(path)} looks like {found.name}, which is for the option {_places_in_words(_readers_of(found))}."
 
 
 def _options_in_words(names: Sequence[str]) -> str:
     return f"the option{'s' * (len(names) > 1)} {', '.join(names)}"
 
 
-def _places_of(form: Format) -> str:
-    """Every option that takes a format, its own first, and of which scenarios."""
-    readers = [form.reader, *(key for key in READERS if key != form.reader and takes(key, form))]
-    return ", and ".join(f"{READERS[key].option} of {READERS[key].scenario}" for key in readers)
+def _readers_of(form: Format) -> list[Reader]:
+    """Every reader of a format, its own first."""
+    return [READERS[form.reader], *(each for key, each in READERS.items() if key != form.reader and takes(key, form))]
+
+
+def _places_in_words(readers: Sequence[Reader], quote: str = "") -> str:
+    """As in "trace of A and B, and workload of C"."""
+    groups = []
+    for option, places in itertools.groupby((each for reader in readers for each in reader.places), itemgetter(1)):
+        *others, last = (scenario for scenario, _ in places)
+        groups.append(f"{quote}{option}{quote} of {', '.join(others)}{' and ' * bool(others)}{last}")
+    return ", and ".join(groups)
 
 
 def _formats_of(reader: str) -> list[Format]:
@@ -392,27 +410,20 @@ def _refuse(path: str | Path, text: str, reader: str) -> NoReturn:
     taken = ", ".join(each.name for each in own)
     other = next((each for each in FORMATS if each.matches(text)), None)
     foreign = next((name for name, matches in _FOREIGN if matches(text)), "")
-    option = READERS[reader]
     if other is not None:
-        looks = f"this looks like {other.name}, which is for the option {_places_of(other)}"
+        looks = f"this looks like {other.name}, which is for the option {_places_in_words(_readers_of(other))}"
     else:
         looks = f"this looks like {foreign}" if foreign else "it is in no format that is known here"
         if reader == "workload" and foreign in _TABLED:
             looks += ", which `dsegym workload` writes as a table"
-    fail(path, f"{looks}; as {option.option} of {option.scenario}, dsegym reads {taken} (docs/files.md)")
+    fail(path, f"{looks}; as {_places_in_words([READERS[reader]])}, dsegym reads {taken} (docs/files.md)")
 
 
 def format_rows() -> list[dict[str, str]]:
     """The table of docs/files.md."""
     return [
         {
-            "option": " and ".join(
-                f"`{reader.option}` of {reader.scenario}"
-                for reader in (
-                    READERS[each.reader],
-                    *(other for other in READERS.values() if each.reader in other.also),
-                )
-            ),
+            "option": _places_in_words(_readers_of(each), quote="`"),
             "format": each.name,
             "content": each.content,
             "units": each.units,

@@ -134,9 +134,18 @@ def test_a_file_of_another_option_is_named_together_with_what_this_one_reads(wri
     if own in (reader, *READERS[reader].also):
         pytest.skip("its own")
     message = refusal(LOADERS[reader], written(SAMPLES[name]))
-    assert f"this looks like {name}, which is for the option {READERS[own].option}" in message
-    assert f"as {READERS[reader].option} of {READERS[reader].scenario}, dsegym reads" in message
+    scenario, option = READERS[own].places[0]
+    assert f"this looks like {name}, which is for the option {option} of {scenario}" in message
+    scenario, option = READERS[reader].places[0]
+    assert f"; as {option} of {scenario}" in message
     assert all(each.name in message for each in FORMATS if each.reader in (reader, *READERS[reader].also))
+
+
+def test_a_refusal_names_every_option_that_would_take_the_file_and_every_one_that_it_was_given_to(written):
+    message = refusal(LOADERS["devices"], written(SAMPLES["a table of layers"]))
+    takers = "AcceleratorSizing, AcceleratorMapping, AcceleratorDataflow and AcceleratorTemplate"
+    assert f"which is for the option workload of {takers}; " in message
+    assert "; as gpus of ServingMix, and gpu of ServingPlan and MemoryTiers, dsegym reads a table" in message
 
 
 def test_only_the_top_members_of_json_tell_its_format(written):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import dsegym
 from dsegym.costmodels.errors import DsegymError, InvalidOptionError, UnknownNameError
+from dsegym.costmodels.formats import READERS
 from dsegym.envs.core.options import (
     PERMUTATION,
     UNIVERSAL,
@@ -134,6 +135,17 @@ def test_listed_values_and_defaults_of_every_scenario_are_values_of_theirs(scena
             assert texts(parse(kind, {name: text}))[name] == text
         default = option.text(option.default)  # `own`, say, of which an instance's name has the meaning
         assert texts(parse(kind, {}))[name] == texts(parse(kind, {name: default}))[name]
+
+
+def test_the_places_of_readers_are_the_options_that_read_them():
+    kinds = {name: dsegym.load_scenario(name).options_type for name in BUILT_IN}
+    found = {
+        (name.removeprefix("dsegym/").removesuffix("-v0"), option, declared.reads)
+        for name, kind in kinds.items()
+        for option, declared in options_of(kind).items()
+        if declared.reads
+    }
+    assert found == {(*place, key) for key, reader in READERS.items() for place in reader.places}
 
 
 TRACE = "arrival_s,prompt_tokens,output_tokens\n0,100,10\n1,200,20\n"
