@@ -83,7 +83,7 @@ def compact(results: Path, identifiers: Collection[str], *, least: int = MOST_TR
             found = read_trial(trial_directory(results, identifier))
         except CorruptResultError:
             continue  # damaged, or another process has moved it
-        if found.manifest["status"] != "finished" or found.manifest["trial_id"] != identifier:
+        if found.manifest["status"] != "finished":
             continue
         size = numbers_of(found)
         if size > _MOST_NUMBERS:

@@ -186,8 +186,6 @@ def _check(
     def reject_manifest(reason: str) -> None:
         raise CorruptResultError(f"{directory}: {reason}")
 
-    if manifest["trial_id"] != identifier:
-        reject_manifest(f"the manifest is of the trial {manifest['trial_id']}.")
     trial = Trial.from_dict(manifest["trial"])
     problem = _problem(directory, trial, manifest, allow)
     if trace["sample"].to_list() != list(range(1, trace.height + 1)):
