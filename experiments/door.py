@@ -17,7 +17,8 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from ..agents.registry import agent_location
 from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..costmodels.files import strict_json
 from ..envs.core.scenarios import installed_scenarios
+from .formats import counted
 
 __all__ = [
     "COUNT",
@@ -39,6 +41,8 @@ __all__ = [
     "check_allowed",
     "check_folder",
     "check_no_folder",
+    "check_once",
+    "check_row",
     "check_shape",
     "check_writable",
     "check_writable_folder",
@@ -157,6 +161,37 @@ def check_shape(path: Path | str, content: object, shape: Mapping[str, Shape]) -
     if place is not None:
         place = place or next(iter(shape))  # no object at all
         raise CorruptResultError(f"{path}: '{shortened(place)}' is missing or of the wrong type.")
+
+
+def check_row(what: str, row: Sequence[object], shape: Mapping[str, Shape]) -> None:
+    """Compares a list with the members that it should have, in their order.
+
+    Args:
+        what: the list is, as in "a trial".
+        row: the list.
+        shape: of each member.
+
+    Raises:
+        CorruptResultError: names the member, or says how many there are.
+    """
+    if len(row) != len(shape):
+        raise CorruptResultError(f"a {what} has {counted(len(row), 'member')}, where {len(shape)} are needed.")
+    check_shape(f"its {what}s", dict(zip(shape, row, strict=True)), shape)
+
+
+def check_once(what: str, names: Iterable[str]) -> None:
+    """Refuses what stands in a file twice.
+
+    Args:
+        what: the file does with it, as in "has the trial".
+        names: of all that stand there.
+
+    Raises:
+        ValueError: names the first.
+    """
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"it {what} {name} twice")
 
 
 def check_folder(folder: Path, root: Path) -> None:

@@ -22,7 +22,7 @@ from ...costmodels.errors import CorruptResultError, DsegymError
 from ...costmodels.files import strict_json
 from ...envs.core.evaluation import obstacle_between
 from ...envs.core.scenarios import load_scenario, make_problem, scenario_module
-from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_shape, finite
+from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_once, check_row, check_shape, finite
 from ..formats import rounded
 from . import statistics
 from .leaderboard import BOOTSTRAP_SEED
@@ -417,9 +417,7 @@ def from_stored(text: str) -> Field:
     try:
         check_shape("its members", content, _STORED)
         for row in content["trials"]:
-            if len(row) != len(_TRIAL):
-                raise ValueError(f"a trial has {len(row)} members, where {len(_TRIAL)} are needed")
-            check_shape("its trials", dict(zip(_TRIAL, row, strict=True)), _TRIAL)
+            check_row("trial", row, _TRIAL)
         instances = tuple(FieldInstance(**each) for each in content["instances"])
         trials = tuple(
             FieldTrial(agent, instance, seed, budget, status, agent_ms, tuple(values))
@@ -437,14 +435,11 @@ def from_stored(text: str) -> Field:
     for it in instances:
         if why := obstacle_between(it.reference, it.bound):
             raise ValueError(f"nothing can be scored on {it.name}: {why}")
-    if len({instance.name for instance in instances}) < len(instances):
-        raise ValueError("it describes an instance twice")
+    check_once("describes the instance", (instance.name for instance in instances))
     unknown = {trial.instance for trial in trials} - {instance.name for instance in instances}
     if unknown:
         raise ValueError(f"it has trials of an instance that it does not describe, {min(unknown)}")
-    for (agent, name, seed), count in Counter((each.agent, each.instance, each.seed) for each in trials).items():
-        if count > 1:
-            raise ValueError(f"it has the trial of {agent} on {name} with seed {seed} twice")
+    check_once("has the trial", (f"of {each.agent} on {each.instance} with seed {each.seed}" for each in trials))
     return field
 
 

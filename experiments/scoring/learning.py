@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from ...agents.policies.evaluation import kind_of
 from ...costmodels.errors import CorruptResultError
 from ...costmodels.files import strict_json
 from ...envs.core.evaluation import obstacle_between
-from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_shape, finite
+from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_once, check_row, check_shape, finite
 from ..formats import rounded
 from . import statistics
 from .leaderboard import BOOTSTRAP_SEED
@@ -301,16 +300,14 @@ def from_stored(text: str) -> tuple[list[Played], str, Declared]:
     try:
         check_shape("its members", content, _STORED)
         for row in content["trainings"]:
-            if len(row) != len(_DECLARED):
-                raise ValueError(f"a training has {len(row)} members, where {len(_DECLARED)} are needed")
-            check_shape("its trainings", dict(zip(_DECLARED, row, strict=True)), _DECLARED)
+            check_row("training", row, _DECLARED)
     except CorruptResultError as error:
         raise ValueError(str(error).removesuffix(".")) from None
     trainings = [(name, digest) for name, digest in content["trainings"]]
-    _check_once("declares the training", (name for name, _ in trainings))
+    check_once("declares the training", (name for name, _ in trainings))
     for part in content["parts"]:
         _check_part(part)
-    _check_once("has the evaluation", (each["evaluation_id"] for part in content["parts"] for each in part["played"]))
+    check_once("has the evaluation", (each["evaluation_id"] for part in content["parts"] for each in part["played"]))
     results = [_again(part, each) for part in content["parts"] for each in part["played"]]
     return results, content["suite"], trainings
 
@@ -323,7 +320,7 @@ def _check_part(part: Mapping[str, Any]) -> None:
     """
     where = f"its part {part['about']['collection']}, {part['about']['split']},"
     instances = part["instances"]
-    _check_once("describes the instance", (f"{each['name']} ({each['digest']})" for each in instances))
+    check_once("describes the instance", (f"{each['name']} ({each['digest']})" for each in instances))
     for each in instances:
         if not each["obstacle"] and (why := obstacle_between(each["reference"]["value"], each["bound"]["value"])):
             raise ValueError(f"nothing can be scored on {each['name']}: {why}")
@@ -336,17 +333,6 @@ def _check_part(part: Mapping[str, Any]) -> None:
     for curve in (each["curve"] for each in part["played"] if each["curve"] is not None):
         if not 0 < len(curve["steps"]) == len(curve["reward"]):
             raise ValueError(f"{where} has a curve of {len(curve['steps'])} steps and {len(curve['reward'])} rewards")
-
-
-def _check_once(what: str, names: Iterable[str]) -> None:
-    """Refuses what stands there twice.
-
-    Raises:
-        ValueError: names it.
-    """
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise ValueError(f"it {what} {name} twice")
 
 
 def _again(part: Mapping[str, Any], own: Mapping[str, Any]) -> Played:

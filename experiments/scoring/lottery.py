@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ...costmodels.errors import CorruptResultError, DsegymError
 from ...costmodels.files import strict_json
 from ...envs.core.scenarios import load_scenario, make_problem
-from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_shape, finite
+from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_once, check_row, check_shape, finite
 from ..formats import rounded
 from . import statistics
 from .anytime import anytime_regret
@@ -520,20 +520,14 @@ def from_stored(text: str) -> LotteryResults:
     try:
         check_shape("its members", content, _STORED)
         for row in content["trials"]:
-            if len(row) != len(_COLUMNS):
-                raise ValueError(f"a trial has {len(row)} members, where {len(_COLUMNS)} are needed")
-            check_shape("its trials", dict(zip(_COLUMNS, row, strict=True)), _TRIAL)
+            check_row("trial", row, _TRIAL)
         if tuple(content["columns"]) != _COLUMNS or tuple(content["targets"]) != TARGETS:
             raise ValueError("its trials do not tell what this version tells of them")
         instances = tuple(LotteryInstance(**each) for each in content["instances"])
         draws: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
         for row in content["draws"]:
-            if len(row) != len(_DRAW):
-                raise ValueError(f"a draw has {len(row)} members, where {len(_DRAW)} are needed")
-            check_shape("its draws", dict(zip(_DRAW, row, strict=True)), _DRAW)
+            check_row("draw", row, _DRAW)
             agent, draw, own = row
-            if draw in draws[agent]:
-                raise ValueError(f"it describes the draw {draw} of {agent} twice")
             draws[agent][draw] = own
         trials = tuple(
             LotteryTrial(**{**dict(zip(_COLUMNS, row, strict=True)), "targets": tuple(row[_COLUMNS.index("targets")])})
@@ -544,22 +538,20 @@ def from_stored(text: str) -> LotteryResults:
         raise ValueError(str(error).removesuffix(".")) from None
     except (KeyError, TypeError) as error:
         raise ValueError(f"it lacks {error}") from None
-    if len({instance.name for instance in instances}) < len(instances):
-        raise ValueError("it describes an instance twice")
+    check_once("describes the instance", (instance.name for instance in instances))
+    check_once("describes the draw", (f"{draw} of {agent}" for agent, draw, _ in content["draws"]))
     if not trials or any(len(trial.targets) != len(TARGETS) for trial in trials):
         raise ValueError("it has no trials, or trials without a figure for each target")
     unknown = {trial.instance for trial in trials} - {instance.name for instance in instances}
     if unknown:
         raise ValueError(f"it has trials of an instance that it does not describe, {min(unknown)}")
-    for (agent, number, name, budget, seed), count in Counter(
-        (each.agent, each.draw, each.instance, each.budget, each.seed) for each in trials
-    ).items():
-        if count > 1:
-            which = "" if number is None else f", draw {number},"
-            raise ValueError(
-                f"it has the trial of {agent}{which} on {name} with {budget} samples and seed {seed} twice"
-            )
+    check_once("has the trial", map(_named, trials))
     return found
+
+
+def _named(trial: LotteryTrial) -> str:
+    draw = "" if trial.draw is None else f", draw {trial.draw},"
+    return f"of {trial.agent}{draw} on {trial.instance} with {trial.budget} samples and seed {trial.seed}"
 
 
 def check_drawn(results: LotteryResults) -> None:

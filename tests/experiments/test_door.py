@@ -1,9 +1,9 @@
-"""Files that cannot be written: named as the user named them, before the work where that can be known."""
+"""Files that cannot be written: named as the user named them, before the work where that can be known. What is read."""
 
 import pytest
 
-from dsegym.costmodels.errors import DsegymError
-from dsegym.experiments.door import check_writable, check_writable_folder, write_by_rename
+from dsegym.costmodels.errors import CorruptResultError, DsegymError
+from dsegym.experiments.door import check_once, check_row, check_writable, check_writable_folder, write_by_rename
 
 
 def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
@@ -48,3 +48,18 @@ def test_a_folder_that_cannot_be_made_is_found_before_the_work_and_one_that_can_
     (tmp_path / "file").touch()
     with pytest.raises(DsegymError, match=r"'.*file.below' cannot be written: Not a directory"):
         check_writable_folder(tmp_path / "file" / "below")
+
+
+def test_a_row_of_another_length_or_shape_is_refused():
+    shape = {"name": str, "count": int}
+    check_row("thing", ["a", 1], shape)
+    with pytest.raises(CorruptResultError, match="a thing has 1 member, where 2 are needed"):
+        check_row("thing", ["a"], shape)
+    with pytest.raises(CorruptResultError, match="its things: 'count' is missing or of the wrong type"):
+        check_row("thing", ["a", "b"], shape)
+
+
+def test_what_stands_in_a_file_twice_is_named():
+    check_once("has the thing", ["a", "b"])
+    with pytest.raises(ValueError, match="it has the thing b twice"):
+        check_once("has the thing", iter(["a", "b", "b"]))

@@ -252,7 +252,7 @@ def test_the_page_says_who_wins_and_the_picture_is_a_picture():
     ("change", "words"),
     [
         ({"format": 99}, "not of the format 1"),
-        ({"trials": [[1]]}, "a trial has 1 members, where 7 are needed"),
+        ({"trials": [[1]]}, "a trial has 1 member, where 7 are needed"),
         ({"instances": [{"name": "One"}]}, "'instances.0.scenario' is missing"),
         ({"grid": [1, 2]}, "not read at the samples"),
         ({"instances": []}, "an instance that it does not describe"),
@@ -289,7 +289,7 @@ def test_a_damaged_file_is_refused_by_its_member(place, value, words):
 
 def test_a_file_that_describes_an_instance_twice_is_refused():
     content = json.loads(to_stored(field_of({"one": 0.2})))
-    with pytest.raises(ValueError, match="describes an instance twice"):
+    with pytest.raises(ValueError, match=r"describes the instance .* twice"):
         from_stored(json.dumps({**content, "instances": content["instances"] * 2}))
 
 

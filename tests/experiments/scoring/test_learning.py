@@ -213,7 +213,7 @@ def changed(*place, value):
     [
         (("suite",), 7, "'suite' is missing or of the wrong type"),
         (("trainings",), {}, "'trainings' is missing or of the wrong type"),
-        (("trainings", 0), ["mine-ppo-seed0"], "a training has 1 members, where 2 are needed"),
+        (("trainings", 0), ["mine-ppo-seed0"], "a training has 1 member, where 2 are needed"),
         (("trainings", 0, 1), 7, "'digest' is missing or of the wrong type"),
         (("trainings",), [["a", None], ["a", None]], "it declares the training a twice"),
         (("parts", 0, "about", "scenario"), None, "'parts.0.about.scenario' is missing or of the wrong type"),

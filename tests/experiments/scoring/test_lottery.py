@@ -205,7 +205,7 @@ def test_results_without_draws_are_no_lottery():
         ({"format": 99}, "not of the format 1"),
         ({"columns": ["agent"]}, "do not tell"),
         ({"trials": []}, "no trials"),
-        ({"trials": [[1]]}, "a trial has 1 members, where 12 are needed"),
+        ({"trials": [[1]]}, "a trial has 1 member, where 12 are needed"),
         ({"instances": []}, "an instance that it does not describe"),
         ({"draws": None}, "'draws' is missing or of the wrong type"),
         ({"declared": "x"}, "'declared' is missing or of the wrong type"),
