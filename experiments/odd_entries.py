@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from ..costmodels.errors import CorruptResultError, DsegymError, shortened
+from ..costmodels.errors import CorruptResultError, shortened
 from .batches import BATCH_NAME, batch_files, batch_folder, read_batch
 from .door import LONGEST, check_folder
 from .formats import counted
@@ -21,6 +21,8 @@ from .store import holds_trial
 from .whole_folders import LEFT_FILE, LEFT_FOLDER
 
 __all__ = ["check_places", "odd_entries", "odd_entries_told"]
+
+_MENDS = "`dsegym compact` keeps each whole trial once, and writes it anew where that is needed"
 
 
 def odd_entries(results: Path, named: Collection[str]) -> dict[Path, str]:
@@ -57,12 +59,17 @@ def check_places(results: Path, identifiers: Collection[str]) -> None:
         identifiers: of the trials that are to be run.
 
     Raises:
-        DsegymError: names the first.
+        CorruptResultError: names the first.
     """
     folders = (results / TRIALS, batch_folder(results), *(trial_directory(results, each) for each in identifiers))
     for folder in folders:
-        if os.path.lexists(folder) and not folder.is_dir():
-            raise DsegymError(f"{folder}: it is no folder, where results need one; remove it.")
+        if os.path.lexists(folder):
+            _check_is_folder(folder)
+
+
+def _check_is_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise CorruptResultError(f"{folder}: it is no folder, where results need one; remove it.")
 
 
 def _entries(folder: Path, root: Path) -> list[os.DirEntry[str]]:
@@ -74,8 +81,7 @@ def _entries(folder: Path, root: Path) -> list[os.DirEntry[str]]:
     if not os.path.lexists(folder):
         return []
     check_folder(folder, root)
-    if not folder.is_dir():
-        raise CorruptResultError(f"{folder}: it is no folder, where results need one; remove it.")
+    _check_is_folder(folder)
     with os.scandir(folder) as entries:
         return sorted(entries, key=lambda entry: entry.name)
 
@@ -127,6 +133,3 @@ def _among_batches(results: Path) -> Iterator[tuple[Path, str]]:
             yield path, f"{path}: {len(twice)} of its {counted(len(names), 'trial')} are in {other} too; {_MENDS}."
         elif again:
             yield path, f"{path}: {counted(again, 'trial')} of it stand there twice; {_MENDS}."
-
-
-_MENDS = "`dsegym compact` keeps each whole trial once, and writes it anew where that is needed"
