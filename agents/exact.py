@@ -77,4 +77,4 @@ class PackingSearch(Exact):
     name = "packing_search"
     summary = "depth-first search of packings in the order of addresses (after MiniMalloc)"
     optional_libraries = ()
-    needs = ("packing search",)
+    needs = ("packing search", "solver")

@@ -193,7 +193,7 @@ BUILT_IN: Mapping[str, Entry] = {
     "packing_search": Entry(
         "dsegym.agents.exact:PackingSearch",
         "depth-first search of packings in the order of addresses (after MiniMalloc)",
-        needs=("packing search",),
+        needs=("packing search", "solver"),
     ),
     "exact": Entry(
         "dsegym.agents.exact:Exact",

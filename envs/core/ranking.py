@@ -5,7 +5,7 @@ D designs of n parameters; K of them are asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def best_of(problem: Problem, designs: np.ndarray, count: int) -> np.ndarray:
     result = problem.evaluate_held_out(designs)
     order = np.argsort(np.where(result.feasible, result.objective, np.inf), kind="stable")
     order = order[result.feasible[order]]
-    chosen: dict[Any, int] = {}
+    chosen: dict[tuple[float, ...], int] = {}
     for place in order.tolist():
         costs = tuple(float(metric[place]) for metric in result.metrics or ())
         chosen.setdefault((float(result.objective[place]), *(costs or (place,))), place)

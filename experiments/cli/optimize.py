@@ -27,7 +27,6 @@ _ALL = "exact: every design that could be best was costed"
 _ALIKE = 1e-6  # relative: values that differ by less are one value
 _SAMPLES = 1000  # of a search, where the user names none
 _AGENT = "portfolio"  # who searches, where the user names none
-_SOLVES = ("exact", "packing_search")  # agents that ask an instance's solver
 
 
 def optimize(
@@ -132,14 +131,16 @@ def _reached(problem: Problem, columns: Mapping[str, Mapping[str, Any]]) -> bool
 
 def _other_ways(problem: Problem, is_exact: bool, agent: str | None) -> list[str]:
     """A sentence where a search that fell short could have been an exact answer; none where there is no such way."""
+    from ...agents.registry import agent_needs
+
     if is_exact:
         return ["`dsegym optimize` is exact here: leave out --samples and --agent."]
-    if problem.solvers and agent not in _SOLVES:
+    if problem.solvers and "solver" not in agent_needs(agent or _AGENT):
         return [f"this instance has an exact solver, {next(iter(problem.solvers))}: --agent exact asks it."]
     return []
 
 
-def _distance(problem: Problem, columns: Any, exact: bool) -> str:
+def _distance(problem: Problem, columns: Mapping[str, Mapping[str, Any]], exact: bool) -> str:
     """How far the best design is from reference and bound, in words."""
     found, reference, bound = columns.get("1."), problem.reference, problem.bound
     if found is None:
