@@ -49,6 +49,7 @@ __all__ = [
     "OF_TRIAL",
     "PARTS",
     "SAMPLE_COLUMNS",
+    "DamagedTrialError",
     "Rows",
     "batch_files",
     "batch_folder",
@@ -227,6 +228,18 @@ def read_batch(path: Path, root: Path) -> _Batch:
     return _loaded(path, root, stamp_of(path))
 
 
+class DamagedTrialError(CorruptResultError):
+    """A trial of a batch that is not whole; the message names both.
+
+    Attributes:
+        batch: where it lies.
+    """
+
+    def __init__(self, message: str, batch: Path = Path()):
+        super().__init__(message)
+        self.batch = batch
+
+
 class _GoneError(Exception):
     """A batch that was there a moment ago: its trials are in another one by now."""
 
@@ -326,7 +339,7 @@ def trials_of_batch(path: Path, root: Path, shared: Shared) -> Iterator[tuple[st
             again = functools.partial(_trace_of, path, root, row, batch.digests[row])
             yield identifier, TrialResult(manifest, again)
         except CorruptResultError as error:
-            yield identifier, error
+            yield identifier, DamagedTrialError(str(error), path)
 
 
 def stored_trials(

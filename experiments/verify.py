@@ -15,7 +15,7 @@ from ..agents.registry import agent_names, draw_hyperparameters, make_agent
 from ..costmodels.errors import CorruptResultError, DsegymError, shortened
 from ..costmodels.files import file_hash
 from ..envs.core.scenarios import BUILT_IN, make_problem
-from .batches import stored_trials
+from .batches import DamagedTrialError, stored_trials
 from .door import LONGEST, check_allowed, read_file
 from .evaluations import evaluation_directories
 from .identities import hashed_id
@@ -74,8 +74,8 @@ def verify(
     For each trial: the files are whole, the samples respect the budget, every design costs what the trace says
     (relative tolerance 1e-6), also on the held-out cases, the best design is the trace's, the yardsticks and their
     labels are this version's, the trial is the one that the suite declares in its place, and its id follows from its
-    manifest; and nothing lies among trials and batches that no run leaves there. `REPLAYED` and `CLAIMED` say in words
-    what that covers and what it does not.
+    manifest. Nothing lies among trials and batches that no run leaves there. `REPLAYED` and `CLAIMED` say in words what
+    that covers and what it does not.
 
     Args:
         results: the directory; users' files are taken from the copies in it.
@@ -96,13 +96,18 @@ def verify(
     declared = declared_trials(note) if "declared" in note else []
     places = {identifier: place for place, identifier in enumerate(identifiers)}
     verdict_of: dict[str, Verdict] = {}
+    told: set[Path] = set()  # batches of which a verdict tells
     for name, found in stored_trials(results, identifiers):
         if name not in places:  # a batch, which may hold what is missing
-            verdicts.append(Verdict(str(results / BATCHES / name), str(found)))
+            path = results / BATCHES / name
+            verdicts.append(Verdict(str(path), str(found)))
+            told.add(path)
             continue
         directory = trial_directory(results, name)
         try:
             if isinstance(found, CorruptResultError):
+                if isinstance(found, DamagedTrialError):
+                    told.add(found.batch)
                 raise found
             place = places[name]
             _check(directory, name, found, declared[place] if place < len(declared) else None, allow, rerun)
@@ -120,12 +125,7 @@ def verify(
             missing = f"{directory}: the suite names this trial, but it is not there."
             verdict_of[identifier] = Verdict(str(directory), odd.pop(directory, missing))
         verdicts.append(verdict_of[identifier])
-    told = "\n".join(verdict.problem for verdict in verdicts)  # of a damaged batch its trials, say
-    verdicts += [
-        Verdict(str(path), sentence)
-        for path, sentence in odd.items()
-        if f"{path}:" not in told and f"{path}, trial" not in told
-    ]
+    verdicts += [Verdict(str(path), sentence) for path, sentence in odd.items() if path not in told]
     verdicts += [_evaluation_verdict(directory, allow) for directory in evaluation_directories(results)]
     if len(whole) == len(identifiers):
         verdicts += _check_leaderboard(results, note, whole, allow)

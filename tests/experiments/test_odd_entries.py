@@ -217,6 +217,14 @@ def test_a_file_named_as_a_trial_in_a_batch_stays_where_it_is(moved, tiny_suite)
     assert [each.name for each in (moved / "trials").iterdir()] == [path.name]
 
 
+def test_a_file_named_as_a_trial_is_told_even_where_the_trial_in_a_batch_is_rejected(moved, monkeypatch):
+    path = a_file_for_a_trial_of_the_suite(moved)
+    monkeypatch.setattr("dsegym.experiments.verify.hashed_id", lambda *_: "0" * 16)
+    problems = [verdict.problem for verdict in verify(moved)]
+    assert sum("the id does not follow from the manifest" in problem for problem in problems) == 4
+    assert sum(f"{path}: it is no folder, where a trial is one" in problem for problem in problems) == 1
+
+
 def test_folders_and_files_that_are_no_trials_count_as_no_strays(moved):
     a_folder_that_is_no_trial(moved)
     assert strays(moved, names_of(moved)) == []
