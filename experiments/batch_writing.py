@@ -47,10 +47,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_TRIALS", "compact", "mend_batches", "merge_batches", "numbers_of", "store_batch"]
 
-MOST_TRIALS = 1_000  # of a batch that is written
-_SMALL_TRIALS = 500  # up to which a batch becomes part of a larger one
-_MOST_MENDED = 5_000  # trials of a batch that is made of several that share some
+MOST_TRIALS = 1_000  # of a batch of trials that move, are stored or are merged
 _MOST_NUMBERS = 2**24  # of their samples: 200 MB at most, as batches are read as a whole
+_SMALL_TRIALS = 500  # up to which a batch becomes part of a larger one
+_MOST_MENDED_TRIALS = 5_000  # of a batch that is made of several that share some, or written anew
+_MOST_MENDED_NUMBERS = 2 * _MOST_NUMBERS  # of the samples of those that it is made of
 
 
 def compact(results: Path, identifiers: Collection[str], *, least: int = MOST_TRIALS) -> int:
@@ -207,7 +208,8 @@ def _written_anew(results: Path, group: Mapping[Path, Rows], first: Mapping[str,
     import polars
 
     sizes = [_footer(path, content_of(path, results)) for path in group]
-    if None in sizes or len(first) > _MOST_MENDED or sum(size[1] for size in sizes if size) > 2 * _MOST_NUMBERS:
+    numbers = sum(size[1] for size in sizes if size)
+    if None in sizes or len(first) > _MOST_MENDED_TRIALS or numbers > _MOST_MENDED_NUMBERS:
         return None
     tables, taken = [], set[str]()
     for path, rows in group.items():

@@ -49,6 +49,7 @@ __all__ = [
     "OF_TRIAL",
     "PARTS",
     "SAMPLE_COLUMNS",
+    "Batch",
     "DamagedTrialError",
     "Rows",
     "batch_files",
@@ -90,7 +91,7 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True, eq=False)
-class _Batch:
+class Batch:
     """A batch in memory: `N` trials, `S` samples of all of them."""
 
     path: Path
@@ -144,7 +145,7 @@ def _digest(identifier: str, texts: Mapping[str, str], trace: polars.DataFrame) 
     return digest.hexdigest()
 
 
-def _load(path: Path, root: Path) -> _Batch:
+def _load(path: Path, root: Path) -> Batch:
     """A batch from its file.
 
     Raises:
@@ -165,7 +166,7 @@ def _load(path: Path, root: Path) -> _Batch:
     ):
         raise CorruptResultError(f"{path}: values are missing, or a trial's samples are not of one number.")
     some = table.select(polars.col(f"trace.{name}").alias(name) for name in SAMPLE_COLUMNS).filter(lists[0] > 0)
-    return _Batch(
+    return Batch(
         path=path,
         identifiers=table["trial_id"].to_list(),
         parts={name: table[f"manifest.{name}"].to_list() for name in PARTS},
@@ -215,11 +216,11 @@ def stamp_of(path: Path) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=1)  # for samples are asked for in the order in which trials were read
-def _loaded(path: Path, root: Path, stamp: tuple[int, int]) -> _Batch:
+def _loaded(path: Path, root: Path, stamp: tuple[int, int]) -> Batch:
     return _load(path, root)
 
 
-def read_batch(path: Path, root: Path) -> _Batch:
+def read_batch(path: Path, root: Path) -> Batch:
     """A batch, whose trials are yet to be looked at.
 
     Raises:
@@ -244,7 +245,7 @@ class _GoneError(Exception):
     """A batch that was there a moment ago: its trials are in another one by now."""
 
 
-def _loaded_if_there(path: Path, root: Path) -> _Batch:
+def _loaded_if_there(path: Path, root: Path) -> Batch:
     """A batch.
 
     Raises:
@@ -443,8 +444,8 @@ def rows_of(path: Path, root: Path) -> Rows:
 @functools.cache
 def _rows_of(path: Path, root: Path, stamp: tuple[int, int]) -> Rows:
     batch = read_batch(path, root)
-    kinds = [isinstance(found, TrialResult) for _, found in trials_of_batch(path, root, {})]
-    sound = (digest[:16] * kind for digest, kind in zip(batch.digests, kinds, strict=True))
+    whole = [isinstance(found, TrialResult) for _, found in trials_of_batch(path, root, {})]
+    sound = (digest[:16] if is_whole else "" for digest, is_whole in zip(batch.digests, whole, strict=True))
     return Rows(tuple(batch.identifiers), tuple(sound), batch.whole)
 
 
