@@ -193,7 +193,9 @@ def _counting_line(text: str) -> int:
     """The first line of JSON that says how many requests it stands for; 0 where none does. The trace's reader says what
     is wrong with a broken line.
     """
-    for line, content in enumerate(text.split("\n") if text.lstrip().startswith("{") else (), 1):
+    if not text.lstrip().startswith("{"):
+        return 0
+    for line, content in enumerate(text.split("\n"), 1):
         if '"requests"' in content:
             with contextlib.suppress(ValueError):
                 entry = strict_json(content)
