@@ -39,7 +39,7 @@ from .batches import (
 from .door import check_folder, sync_folder, write_by_rename
 from .layout import TRIALS, trial_directory
 from .parquet_footer import footer_of
-from .store import TrialResult, is_finished, read_trial
+from .store import FINISHED, TrialResult, is_finished, read_trial
 from .whole_folders import partial_of
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def compact(results: Path, identifiers: Collection[str], *, least: int = MOST_TR
             found = read_trial(trial_directory(results, identifier))
         except CorruptResultError:
             continue  # damaged, or another process has moved it
-        if found.manifest["status"] != "finished":
+        if found.manifest["status"] != FINISHED:
             continue
         size = numbers_of(found)
         if size > _MOST_NUMBERS:

@@ -32,6 +32,7 @@ from .door import LONGEST, Shape, check_folder, check_shape, read_file
 from .layout import BATCHES, ID, TRIALS, check_format, trial_directory
 from .parquet_tables import read_table
 from .store import (
+    FINISHED,
     MANIFEST_SHAPE,
     MEASURED_SHAPE,
     TRACE_COLUMNS,
@@ -303,7 +304,7 @@ def _manifest(place: str, identifier: str, texts: Mapping[str, str], shared: Sha
     trial = {**values.pop("trial"), **{name: values.pop(name) for name in OF_TRIAL}}
     manifest = {**values.pop("more"), **values, "trial_id": identifier, "trial": trial}
     check_shape(place, {"trial_id": identifier}, {"trial_id": MANIFEST_SHAPE["trial_id"]})
-    if manifest["status"] != "finished":
+    if manifest["status"] != FINISHED:
         raise CorruptResultError(f"{place}: it is {manifest['status']}, where batches hold finished trials only.")
     return manifest
 

@@ -27,7 +27,7 @@ from .batches import stored_trials
 from .door import LONGEST, check_allowed, write_by_rename
 from .kept_files import checked_options
 from .layout import json_text, trial_directory
-from .store import TrialResult
+from .store import FINISHED, TrialResult
 from .suite import Suite, find_any_suite, is_policy_suite, load_suite
 from .suite_note import read_suite
 from .verify import RELATIVE_TOLERANCE
@@ -285,7 +285,7 @@ def _found(results: Path, allow: Collection[str]) -> _Found:
     for _, trial in stored_trials(results, read_suite(results)["trials"]):
         if isinstance(trial, CorruptResultError):
             raise trial
-        finished += trial.manifest["status"] == "finished"
+        finished += trial.manifest["status"] == FINISHED
         trials_s += trial.manifest["seconds"]["total"]
         own = designs[_declaration(trial)] = _designs(trial)
         problem = _problem(trial, results, problems, allow)

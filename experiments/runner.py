@@ -24,7 +24,7 @@ from .executors.processes import in_processes, interrupts_blocked
 from .identities import identity, versions
 from .layout import trial_directory
 from .odd_entries import check_places
-from .store import TrialResult, read_trial, write_trial
+from .store import FINISHED, TrialResult, read_trial, write_trial
 from .suite import Suite, Trial, kept_options
 from .suite_note import write_suite
 from .whole_folders import clean
@@ -132,7 +132,7 @@ class _Keeping:
                 from .trial import store_unfinished
             status, message = outcome.status, outcome.message
             self._tell(store_unfinished(task.trial, task.identifier, self._results, status, message))
-        elif outcome.manifest["status"] != "finished":
+        elif outcome.manifest["status"] != FINISHED:
             write_trial(self._results, outcome.manifest, outcome.trace)
             self._tell(outcome.manifest)
         else:
@@ -166,7 +166,7 @@ class _Keeping:
     def _tell(self, manifest: Mapping[str, Any]) -> None:
         status, trial = manifest["status"], manifest["trial"]
         self._summary.statuses[status] += 1
-        if status != "finished":
+        if status != FINISHED:
             where = f"{trial['agent']['name']} on {', '.join(trial['instance']['options'].values())}"
             self._summary.problems.append(f"{where}, seed {trial['seed']}: {status}: {manifest['message']}")
         self._progress(self._summary)
@@ -198,6 +198,6 @@ def _is_done(results: Path, identifier: str, retry_failed: bool) -> bool:
     """Whether a whole result is there. One that is to be run again stays until there is a new one."""
     directory = trial_directory(results, identifier)
     try:
-        return directory.exists() and (read_trial(directory).manifest["status"] == "finished" or not retry_failed)
+        return directory.exists() and (read_trial(directory).manifest["status"] == FINISHED or not retry_failed)
     except CorruptResultError:
         return False

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import polars
 
 __all__ = [
+    "FINISHED",
     "MANIFEST_SHAPE",
     "MEASURED_SHAPE",
     "STATUSES",
@@ -50,7 +51,8 @@ __all__ = [
     "write_trial",
 ]
 
-STATUSES = ("finished", "failed", "timed_out")
+FINISHED = "finished"  # the status of a trial whose search came to its end
+STATUSES = (FINISHED, "failed", "timed_out")
 _TRIAL: Shape = {"instance": INSTANCE, "agent": AGENT, "seed": COUNT, "samples": COUNT, "time_limit_s": POSITIVE}
 _BEST: Shape = {
     "sample": COUNT,
@@ -116,7 +118,7 @@ def holds_trial(directory: Path) -> bool:
 def is_finished(directory: Path) -> bool:
     """Whether a trial is there, whole, and came to its end."""
     try:
-        return read_trial(directory).manifest["status"] == "finished"
+        return read_trial(directory).manifest["status"] == FINISHED
     except CorruptResultError:
         return False
 

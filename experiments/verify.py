@@ -23,7 +23,7 @@ from .kept_files import checked_options
 from .layout import BATCHES, SUITE, TRACE, trial_directory
 from .odd_entries import odd_entries
 from .publish import NO_SUITE, at_largest_budgets, board_of
-from .store import TrialResult
+from .store import FINISHED, TrialResult
 from .submission import submission_notes
 from .suite import Trial, is_kept, load_suite, suite_names
 from .suite_note import count_declared, declared_trials, holds_suite, read_suite
@@ -210,7 +210,7 @@ def _check(
         reject_manifest("its trial is not the one that the suite declares in its place.")
     _check_agent(directory, trial, manifest, allow)
     again = rerun if isinstance(rerun, bool) else trial.agent in rerun
-    if again and manifest["status"] == "finished":
+    if again and manifest["status"] == FINISHED:
         _rerun(directory, trial, problem, trace, allow)
 
 
@@ -233,7 +233,7 @@ def _check_label(directory: Path, what: str, claimed: str, own: str) -> None:
 def _check_status(manifest: Mapping[str, Any], trace: Any, reject: Callable[[str], None]) -> None:
     """What a trial says of its end and of its time must be possible."""
     seconds, status, message = manifest["seconds"], manifest["status"], manifest["message"]
-    if (status == "finished") != (message == ""):
+    if (status == FINISHED) != (message == ""):
         reject(f"it is said to be {status}, and its message is '{shortened(message)}'.")
     total, parts = seconds["total"], seconds["agent"] + seconds["cost_model"] + seconds["overhead"]
     last = trace["elapsed_s"][-1] if trace.height else 0.0
@@ -268,7 +268,7 @@ def _rerun(directory: Path, trial: Trial, problem: Problem, trace: Any, allow: C
     keeper = Scorekeeper(problem, trial.samples)
     job = Job(trial.agent, dict(trial.hyperparameters), trial.seed, keeper.space, keeper.budget)
     ended = search_apart(job, keeper)
-    if ended.status != "finished":
+    if ended.status != FINISHED:
         raise CorruptResultError(f"{directory}: run again, it fails ({ended.message}).")
     found, claimed = keeper.samples.designs.tolist(), trace["design"].to_list()
     if found != claimed:

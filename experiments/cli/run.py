@@ -166,11 +166,13 @@ def _run_policies(path: Path, output: Path, as_json: bool) -> None:
 @contextlib.contextmanager
 def _trials_bar(suite: Any) -> Iterator[Callable[[Any], None]]:
     """A bar of a suite's trials on standard error; what it yields is told the summary so far."""
+    from ..store import FINISHED
+
     with progress_bar() as progress:
         task = progress.add_task(suite.name, total=len(suite.trials))
 
         def update(summary: Any) -> None:
-            trouble = sum(count for status, count in summary.statuses.items() if status != "finished")
+            trouble = sum(count for status, count in summary.statuses.items() if status != FINISHED)
             label = f"{suite.name} ({trouble} failed)" if trouble else suite.name
             done = summary.resumed + sum(summary.statuses.values())
             progress.update(task, completed=done, description=label)

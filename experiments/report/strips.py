@@ -13,6 +13,7 @@ from ...costmodels.errors import visible
 from ..formats import format_score
 from ..scoring.records import Row
 from ..scoring.scored_trials import ScoredTrial, by_entrant
+from ..store import FINISHED
 
 __all__ = ["MOST_DOTS", "ranking_strips", "trial_strips"]
 
@@ -89,7 +90,7 @@ def _dots(trials: Sequence[ScoredTrial], place: Callable[[float], str], most: in
     for turn, trial in enumerate(shown):
         height = 12.0 if len(shown) == 1 else 3 + 18 * turn / (len(shown) - 1)
         what = f'cx="{place(trial.score)}" cy="{height:.3g}" r="2.2"><title>{_safe(_named(trial))}</title></circle>'
-        if trial.status == "finished":
+        if trial.status == FINISHED:
             dots.append(f"<circle {what}")
         else:
             rings.append(f'<circle class="ring" {what}')
@@ -111,7 +112,7 @@ def _safe(text: str) -> str:
 
 def _named(trial: ScoredTrial) -> str:
     draw = "" if trial.draw is None else f", draw {trial.draw}"
-    status = "" if trial.status == "finished" else f" ({trial.status.replace('_', ' ')})"
+    status = "" if trial.status == FINISHED else f" ({trial.status.replace('_', ' ')})"
     return f"seed {trial.seed}{draw}: {format_score(trial.score)}{status}"
 
 

@@ -13,7 +13,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +23,11 @@ from ...envs.core.evaluation import obstacle_between
 from ...envs.core.scenarios import load_scenario, make_problem, scenario_module
 from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_once, check_row, check_shape, finite
 from ..formats import rounded
+from ..store import FINISHED, TrialResult
 from . import statistics
 from .leaderboard import BOOTSTRAP_SEED
 from .learning import Interval
 from .scored_trials import REACHED, ScoredTrial, read_trials
-
-if TYPE_CHECKING:
-    from ..store import TrialResult
 
 __all__ = [
     "GRID",
@@ -59,7 +56,6 @@ FORMAT = 1
 POINTS = (10, 100, 1000, 10_000)  # samples at which agents are compared
 GRID = (*(step * 10**power for power in range(4) for step in (1, 2, 3, 5)), 10_000)  # that a trial is read at
 SMALL = 100_000  # designs, up to which a space counts as small
-_FINISHED = "finished"
 _CONSTRAINED = 0.999  # the share of random designs that is feasible where a problem counts as not constrained
 _Values = NDArray[np.float64]
 
@@ -467,12 +463,12 @@ def joined(fields: Sequence[Field]) -> Field:
         for trial in field.trials:
             key = trial.agent, trial.instance, trial.seed
             before = trials.get(key)
-            if before is not None and (before.status == _FINISHED) == (trial.status == _FINISHED):
+            if before is not None and (before.status == FINISHED) == (trial.status == FINISHED):
                 raise DsegymError(
                     f"The trial of {trial.agent} on {trial.instance} with seed {trial.seed} is given twice; leave out "
                     "one of the results that hold it."
                 )
-            if before is None or trial.status == _FINISHED:
+            if before is None or trial.status == FINISHED:
                 trials[key] = trial
     return Field(
         fields[0].suite,
@@ -492,4 +488,4 @@ def _same(one: object, other: object) -> bool:
 
 def statuses(field: Field) -> Counter[tuple[str, str]]:
     """How many trials of an agent did not finish: {(agent, status): count}."""
-    return Counter((trial.agent, trial.status) for trial in field.trials if trial.status != _FINISHED)
+    return Counter((trial.agent, trial.status) for trial in field.trials if trial.status != FINISHED)

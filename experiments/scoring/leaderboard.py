@@ -19,13 +19,13 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...envs.core.evaluation import looseness_of
 from ..formats import rounded
+from ..store import FINISHED, TrialResult
 from . import statistics
 from .curves import anytime_curves, interquartile_bands, overall_curves
 from .improvement import improvements
@@ -47,9 +47,6 @@ from .records import (
     Yardstick,
 )
 from .scored_trials import REACHED, ScoredTrial, by_entrant, read_trials, unscorable
-
-if TYPE_CHECKING:
-    from ..store import TrialResult
 
 __all__ = ["BOOTSTRAP_SEED", "build_leaderboard", "build_timings", "no_leaderboard"]
 
@@ -104,7 +101,7 @@ def build_leaderboard(
         failures=tuple(
             Failure(trial.agent, trial.draw, trial.instance, trial.seed, trial.status, trial.trial_id)
             for trial in trials
-            if trial.status != "finished"
+            if trial.status != FINISHED
         ),
         left_out=tuple(out),
         trials=len(trials),
@@ -201,7 +198,7 @@ def _row(agent: str, trials: Sequence[ScoredTrial], loose: Collection[str]) -> R
         median_loose_gap_percent=_median_gap([trial.gap_percent for trial in trials if trial.instance in loose]),
         reached=sum(trial.reached for trial in trials),
         samples_to_near=_lower_median([trial.samples_to_near for trial in trials]),
-        finished=status["finished"],
+        finished=status[FINISHED],
         failed=status["failed"],
         timed_out=status["timed_out"],
     )

@@ -14,7 +14,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from ...costmodels.files import strict_json
 from ...envs.core.scenarios import load_scenario, make_problem
 from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_once, check_row, check_shape, finite
 from ..formats import rounded
+from ..store import FINISHED, TrialResult
 from . import statistics
 from .anytime import anytime_regret
 from .draws import best_of_k, rank_stability, win_chances
@@ -33,9 +34,6 @@ from .learning import Interval
 from .profiles import performance_profile
 from .scored_trials import ScoredTrial, read_trials
 from .targets import budget_classes, expected_runtime, graded_level, to_target
-
-if TYPE_CHECKING:
-    from ..store import TrialResult
 
 __all__ = [
     "EFFORTS",
@@ -392,7 +390,7 @@ def pace(results: LotteryResults) -> list[Pace]:
 
 def statuses(results: LotteryResults) -> Counter[tuple[str, str]]:
     """How many trials of an agent did not finish: {(agent, status): count}."""
-    return Counter((trial.agent, trial.status) for trial in results.trials if trial.status != "finished")
+    return Counter((trial.agent, trial.status) for trial in results.trials if trial.status != FINISHED)
 
 
 # The file --------------------------------------------------------------------------------------------------------
