@@ -160,9 +160,35 @@ def test_nothing_that_an_agent_starts_outlives_the_run(rogues):
     assert _commands_with("agent_process import main") == []
 
 
+MARK = "DSEGYM_TESTED_BY"  # in the environment of what these tests start: others run beside them
+
+
+@pytest.fixture(autouse=True, scope="module")
+def marked():
+    """What this process starts bears its number."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MARK, str(os.getpid()))
+        yield
+
+
 def _commands_with(text):
-    found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
-    return [line for line in found if text in line and "ps -eo" not in line and f" {os.getpid()} " not in line]
+    """The commands that these tests have started and that are still there."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            command = " ".join(process.cmdline())
+            if text in command and process.environ().get(MARK) == str(os.getpid()) and process.pid != os.getpid():
+                found.append(command)
+    return found
+
+
+def test_what_these_tests_start_is_found():
+    sleeping = subprocess.Popen(["sleep", "27.1828"])
+    try:
+        assert len(_commands_with("sleep 27.1828")) == 1
+    finally:
+        sleeping.kill()
+        sleeping.wait()
 
 
 def test_a_worker_that_goes_on_no_more_is_ended_after_its_trials_limit(tmp_path, monkeypatch):
