@@ -442,15 +442,21 @@ def from_stored(text: str) -> Field:
 def joined(fields: Sequence[Field]) -> Field:
     """Trials of several runs of one suite, or of parts of it, as those of one; the first says the suite's name.
 
-    A trial that finished takes the place of one that did not.
+    A trial that finished takes the place of one that did not. What an instance is called depends on those beside it in
+    its suite, so the same scenario with the same options is one instance, and is called as in the first that has it.
 
     Raises:
         DsegymError: two of them have the same trial, or an instance's reference, bound or space is not the same.
     """
     instances: dict[str, FieldInstance] = {}
     trials: dict[tuple[str, str, int], FieldTrial] = {}
+    names: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}  # how the first that has it calls an instance
     for field in fields:
-        for it in field.instances:
+        called = {
+            it.name: names.setdefault((it.scenario, tuple(sorted(it.options.items()))), it.name)
+            for it in field.instances
+        }
+        for it in (replace(each, name=called[each.name]) for each in field.instances):
             known = instances.setdefault(it.name, it)
             for which, told in asdict(it).items():
                 if which != "feasible" and not _same(told, getattr(known, which)):
@@ -460,7 +466,7 @@ def joined(fields: Sequence[Field]) -> Field:
                     )
             if known.feasible is None:  # the first random search tells
                 instances[it.name] = replace(known, feasible=it.feasible)
-        for trial in field.trials:
+        for trial in (replace(each, instance=called[each.instance]) for each in field.trials):
             key = trial.agent, trial.instance, trial.seed
             before = trials.get(key)
             if before is not None and (before.status == FINISHED) == (trial.status == FINISHED):

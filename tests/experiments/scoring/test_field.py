@@ -383,3 +383,12 @@ def test_an_agent_that_plays_one_instance_has_its_place_there():
     page = field_page(replace(whole, trials=(*whole.trials, *mine)))
     assert "| mine:Own | Two | 100 | 2 | 0.500 | 2 of 3 |" in page
     assert "Agents that play some" not in field_page(whole)
+
+
+def test_an_instance_that_is_called_otherwise_in_another_suite_is_the_same_one():
+    whole = field_of({"random_search": 0.2, "good": 0.8})
+    alone = replace(instance("One"), name="its=options")
+    mine = Field("part", 1, (alone,), (replace(trial("mine:Own", "One", 0, 0.5), instance="its=options"),))
+    found = joined([whole, mine])
+    assert {it.name for it in found.instances} == {"One", "Two", "Three"}
+    assert [each.instance for each in found.trials if each.agent == "mine:Own"] == ["One"]
