@@ -22,7 +22,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -50,15 +50,15 @@ __all__ = [
     "OF_TRIAL",
     "PARTS",
     "SAMPLE_COLUMNS",
-    "Batch",
     "DamagedTrialError",
+    "Outline",
     "Rows",
     "batch_files",
     "batch_folder",
     "batched",
     "content_of",
     "is_as_named",
-    "read_batch",
+    "outline_of",
     "rows_of",
     "sound_trials",
     "stamp_of",
@@ -92,7 +92,7 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class _Batch:
     """A batch in memory: `N` trials, `S` samples of all of them."""
 
     path: Path
@@ -146,7 +146,7 @@ def _digest(identifier: str, texts: Mapping[str, str], trace: polars.DataFrame) 
     return digest.hexdigest()
 
 
-def _load(path: Path, root: Path) -> Batch:
+def _load(path: Path, root: Path) -> _Batch:
     """A batch from its file.
 
     Raises:
@@ -167,7 +167,7 @@ def _load(path: Path, root: Path) -> Batch:
     ):
         raise CorruptResultError(f"{path}: values are missing, or a trial's samples are not of one number.")
     some = table.select(polars.col(f"trace.{name}").alias(name) for name in SAMPLE_COLUMNS).filter(lists[0] > 0)
-    return Batch(
+    return _Batch(
         path=path,
         identifiers=table["trial_id"].to_list(),
         parts={name: table[f"manifest.{name}"].to_list() for name in PARTS},
@@ -217,17 +217,39 @@ def stamp_of(path: Path) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=1)  # for samples are asked for in the order in which trials were read
-def _loaded(path: Path, root: Path, stamp: tuple[int, int]) -> Batch:
+def _loaded(path: Path, root: Path, stamp: tuple[int, int]) -> _Batch:
     return _load(path, root)
 
 
-def read_batch(path: Path, root: Path) -> Batch:
+def _read(path: Path, root: Path) -> _Batch:
     """A batch, whose trials are yet to be looked at.
 
     Raises:
         CorruptResultError: it is no regular file, outside, no Parquet, of other columns, or too large.
     """
     return _loaded(path, root, stamp_of(path))
+
+
+class Outline(NamedTuple):
+    """What a batch is, without what its trials hold."""
+
+    names: tuple[str, ...]  # the ids of its trials
+    as_named: bool  # whether the file is what its name says
+
+
+def outline_of(path: Path, root: Path) -> Outline:
+    """What a batch is, kept while its file is the same: who has read its trials need not read it again.
+
+    Raises:
+        CorruptResultError: it is no regular file, outside, no Parquet, of other columns, or too large.
+    """
+    return _outline(path, root, stamp_of(path))
+
+
+@functools.cache
+def _outline(path: Path, root: Path, stamp: tuple[int, int]) -> Outline:
+    batch = _loaded(path, root, stamp)
+    return Outline(tuple(batch.identifiers), batch.whole)
 
 
 class DamagedTrialError(CorruptResultError):
@@ -246,7 +268,7 @@ class _GoneError(Exception):
     """A batch that was there a moment ago: its trials are in another one by now."""
 
 
-def _loaded_if_there(path: Path, root: Path) -> Batch:
+def _loaded_if_there(path: Path, root: Path) -> _Batch:
     """A batch.
 
     Raises:
@@ -254,7 +276,7 @@ def _loaded_if_there(path: Path, root: Path) -> Batch:
         CorruptResultError: as of `_load`.
     """
     try:
-        return read_batch(path, root)
+        return _read(path, root)
     except CorruptResultError:
         if os.path.lexists(path):
             raise
@@ -323,7 +345,8 @@ def _sound(samples: polars.DataFrame, ends: list[int]) -> bool:
 
 def trials_of_batch(path: Path, root: Path, shared: Shared) -> Iterator[tuple[str, TrialResult | CorruptResultError]]:
     """The trials of a batch by id, and what is wrong with those that are not whole."""
-    batch = read_batch(path, root)
+    batch = _read(path, root)
+    outline_of(path, root)  # while it is in memory
     sound = _sound(batch.samples, batch.ends)
     for row, identifier in enumerate(batch.identifiers):
         place = f"{path}, trial {shortened(identifier)}"
@@ -437,14 +460,14 @@ def rows_of(path: Path, root: Path) -> Rows:
     """What the trials of a batch are like.
 
     Raises:
-        CorruptResultError: as of `read_batch`.
+        CorruptResultError: as of `outline_of`.
     """
     return _rows_of(path, root, stamp_of(path))
 
 
 @functools.cache
 def _rows_of(path: Path, root: Path, stamp: tuple[int, int]) -> Rows:
-    batch = read_batch(path, root)
+    batch = _read(path, root)
     whole = [isinstance(found, TrialResult) for _, found in trials_of_batch(path, root, {})]
     sound = (digest[:16] if is_whole else "" for digest, is_whole in zip(batch.digests, whole, strict=True))
     return Rows(tuple(batch.identifiers), tuple(sound), batch.whole)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ..costmodels.errors import CorruptResultError, shortened
-from .batches import BATCH_NAME, batch_files, batch_folder, read_batch
+from .batches import BATCH_NAME, batch_files, batch_folder, outline_of
 from .door import LONGEST, check_folder
 from .formats import counted
 from .layout import ID, MANIFEST, TRIALS, trial_directory
@@ -117,16 +117,15 @@ def _among_batches(results: Path) -> Iterator[tuple[Path, str]]:
     holder: dict[str, Path] = {}  # of each trial, the first batch that has it
     for path in batch_files(results):
         try:
-            batch = read_batch(path, results)
+            names, as_named = outline_of(path, results)
         except CorruptResultError as error:
             if os.path.lexists(path):  # it has not become part of a larger one meanwhile
                 reason = str(error).removesuffix(".")
                 yield path, f"{reason}; mend or remove it: `dsegym run` makes trials that are missing again."
             continue
-        names = batch.identifiers
         twice = [name for place, name in enumerate(names) if holder.setdefault(name, path) != path]
         again = len(names) - len(set(names))
-        if not batch.whole:
+        if not as_named:
             yield path, f"{path}: its content is not what its name says (altered or renamed); {_MENDS}."
         elif twice:
             other = shortened(holder[twice[0]].name)

@@ -17,8 +17,8 @@ from .text import markdown_table
 __all__ = ["against_random_page"]
 
 OTHER = "random_search"
-_FEW = 100  # samples, up to which
-_EARLIER = 0.3  # of the budget agents are compared as well; beyond, at those of `POINTS`
+_FEW = 100  # samples; of larger budgets, agents are compared at those of `POINTS` from here on
+_EARLIER = 0.3  # of a smaller budget, at which agents are compared beside its end
 
 _HEAD = """# Each agent against random search
 
@@ -56,7 +56,11 @@ def against_random_page(field: Field) -> str:
 
 
 def _points(most: int) -> list[int]:
-    """At which samples agents are compared: the last that all budgets reach or exceed, and an earlier one or two."""
+    """At which samples agents are compared, the largest first.
+
+    Args:
+        most: samples that any trial may take.
+    """
     last = max((samples for samples in GRID if samples <= most), default=0)
     earlier = max((samples for samples in GRID if samples <= _EARLIER * last), default=0)
     points = [samples for samples in POINTS if _FEW <= samples <= most] if most > _FEW else [earlier, last]

@@ -132,10 +132,11 @@ def _sentence(found: Standing, best: Verdict, near: int) -> str:
         + (f"and the highest score ({_with(best.score)})" if both else "")
         + ("" if both else f"and `{best.winner}` the highest score ({_with(best.score)})")
     )
-    surely = f"{counted(near, 'agent')} cannot be told from {first.agent} by rank"
-    if not near:
+    if near:
+        surely = f"{counted(near, 'agent')} cannot be told from {first.agent} by rank"
+    elif len(found.contenders) > 1:
         surely = "it is surely the best by rank"
-    if len(found.contenders) == 1:
+    else:
         surely = "no other plays all of these instances"
     random = next((each for each in found.contenders if each.agent == "random_search"), None)
     beaten = ""
@@ -164,8 +165,7 @@ def _coverage(field: Field) -> list[str]:
     agents = {trial.agent for trial in field.trials}
     seeds = {trial.seed for trial in field.trials}
     told = (
-        f"{trials_of(field)}: "
-        f"{counted(len(agents), 'agent')}, {counted(len(field.instances), 'instance')}, "
+        f"{trials_of(field)}: {counted(len(agents), 'agent')}, {counted(len(field.instances), 'instance')}, "
         f"{counted(len(seeds), 'seed')}."
     )
     lacking = field.declared - len(field.trials)
@@ -314,16 +314,14 @@ def _standing(found: Standing) -> list[str]:
 def _elsewhere(field: Field, ranked: Collection[str]) -> list[str]:
     """How agents do that are in no ranking, instance by instance."""
     known, rows = {it.name: it for it in field.instances}, []
-    for agent, name in sorted(field.played()):
-        budget = max(trial.budget for trial in field.played()[agent, name])
-        samples = max((each for each in POINTS if each <= budget), default=None)
+    for (agent, name), trials in sorted(field.played().items()):
+        samples = max((each for each in POINTS if each <= max(trial.budget for trial in trials)), default=None)
         if agent in ranked or samples is None:
             continue
         found = scores_at(field, [known[name]], samples)
         score = {each: rounded(float(own[0].mean())) for each, own in found.items()}
-        place = 1 + sum(each > score[agent] for each in score.values())
-        rows.append([agent, name, f"{samples:,}", str(found[agent][0].size), f"{score[agent]:.3f}"])
-        rows[-1].append(f"{place} of {len(score)}")
+        place = f"{1 + sum(each > score[agent] for each in score.values())} of {len(score)}"
+        rows.append([agent, name, f"{samples:,}", str(found[agent][0].size), f"{score[agent]:.3f}", place])
     if not rows:
         return []
     head = ("Agent", "Instance", "Samples", "Seeds", "Score", "Place")
