@@ -249,8 +249,9 @@ def check_submission(results: Path) -> Card:
         lying = strays(results, note["trials"])
         if lying:
             raise CorruptResultError(f"{results / TRIALS}: {lying[0]} is no trial of this suite; remove it.")
-    for sentence in odd_entries(results, note["trials"] if note is not None else ()).values():
-        raise CorruptResultError(sentence)
+    odd = odd_entries(results, note["trials"] if note is not None else ())
+    if odd:
+        raise CorruptResultError(next(iter(odd.values())))
     if note is not None:
         expected = len(declared_trials(note))
         moved = batched(results)
