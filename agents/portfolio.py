@@ -33,27 +33,27 @@ class Portfolio(Agent):
 
     The rest of the budget falls into rounds of as many samples each. In a round every member searches on where it
     stood, with an equal share; then the better half stays, by the least objective so far. One member is left for the
-    last round. A member that ends of its own accord leaves its share to the others. Members that fit a model to each
-    sample are left out of large budgets, which their own time would make slow.
+    last round. A member that ends of its own accord leaves its share to the others; so does one that fits a model to
+    each sample, whose own time grows with its samples, when it has had so many.
 
     Attributes:
         members: names of agents, separated by commas.
         fitted: those of them that fit a model to each sample.
-        fitted_most: the largest budget, in samples, in which these take part.
+        fitted_samples: the most samples that each of these has, where there are other members.
     """
 
     members: str = "hill_climb,genetic_algorithm,trust_region,tpe"
     fitted: str = "trust_region,tpe"
-    fitted_most: int = 1000
+    fitted_samples: int = 250
 
     name = "portfolio"
     summary = "splits its samples among others: successive halving over rules, local, evolutionary and Bayesian search"
     libraries = ("botorch", "gpytorch", "optuna", "pymoo", "torch")
-    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {"fitted_most": (0, 300, 1000)}
+    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {"fitted_samples": (0, 100, 250)}
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
         "members": (1, 1000),
         "fitted": (0, 1000),
-        "fitted_most": (0, 1_000_000),
+        "fitted_samples": (0, 1_000_000),
     }
 
     def search(self, referee: Referee, seed: int) -> None:
@@ -63,9 +63,9 @@ class Portfolio(Agent):
             DsegymError: `members` holds a name twice, an agent that is no search of designs, or a portfolio.
         """
         _Member("heuristic", referee, seed, math.inf).finish()
-        names = self._names(referee.budget)
-        seeds = np.random.SeedSequence(seed).generate_state(len(names))
-        members = [_Member(name, referee, int(s)) for name, s in zip(names, seeds, strict=True)]
+        most = self._most_samples()
+        seeds = np.random.SeedSequence(seed).generate_state(len(most))
+        members = [_Member(name, referee, int(s), most[name]) for name, s in zip(most, seeds, strict=True)]
         try:
             rounds = max(1, math.ceil(math.log2(len(members))) + 1)
             for left in range(rounds, 0, -1):
@@ -74,23 +74,28 @@ class Portfolio(Agent):
                     member.search_on(share)
                 members = [member for member in members if not member.ended]
                 members.sort(key=lambda member: member.best)  # stable: ties keep the order of `members`
-                keep = max(1, len(members) // 2)
-                for member in members[keep:]:
-                    member.dismiss()
-                members = members[:keep]
-                if not members:
-                    return
-            members[0].finish()  # until the referee stops it
+                kept = members[: max(1, len(members) // 2)]
+                if all(member.most_samples < math.inf for member in kept):  # somebody spends what these may not
+                    kept += [member for member in members if member.most_samples == math.inf][:1]
+                for member in members:
+                    if member not in kept:
+                        member.dismiss()
+                members = kept
+            for member in members:
+                member.finish()  # until the referee stops it
         finally:
             for member in members:
                 member.dismiss()
 
-    def _names(self, budget: int) -> list[str]:
-        fitted = {name.strip() for name in self.fitted.split(",")}
+    def _most_samples(self) -> dict[str, float]:
+        """{member: samples that it may have in all}."""
         names = [name.strip() for name in self.members.split(",")]
         if len(set(names)) < len(names) or self.name in names:
             raise DsegymError(f"A portfolio's members are different agents, none a portfolio; given: {self.members}.")
-        return [name for name in names if name not in fitted or budget <= self.fitted_most] or names
+        fitted = {name.strip() for name in self.fitted.split(",")}
+        if fitted.issuperset(names):
+            return dict.fromkeys(names, math.inf)
+        return {name: self.fitted_samples if name in fitted else math.inf for name in names}
 
 
 class _Member:
@@ -99,24 +104,25 @@ class _Member:
     It runs in a thread of its own, never beside another: whoever gives it a share waits until it is spent.
     """
 
-    def __init__(self, name: str, referee: Referee, seed: int, allowance: float = 0.0):
+    def __init__(self, name: str, referee: Referee, seed: int, most_samples: float):
         self.best = (True, math.inf)  # of its samples: whether infeasible, and the objective
+        self.most_samples = most_samples  # in all
         self.ended = False
         self._agent = make_agent(name, _ALL_RULES.get(name))
         self._referee, self._seed = referee, seed
-        self._allowance, self._dismissed = allowance, False
+        self._spent, self._allowance, self._dismissed = 0, 0.0, False
         self._error: BaseException | None = None
         self._go, self._stands = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def search_on(self, samples: float) -> None:
-        """Searches until so many samples more are spent, or it ends.
+        """Searches until so many samples more are spent, or it ends: of its own accord, or as it had all it may have.
 
         Raises: what the referee raises, `BudgetExhausted` among them, and what the agent raises of its own.
         """
         if self.ended:
             return
-        self._allowance = samples
+        self._allowance = min(samples, self.most_samples - self._spent)
         if not self._thread.ident:
             self._thread.start()
         else:
@@ -124,6 +130,8 @@ class _Member:
         self._stands.acquire()
         if self._error is not None and not self._dismissed:
             raise self._error
+        if self._spent >= self.most_samples:
+            self.dismiss()
 
     def finish(self) -> None:
         """Searches until it ends."""
@@ -158,7 +166,7 @@ class _Member:
                 raise BudgetExhausted("The portfolio goes on without it.")
             now = int(min(self._allowance, len(designs)))
             pieces.append(found := self._referee.evaluate(designs[:now]))
-            self._allowance, designs = self._allowance - now, designs[now:]
+            self._spent, self._allowance, designs = self._spent + now, self._allowance - now, designs[now:]
             objective, infeasible = (
                 np.nan_to_num(np.asarray(found.objective), nan=np.inf, posinf=np.inf),
                 ~np.asarray(found.feasible),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILT_IN",
+    "PLAY_RULES",
     "Entry",
     "agent_location",
     "agent_names",
@@ -201,6 +202,9 @@ BUILT_IN: Mapping[str, Entry] = {
         needs=("solver",),
     ),
 }
+
+# Agents of this package whose first samples are designs of the family's rules, at their defaults.
+PLAY_RULES = frozenset({"heuristic", "portfolio", "warm_start"})
 ENTRY_POINT_GROUP = "dsegym.agents"
 
 

@@ -113,9 +113,13 @@ def _scaled(value: float) -> str:
 
 def format_number(value: float) -> str:
     """A number in at most five digits, to be compared with others: 12,345 or 123.4 M or 1.234e-05."""
-    if math.isfinite(value) and abs(value) >= _LONG:
+    if not math.isfinite(value):
+        return str(value)
+    if abs(value) >= _LONG:
         return _scaled(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
 
 
 def format_quantity(value: float | None, unit: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .arguments import JsonOption
-from .stored_pages import PageOption, read_stored, show_page, sound_trials_of
+from .stored_pages import PageOption, SectionOption, read_stored, show_page, sound_trials_of
 
 __all__ = ["against_command", "field_command"]
 
@@ -21,7 +21,12 @@ ResultsArguments = Annotated[
 ]
 
 
-def field_command(results: ResultsArguments, output: PageOption = None, as_json: JsonOption = False) -> None:
+def field_command(
+    results: ResultsArguments,
+    output: PageOption = None,
+    section: SectionOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show which agent wins when: ranks and scores by samples, family and kind of space, as a page.
 
     Example: `dsegym field results/core --output docs`
@@ -37,10 +42,15 @@ def field_command(results: ResultsArguments, output: PageOption = None, as_json:
         known = from_stored(stored)
         return {PICTURE: rank_picture(known), PAGE: field_page(known)}
 
-    show_page(output, as_json, PAGE, STORED, read=lambda: _stored(results), made=made)
+    show_page(output, as_json, section, PAGE, STORED, read=lambda: _stored(results), made=made)
 
 
-def against_command(results: ResultsArguments, output: PageOption = None, as_json: JsonOption = False) -> None:
+def against_command(
+    results: ResultsArguments,
+    output: PageOption = None,
+    section: SectionOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show how likely each agent beats random search at equal samples, instance by instance, as a page.
 
     Example: `dsegym against results/against-random --output docs`
@@ -52,7 +62,7 @@ def against_command(results: ResultsArguments, output: PageOption = None, as_jso
 
         return {AGAINST_PAGE: against_random_page(from_stored(stored))}
 
-    show_page(output, as_json, AGAINST_PAGE, AGAINST_STORED, read=lambda: _stored(results), made=made)
+    show_page(output, as_json, section, AGAINST_PAGE, AGAINST_STORED, read=lambda: _stored(results), made=made)
 
 
 def _stored(results: list[Path]) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from .arguments import JsonOption
-from .stored_pages import PageOption, StoredArgument, read_stored, show_page, sound_trials_of
+from .stored_pages import PageOption, SectionOption, StoredArgument, read_stored, show_page, sound_trials_of
 
 __all__ = ["lottery_command"]
 
 PAGE, STORED = "hyperparameter_lottery.md", "lottery/results.json"
 
 
-def lottery_command(results: StoredArgument, output: PageOption = None, as_json: JsonOption = False) -> None:
+def lottery_command(
+    results: StoredArgument,
+    output: PageOption = None,
+    section: SectionOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show the hyperparameter lottery: spread over draws, winners by budget, whether anyone dominates, as a page.
 
     Example: `dsegym lottery results/lottery --output docs`
@@ -27,4 +32,4 @@ def lottery_command(results: StoredArgument, output: PageOption = None, as_json:
 
         return {PAGE: lottery_page(from_stored(stored))}
 
-    show_page(output, as_json, PAGE, STORED, read=read, made=made)
+    show_page(output, as_json, section, PAGE, STORED, read=read, made=made)

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
     from ...envs.core.problem import Problem
 
-__all__ = ["optimize"]
+__all__ = ["equal_designs", "optimize"]
 
 _ALL = "exact: every design that could be best was costed"
 _ALIKE = 1e-6  # relative: values that differ by less are one value
+_MOST_SHOWN = 10  # designs
 _SAMPLES = 1000  # of a search, where the user names none
 _AGENT = "portfolio"  # who searches, where the user names none
 
@@ -33,7 +34,7 @@ def optimize(
     scenario: ScenarioArgument,
     option: OptionsOption = None,
     workload: WorkloadOption = None,
-    best: Annotated[int, typer.Option(min=1, max=10, help="How many designs to show.")] = 3,
+    best: Annotated[int, typer.Option(min=1, max=_MOST_SHOWN, help="How many designs to show.")] = 3,
     samples: Annotated[
         int | None,
         typer.Option(
@@ -108,7 +109,8 @@ def optimize(
         first = next(iter(columns.values()))
         summed = bool(_summary(problem, {name: first[name] for name in problem.space.names}))
         parameters = problem.space.names if summed or len(problem.space) > LONG else ()
-        quantities = [name for name in first if name not in parameters]
+        left_out = {*parameters, *_repeated(problem.objective.name, columns)}
+        quantities = [name for name in first if name not in left_out]
         rows = [{"": name, **{title: each[name] for title, each in columns.items()}} for name in quantities]
         title = f"Best designs by {problem.objective.name} [{problem.objective.unit}]"
         console.print(table(title, rows))
@@ -117,10 +119,31 @@ def optimize(
         if parameters:
             say(console, f"The designs' {len(problem.space)} parameters are in --json and --output.")
     say(console, _distance(problem, columns, exact), "bold")
+    if equal := equal_designs(problem.objective.name, columns):
+        say(console, equal)
     for note in notes:
         say(console, f"Note: {note}")
     if output is not None:
         say(console, f"Wrote {output}.")
+
+
+def _repeated(objective: str, columns: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Metrics that are the objective under a longer or a shorter name."""
+    first = next(iter(columns.values()))
+    alike = (name for name in first if name != objective and (name in objective or objective in name))
+    return [name for name in alike if all(each[name] == each[objective] for each in columns.values())]
+
+
+def equal_designs(objective: str, columns: Mapping[str, Mapping[str, Any]]) -> str:
+    """A sentence where the best designs that are shown do not differ in the objective; else empty."""
+    found = [each[objective] for title, each in columns.items() if title[:-1].isdecimal()]
+    equal = sum(value <= found[0] * (1 + _ALIKE) for value in found)
+    if equal < 2:
+        return ""
+    more = (
+        f"; there may be more of these: --best shows up to {_MOST_SHOWN}" if equal == len(found) < _MOST_SHOWN else ""
+    )
+    return f"Designs 1 to {equal} are equal in {objective} and differ in other costs{more}."
 
 
 def _reached(problem: Problem, columns: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -7,14 +7,19 @@ from typing import Any
 
 from ...costmodels.errors import DsegymError
 from .arguments import JsonOption
-from .stored_pages import PageOption, StoredArgument, read_stored, show_page
+from .stored_pages import PageOption, SectionOption, StoredArgument, read_stored, show_page
 
 __all__ = ["learning"]
 
 PAGE, STORED = "learning.md", "learning/results.json"
 
 
-def learning(results: StoredArgument, output: PageOption = None, as_json: JsonOption = False) -> None:
+def learning(
+    results: StoredArgument,
+    output: PageOption = None,
+    section: SectionOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show whether learning pays: policies against the best rules on held-out instances, as a page.
 
     Example: `dsegym learning results/learning --output docs`
@@ -29,7 +34,7 @@ def learning(results: StoredArgument, output: PageOption = None, as_json: JsonOp
 
         return {PAGE: learning_page(*from_stored(stored))}
 
-    show_page(output, as_json, PAGE, STORED, read=read, made=made)
+    show_page(output, as_json, section, PAGE, STORED, read=read, made=made)
 
 
 def _played(results: Path) -> tuple[list[Any], str, Any]:

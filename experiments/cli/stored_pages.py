@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -10,6 +11,7 @@ import typer
 
 from ...costmodels.errors import DsegymError, shortened, visible
 from .documents import print_document
+from .pages import show_section
 from .tables import tell_odd, terminal
 
 if TYPE_CHECKING:
@@ -17,17 +19,22 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
-__all__ = ["PageOption", "StoredArgument", "read_stored", "show_page", "sound_trials_of"]
+__all__ = ["PageOption", "SectionOption", "StoredArgument", "read_stored", "show_page", "sound_trials_of"]
 
 _MOST_BYTES = 2**26  # of a file of stored results
 
 StoredArgument = Annotated[Path, typer.Argument(help="A results directory, or the file that was made from one.")]
+SectionOption = Annotated[
+    str | None,
+    typer.Option("--section", help="Show this section of the page, as the terminal does.", show_default=False),
+]
 PageOption = Annotated[
     Path | None,
     typer.Option(
         "--output",
-        help="A folder, docs say: the page, its pictures and what it is made of are written there. Left out, the page "
-        "is printed; with --json, what it is made of.",
+        help="A folder, docs say: the page, its pictures and what it is made of are written there. Left out, a "
+        "terminal shows the page's summary, and anything else is given the whole page in Markdown; with --json, what "
+        "it is made of.",
         show_default=False,
     ),
 ]
@@ -72,6 +79,7 @@ def sound_trials_of(results: Path) -> tuple[list[TrialResult], str, int]:
 def show_page(
     output: Path | None,
     as_json: bool,
+    section: str | None,
     page: str,
     stored: str,
     *,
@@ -83,16 +91,20 @@ def show_page(
     Args:
         output: the folder.
         as_json: whether what the page is made of is printed, and not the page.
+        section: the heading of what is shown of the page; None for all, or in a terminal for its summary.
         page: the page's name in the folder.
         stored: the name there of what it is made of.
         read: gives the text of that.
         made: {name in the folder: text} of the page and its pictures, of that text.
 
     Raises:
-        DsegymError: a folder and JSON are both asked for, or the folder cannot be written; also what `read` raises.
+        DsegymError: two of a folder, JSON and a section are asked for, the folder cannot be written, or the page has
+            no such section; also what `read` raises.
     """
     from ..door import check_no_folder, check_writable_folder, write_by_rename
 
+    if section is not None and (as_json or output is not None):
+        raise DsegymError("--section shows a part of the page; leave out --json and --output, which give all of it.")
     if output is not None:
         if as_json:
             raise DsegymError(f"--json prints what --output writes to {output / stored}; give one of them.")
@@ -105,7 +117,10 @@ def show_page(
         return
     files = {stored: content, **made(content)}
     if output is None:
-        print(files[page], end="")
+        if section is None and not sys.stdout.isatty():
+            print(files[page], end="")
+        else:
+            show_section(files[page], section)
         return
     for name, text in files.items():
         path = output / name

@@ -6,9 +6,11 @@ import math
 import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from ...agents.registry import PLAY_RULES
 from ..formats import counted, format_score, rounded
 from ..scoring.field import (
     GRID,
@@ -72,8 +74,9 @@ long have smaller budgets, and are missing from the tables beyond."""
 
 def field_page(field: Field) -> str:
     """The page as Markdown; the same results give the same bytes."""
-    standings = [standing(field, found, samples) for samples in POINTS if (found := instances_at(field, samples))]
-    parts = [_HEAD, *_summary(field, standings), *_coverage(field), *_kinds(field), *_families(field)]
+    standings = _standings(field)
+    parts = [_HEAD, "## In short", *_summary(field, standings), *_coverage(field), *_without_rules(field)]
+    parts += [*_kinds(field), *_families(field)]
     parts += _against_random(field)
     parts += ["## Ranks over samples", paragraph(_RANKS), f"![Average ranks over samples]({PICTURE})"]
     for found in standings:
@@ -81,6 +84,11 @@ def field_page(field: Field) -> str:
     parts += _elsewhere(field, {each.agent for found in standings for each in found.contenders})
     parts += [*_instances(field), "## How this page is made", how_made(field, "field", "its picture")]
     return "\n\n".join(parts) + "\n"
+
+
+def _standings(field: Field) -> list[Standing]:
+    """At each number of samples that some instance reaches."""
+    return [standing(field, found, samples) for samples in POINTS if (found := instances_at(field, samples))]
 
 
 _RANKS = (
@@ -120,7 +128,25 @@ def _summary(field: Field, standings: Sequence[Standing]) -> list[str]:
         told.append(_sentence(found, best, len(near) - 1))
     head = ("Samples", "Instances", "Agents", "Best average rank", "Critical difference", "Not told apart by rank")
     head += ("Highest score", "Not told apart by score")
-    return ["## In short", "\n".join(told), markdown_table(head, rows, right={0, 1, 2, 4, 5})]
+    return ["\n".join(told), markdown_table(head, rows, right={0, 1, 2, 4, 5})] if rows else []
+
+
+def _without_rules(field: Field) -> list[str]:
+    """The same of the agents that find their designs themselves; nothing where all do, or none does."""
+    others = replace(field, trials=tuple(trial for trial in field.trials if trial.agent not in PLAY_RULES))
+    if len(others.trials) in (0, len(field.trials)):
+        return []
+    summary = _summary(others, _standings(others))
+    left_out = sorted(PLAY_RULES & {trial.agent for trial in field.trials})
+    about = (
+        f"What holds among the others where {_listed(left_out)} stand aside, whose first samples are a family's rules."
+    )
+    return ["### Among agents that play no rules", paragraph(about), *summary] if summary else []
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in a sentence."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _sentence(found: Standing, best: Verdict, near: int) -> str:
@@ -155,9 +181,14 @@ def _winners(found: Verdict) -> str:
 
 def _alike(found: Verdict) -> str:
     """The agents that cannot be told from the winner; many are counted."""
-    more = len(found.alike) - _MOST_ALIKE
-    named = ", ".join(found.alike[:_MOST_ALIKE])
-    return (f"{named} and {more} more" if more > 0 else named) or "none"
+    return _some(found.alike) or "none"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = len(names) - _MOST_ALIKE
+    named = ", ".join(names[:_MOST_ALIKE])
+    return f"{named} and {more} more" if more > 0 else named
 
 
 def _coverage(field: Field) -> list[str]:
@@ -190,8 +221,8 @@ def _kinds(field: Field) -> list[str]:
     rows = [_verdicts(field, kind, found) for kind, found in _groups(field)]
     rows.append(_verdicts(field, "all", field.instances))
     about = (
-        "The winner, its score, and in brackets how many of the other agents cannot be told from it. Of a kind those "
-        "instances count that reach the number of samples (how many stands before the winner)."
+        "The winner, its score, and in brackets how many of the other agents cannot be told from it, the best of them "
+        "first. Of a kind those instances count that reach the number of samples (how many stands before the winner)."
     )
     return ["## By kind of space", paragraph(about), markdown_table(_VERDICTS_HEAD, rows, right=set())]
 
@@ -208,7 +239,9 @@ def _verdicts(field: Field, name: str, instances: Sequence[FieldInstance]) -> li
         if best is None:
             cells.append("-")
         else:
+            beside = [agent for agent in best.alike if agent not in best.equal]
             alike = f"{len(best.alike)} of {best.compared - 1} alike"
+            alike += f": {_some(beside)}" if beside else ""
             cells.append(f"{len(own)}: {_winners(best)} {_with(best.score)} ({alike})")
     return [name, *cells]
 

@@ -38,7 +38,7 @@ class Sheet:
     """A table that Rich prints.
 
     Attributes:
-        title: stands above it, as it is.
+        title: stands above it, as it is; empty for none.
         columns, rows: as many cells in each row as there are columns.
         keys: how many columns, from the first, say what a row is about.
         last_apart: whether a line stands above the last row.
@@ -53,7 +53,8 @@ class Sheet:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[object]:
         """What Rich prints."""
         cells = [[visible(cell) for cell in row] for row in self.rows]
-        yield Text(wrapped(visible(self.title), options.max_width), style="italic", no_wrap=True, overflow="ignore")
+        if self.title:
+            yield Text(wrapped(visible(self.title), options.max_width), style="italic", no_wrap=True, overflow="ignore")
         if not cells:
             return
         least = [

@@ -87,9 +87,23 @@ def test_it_ends_when_all_its_members_have(members):
     assert spent("short", 200) == [0, 5, 5, 5]
 
 
-def test_members_that_fit_models_are_left_out_of_large_budgets(members):
-    assert 1 in spent(members, 100, fitted="m1", fitted_most=100)
-    assert 1 not in spent(members, 101, fitted="m1", fitted_most=100)
+def test_members_that_fit_models_have_so_many_samples_and_leave_the_rest_to_others(members):
+    counts = Counter(spent(members, 121, fitted="m1", fitted_samples=50))
+    assert counts[1] == 50
+    assert counts.total() == 121
+    assert Counter(spent(members, 121, fitted="m1", fitted_samples=7))[1] == 7
+    assert 1 not in spent(members, 121, fitted="m1", fitted_samples=0)
+
+
+def test_when_the_best_members_have_had_theirs_another_spends_what_is_left(members):
+    marks = spent(members, 121, fitted="m1,m2,m3", fitted_samples=30)
+    assert len(marks) == 121
+    assert marks[-1] == 4
+    assert all(Counter(marks)[mark] <= 30 for mark in (1, 2, 3))
+
+
+def test_members_that_all_fit_models_have_all_samples(members):
+    assert len(spent("m1,m2", 121, fitted="m1,m2", fitted_samples=5)) == 121
 
 
 def test_an_error_of_a_member_is_the_portfolios(members):

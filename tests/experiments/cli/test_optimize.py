@@ -6,6 +6,7 @@ import re
 import pytest
 
 import dsegym
+from dsegym.experiments.cli.optimize import equal_designs
 
 SIZING = ("dsegym/AcceleratorSizing-v0", "--workload", "alexnet")
 
@@ -34,6 +35,22 @@ def test_a_search_is_its_seeds(dsegym_command):
         for seed in ("1", "1", "2")
     ]
     assert runs[0] == runs[1] != runs[2]
+
+
+def test_designs_that_are_equal_in_the_objective_are_called_so_and_no_metric_repeats_it(dsegym_command):
+    code, out, err = dsegym_command("optimize", "dsegym/TrainingPlan-v0", "-o", "objective=cost", "--json")
+    assert code == 0, err
+    found = json.loads(out)["designs"]
+    assert found["1."]["training_cost"] == found["1."]["kilo_usd"]
+    shown = " ".join(dsegym_command("optimize", "dsegym/TrainingPlan-v0", "--best", "2").out.split())
+    assert " training_days " in shown
+    assert "│ days" not in shown
+    assert "equal in" not in shown
+    columns = {"1.": {"cost": 1.0}, "2.": {"cost": 1.0 + 1e-9}, "3.": {"cost": 2.0}, "reference x": {"cost": 1.0}}
+    assert equal_designs("cost", columns) == "Designs 1 to 2 are equal in cost and differ in other costs."
+    del columns["3."]
+    assert equal_designs("cost", columns).endswith("; there may be more of these: --best shows up to 10.")
+    assert equal_designs("cost", {"1.": {"cost": 1.0}, "reference x": {"cost": 1.0}}) == ""
 
 
 @pytest.mark.slow
