@@ -64,7 +64,7 @@ def export(
                 options_of(option, None),
                 output,
                 episodes=episodes,
-                policy=policy or RANDOM,
+                policy=RANDOM if policy is None else policy,
                 seed=seed or 0,
                 progress=update,
             )

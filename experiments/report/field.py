@@ -138,9 +138,7 @@ def _without_rules(field: Field) -> list[str]:
         return []
     summary = _summary(others, _standings(others))
     left_out = sorted(PLAY_RULES & {trial.agent for trial in field.trials})
-    about = (
-        f"What holds among the others where {_listed(left_out)} stand aside, whose first samples are a family's rules."
-    )
+    about = f"The same without {_listed(left_out)}, whose first samples are the designs of a family's rules."
     return ["### Among agents that play no rules", paragraph(about), *summary] if summary else []
 
 
@@ -307,6 +305,7 @@ def _against_random(field: Field) -> list[str]:
     return [
         "## Against random search",
         paragraph(_AGAINST),
+        _TEN_SEEDS,
         markdown_table(head, rows, right=set(range(1, len(head)))),
         *(paragraph(each) for each in told),
     ]
@@ -322,9 +321,9 @@ _AGAINST = (
     "most samples that both may take. Worse: on how many every trial ends with a worse design. An instance counts "
     "where both have as many trials. Of three seeds each, chance alone makes an agent better on one instance in 20, "
     "and worse on one in 20; one that draws nothing, as `exact` and `heuristic`, on one in four. Who finds the optimum "
-    "is not better where random search finds it too. Ten seeds and intervals: [Each agent against random search]"
-    "(against_random.md)."
+    "is not better where random search finds it too."
 )
+_TEN_SEEDS = "Ten seeds and intervals: [Each agent against random search](against_random.md)."
 
 
 def _standing(found: Standing) -> list[str]:

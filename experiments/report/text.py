@@ -280,8 +280,8 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right:
 
 
 def cell_text(text: str) -> str:
-    """Text that cannot end a Markdown table cell, start a line, open an HTML tag or hide."""
-    return visible(" ".join(text.replace("|", "\\|").replace("<", "&lt;").split()))
+    """Text that cannot end a Markdown table cell, start a line, open an HTML tag, form a link or hide."""
+    return visible(" ".join(text.replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(").split()))
 
 
 def to_rich(leaderboard: Leaderboard) -> Sheet:

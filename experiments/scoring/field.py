@@ -21,7 +21,7 @@ from ...costmodels.errors import CorruptResultError, DsegymError
 from ...costmodels.files import strict_json
 from ...envs.core.evaluation import obstacle_between
 from ...envs.core.scenarios import load_scenario, make_problem, scenario_module
-from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_once, check_row, check_shape, finite
+from ..door import AGENT, COUNT, NOT_NEGATIVE, Each, Shape, check_once, check_row, check_shape, finite
 from ..formats import rounded
 from ..store import FINISHED, TrialResult
 from . import statistics
@@ -387,7 +387,7 @@ def to_stored(field: Field) -> str:
 
 _VALUE: Shape = (finite, None)
 _TRIAL: Mapping[str, Shape] = {
-    "agent": str, "instance": str, "seed": int, "budget": COUNT, "status": str, "agent_ms": NOT_NEGATIVE,
+    "agent": AGENT, "instance": str, "seed": int, "budget": COUNT, "status": str, "agent_ms": NOT_NEGATIVE,
     "values": Each(list, _VALUE),
 }  # fmt: skip
 _INSTANCE: Mapping[str, Shape] = {

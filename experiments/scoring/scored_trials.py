@@ -370,7 +370,7 @@ def _check_unique(trials: Sequence[ScoredTrial]) -> None:
         if other is not trial:
             raise DsegymError(
                 f"trials {other.trial_id} and {trial.trial_id} are both {trial.agent} on {trial.instance} with seed "
-                f"{trial.seed} (budgets {other.budget} and {trial.budget} samples): give one budget at a time"
+                f"{trial.seed} (budgets {other.budget} and {trial.budget} samples): give each budget a suite"
             )
 
 

@@ -221,6 +221,28 @@ def test_kinds_say_what_an_instance_is_like(changes, kinds):
     assert {kind.split(" ")[0] for kind, holds in KINDS.items() if holds(instance("One", **changes))} == kinds
 
 
+def test_the_page_ranks_those_that_play_no_rules_among_themselves():
+    page = " ".join(field_page(field_of({"random_search": 0.2, "good": 0.8, "warm_start": 0.9}, budget=1000)).split())
+    everybody, others = page.split("### Among agents that play no rules")
+    assert "`warm_start` has the best average rank (1.00 of 3)" in everybody
+    assert "The same without warm_start, whose first samples are the designs of a family's rules." in others
+    assert "`good` has the best average rank (1.00 of 2)" in others
+    assert "play no rules" not in field_page(field_of({"random_search": 0.2, "good": 0.8}))
+
+
+def test_a_kind_names_who_cannot_be_told_from_the_winner():
+    page = field_page(field_of({"random_search": 0.2, "good": 0.8, "near": 0.7999}, budget=1000))
+    assert "good 0.801 [0.800, 0.802] (1 of 2 alike: near)" in page
+
+
+def test_an_option_that_looks_like_a_link_is_none_on_the_page():
+    field = field_of({"random_search": 0.2, "good": 0.8})
+    odd = replace(field.instances[0], options={"workload": "[a](https://b.c)"})
+    page = field_page(replace(field, instances=(odd, *field.instances[1:])))
+    assert "[a]\\(https://b.c)" in page
+    assert "[a](" not in page
+
+
 def test_the_page_and_the_picture_are_made_again_from_the_file_alone():
     field = field_of({"random_search": 0.2, "good": 0.8, "other": 0.5}, budget=1000)
     again = from_stored(to_stored(field))
@@ -268,6 +290,7 @@ def test_another_file_is_refused(change, words):
     ("place", "value", "words"),
     [
         (("trials", 0, 0), None, "'agent' is missing or of the wrong type"),
+        (("trials", 0, 0), "[a](https://b.c) `d`", "'agent' is missing or of the wrong type"),
         (("trials", 0, 1), [1], "'instance' is missing or of the wrong type"),
         (("trials", 0, 2), "x", "'seed' is missing or of the wrong type"),
         (("trials", 0, 5), "x", "'agent_ms' is missing or of the wrong type"),
