@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,21 +18,22 @@ if TYPE_CHECKING:
     from botorch.models import SingleTaskGP
     from torch import Tensor
 
-__all__ = ["encoding", "lengths_of", "most_promising", "process"]
+__all__ = ["Encoding", "encoding", "lengths_of", "most_promising", "process"]
 
 _ROUNDS = 5  # of changes of one parameter, at most
+_MOST_COLUMNS = 64  # of an unordered parameter
 _TRIES = 20  # pools drawn for a design that is not known yet
 
 
 def process(
-    features: Tensor, values: np.ndarray, owners: Tensor, lengths: Mapping[str, Any] | None, fit: bool
+    features: Tensor, values: np.ndarray, coding: Encoding, lengths: Mapping[str, Any] | None, fit: bool
 ) -> SingleTaskGP:
     """The process of values float64[B] at encoded designs.
 
     Args:
-        features: float64[B, columns], as `encoding` makes them.
+        features: float64[B, columns], as the encoding makes them.
         values: float64[B].
-        owners: int64[columns], the parameter of each column.
+        coding: of the designs.
         lengths: `lengths_of` an earlier one, from which this one begins; None for BoTorch's own.
         fit: whether the lengths are fitted anew.
     """
@@ -45,7 +47,7 @@ def process(
     model = SingleTaskGP(
         features,
         torch.tensor(values)[:, None],
-        covar_module=_kernel(owners),
+        covar_module=_kernel(coding),
         outcome_transform=Standardize(1),
     )
     if lengths is not None:
@@ -62,46 +64,75 @@ def lengths_of(model: SingleTaskGP) -> Mapping[str, Any]:
     return {key: value for key, value in model.state_dict().items() if key.startswith(kept)}
 
 
-def encoding(space: DesignSpace) -> tuple[Callable[[np.ndarray], Tensor], Tensor]:
-    """What the kernel sees of designs, float64[B, columns], and the parameter of each column, int64[columns].
+@dataclass(frozen=True)
+class Encoding:
+    """What the kernel sees of designs, and how designs become it.
 
-    An ordered parameter is one column, its place as a share; an unordered one is a column a value, so that two
-    different values are at a distance of 1.
+    An ordered parameter is one column, its place as a share. An unordered one of few values is a column a value, so
+    that two different ones are at a distance of 1. One of many values is a column, its place, of which the kernel asks
+    whether it is the same: an order of six loops alone would be 720 columns.
+
+    Attributes:
+        encode: designs int[B, n] to features float64[B, columns].
+        owners: int64[C], the parameter of each of the first C columns, whose distances are squares of differences.
+        names: the parameter of each column behind these.
     """
+
+    encode: Callable[[np.ndarray], Tensor]
+    owners: Tensor
+    names: tuple[int, ...]
+    parameters: int
+
+
+def encoding(space: DesignSpace) -> Encoding:
+    """The encoding of a space's designs."""
     import torch
 
-    columns = [1 if p.ordered else len(p.values) for p in space.parameters]
-    tables = [
-        np.linspace(0.0, 1.0, len(p.values))[:, None] if p.ordered else np.eye(len(p.values)) * np.sqrt(0.5)
-        for p in space.parameters
-    ]
+    tables, names = {}, []
+    for place, parameter in enumerate(space.parameters):
+        count = len(parameter.values)
+        if parameter.ordered:
+            tables[place] = np.linspace(0.0, 1.0, count)[:, None]
+        elif count <= _MOST_COLUMNS:
+            tables[place] = np.eye(count) * np.sqrt(0.5)
+        else:
+            names.append(place)
 
     def encode(designs: np.ndarray) -> Tensor:
-        parts = [table[designs[:, place]] for place, table in enumerate(tables)]
-        return torch.tensor(np.concatenate(parts, axis=1))  # a copy: NumPy's memory is aligned by chance
+        parts = [table[designs[:, place]] for place, table in tables.items()]
+        return torch.tensor(np.concatenate([*parts, designs[:, names]], axis=1))  # a copy: NumPy aligns by chance
 
-    return encode, torch.as_tensor(np.repeat(np.arange(len(space)), columns))
+    owners = np.repeat(list(tables), [table.shape[1] for table in tables.values()]).astype(np.int64)
+    return Encoding(encode, torch.as_tensor(owners), tuple(names), len(space))
 
 
-def _kernel(owners: Tensor) -> Any:
+def _kernel(coding: Encoding) -> Any:
     """Squared exponential with a length a parameter, shared by the parameter's columns."""
     from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
     from gpytorch.kernels import Kernel
+
+    count = len(coding.owners)
 
     class Shared(Kernel):
         """Of encoded designs."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.base = get_covar_module_with_dim_scaled_prior(ard_num_dims=int(owners.max()) + 1)
+            self.base = get_covar_module_with_dim_scaled_prior(ard_num_dims=coding.parameters)
 
         def forward(
             self, x1: Tensor, x2: Tensor, diag: bool = False, last_dim_is_batch: bool = False, **params: Any
         ) -> Tensor:
-            lengths = self.base.lengthscale[..., owners]
+            lengths = self.base.lengthscale[..., coding.owners]
+            one, other = (x[..., :count] / lengths for x in (x1, x2))
             squares = self.covar_dist(
-                x1 / lengths, x2 / lengths, square_dist=True, diag=diag, last_dim_is_batch=last_dim_is_batch, **params
+                one, other, square_dist=True, diag=diag, last_dim_is_batch=last_dim_is_batch, **params
             )
+            weights = self.base.lengthscale.ravel().square().reciprocal()
+            for column, name in enumerate(coding.names, count):  # a matrix at a time: all would not fit the memory
+                left, right = x1[..., column], x2[..., column]
+                differ = left != right if diag else left[..., :, None] != right[..., None, :]
+                squares = squares + differ * weights[name]
             return squares.div(-2).exp()
 
     return Shared()

@@ -68,7 +68,7 @@ class NoisyExpectedHypervolume(SeveralCosts):
 
         names, space, generator = names_of(referee, self.metrics), referee.space, np.random.default_rng(seed)
         known, lengths, fitted = _Known(space, len(names)), dict[int, Mapping[str, Any]](), 0
-        encode, owners = encoding(space)
+        coding = encoding(space)
 
         def cost(designs: np.ndarray) -> None:
             found = referee.evaluate(designs)
@@ -82,15 +82,15 @@ class NoisyExpectedHypervolume(SeveralCosts):
             torch.manual_seed(seed)  # of fits that begin anew, which draw from torch's own generator
             while len(known.seen) < space.size:
                 chosen = known.chosen(self.training)
-                targets, features = known.targets(chosen), encode(known.designs[chosen])
+                targets, features = known.targets(chosen), coding.encode(known.designs[chosen])
                 fit = len(chosen) >= _GROWTH * fitted or len(lengths) != len(targets)
                 models = [
-                    process(features, values, owners, lengths.get(place), fit) for place, values in enumerate(targets)
+                    process(features, values, coding, lengths.get(place), fit) for place, values in enumerate(targets)
                 ]
                 if fit:
                     fitted, lengths = len(chosen), {place: lengths_of(model) for place, model in enumerate(models)}
                 gain = _acquisition(models, known.gains(chosen), features, int(generator.integers(2**31)))
-                cost(self._batch(space, known, encode, gain, generator))
+                cost(self._batch(space, known, coding.encode, gain, generator))
 
     def _batch(
         self,

@@ -44,12 +44,12 @@ class Portfolio(Agent):
 
     members: str = "hill_climb,genetic_algorithm,trust_region,tpe"
     fitted: str = "trust_region,tpe"
-    fitted_samples: int = 250
+    fitted_samples: int = 100
 
     name = "portfolio"
     summary = "splits its samples among others: successive halving over rules, local, evolutionary and Bayesian search"
     libraries = ("botorch", "gpytorch", "optuna", "pymoo", "torch")
-    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {"fitted_samples": (0, 100, 250)}
+    hyperparameters: ClassVar[Mapping[str, tuple[Any, ...]]] = {"fitted_samples": (0, 100, 300)}
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
         "members": (1, 1000),
         "fitted": (0, 1000),

@@ -151,7 +151,7 @@ class _Processes:
     """Gaussian processes of the objective's logarithm and, once a design has been infeasible, of the violation."""
 
     def __init__(self, space: DesignSpace):
-        self._encode, self._owners = encoding(space)
+        self._encoding = encoding(space)
         self._lengths: dict[str, Any] = {}  # fitted so far
         self._fitted = 0  # designs of the last fit
         self._models: dict[str, Any] = {}  # BoTorch's
@@ -161,9 +161,9 @@ class _Processes:
         """Conditions on known designs; fits the kernels' lengths where there are a tenth more than at the last fit."""
         targets = {"cost": logarithm} | ({"violation": violation} if (violation > 0).any() else {})
         fit = len(designs) >= _GROWTH * self._fitted or not targets.keys() <= self._lengths.keys()
-        features, self._models = self._encode(designs), {}
+        features, self._models = self._encoding.encode(designs), {}
         for name, values in targets.items():
-            model = process(features, values, self._owners, self._lengths.get(name), fit)
+            model = process(features, values, self._encoding, self._lengths.get(name), fit)
             self._lengths[name] = lengths_of(model) if fit else self._lengths[name]
             self._models[name] = model
         self._fitted = len(designs) if fit else self._fitted
@@ -185,14 +185,14 @@ class _Processes:
         import torch
 
         with torch.no_grad():
-            posterior = self._models[name].posterior(self._encode(designs))
+            posterior = self._models[name].posterior(self._encoding.encode(designs))
             return posterior.mean.numpy().ravel(), posterior.variance.clamp_min(1e-12).sqrt().numpy().ravel()
 
     def pretend(self, design: np.ndarray) -> None:
         """Conditions on a design as if it cost what is expected."""
         import torch
 
-        features = self._encode(design[None])
+        features = self._encoding.encode(design[None])
         with torch.no_grad():
             for name, model in self._models.items():
                 expected = model.posterior(features).mean

@@ -170,6 +170,51 @@ def test_it_beats_random_search_at_equal_samples(problem, name):
     assert best < min(searched(problem, "random_search", 100, seed).objective.min() for seed in range(10))
 
 
+def test_the_kernel_is_squared_exponential_in_places_and_asks_of_unordered_values_whether_they_are_the_same():
+    """Few values and many, of which the encodings differ, against the formula in NumPy; with its slopes."""
+    import torch
+
+    from dsegym.agents.discrete_processes import encoding, process
+
+    many = tuple(f"v{i}" for i in range(100))
+    space = DesignSpace(
+        (
+            Parameter("size", tuple(range(11))),
+            Parameter("kind", ("a", "b", "c"), ordered=False),
+            Parameter("order", many, ordered=False),
+            Parameter("one", (1,)),
+        )
+    )
+    generator = np.random.default_rng(0)
+    designs, others = space.sample(generator, 7), space.sample(generator, 5)
+    others[0] = designs[0]
+    coding = encoding(space)
+    assert coding.encode(designs).shape == (7, 1 + 3 + 1 + 1)
+    model = process(coding.encode(designs), generator.random(7), coding, None, False)
+    kernel = model.covar_module
+    lengths = np.array([0.3, 0.7, 1.1, 2.0])
+    kernel.base.lengthscale = torch.tensor(lengths)
+    distance = (designs[:, None] - others[None]) / [10, 1, 1, 1]
+    distance[..., 1:3] = designs[:, None, 1:3] != others[None, :, 1:3]
+    expected = np.exp(-((distance / lengths) ** 2).sum(axis=-1) / 2)
+    first, second = coding.encode(designs), coding.encode(others)
+    found = kernel(first, second).to_dense()
+    np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(kernel(first, first, diag=True).detach().numpy(), np.ones(7), rtol=1e-12)
+    batches = kernel(first.expand(3, 7, -1), second.expand(3, 5, -1)).to_dense()
+    np.testing.assert_allclose(batches.detach().numpy(), np.stack([expected] * 3), rtol=1e-12)
+    found.sum().backward()
+    raw, step = kernel.base.raw_lengthscale, 1e-5
+    for place, slope in enumerate(raw.grad.ravel().tolist()):
+        sums = []
+        for change in (step, -step):
+            with torch.no_grad():
+                raw[0, place] += change
+                sums.append(float(kernel(first, second).to_dense().sum()))
+                raw[0, place] -= change
+        assert slope == pytest.approx((sums[0] - sums[1]) / (2 * step), rel=1e-5, abs=1e-9)
+
+
 def test_a_trust_region_begins_at_its_baseline(problem):
     samples = searched(problem, "trust_region", 3, start="reference")
     np.testing.assert_array_equal(samples.designs[0], problem.reference.design)
