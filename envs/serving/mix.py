@@ -15,6 +15,7 @@ Objective: $ an hour.
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -167,7 +168,8 @@ class ServingMixOptions(Options):
     )
 
 
-OWN_SLICES = {True: 8, False: 1}  # of a published workload (Mélange's own number), and of a histogram
+_PUBLISHED_SLICES = 8  # of a class of the paper's workloads: Mélange's own number
+_LEAST_SLICES = 24  # of all classes of a histogram together: few classes served whole hide the cheaper mixes
 
 
 def _offered(gpus: Prices | str) -> Mapping[str, tuple[Device, float]]:
@@ -191,7 +193,6 @@ def _placement(
     """Which types serve which classes at what load, and notes on how requests were counted."""
     gpus = tuple(offered)
     published = options.workload in requests.PUBLISHED
-    slices = OWN_SLICES[published] if options.slices is None else options.slices
     if published:
         get_model(options.model)  # a file of another kind is refused as such
         fixed = {"model": requests.PUBLISHED_MODEL, "precision": "bf16", "tensor_parallelism": 1}
@@ -215,6 +216,8 @@ def _placement(
             tpot_ms=options.tpot,
             rate=options.rate,
         )
+    own = _PUBLISHED_SLICES if published else math.ceil(_LEAST_SLICES / len(names))
+    slices = own if options.slices is None else options.slices
     together = {name: price * options.tensor_parallelism for name, (_, price) in offered.items()}
     return placement_of(gpus, together, names, loads, slices), notes
 

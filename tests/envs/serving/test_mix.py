@@ -194,3 +194,17 @@ def test_a_cheaper_mix_is_never_worth_less():
     result = problem.evaluate(designs)
     np.testing.assert_allclose(result.objective, result.metrics.cost_usd_h, rtol=1e-7)
     assert result.objective.min() >= problem.bound.value * (1 - 1e-6)
+
+
+def test_a_histogram_of_few_classes_is_cut_into_slices_so_that_no_cheaper_mix_is_hidden(tmp_path):
+    path = tmp_path / "few.csv"
+    path.write_text("prompt_tokens,output_tokens,requests\n512,128,700\n2048,256,300\n", encoding="utf-8")
+    options = {"workload": path, "model": "Llama-3-8B", "rate": 39, "tpot": 60}
+    options["gpus"] = "A100-SXM-80GB=1.9,H100-SXM-80GB=3.1"
+    own, whole = make(**options), make(**options, slices=1)
+    assert (len(own.space), len(whole.space)) == (24, 2)
+    assert own.bound.value == pytest.approx(8.1)  # an A100 and two H100
+    assert whole.bound.value == pytest.approx(9.3)
+    rows = [f"{64 * place},{64 + place},1" for place in range(1, 26)]
+    path.write_text("\n".join(["prompt_tokens,output_tokens,requests", *rows]) + "\n", encoding="utf-8")
+    assert len(make(**options).space) == 25
