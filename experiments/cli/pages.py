@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["show_section"]
 
-SUMMARY = "In short"  # the section that a terminal shows of a page
+_SUMMARY = "In short"  # the section that a terminal shows of a page
 _INDENT = "  "
 
 
@@ -28,10 +28,10 @@ def show_section(page: str, name: str | None) -> None:
         UnknownNameError: the page has no such section.
     """
     title, sections = _taken_apart(page)
-    by_folded = {heading.casefold(): heading for heading in sections}
-    found = by_folded.get((SUMMARY if name is None else name).strip().casefold())
+    asked = _SUMMARY if name is None else name
+    found = {heading.casefold(): heading for heading in sections}.get(asked.strip().casefold())
     if found is None:
-        raise UnknownNameError("section", name or SUMMARY, sections)
+        raise UnknownNameError("section", asked, sections)
     console = terminal()
     say(console, title if name is None else found, "bold underline")
     for node in sections[found]:

@@ -54,9 +54,11 @@ def test_a_section_is_shown_by_its_name(capsys):
     assert capsys.readouterr().out == "How this page is made\n\n  dsegym field X\n"
 
 
-def test_a_section_that_is_not_there_is_refused_with_those_that_are():
-    with pytest.raises(UnknownNameError, match="Unknown section 'x'; there are: In short, How this page is made"):
-        show_section(PAGE, "x")
+@pytest.mark.parametrize("name", ["x", ""])
+def test_a_section_that_is_not_there_is_refused_with_those_that_are(name):
+    refusal = f"Unknown section '{name}'; there are: In short, How this page is made"
+    with pytest.raises(UnknownNameError, match=refusal):
+        show_section(PAGE, name)
 
 
 @pytest.mark.parametrize("command", ["field", "against", "lottery", "learning"])
