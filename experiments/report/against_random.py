@@ -92,7 +92,7 @@ def _coverage(field: Field) -> str:
     about = (
         f"{trials_of(field)}: {counted(len(agents), 'agent')} on {counted(len(field.instances), 'instance')}, "
         f"{counted(seeds, 'seed')} at most. Where all trials of one lie on one side of all of the other's, the "
-        f"interval is a point: with {counted(seeds, 'seed')} each chance does that {luck}, "
+        f"interval is a point: with {counted(seeds, 'seed')} each, chance does that {luck}, "
         "and where the agent draws nothing, so that its seeds are one result, in 2 of "
         f"{seeds + 1}. What has no cell does not apply, or has no result yet.{unfinished(statuses(field))}"
     )

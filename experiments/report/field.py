@@ -439,8 +439,8 @@ def how_made(field: Field, command: str, beside: str = "") -> str:
         f"The first command runs the suite `{field.suite}`: {file} declares every trial, its budget and its seeds. "
         f"{joined if field.runs > 1 else ''}"
         f"`dsegym {command}` writes this page, {f'{beside}, ' if beside else ''}and `{stored}`: the best so far of "
-        f"every trial at {len(GRID)} numbers of samples; from that file alone `dsegym {command} {stored}` prints this "
-        f"page again, as a test checks. `dsegym verify {folder}` costs every design again."
+        f"every trial at {len(GRID)} numbers of samples; from that file alone `dsegym {command} {stored} --output "
+        f"docs` writes this page again, as a test checks. `dsegym verify {folder}` costs every design again."
     )
     run = f"dsegym run {named} --output {folder}   # resumes\n"
     return f"```bash\n{run}dsegym {command} {folder} --output docs\n```\n\n{paragraph(rest)}"

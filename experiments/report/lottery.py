@@ -331,7 +331,7 @@ def _made(results: LotteryResults) -> str:
         f"At the {mean:.2g} s that a trial here took by the clock, all {results.declared:,} of them take "
         f"{format_number(round(hours / 2, 1))} hours on two cores as busy as these were, compiling apart. "
         "`dsegym lottery` writes this page and `docs/lottery/results.json`: what counts of every trial; from that file "
-        "alone `dsegym lottery docs/lottery/results.json` prints this page again, as a test checks. "
+        "alone `dsegym lottery docs/lottery/results.json --output docs` writes this page again, as a test checks. "
         f"`dsegym verify {folder}` costs every design again."
     )
     run = f"dsegym run {named} --output {folder}   # resumes\n"

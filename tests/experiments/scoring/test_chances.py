@@ -68,7 +68,7 @@ def test_the_page_names_who_beats_random_search_and_who_loses():
     told = " ".join(page.split())
     assert "beats random search, of the instances that it plays, on 1 of 1: `good`; on 0 of 1: `bad`, `even`." in told
     assert "After 100 samples, random search beats `bad` on One." in page
-    assert "chance does that once in 92,378 times" in " ".join(page.split())
+    assert "with 10 seeds each, chance does that once in 92,378 times" in " ".join(page.split())
     assert "| good | beats: 1.00 [1.00, 1.00] |" in page
     assert "## After 30 samples" in page
 
