@@ -68,21 +68,15 @@ def optimize(
         check_writable(output)
     problem = make_problem(scenario, **options_of(option, workload))
     way = _exact_way(problem)
-    exact = False
-    if way is not None and samples is None and agent is None:
-        exact = True
+    exact = way is not None and samples is None and agent is None
+    if way is not None and exact:
         origin, rank = way
         designs = rank(best)
     else:
         agent = _AGENT if agent is None else agent
         designs, spent = _searched(problem, agent, samples or _SAMPLES, seed, best)
         origin = f"search: {counted(spent, 'sample')} of {agent}, seed {seed}"
-    columns = {f"{place}.": _described(problem, design) for place, design in enumerate(designs, 1)}
-    known, name = problem.bound.design, problem.objective.name
-    if columns and known is not None and columns["1."][name] > problem.bound.value * (1 + _ALIKE):
-        columns[f"known {problem.bound.name}"] = _described(problem, known)
-    if problem.reference.design is not None:
-        columns[f"reference {problem.reference.name}"] = _described(problem, problem.reference.design)
+    columns = _columns(problem, designs)
     notes = [*problem.notes, *obstacles(problem), *looseness(problem)]
     if not exact and not _reached(problem, columns):
         notes += _other_ways(problem, way is not None, agent)
@@ -106,18 +100,7 @@ def optimize(
     say(console, f"{problem.scenario}: {problem.name}", "bold")
     say(console, f"{origin[0].upper()}{origin[1:]}.")
     if columns:
-        first = next(iter(columns.values()))
-        summed = bool(_summary(problem, {name: first[name] for name in problem.space.names}))
-        parameters = problem.space.names if summed or len(problem.space) > LONG else ()
-        left_out = {*parameters, *_repeated(problem.objective.name, columns)}
-        quantities = [name for name in first if name not in left_out]
-        rows = [{"": name, **{title: each[name] for title, each in columns.items()}} for name in quantities]
-        title = f"Best designs by {problem.objective.name} [{problem.objective.unit}]"
-        console.print(table(title, rows))
-        if units := "" if parameters else units_of(problem):
-            say(console, f"Units: {units}.")
-        if parameters:
-            say(console, f"The designs' {len(problem.space)} parameters are in --json and --output.")
+        _print_table(console, problem, columns)
     say(console, _distance(problem, columns, exact), "bold")
     if equal := equal_designs(problem.objective.name, columns):
         say(console, equal)
@@ -125,6 +108,34 @@ def optimize(
         say(console, f"Note: {note}")
     if output is not None:
         say(console, f"Wrote {output}.")
+
+
+def _columns(problem: Problem, designs: np.ndarray) -> dict[str, dict[str, Any]]:
+    """{title: what is shown of a design} of the best ones, int[K, n], under `1.` to `K.`; of the known design of the
+    bound, where it is better than these; and of the reference's.
+    """
+    columns = {f"{place}.": _described(problem, design) for place, design in enumerate(designs, 1)}
+    bound, reference = problem.bound, problem.reference
+    if columns and bound.design is not None and not _reached(problem, columns):
+        columns[f"known {bound.name}"] = _described(problem, bound.design)
+    if reference.design is not None:
+        columns[f"reference {reference.name}"] = _described(problem, reference.design)
+    return columns
+
+
+def _print_table(console: Any, problem: Problem, columns: Mapping[str, Mapping[str, Any]]) -> None:
+    """Prints designs side by side; their parameters are left out where these are many, or come to a summary."""
+    first = next(iter(columns.values()))
+    summed = bool(_summary(problem, {name: first[name] for name in problem.space.names}))
+    parameters = problem.space.names if summed or len(problem.space) > LONG else ()
+    left_out = {*parameters, *_repeated(problem.objective.name, columns)}
+    quantities = [name for name in first if name not in left_out]
+    rows = [{"": name, **{title: each[name] for title, each in columns.items()}} for name in quantities]
+    console.print(table(f"Best designs by {problem.objective.name} [{problem.objective.unit}]", rows))
+    if parameters:
+        say(console, f"The designs' {len(problem.space)} parameters are in --json and --output.")
+    elif units := units_of(problem):
+        say(console, f"Units: {units}.")
 
 
 def _repeated(objective: str, columns: Mapping[str, Mapping[str, Any]]) -> list[str]:
