@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from ...costmodels.errors import DsegymError
 from ..formats import counted
 from ..scoring.chances import BEATS, LOSES, UNDECIDED, Chance, chances
-from ..scoring.field import GRID, POINTS, Field, statuses
+from ..scoring.field import GRID, POINTS, RANDOM, Field, statuses
 from .field import how_made, trials_of
 from .prose import paragraph, point, unfinished
 from .text import markdown_table
 
 __all__ = ["against_random_page"]
 
-OTHER = "random_search"
 _FEW = 100  # samples; of larger budgets, agents are compared at those of `POINTS` from here on
 _EARLIER = 0.3  # of a smaller budget, at which agents are compared beside its end
 
@@ -44,10 +43,10 @@ def against_random_page(field: Field) -> str:
         DsegymError: nothing can be compared.
     """
     most = max((trial.budget for trial in field.trials), default=0)
-    found = {samples: chances(field, OTHER, samples) for samples in _points(most)}
+    found = {samples: chances(field, RANDOM, samples) for samples in _points(most)}
     told = {samples: own for samples, own in found.items() if own}
     if not told:
-        raise DsegymError(f"There is nothing to compare: no agent and {OTHER} have trials on the same instance.")
+        raise DsegymError(f"There is nothing to compare: no agent and {RANDOM} have trials on the same instance.")
     summary = "\n".join(line for samples, own in told.items() for line in _summary(samples, own))
     parts = [_HEAD, "## In short", summary, _coverage(field)]
     for samples, own in told.items():

@@ -16,6 +16,7 @@ from ..scoring.field import (
     GRID,
     KINDS,
     POINTS,
+    RANDOM,
     Comparison,
     Field,
     FieldInstance,
@@ -71,6 +72,22 @@ Every figure is read from one run of each trial with its whole budget. Agents th
 in the middle of their plan at fewer samples; run with that budget they may do better there. Agents whose own time is
 long have smaller budgets, and are missing from the tables beyond."""
 
+_RANKS = (
+    "Average ranks of the agents with the best of them, at each number of samples on all instances that reach it; the "
+    "bar is the critical difference at 100 samples. Lines are broken where other agents are ranked, or on other "
+    "instances: ranks among fewer are smaller."
+)
+
+_AGAINST = (
+    "On how many instances every trial of an agent ends with a better design than every trial of random search, at the "
+    "most samples that both may take. Worse: on how many every trial ends with a worse design. An instance counts "
+    "where both have as many trials. Of three seeds each, chance alone makes an agent better on one instance in 20, "
+    "and worse on one in 20; one that draws nothing, as `exact` and `heuristic`, on one in four. Who finds the optimum "
+    "is not better where random search finds it too."
+)
+_TEN_SEEDS = "Ten seeds and intervals: [Each agent against random search](against_random.md)."
+_VERDICTS_HEAD = ("Kind", *(f"{samples:,} samples" for samples in POINTS))
+
 
 def field_page(field: Field) -> str:
     """The page as Markdown; the same results give the same bytes."""
@@ -89,13 +106,6 @@ def field_page(field: Field) -> str:
 def _standings(field: Field) -> list[Standing]:
     """At each number of samples that some instance reaches."""
     return [standing(field, found, samples) for samples in POINTS if (found := instances_at(field, samples))]
-
-
-_RANKS = (
-    "Average ranks of the agents with the best of them, at each number of samples on all instances that reach it; the "
-    "bar is the critical difference at 100 samples. Lines are broken where other agents are ranked, or on other "
-    "instances: ranks among fewer are smaller."
-)
 
 
 def _with(figure: Interval) -> str:
@@ -150,11 +160,10 @@ def _listed(names: Sequence[str]) -> str:
 def _sentence(found: Standing, best: Verdict, near: int) -> str:
     first = found.contenders[0]
     samples = f"At {found.samples:,} samples, on {counted(found.instances, 'instance')},"
-    both = first.agent == best.winner
+    another = "" if best.winner == first.agent else f"`{best.winner}` "
     wins = (
         f"`{first.agent}` has the best average rank ({first.rank:.2f} of {len(found.contenders)}) "
-        + (f"and the highest score ({_with(best.score)})" if both else "")
-        + ("" if both else f"and `{best.winner}` the highest score ({_with(best.score)})")
+        f"and {another}the highest score ({_with(best.score)})"
     )
     if near:
         surely = f"{counted(near, 'agent')} cannot be told from {first.agent} by rank"
@@ -162,7 +171,7 @@ def _sentence(found: Standing, best: Verdict, near: int) -> str:
         surely = "it is surely the best by rank"
     else:
         surely = "no other plays all of these instances"
-    random = next((each for each in found.contenders if each.agent == "random_search"), None)
+    random = next((each for each in found.contenders if each.agent == RANDOM), None)
     beaten = ""
     if random is not None:
         above = sum(each.rank < random.rank - found.critical_difference for each in found.contenders)
@@ -225,9 +234,6 @@ def _kinds(field: Field) -> list[str]:
     return ["## By kind of space", paragraph(about), markdown_table(_VERDICTS_HEAD, rows, right=set())]
 
 
-_VERDICTS_HEAD = ("Kind", *(f"{samples:,} samples" for samples in POINTS))
-
-
 def _verdicts(field: Field, name: str, instances: Sequence[FieldInstance]) -> list[str]:
     cells = []
     for samples in POINTS:
@@ -288,11 +294,11 @@ def _against_random(field: Field) -> list[str]:
     families = _by_family(field)
     found: dict[str, Comparison] = {}
     by_family: dict[str, dict[str, Comparison]] = {}
-    for agent in sorted({trial.agent for trial in field.trials} - {_RANDOM}):
-        whole = against(field, agent, _RANDOM, field.instances)
+    for agent in sorted({trial.agent for trial in field.trials} - {RANDOM}):
+        whole = against(field, agent, RANDOM, field.instances)
         if whole.played:
             found[agent] = whole
-            by_family[agent] = {name: against(field, agent, _RANDOM, own) for name, own in families.items()}
+            by_family[agent] = {name: against(field, agent, RANDOM, own) for name, own in families.items()}
     if not found:
         return []
     rows = [
@@ -313,17 +319,6 @@ def _against_random(field: Field) -> list[str]:
 
 def _share(compared: Comparison) -> str:
     return f"{compared.better} of {compared.played}" if compared.played else ""
-
-
-_RANDOM = "random_search"
-_AGAINST = (
-    "On how many instances every trial of an agent ends with a better design than every trial of random search, at the "
-    "most samples that both may take. Worse: on how many every trial ends with a worse design. An instance counts "
-    "where both have as many trials. Of three seeds each, chance alone makes an agent better on one instance in 20, "
-    "and worse on one in 20; one that draws nothing, as `exact` and `heuristic`, on one in four. Who finds the optimum "
-    "is not better where random search finds it too."
-)
-_TEN_SEEDS = "Ten seeds and intervals: [Each agent against random search](against_random.md)."
 
 
 def _standing(found: Standing) -> list[str]:

@@ -101,7 +101,8 @@ def _made(suite: str) -> str:
     rest = (
         f"{first} `dsegym learning` writes this page, and `docs/learning/results.json`: what counts of every "
         "evaluation; from that file alone `dsegym learning docs/learning/results.json --output docs` writes this "
-        f"page again, as a test checks. `dsegym verify {folder}` plays every evaluation again, bit for bit on the same machine."
+        f"page again, as a test checks. `dsegym verify {folder}` plays every evaluation again, bit for bit on the same "
+        "machine."
     )
     commands = f"{run if suite else ''}dsegym learning {folder} --output docs"
     return f"```bash\n{commands}\n```\n\n{paragraph(rest)}"

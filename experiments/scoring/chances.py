@@ -44,6 +44,14 @@ def chances(field: Field, other: str, samples: int) -> dict[str, dict[str, Chanc
     A trial without a feasible design loses to one that has one, and two without tie. The interval is that of
     `statistics.probability_of_improvement`, for which seeds of both agents are drawn anew. Trials that may not take so
     many samples do not count; those that were cut off count with what they had found.
+
+    Args:
+        field: the trials.
+        other: the agent that the others are compared with.
+        samples: after which values are read.
+
+    Raises:
+        ValueError: `samples` is none of `GRID`.
     """
     place, played = GRID.index(samples), field.played()
     found: dict[str, dict[str, Chance]] = {}

@@ -33,6 +33,7 @@ __all__ = [
     "GRID",
     "KINDS",
     "POINTS",
+    "RANDOM",
     "Comparison",
     "Contender",
     "Field",
@@ -55,6 +56,7 @@ __all__ = [
 FORMAT = 1
 POINTS = (10, 100, 1000, 10_000)  # samples at which agents are compared
 GRID = (*(step * 10**power for power in range(4) for step in (1, 2, 3, 5)), 10_000)  # that a trial is read at
+RANDOM = "random_search"  # the agent that the others are compared with
 SMALL = 100_000  # designs, up to which a space counts as small
 _CONSTRAINED = 0.999  # the share of random designs that is feasible where a problem counts as not constrained
 _Values = NDArray[np.float64]
@@ -321,7 +323,7 @@ def field_of(results: Iterable[TrialResult], suite: str, declared: int) -> Field
     feasible: dict[str, list[float]] = defaultdict(list)
     by_id = {result.manifest["trial_id"]: result for result in results}
     for trial in scored:
-        if trial.manifest["trial"]["agent"]["name"] == "random_search" and by_id[trial.trial_id].trace.height:
+        if trial.manifest["trial"]["agent"]["name"] == RANDOM and by_id[trial.trial_id].trace.height:
             feasible[trial.instance].append(float(by_id[trial.trial_id].trace["feasible"].to_numpy().mean()))
     first = {trial.instance: trial for trial in reversed(scored)}
     instances = [_instance(trial, feasible.get(name)) for name, trial in sorted(first.items())]
