@@ -17,13 +17,8 @@ from .registry import make_agent
 
 __all__ = ["Portfolio"]
 
-_EPISODES = (
-    "open_env",
-    "step_env",
-    "open_rollout",
-    "rollout",
-    "evaluate_relaxed",
-)  # questions of members that it refuses
+# Questions of members that it refuses.
+_EPISODES = ("open_env", "step_env", "open_rollout", "rollout", "evaluate_relaxed")
 _ALL_RULES = {"heuristic": {"rule": "all"}}  # as members: each rule's design costs a sample
 
 
@@ -32,13 +27,14 @@ class Portfolio(Agent):
     """The problem's rules first, then successive halving (Karnin et al., ICML 2013) over agents at their defaults.
 
     The rest of the budget falls into rounds of as many samples each. In a round every member searches on where it
-    stood, with an equal share; then the better half stays, by the least objective so far. One member is left for the
-    last round. A member that ends of its own accord leaves its share to the others; so does one that fits a model to
-    each sample, whose own time grows with its samples, when it has had so many.
+    stood, with an equal share; then the better half stays, by the least objective so far, until one member is left for
+    the last round. A member that ends of its own accord leaves its share to the others; so does one that fits a model
+    to each sample, whose own time grows with its samples, when it has had so many. Where only such members would stay,
+    the best of the others stays with them, to spend what they may not.
 
     Attributes:
         members: names of agents, separated by commas.
-        fitted: those of them that fit a model to each sample.
+        fitted: those of them that fit a model to each sample, likewise.
         fitted_samples: the most samples that each of these has, where there are other members.
     """
 
@@ -63,13 +59,16 @@ class Portfolio(Agent):
             DsegymError: `members` holds a name twice, an agent that is no search of designs, or a portfolio.
         """
         _Member("heuristic", referee, seed, math.inf).finish()
-        most = self._most_samples()
-        seeds = np.random.SeedSequence(seed).generate_state(len(most))
-        members = [_Member(name, referee, int(s), most[name]) for name, s in zip(most, seeds, strict=True)]
+        most_samples = self._most_samples()
+        seeds = np.random.SeedSequence(seed).generate_state(len(most_samples)).tolist()
+        members = [
+            _Member(name, referee, own_seed, most)
+            for (name, most), own_seed in zip(most_samples.items(), seeds, strict=True)
+        ]
         try:
-            rounds = max(1, math.ceil(math.log2(len(members))) + 1)
-            for left in range(rounds, 0, -1):
-                share = max(1, referee.samples_left // left // max(1, len(members)))
+            rounds = math.ceil(math.log2(len(members))) + 1
+            for rounds_left in range(rounds, 0, -1):
+                share = max(1, referee.samples_left // rounds_left // max(1, len(members)))
                 for member in members:
                     member.search_on(share)
                 members = [member for member in members if not member.ended]
@@ -88,7 +87,11 @@ class Portfolio(Agent):
                 member.dismiss()
 
     def _most_samples(self) -> dict[str, float]:
-        """{member: samples that it may have in all}."""
+        """{member: samples that it may have in all}.
+
+        Raises:
+            DsegymError: `members` holds a name twice, or a portfolio.
+        """
         names = [name.strip() for name in self.members.split(",")]
         if len(set(names)) < len(names) or self.name in names:
             raise DsegymError(f"A portfolio's members are different agents, none a portfolio; given: {self.members}.")
@@ -110,7 +113,7 @@ class _Member:
         self.ended = False
         self._agent = make_agent(name, _ALL_RULES.get(name))
         self._referee, self._seed = referee, seed
-        self._spent, self._allowance, self._dismissed = 0, 0.0, False
+        self._spent, self._allowance, self._dismissed = 0, 0.0, False  # samples, and those of its share that are left
         self._error: BaseException | None = None
         self._go, self._stands = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -138,7 +141,7 @@ class _Member:
         self.search_on(math.inf)
 
     def dismiss(self) -> None:
-        """Ends it; in the midst of its share, where Ctrl-C comes then, at its next question."""
+        """Ends it: where it stands, or at its next question where Ctrl-C came in the midst of its share."""
         if self._thread.ident and not self.ended:
             self._dismissed = True
             self._go.release()
@@ -153,6 +156,12 @@ class _Member:
         self._stands.release()
 
     def _ask(self, *question: Any) -> Any:
+        """As a scorekeeper's `ask`: designs are costed as far as the share goes, then it stands until it has another.
+
+        Raises:
+            BudgetExhausted: it is dismissed, or the budget is spent.
+            DsegymError: it plays episodes.
+        """
         if question[0] in _EPISODES:
             raise DsegymError(f"{self._agent.name} plays episodes; a portfolio's members cost designs.")
         if question[0] != "evaluate":
@@ -167,10 +176,8 @@ class _Member:
             now = int(min(self._allowance, len(designs)))
             pieces.append(found := self._referee.evaluate(designs[:now]))
             self._spent, self._allowance, designs = self._spent + now, self._allowance - now, designs[now:]
-            objective, infeasible = (
-                np.nan_to_num(np.asarray(found.objective), nan=np.inf, posinf=np.inf),
-                ~np.asarray(found.feasible),
-            )
+            objective = np.nan_to_num(np.asarray(found.objective), nan=np.inf, posinf=np.inf)
+            infeasible = ~np.asarray(found.feasible)
             first = np.lexsort((objective, infeasible))[0]
             self.best = min(self.best, (bool(infeasible[first]), float(objective[first])))
         return _joined(pieces)
