@@ -1,6 +1,6 @@
 """Gaussian processes of BoTorch over discrete designs, and the local search for a design that promises most.
 
-B designs of n parameters.
+B designs of n parameters, which the kernel sees as `columns` numbers.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 __all__ = ["Encoding", "encoding", "lengths_of", "most_promising", "process"]
 
 _ROUNDS = 5  # of changes of one parameter, at most
-_MOST_COLUMNS = 64  # of an unordered parameter
+_MOST_COLUMNS = 64  # of an unordered parameter, a column a value; one of more values is a single column
 _TRIES = 20  # pools drawn for a design that is not known yet
 
 
 def process(
-    features: Tensor, values: np.ndarray, coding: Encoding, lengths: Mapping[str, Any] | None, fit: bool
+    features: Tensor, values: np.ndarray, coding: Encoding, *, lengths: Mapping[str, Any] | None, fit: bool
 ) -> SingleTaskGP:
-    """The process of values float64[B] at encoded designs.
+    """The process of values at encoded designs.
 
     Args:
-        features: float64[B, columns], as the encoding makes them.
+        features: float64[B, columns], as `coding` makes them.
         values: float64[B].
-        coding: of the designs.
+        coding: the encoding of the designs.
         lengths: `lengths_of` an earlier one, from which this one begins; None for BoTorch's own.
         fit: whether the lengths are fitted anew.
     """
@@ -59,7 +59,7 @@ def process(
 
 
 def lengths_of(model: SingleTaskGP) -> Mapping[str, Any]:
-    """What of a process was fitted."""
+    """What of a process was fitted: {name in its state: tensor}."""
     kept = ("covar_module", "likelihood", "mean_module")
     return {key: value for key, value in model.state_dict().items() if key.startswith(kept)}
 
@@ -69,18 +69,19 @@ class Encoding:
     """What the kernel sees of designs, and how designs become it.
 
     An ordered parameter is one column, its place as a share. An unordered one of few values is a column a value, so
-    that two different ones are at a distance of 1. One of many values is a column, its place, of which the kernel asks
-    whether it is the same: an order of six loops alone would be 720 columns.
+    that two different ones are at a distance of 1. One of more values than `_MOST_COLUMNS` is a single column, its
+    place, of which the kernel asks whether it is the same: an order of six loops alone would be 720 columns.
 
     Attributes:
         encode: designs int[B, n] to features float64[B, columns].
         owners: int64[C], the parameter of each of the first C columns, whose distances are squares of differences.
-        names: the parameter of each column behind these.
+        compared: the parameter of each column behind these, whose distance is 0 where the values are the same, else 1.
+        parameters: n, how many the designs have, each with a length of its own.
     """
 
     encode: Callable[[np.ndarray], Tensor]
     owners: Tensor
-    names: tuple[int, ...]
+    compared: tuple[int, ...]
     parameters: int
 
 
@@ -88,7 +89,7 @@ def encoding(space: DesignSpace) -> Encoding:
     """The encoding of a space's designs."""
     import torch
 
-    tables, names = {}, []
+    tables, compared = {}, []  # {parameter: float64[its values, its columns]}, and those without a table
     for place, parameter in enumerate(space.parameters):
         count = len(parameter.values)
         if parameter.ordered:
@@ -96,25 +97,25 @@ def encoding(space: DesignSpace) -> Encoding:
         elif count <= _MOST_COLUMNS:
             tables[place] = np.eye(count) * np.sqrt(0.5)
         else:
-            names.append(place)
+            compared.append(place)
 
     def encode(designs: np.ndarray) -> Tensor:
         parts = [table[designs[:, place]] for place, table in tables.items()]
-        return torch.tensor(np.concatenate([*parts, designs[:, names]], axis=1))  # a copy: NumPy aligns by chance
+        return torch.tensor(np.concatenate([*parts, designs[:, compared]], axis=1))  # a copy: NumPy aligns by chance
 
     owners = np.repeat(list(tables), [table.shape[1] for table in tables.values()]).astype(np.int64)
-    return Encoding(encode, torch.as_tensor(owners), tuple(names), len(space))
+    return Encoding(encode, torch.as_tensor(owners), tuple(compared), len(space))
 
 
 def _kernel(coding: Encoding) -> Any:
-    """Squared exponential with a length a parameter, shared by the parameter's columns."""
+    """GPyTorch's: squared exponential with a length a parameter, shared by the parameter's columns."""
     from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
     from gpytorch.kernels import Kernel
 
     count = len(coding.owners)
 
     class Shared(Kernel):
-        """Of encoded designs."""
+        """A kernel of encoded designs."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -129,10 +130,11 @@ def _kernel(coding: Encoding) -> Any:
                 one, other, square_dist=True, diag=diag, last_dim_is_batch=last_dim_is_batch, **params
             )
             weights = self.base.lengthscale.ravel().square().reciprocal()
-            for column, name in enumerate(coding.names, count):  # a matrix at a time: all would not fit the memory
+            # A matrix at a time: all together would not fit the memory.
+            for column, parameter in enumerate(coding.compared, count):
                 left, right = x1[..., column], x2[..., column]
                 differ = left != right if diag else left[..., :, None] != right[..., None, :]
-                squares = squares + differ * weights[name]
+                squares = squares + differ * weights[parameter]
             return squares.div(-2).exp()
 
     return Shared()
@@ -156,7 +158,7 @@ def most_promising(
         space: of the designs.
         centre: int32[n].
         length: share of the parameters that may differ from the centre, and of an ordered one's range how far.
-        promise: acquisition of designs [B].
+        promise: acquisition float64[B] of designs int32[B, n].
         seen: bytes of the designs that are known.
         generator: of the search.
         pool_size: designs of the region among which the search begins.

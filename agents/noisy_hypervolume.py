@@ -63,7 +63,11 @@ class NoisyExpectedHypervolume(SeveralCosts):
     }
 
     def search(self, referee: Referee, seed: int) -> None:
-        """Searches until the budget is spent, or every design has been costed."""
+        """Searches until the budget is spent, or every design has been costed.
+
+        Raises:
+            UnknownNameError: the problem has no baseline of the name `start`, or not a cost that `metrics` names.
+        """
         import torch
 
         names, space, generator = names_of(referee, self.metrics), referee.space, np.random.default_rng(seed)
@@ -85,7 +89,8 @@ class NoisyExpectedHypervolume(SeveralCosts):
                 targets, features = known.targets(chosen), coding.encode(known.designs[chosen])
                 fit = len(chosen) >= _GROWTH * fitted or len(lengths) != len(targets)
                 models = [
-                    process(features, values, coding, lengths.get(place), fit) for place, values in enumerate(targets)
+                    process(features, values, coding, lengths=lengths.get(place), fit=fit)
+                    for place, values in enumerate(targets)
                 ]
                 if fit:
                     fitted, lengths = len(chosen), {place: lengths_of(model) for place, model in enumerate(models)}
@@ -128,7 +133,7 @@ class _Known:
         self._costs, self._violation = np.zeros((0, costs)), np.zeros(0)
 
     def add(self, designs: np.ndarray, costs: np.ndarray, violation: np.ndarray) -> None:
-        """Costs float64[B, m] and how far the constraint is broken, float64[B]."""
+        """Adds designs int32[B, n], their costs float64[B, m] and how far the constraint is broken, float64[B]."""
         broken = ~np.all(np.isfinite(costs), axis=1)  # what is no number is as the worst, and breaks a constraint
         costs = np.where(broken[:, None], np.nan, np.log(np.maximum(costs, LEAST_OBJECTIVE)))
         violation = np.where(broken, 1.0, np.sign(violation) * np.log1p(abs(violation)))

@@ -64,7 +64,11 @@ class TrustRegion(Agent):
     }
 
     def search(self, referee: Referee, seed: int) -> None:
-        """Searches region after region until the budget is spent, or every design has been costed."""
+        """Searches region after region until the budget is spent, or every design has been costed.
+
+        Raises:
+            UnknownNameError: the problem has no baseline of the name `start`.
+        """
         generator, seen = np.random.default_rng(seed), set[bytes]()
         with one_thread():
             while len(seen) < referee.space.size:
@@ -78,9 +82,8 @@ class TrustRegion(Agent):
         def cost(designs: np.ndarray) -> bool:
             seen.update(design.tobytes() for design in designs)
             found = referee.evaluate(designs)
-            return known.add(
-                designs, *(np.asarray(c, float) for c in (found.objective, found.unpenalised, found.violation))
-            )
+            costs = (found.objective, found.unpenalised, found.violation)
+            return known.add(designs, *(np.asarray(column, float) for column in costs))
 
         first = space.sample(generator, self.startup_samples)
         if self.start:
@@ -109,22 +112,26 @@ class TrustRegion(Agent):
 
 
 class _Known:
-    """What a region's designs cost; the best is the one of least objective, feasible or not."""
+    """What a region's designs cost, S of them; the best is the one of least objective, feasible or not.
+
+    Attributes:
+        designs: int32[S, n].
+        logarithm: float64[S], of the objective without penalties.
+        violation: float64[S], how far the constraint is broken, on a logarithmic scale; positive where it is.
+    """
 
     def __init__(self, space: DesignSpace):
         self.designs = np.zeros((0, len(space)), np.int32)
         self._objective, self.logarithm, self.violation = np.zeros((3, 0))
 
     def add(self, designs: np.ndarray, objective: np.ndarray, unpenalised: np.ndarray, violation: np.ndarray) -> bool:
-        """Whether the best is another now."""
+        """Adds designs int32[B, n] and float64[B] each of what they cost; whether the best is another now."""
         before, broken = self._objective.min(initial=np.inf), np.isnan(objective) | np.isnan(unpenalised)
         objective = np.where(broken, np.inf, objective)  # what is no number is as the worst, and breaks a constraint
         logarithm = np.log(np.maximum(unpenalised, LEAST_OBJECTIVE))
         known = np.append(self.logarithm, logarithm[~broken])
-        logarithm, violation = (
-            np.where(broken, known.max() if known.size else 0.0, logarithm),
-            np.where(broken, 1.0, violation),
-        )
+        logarithm = np.where(broken, known.max() if known.size else 0.0, logarithm)
+        violation = np.where(broken, 1.0, violation)
         self.designs = np.concatenate([self.designs, designs])
         self._objective = np.append(self._objective, objective)
         self.logarithm = np.append(self.logarithm, logarithm)
@@ -133,6 +140,7 @@ class _Known:
 
     @property
     def best(self) -> np.ndarray:
+        """int32[n]."""
         return self.designs[np.argmin(self._objective)]
 
     @property
@@ -142,7 +150,7 @@ class _Known:
         return float(values.min()) if len(values) else None
 
     def nearest(self, count: int) -> np.ndarray:
-        """Places of the designs that differ least from the best, the newest first among equals."""
+        """Places of at most so many designs, those that differ least from the best; of equals the newest."""
         differ = (self.designs != self.best).sum(axis=1)
         return np.sort(np.lexsort((-np.arange(len(differ)), differ))[:count])
 
@@ -158,12 +166,17 @@ class _Processes:
         self._threshold: float | None = None
 
     def learn(self, designs: np.ndarray, logarithm: np.ndarray, violation: np.ndarray, threshold: float | None) -> None:
-        """Conditions on known designs; fits the kernels' lengths where there are a tenth more than at the last fit."""
+        """Conditions on known designs; fits the kernels' lengths where there are a tenth more than at the last fit.
+
+        Args:
+            designs, logarithm, violation: int32[B, n], float64[B] and float64[B], as of `_Known`.
+            threshold: logarithm that a design must undercut to be an improvement; None where none is feasible yet.
+        """
         targets = {"cost": logarithm} | ({"violation": violation} if (violation > 0).any() else {})
         fit = len(designs) >= _GROWTH * self._fitted or not targets.keys() <= self._lengths.keys()
         features, self._models = self._encoding.encode(designs), {}
         for name, values in targets.items():
-            model = process(features, values, self._encoding, self._lengths.get(name), fit)
+            model = process(features, values, self._encoding, lengths=self._lengths.get(name), fit=fit)
             self._lengths[name] = lengths_of(model) if fit else self._lengths[name]
             self._models[name] = model
         self._fitted = len(designs) if fit else self._fitted
@@ -189,7 +202,7 @@ class _Processes:
             return posterior.mean.numpy().ravel(), posterior.variance.clamp_min(1e-12).sqrt().numpy().ravel()
 
     def pretend(self, design: np.ndarray) -> None:
-        """Conditions on a design as if it cost what is expected."""
+        """Conditions on a design, int32[n], as if it cost what is expected."""
         import torch
 
         features = self._encoding.encode(design[None])

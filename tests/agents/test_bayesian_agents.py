@@ -190,7 +190,7 @@ def test_the_kernel_is_squared_exponential_in_places_and_asks_of_unordered_value
     others[0] = designs[0]
     coding = encoding(space)
     assert coding.encode(designs).shape == (7, 1 + 3 + 1 + 1)
-    model = process(coding.encode(designs), generator.random(7), coding, None, False)
+    model = process(coding.encode(designs), generator.random(7), coding, lengths=None, fit=False)
     kernel = model.covar_module
     lengths = np.array([0.3, 0.7, 1.1, 2.0])
     kernel.base.lengthscale = torch.tensor(lengths)
