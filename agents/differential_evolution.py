@@ -47,7 +47,11 @@ class DifferentialEvolution(Agent):
     }
 
     def search(self, referee: Referee, seed: int) -> None:
-        """Evolves until the budget is spent."""
+        """Evolves until the budget is spent.
+
+        Raises:
+            UnknownNameError: the problem has no baseline of the name `start`.
+        """
         from pymoo.algorithms.soo.nonconvex.de import DE
         from pymoo.operators.repair.rounding import RoundingRepair
 

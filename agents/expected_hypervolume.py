@@ -39,7 +39,11 @@ class ExpectedHypervolume(SeveralCosts):
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"startup_samples": (1, 1_000_000), "training": (2, 5000)}
 
     def search(self, referee: Referee, seed: int) -> None:
-        """Asks, costs and tells until the budget is spent."""
+        """Asks, costs and tells until the budget is spent.
+
+        Raises:
+            UnknownNameError: the problem has no baseline of the name `start`, or not a cost that `metrics` names.
+        """
         names = names_of(referee, self.metrics)
 
         with one_thread():

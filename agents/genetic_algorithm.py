@@ -44,7 +44,11 @@ class GeneticAlgorithm(Agent):
     }
 
     def search(self, referee: Referee, seed: int) -> None:
-        """Evolves until the budget is spent."""
+        """Evolves until the budget is spent.
+
+        Raises:
+            UnknownNameError: the problem has no baseline of the name `start`.
+        """
         from pymoo.algorithms.soo.nonconvex.ga import GA
 
         def algorithm(sampling: Any) -> GA:

@@ -20,6 +20,12 @@ class GradientDescent(Agent):
     """Adam on the logits of a categorical distribution per parameter, from many random starts at once.
 
     Each step of each start costs its most probable design exactly: one sample. After `steps` the starts are redrawn.
+
+    Attributes:
+        starts: that descend together.
+        steps: of a start.
+        learning_rate: Adam's.
+        start_spread: standard deviation of the first logits, which are normal around 0.
     """
 
     starts: int = 10

@@ -42,7 +42,11 @@ class NonDominatedSorting(SeveralCosts):
     }
 
     def search(self, referee: Referee, seed: int) -> None:
-        """Evolves until the budget is spent."""
+        """Evolves until the budget is spent.
+
+        Raises:
+            UnknownNameError: the problem has no baseline of the name `start`, or not a cost that `metrics` names.
+        """
         from pymoo.algorithms.moo.nsga2 import NSGA2
 
         names = names_of(referee, self.metrics)

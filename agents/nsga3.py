@@ -30,7 +30,11 @@ class ReferencePoints(SeveralCosts):
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"population_size": (2, 100_000)}
 
     def search(self, referee: Referee, seed: int) -> None:
-        """Asks, costs and tells until the budget is spent."""
+        """Asks, costs and tells until the budget is spent.
+
+        Raises:
+            UnknownNameError: the problem has no baseline of the name `start`, or not a cost that `metrics` names.
+        """
         from optuna.samplers import NSGAIIISampler
 
         names = names_of(referee, self.metrics)

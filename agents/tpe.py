@@ -15,7 +15,13 @@ __all__ = ["TreeParzenEstimator"]
 
 @dataclass(frozen=True)
 class TreeParzenEstimator(Agent):
-    """Optuna's TPE sampler (Bergstra et al., NeurIPS 2011), one design at a time; ordered parameters are integers."""
+    """Optuna's TPE sampler (Bergstra et al., NeurIPS 2011), one design at a time; ordered parameters are integers.
+
+    Attributes:
+        startup_samples: random designs before the first model.
+        candidates: designs that are drawn from the good samples' density, the best of which is costed.
+        multivariate: whether densities are of all parameters together, not of each by itself.
+    """
 
     startup_samples: int = 20
     candidates: int = 24

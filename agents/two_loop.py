@@ -22,7 +22,7 @@ from .referee import Referee
 __all__ = ["TwoLoopBayesian", "TwoLoopRandom"]
 
 _NUMBERS = re.compile(r"[0-9]+[A-Z]?(?: [0-9]+[A-Z]?)+")  # a value that is several, as the factors of a tiling
-_JITTER = 1e-6
+_JITTER = 1e-6  # of the kernel's diagonal, so that it has a Cholesky factor
 _MOST_LISTED = 20_000  # shared designs that are predicted at once
 
 
@@ -61,13 +61,18 @@ class _Inner:
 
 
 def _shared_places(referee: Referee) -> np.ndarray:
+    """The places of the parameters that are in no part, int64."""
     inside = {place for part in referee.parts for place in part}
     return np.array([place for place in range(len(referee.space)) if place not in inside])
 
 
 @dataclass(frozen=True)
 class TwoLoopRandom(Agent):
-    """Random shared parameters; for each so many random choices of every part."""
+    """Random shared parameters; for each the best of random choices of every part.
+
+    Attributes:
+        candidates: random choices of every part.
+    """
 
     candidates: int = 1000
 
@@ -184,6 +189,7 @@ class TwoLoopBayesian(Agent):
 
 
 def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Squared exponential of unit length, float64[A, B], of features [A, features] and [B, features]."""
     squares = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1)[None] - 2.0 * a @ b.T
     return np.exp(-0.5 * np.maximum(squares, 0.0))
 
