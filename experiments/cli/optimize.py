@@ -154,7 +154,7 @@ def equal_designs(objective: str, columns: Mapping[str, Mapping[str, Any]]) -> s
     more = (
         f"; there may be more of these: --best shows up to {_MOST_SHOWN}" if equal == len(found) < _MOST_SHOWN else ""
     )
-    return f"Designs 1 to {equal} are equal in {objective} and differ in other costs{more}."
+    return f"Designs 1 to {equal} are equal in {objective}{more}."
 
 
 def _reached(problem: Problem, columns: Mapping[str, Mapping[str, Any]]) -> bool:
