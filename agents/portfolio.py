@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..costmodels.errors import BudgetExhausted, DsegymError
+from ..costmodels.errors import BudgetExhausted, DsegymError, literal
 from .base import Agent
 from .referee import Referee
-from .registry import make_agent
+from .registry import make_agent, require_libraries
 
 __all__ = ["Portfolio"]
 
@@ -30,7 +30,8 @@ class Portfolio(Agent):
     stood, with an equal share; then the better half stays, by the least objective so far, until one member is left for
     the last round. A member that ends of its own accord leaves its share to the others; so does one that fits a model
     to each sample, whose own time grows with its samples, when it has had so many. Where only such members would stay,
-    the best of the others stays with them, to spend what they may not.
+    the best of the others stays with them, to spend what they may not. Where all that stayed have ended, those that left
+    go on, the best first, and at last those that had so many.
 
     Attributes:
         members: names of agents, separated by commas.
@@ -56,49 +57,53 @@ class Portfolio(Agent):
         """Searches until the budget is spent, or no member has more to try.
 
         Raises:
-            DsegymError: `members` holds a name twice, an agent that is no search of designs, or a portfolio.
+            DsegymError: before anything is spent where `members` holds no agent, an unknown one, one twice, one whose
+                libraries are not installed, or a portfolio; later where one is no search of designs.
         """
+        everybody = members = self._made(referee, seed)
         _Member("heuristic", referee, seed, math.inf).finish()
-        most_samples = self._most_samples()
-        seeds = np.random.SeedSequence(seed).generate_state(len(most_samples)).tolist()
-        members = [
-            _Member(name, referee, own_seed, most)
-            for (name, most), own_seed in zip(most_samples.items(), seeds, strict=True)
-        ]
         try:
             rounds = math.ceil(math.log2(len(members))) + 1
             for rounds_left in range(rounds, 0, -1):
                 share = max(1, referee.samples_left // rounds_left // max(1, len(members)))
                 for member in members:
                     member.search_on(share)
-                members = [member for member in members if not member.ended]
+                members = [member for member in members if not (member.ended or member.has_all)]
                 members.sort(key=lambda member: member.best)  # stable: ties keep the order of `members`
                 kept = members[: max(1, len(members) // 2)]
                 if all(member.most_samples < math.inf for member in kept):  # somebody spends what these may not
                     kept += [member for member in members if member.most_samples == math.inf][:1]
-                for member in members:
-                    if member not in kept:
-                        member.dismiss()
                 members = kept
-            for member in members:
-                member.finish()  # until the referee stops it
+            others = sorted(everybody, key=lambda member: member.best)
+            for member in (*members, *others):  # until the referee stops them; the others where the best have ended
+                member.finish()
+            for member in others:  # nobody else spends what these may not
+                member.most_samples = math.inf
+                member.finish()
         finally:
-            for member in members:
+            for member in everybody:
                 member.dismiss()
 
-    def _most_samples(self) -> dict[str, float]:
-        """{member: samples that it may have in all}.
+    def _made(self, referee: Referee, seed: int) -> list[_Member]:
+        """The members, none of which has begun."""
+        names, fitted = _names(self.members), _names(self.fitted)
+        capped = set(fitted) if set(names).difference(fitted) else set()
+        seeds = np.random.SeedSequence(seed).generate_state(len(names))
+        members = [
+            _Member(name, referee, int(own), self.fitted_samples if name in capped else math.inf)
+            for name, own in zip(names, seeds, strict=True)
+        ]
+        kinds = {type(member.agent) for member in members}
+        if not members or len(kinds) < len(members) or Portfolio in kinds:
+            given = literal(self.members)
+            raise DsegymError(f"A portfolio's members are different agents, none a portfolio; given: {given}.")
+        for name, member in zip(names, members, strict=True):
+            require_libraries("agent", name, member.agent.libraries)
+        return members
 
-        Raises:
-            DsegymError: `members` holds a name twice, or a portfolio.
-        """
-        names = [name.strip() for name in self.members.split(",")]
-        if len(set(names)) < len(names) or self.name in names:
-            raise DsegymError(f"A portfolio's members are different agents, none a portfolio; given: {self.members}.")
-        fitted = {name.strip() for name in self.fitted.split(",")}
-        if fitted.issuperset(names):
-            return dict.fromkeys(names, math.inf)
-        return {name: self.fitted_samples if name in fitted else math.inf for name in names}
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 class _Member:
@@ -111,7 +116,7 @@ class _Member:
         self.best = (True, math.inf)  # of its samples: whether infeasible, and the objective
         self.most_samples = most_samples  # in all
         self.ended = False
-        self._agent = make_agent(name, _ALL_RULES.get(name))
+        self.agent = make_agent(name, _ALL_RULES.get(name))
         self._referee, self._seed = referee, seed
         self._spent, self._allowance, self._dismissed = 0, 0.0, False  # samples, and those of its share that are left
         self._error: BaseException | None = None
@@ -119,11 +124,11 @@ class _Member:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def search_on(self, samples: float) -> None:
-        """Searches until so many samples more are spent, or it ends: of its own accord, or as it had all it may have.
+        """Searches until so many samples more are spent, it had all that it may have, or it ends.
 
         Raises: what the referee raises, `BudgetExhausted` among them, and what the agent raises of its own.
         """
-        if self.ended:
+        if self.ended or self.has_all:
             return
         self._allowance = min(samples, self.most_samples - self._spent)
         if not self._thread.ident:
@@ -133,8 +138,11 @@ class _Member:
         self._stands.acquire()
         if self._error is not None and not self._dismissed:
             raise self._error
-        if self._spent >= self.most_samples:
-            self.dismiss()
+
+    @property
+    def has_all(self) -> bool:
+        """Whether it had all samples that it may have."""
+        return self._spent >= self.most_samples
 
     def finish(self) -> None:
         """Searches until it ends."""
@@ -149,7 +157,7 @@ class _Member:
 
     def _run(self) -> None:
         try:
-            self._agent.search(Referee.of(self._ask, self._referee.space, self._referee.budget), self._seed)
+            self.agent.search(Referee.of(self._ask, self._referee.space, self._referee.budget), self._seed)
         except BaseException as error:  # the round that waits raises it
             self._error = error
         self.ended = True
@@ -163,7 +171,7 @@ class _Member:
             DsegymError: it plays episodes.
         """
         if question[0] in _EPISODES:
-            raise DsegymError(f"{self._agent.name} plays episodes; a portfolio's members cost designs.")
+            raise DsegymError(f"{self.agent.name} plays episodes; a portfolio's members cost designs.")
         if question[0] != "evaluate":
             return self._referee._ask(*question)
         pieces, designs = [], question[1]

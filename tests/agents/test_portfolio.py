@@ -13,7 +13,7 @@ from dsegym.agents import registry
 from dsegym.agents.base import Agent
 from dsegym.agents.portfolio import Portfolio
 from dsegym.agents.referee import Referee
-from dsegym.costmodels.errors import BudgetExhausted, DsegymError
+from dsegym.costmodels.errors import BudgetExhausted, DsegymError, MissingLibraryError, UnknownNameError
 from dsegym.envs.core.evaluation import Evaluation
 from dsegym.envs.core.spaces import DesignSpace, Parameter
 
@@ -40,8 +40,9 @@ def members(monkeypatch):
         return type(f"Marked{mark}", (Marked,), {"name": f"marked{mark}", "mark": mark, **fields})
 
     kinds = {f"m{i}": kind(i, batch=70 if i == 3 else 1) for i in range(1, 5)}
-    kinds |= {"short": kind(5, most=3), "heuristic": kind(0, most=1), "broken": kind(8)}
+    kinds |= {"short": kind(5, most=3), "first": kind(1, most=30), "heuristic": kind(0, most=1), "broken": kind(8)}
     kinds["broken"].search = lambda self, referee, seed: 1 / 0
+    kinds |= {"portfolio": Portfolio, "same": kinds["m1"], "lacking": kind(7, libraries=("no-such-library",))}
     monkeypatch.setattr("dsegym.agents.portfolio.make_agent", lambda name, hyperparameters=None: kinds[name]())
     return ",".join(f"m{i}" for i in range(1, 5))
 
@@ -106,15 +107,44 @@ def test_members_that_all_fit_models_have_all_samples(members):
     assert len(spent("m1,m2", 121, fitted="m1,m2", fitted_samples=5)) == 121
 
 
+def test_where_the_best_member_ends_those_that_left_go_on_the_best_first(members):
+    counts = Counter(spent("first,m4,m2", 121))
+    assert counts.total() == 121
+    assert counts[1] == 30
+    assert counts[2] > counts[4]
+
+
+def test_where_all_others_have_ended_members_that_fit_models_have_the_rest(members):
+    counts = Counter(spent("short,m1,m2", 200, fitted="m1,m2", fitted_samples=20))
+    assert counts == {0: 1, 5: 3, 1: 176, 2: 20}
+    assert Counter(spent("short,m1", 200, fitted="m1", fitted_samples=0)) == {0: 1, 5: 3, 1: 196}
+
+
 def test_an_error_of_a_member_is_the_portfolios(members):
     with pytest.raises(ZeroDivisionError):
         spent("m1,broken", 100)
 
 
-@pytest.mark.parametrize("given", ["m1,m1", "portfolio", "m1, portfolio"])
-def test_members_that_are_no_different_agents_are_refused(members, given):
-    with pytest.raises(DsegymError, match="different agents, none a portfolio"):
-        spent(given, 100)
+def asks_nothing(*question):
+    raise AssertionError(f"spent before its members are known: {question}")
+
+
+@pytest.mark.parametrize("given", ["m1,m1", "m1,same", "portfolio", "m1, portfolio", " ", ",,"])
+def test_members_that_are_no_different_agents_are_refused_before_a_sample_is_spent(members, given):
+    with pytest.raises(DsegymError, match="different agents, none a portfolio; given: '"):
+        Portfolio(members=given).search(Referee.of(asks_nothing, SPACE, 100), 0)
+
+
+def test_a_member_that_is_unknown_or_lacks_a_library_is_refused_before_a_sample_is_spent(members, monkeypatch):
+    with pytest.raises(MissingLibraryError, match="lacking needs the library no-such-library"):
+        Portfolio(members="m1,lacking").search(Referee.of(asks_nothing, SPACE, 100), 0)
+    monkeypatch.undo()
+    with pytest.raises(UnknownNameError, match="Unknown agent 'Hill_Climb'.* Did you mean 'hill_climb'"):
+        Portfolio(members="Hill_Climb").search(Referee.of(asks_nothing, SPACE, 100), 0)
+
+
+def test_a_comma_too_many_is_no_member(members):
+    assert spent("m1,,m2, ", 50) == spent("m1,m2", 50)
 
 
 def test_a_member_that_plays_episodes_is_refused(problem):
