@@ -101,7 +101,8 @@ def encoding(space: DesignSpace) -> Encoding:
 
     def encode(designs: np.ndarray) -> Tensor:
         parts = [table[designs[:, place]] for place, table in tables.items()]
-        return torch.tensor(np.concatenate([*parts, designs[:, compared]], axis=1))  # a copy: NumPy aligns by chance
+        columns = np.concatenate([*parts, designs[:, compared]], axis=1, dtype=np.float64)
+        return torch.tensor(columns)  # a copy: NumPy aligns by chance
 
     owners = np.repeat(list(tables), [table.shape[1] for table in tables.values()]).astype(np.int64)
     return Encoding(encode, torch.as_tensor(owners), tuple(compared), len(space))

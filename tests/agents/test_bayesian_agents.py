@@ -215,6 +215,26 @@ def test_the_kernel_is_squared_exponential_in_places_and_asks_of_unordered_value
         assert slope == pytest.approx((sums[0] - sums[1]) / (2 * step), rel=1e-5, abs=1e-9)
 
 
+@pytest.mark.parametrize("name", ["trust_region", "noisy_hypervolume"])
+def test_a_space_of_orders_alone_is_searched(name):
+    """Each parameter has more unordered values than become columns."""
+    space = DesignSpace(tuple(Parameter(f"order_{i}", tuple(range(100)), ordered=False) for i in range(2)))
+    costed = []
+
+    def ask(question, designs=None):
+        if question == "front":
+            return ("first", "second")
+        costed.extend(designs.tolist())
+        if len(costed) > 12:
+            raise BudgetExhausted("spent")
+        first = 1.0 + designs[:, 0]
+        metrics = SimpleNamespace(first=first, second=101.0 - designs[:, 0] + designs[:, 1])
+        return Evaluation(metrics, first, np.ones(len(designs), bool), np.full(len(designs), -1.0), first)
+
+    with pytest.raises(BudgetExhausted):
+        registry.make_agent(name, {"startup_samples": 4, "batch": 2}).search(Referee.of(ask, space, 12), 0)
+
+
 def test_a_trust_region_begins_at_its_baseline(problem):
     samples = searched(problem, "trust_region", 3, start="reference")
     np.testing.assert_array_equal(samples.designs[0], problem.reference.design)
