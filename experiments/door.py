@@ -34,6 +34,7 @@ __all__ = [
     "DIGEST",
     "LONGEST",
     "NOT_NEGATIVE",
+    "SHARE",
     "SIZE",
     "Each",
     "Shape",
@@ -90,6 +91,7 @@ DIGEST = Word("[0-9a-f]{64}", "64 hexadecimal digits")
 COUNT: Shape = lambda value: type(value) is int and 0 <= value < 2**63  # noqa: E731
 SIZE: Shape = lambda value: type(value) is int and 0 <= value < 2**20  # noqa: E731 - of what arrays are padded to
 NOT_NEGATIVE: Shape = lambda value: finite(value) and value >= 0  # noqa: E731
+SHARE: Shape = lambda value: finite(value) and 0 <= value <= 1  # noqa: E731
 
 
 def check_allowed(name: str, allow: Collection[str]) -> None:

@@ -21,7 +21,7 @@ from ...costmodels.errors import CorruptResultError, DsegymError
 from ...costmodels.files import strict_json
 from ...envs.core.evaluation import obstacle_between
 from ...envs.core.scenarios import load_scenario, make_problem, scenario_module
-from ..door import AGENT, COUNT, NOT_NEGATIVE, Each, Shape, check_once, check_row, check_shape, finite
+from ..door import AGENT, COUNT, NOT_NEGATIVE, SHARE, Each, Shape, check_once, check_row, check_shape, finite
 from ..formats import rounded
 from ..store import FINISHED, TrialResult
 from . import statistics
@@ -395,7 +395,7 @@ _TRIAL: Mapping[str, Shape] = {
 _INSTANCE: Mapping[str, Shape] = {
     "name": str, "scenario": str, "family": str, "options": Each(dict, str), "reference": finite, "bound": finite,
     "bound_kind": str, "parameters": COUNT, "unordered": COUNT, "ranked": COUNT, "designs_log10": NOT_NEGATIVE,
-    "policy": bool, "feasible": _VALUE,
+    "policy": bool, "feasible": (SHARE, None),
 }  # fmt: skip
 _STORED: Mapping[str, Shape] = {
     "suite": str, "declared": COUNT, "runs?": COUNT, "grid": list, "instances": Each(list, dict(_INSTANCE)),
@@ -416,7 +416,7 @@ def from_stored(text: str) -> Field:
         check_shape("its members", content, _STORED)
         for row in content["trials"]:
             check_row("trial", row, _TRIAL)
-        instances = tuple(FieldInstance(**each) for each in content["instances"])
+        instances = tuple(FieldInstance(**{name: each[name] for name in _INSTANCE}) for each in content["instances"])
         trials = tuple(
             FieldTrial(agent, instance, seed, budget, status, agent_ms, tuple(values))
             for agent, instance, seed, budget, status, agent_ms, values in content["trials"]

@@ -89,12 +89,15 @@ SHARES = (0.1, 0.25, 0.5, 1.0)  # of a training, at which a learning curve is re
 
 
 def contests(results: Iterable[Played]) -> tuple[Contest, ...]:
-    """The contest of each part of a collection on which policies were evaluated as it is, by scenario and name."""
-    groups: dict[tuple[str, ...], list[list[Played]]] = {}
+    """The contest of each part of a collection on which policies were evaluated as it is, by scenario and name; those
+    on other instances, of another version say, are another contest.
+    """
+    groups: dict[tuple[Any, ...], list[list[Played]]] = {}
     for group in grouped(each for each in results if not each.manifest.get("changed")):
         first = group[0].manifest
         if scored_places(first):
-            groups.setdefault((first["scenario"], first["collection"], first["split"]), []).append(group)
+            digests = tuple(each["digest"] for each in first["instances"])
+            groups.setdefault((first["scenario"], first["collection"], first["split"], digests), []).append(group)
     return tuple(_contest(groups[key]) for key in sorted(groups))
 
 

@@ -521,7 +521,7 @@ def from_stored(text: str) -> LotteryResults:
             check_row("trial", row, _TRIAL)
         if tuple(content["columns"]) != _COLUMNS or tuple(content["targets"]) != TARGETS:
             raise ValueError("its trials do not tell what this version tells of them")
-        instances = tuple(LotteryInstance(**each) for each in content["instances"])
+        instances = tuple(LotteryInstance(**{name: each[name] for name in _INSTANCE}) for each in content["instances"])
         draws: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
         for row in content["draws"]:
             check_row("draw", row, _DRAW)

@@ -286,6 +286,13 @@ def test_another_file_is_refused(change, words):
         from_stored(json.dumps({**content, **change}))
 
 
+def test_a_member_that_no_reader_knows_is_passed_over():
+    field = field_of({"one": 0.2})
+    content = json.loads(to_stored(field))
+    content["instances"][0]["later"] = 1
+    assert from_stored(json.dumps(content)) == from_stored(to_stored(field))
+
+
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
@@ -299,6 +306,7 @@ def test_another_file_is_refused(change, words):
         (("instances", 0, "reference"), "x", "'instances.0.reference' is missing or of the wrong type"),
         (("instances", 0, "options"), [1], "'instances.0.options' is missing or of the wrong type"),
         (("instances", 0, "family"), None, "'instances.0.family' is missing or of the wrong type"),
+        (("instances", 0, "feasible"), 1e308, "'instances.0.feasible' is missing or of the wrong type"),
         (("declared",), -1, "'declared' is missing or of the wrong type"),
     ],
 )

@@ -104,6 +104,12 @@ def test_adapted_policies_stand_after_zero_shot_ones():
     assert [row.kind for row in contest.policies] == ["zero-shot, greedy", "adapted: best of 8 samples"]
 
 
+def test_evaluations_on_other_instances_are_another_contest():
+    one, other = contests([played([4.0] * 4), played([2.0] * 3, seed=1)])
+    assert {one.instances, other.instances} == {3, 4}
+    assert {row.score.value for row in (*one.policies, *other.policies)} == {0.75, 1.0}
+
+
 def test_instances_without_a_scale_are_left_out():
     (contest,) = contests([played([4.0, 3.0], obstacle="no room")])
     assert (contest.instances, contest.policies[0].score.value) == (1, 0.875)
