@@ -228,11 +228,18 @@ def _searched(problem: Problem, agent: str, samples: int, seed: int, count: int)
 
 
 def _described(problem: Problem, design: np.ndarray | Sequence[int]) -> dict[str, Any]:
-    """{quantity: value} of a design: its objective, its parameters, what they come to, its metrics."""
+    """{quantity: value} of a design: its objective, its parameters, what they come to, its metrics.
+
+    A metric that is called as a parameter is `metric NAME`: the limit `tokens`, say, and what was spent of it.
+    """
     result = problem.evaluate_held_out(design)
-    metrics = {name: float(value[0]) for name, value in result.metrics._asdict().items()} if result.metrics else {}
-    values = problem.decode(design)
-    return {problem.objective.name: float(result.objective[0]), **values, **_summary(problem, values), **metrics}
+    values, objective = problem.decode(design), problem.objective.name
+    metrics = {
+        f"metric {name}" if name in values else name: float(value[0])
+        for name, value in (result.metrics._asdict() if result.metrics else {}).items()
+        if name != objective
+    }
+    return {objective: float(result.objective[0]), **values, **_summary(problem, values), **metrics}
 
 
 def _summary(problem: Problem, values: Mapping[str, Any]) -> dict[str, float]:

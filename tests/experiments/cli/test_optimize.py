@@ -119,6 +119,18 @@ def test_a_small_space_is_costed_whole(dsegym_command):
     assert content["designs"]["1."][content["objective"]] == pytest.approx(content["optimum"], rel=1e-6)
 
 
+def test_a_metric_that_is_called_as_a_parameter_does_not_take_its_place(dsegym_command):
+    """ReasoningServe has a limit of tokens, and tells how many were spent."""
+    code, out, err = dsegym_command("optimize", "dsegym/ReasoningServe-v0")
+    assert code == 0, err
+    assert "│ metric tokens" in out
+    first = json.loads(dsegym_command("optimize", "dsegym/ReasoningServe-v0", "--json")[1])["designs"]["1."]
+    problem = dsegym.make_problem("dsegym/ReasoningServe-v0")
+    found = problem.evaluate_held_out(problem.space.encode({name: first[name] for name in problem.space.names}))
+    assert found.objective[0] == pytest.approx(first[problem.objective.name], rel=1e-6)
+    assert found.metrics.tokens[0] == pytest.approx(first["metric tokens"], rel=1e-6)
+
+
 def test_the_three_cheapest_mixes_are_told_by_how_many_gpus_of_each_type_they_take(dsegym_command):
     code, out, _ = dsegym_command("optimize", "dsegym/ServingMix-v0")
     assert code == 0
