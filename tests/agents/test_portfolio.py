@@ -139,7 +139,7 @@ def test_a_member_that_is_unknown_or_lacks_a_library_is_refused_before_a_sample_
     with pytest.raises(MissingLibraryError, match="lacking needs the library no-such-library"):
         Portfolio(members="m1,lacking").search(Referee.of(asks_nothing, SPACE, 100), 0)
     monkeypatch.undo()
-    with pytest.raises(UnknownNameError, match="Unknown agent 'Hill_Climb'.* Did you mean 'hill_climb'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown agent 'Hill_Climb'.* Did you mean 'hill_climb'"):
         Portfolio(members="Hill_Climb").search(Referee.of(asks_nothing, SPACE, 100), 0)
 
 
