@@ -30,8 +30,8 @@ class Portfolio(Agent):
     stood, with an equal share; then the better half stays, by the least objective so far, until one member is left for
     the last round. A member that ends of its own accord leaves its share to the others; so does one that fits a model
     to each sample, whose own time grows with its samples, when it has had so many. Where only such members would stay,
-    the best of the others stays with them, to spend what they may not. Where all that stayed have ended, those that left
-    go on, the best first, and at last those that had so many.
+    the best of the others stays with them, to spend what they may not. Where all that stayed have ended, those that
+    left go on, the best first, and at last those that had so many.
 
     Attributes:
         members: names of agents, separated by commas.
