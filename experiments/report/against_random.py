@@ -22,16 +22,16 @@ _EARLIER = 0.3  # of a smaller budget, at which agents are compared beside its e
 _HEAD = """# Each agent against random search
 
 At equal samples an agent at its defaults should beat random search on an instance of every family that it applies to.
-This page is made by one command from stored results (last section), whatever they say.
+This page is made by one command from stored results (last section), whatever they say."""
+_READING = """## How to read it
 
-How to read it. The chance that a trial of the agent holds a better design than one of random search after as many
-samples, over all pairs of seeds, a tie counting half (the Mann-Whitney statistic): 0.5 where neither is better. Its
-interval is that of 95 %, for which seeds of both are drawn anew. An agent *beats* random search where the whole
-interval is above 0.5, and *loses* where all of it is below; otherwise, and with fewer than five seeds of either, these
-seeds do not tell. A trial without a feasible design loses to one that has one, and two without tie. Designs are
-compared by what the search sees, and on held-out cases where an instance is scored on such. Agents that plan with their
-budget (`simulated_annealing`, `regularised_evolution`, `portfolio`) are in the middle of their plan at fewer samples
-than it."""
+The chance that a trial of the agent holds a better design than one of random search after as many samples, over all
+pairs of seeds, a tie counting half (the Mann-Whitney statistic): 0.5 where neither is better. Its interval is that of
+95 %, for which seeds of both are drawn anew. An agent *beats* random search where the whole interval is above 0.5, and
+*loses* where all of it is below; otherwise, and with fewer than five seeds of either, these seeds do not tell. A trial
+without a feasible design loses to one that has one, and two without tie. Designs are compared by what the search sees,
+and on held-out cases where an instance is scored on such. Agents that plan with their budget (`simulated_annealing`,
+`regularised_evolution`, `portfolio`) are in the middle of their plan at fewer samples than it."""
 
 _Found = Mapping[str, Mapping[str, Chance]]  # {agent: {instance: its chance}}
 
@@ -48,7 +48,7 @@ def against_random_page(field: Field) -> str:
     if not told:
         raise DsegymError(f"There is nothing to compare: no agent and {RANDOM} have trials on the same instance.")
     summary = "\n".join(line for samples, own in told.items() for line in _summary(samples, own))
-    parts = [_HEAD, "## In short", summary, _coverage(field)]
+    parts = [_HEAD, "## In short", summary, _coverage(field), _READING]
     for samples, own in told.items():
         parts += [f"## After {samples:,} samples", _table(field, own)]
     return "\n\n".join([*parts, "## How this page is made", how_made(field, "against")]) + "\n"

@@ -43,17 +43,18 @@ _MOST_EQUAL = 5  # agents that a cell names as winners beside the first
 _HEAD = """# Which agent when
 
 Every agent at its defaults on the same instances, one of each scenario. This page is made by one command from stored
-results (last section), whatever they say.
+results (last section), whatever they say."""
+_READING = """## How to read it
 
-How to read it. Score 0 is an instance's reference, 1 its bound; whoever holds nothing better than the reference falls
-back on it, so no score is below 0 (the score with the reference of `docs/compete.md`, not the raw one that a
-leaderboard ranks by). A score of several instances is the interquartile mean over instances and seeds, with a 95 %
-bootstrap interval for which instances and seeds are both drawn anew. An agent is compared on a set of instances where
-it plays all of them. *Not told apart* are agents whose difference to the winner, on the same drawn instances, has an
-interval that holds 0: with few instances that is often so, and then the name of the winner says little. Ranks are those
-of the means over seeds on each instance, averaged over instances, 1 being the best; average ranks that differ by less
-than the critical difference (Nemenyi's test, 95 %, after Demšar, JMLR 7, 2006) are not told apart either. A bound that
-no design reaches keeps scores below 1.
+Score 0 is an instance's reference, 1 its bound; whoever holds nothing better than the reference falls back on it, so no
+score is below 0 (the score with the reference of `docs/compete.md`, not the raw one that a leaderboard ranks by). A
+score of several instances is the interquartile mean over instances and seeds, with a 95 % bootstrap interval for which
+instances and seeds are both drawn anew. An agent is compared on a set of instances where it plays all of them. *Not
+told apart* are agents whose difference to the winner, on the same drawn instances, has an interval that holds 0: with
+few instances that is often so, and then the name of the winner says little. Ranks are those of the means over seeds on
+each instance, averaged over instances, 1 being the best; average ranks that differ by less than the critical difference
+(Nemenyi's test, 95 %, after Demšar, JMLR 7, 2006) are not told apart either. A bound that no design reaches keeps
+scores below 1.
 
 Of agents with the same score the one whose interval begins higher is named, then the one with the higher mean; those
 that are equal in all of it stand together (=).
@@ -93,7 +94,7 @@ def field_page(field: Field) -> str:
     """The page as Markdown; the same results give the same bytes."""
     standings = _standings(field)
     parts = [_HEAD, "## In short", *_summary(field, standings), *_coverage(field), *_without_rules(field)]
-    parts += [*_kinds(field), *_families(field)]
+    parts += [_READING, *_kinds(field), *_families(field)]
     parts += _against_random(field)
     parts += ["## Ranks over samples", paragraph(_RANKS), f"![Average ranks over samples]({PICTURE})"]
     for found in standings:

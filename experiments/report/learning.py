@@ -54,17 +54,18 @@ _HEAD = """# Does learning pay?
 
 A policy that was trained on some instances plays others that it has not seen, beside every rule of the family on the
 same instances. This page is made by one command from stored results (last section), whatever they say; results that
-speak against learning stand here like any others.
+speak against learning stand here like any others."""
+_READING = """## How to read it
 
-How to read it. Score 0 is an instance's reference, 1 its bound, raw as on a leaderboard: below 0 is worse than the
-reference. A score is the interquartile mean over instances and the seeds of training. *Better than the best rule* is
-the mean share by which a policy's value lies below that of the best single rule; that rule is chosen on these very
-instances, which favours it. *Gap closed* is (score − rule's score) / (1 − rule's score): 1 at the bound, 0 at the rule,
-negative where the rule is better. Intervals are 95 % bootstrap intervals for which instances and seeds are both drawn
-anew. *The best rule on each instance* is an oracle: it knows which rule to take. A bound that no design reaches makes
-every gap look larger than it is. *Better* is a mean of shares, *gap closed* compares interquartile means: their signs
-may differ, and neither is sure where its interval holds 0. *Truth* says what the values rest on, the policy's and the
-rules' alike. Seconds of training were measured on machines that did other things beside."""
+Score 0 is an instance's reference, 1 its bound, raw as on a leaderboard: below 0 is worse than the reference. A score
+is the interquartile mean over instances and the seeds of training. *Better than the best rule* is the mean share by
+which a policy's value lies below that of the best single rule; that rule is chosen on these very instances, which
+favours it. *Gap closed* is (score − rule's score) / (1 − rule's score): 1 at the bound, 0 at the rule, negative where
+the rule is better. Intervals are 95 % bootstrap intervals for which instances and seeds are both drawn anew. *The best
+rule on each instance* is an oracle: it knows which rule to take. A bound that no design reaches makes every gap look
+larger than it is. *Better* is a mean of shares, *gap closed* compares interquartile means: their signs may differ, and
+neither is sure where its interval holds 0. *Truth* says what the values rest on, the policy's and the rules' alike.
+Seconds of training were measured on machines that did other things beside."""
 
 
 def learning_page(results: Iterable[Played], suite: str = "", trainings: Declared = ()) -> str:
@@ -78,7 +79,7 @@ def learning_page(results: Iterable[Played], suite: str = "", trainings: Declare
     results = list(results)
     found = contests(results)
     curves = sensitivities(table_of(group) for group in grouped(results))
-    parts = [_HEAD, *_summary(found), *_coverage(results, trainings)]
+    parts = [_HEAD, *_summary(found), *_coverage(results, trainings), _READING]
     for contest in found:
         own = [each for each in curves if (each.collection, each.split) == (contest.collection, contest.split)]
         parts += _contest(contest, own)

@@ -39,17 +39,18 @@ __all__ = ["lottery_page"]
 _HEAD = """# The hyperparameter lottery
 
 How much of an agent's result is its hyperparameters' luck, who wins at which budget, and whether anyone dominates. This
-page is made by one command from stored results (last section), whatever they say.
+page is made by one command from stored results (last section), whatever they say."""
+_READING = """## How to read it
 
-How to read it. Score 0 is an instance's reference, 1 its bound; whoever holds nothing better than the reference falls
-back on it, so no score is below 0 (the score with the reference of `docs/compete.md`, not the raw one that a
-leaderboard ranks by). Each *draw* is one random choice of an agent's declared hyperparameters, draw 0 its defaults; a
-draw's score is the mean over instances of the means over seeds. Every budget has trials of its own, and agents are
-compared within a budget only: an agent that plans with its budget plans with that one, and one that has a smaller
-budget is missing from the tables of larger ones. Intervals are 95 % bootstrap intervals: those of spreads and regrets
-for which draws were drawn, those of chances for which instances. Few instances make wide ones. The best of several
-draws is chosen by the same trials that it is scored by, which flatters agents whose draws differ by luck. Some agents
-start from a baseline's design and others at random: `dsegym list` says which."""
+Score 0 is an instance's reference, 1 its bound; whoever holds nothing better than the reference falls back on it, so no
+score is below 0 (the score with the reference of `docs/compete.md`, not the raw one that a leaderboard ranks by). Each
+*draw* is one random choice of an agent's declared hyperparameters, draw 0 its defaults; a draw's score is the mean over
+instances of the means over seeds. Every budget has trials of its own, and agents are compared within a budget only: an
+agent that plans with its budget plans with that one, and one that has a smaller budget is missing from the tables of
+larger ones. Intervals are 95 % bootstrap intervals: those of spreads and regrets for which draws were drawn, those of
+chances for which instances. Few instances make wide ones. The best of several draws is chosen by the same trials that
+it is scored by, which flatters agents whose draws differ by luck. Some agents start from a baseline's design and others
+at random: `dsegym list` says which."""
 
 _FINDING = (
     "ArchGym's finding, as its abstract has it: with unlimited samples and tuned hyperparameters, no algorithm "
@@ -67,7 +68,7 @@ def lottery_page(results: LotteryResults) -> str:
     """The page as Markdown; the same results give the same bytes."""
     tables = [table for budget in results.budgets if (table := table_at(results, budget)) is not None]
     found = {table.budget: chances(table) for table in tables}
-    parts = [_HEAD, *_summary(results, tables, found), *_coverage(results, tables)]
+    parts = [_HEAD, *_summary(results, tables, found), *_coverage(results, tables), _READING]
     parts += [*_winners(found), *_dominance(tables), *_spreads(tables), *_stability(tables)]
     parts += [*_reach(results, tables), *_general(tables), *_pace(results), "## How this page is made", _made(results)]
     return "\n\n".join(parts) + "\n"
