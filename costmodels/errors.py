@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 _LONGEST = 60  # letters of a user's input that an error shows
+_LEAST_BEGUN = 2  # letters of a name that say which is meant
 _MOST_NAMES = 100  # that an error lists
 
 
@@ -69,7 +70,9 @@ class UnknownNameError(DsegymError, ValueError):
         nearest = difflib.get_close_matches(
             shortened(given).lower(), [name.lower() for name in self.allowed], n=1, cutoff=0.5
         )
-        match = next((name for name in self.allowed if nearest and name.lower() == nearest[0]), None)
+        begun = shortened(given).lower() if len(shortened(given)) >= _LEAST_BEGUN else None
+        match = next((name for name in self.allowed if begun is not None and name.lower().startswith(begun)), None)
+        match = match or next((name for name in self.allowed if nearest and name.lower() == nearest[0]), None)
         hint = f" Did you mean '{match}'?" if match and any(letter.isalpha() for letter in shortened(given)) else ""
         listed = ", ".join(self.allowed[:_MOST_NAMES]) or "none"
         if len(self.allowed) > _MOST_NAMES:

@@ -197,7 +197,7 @@ def _parts(space: DesignSpace) -> tuple[tuple[int, ...], ...]:
     return tuple(map(tuple, found.values()))
 
 
-def _experts(nests: network.Network, dram_words_per_cycle: int) -> Sequence[Expert]:
+def _experts(nests: network.Network, dram_words_per_cycle: int, area_budget_mm2: float) -> Sequence[Expert]:
     """Square machines in their places, each layer mapped by a rule, on the instance's DRAM."""
     found = []
     for row in experts.expert_rows():
@@ -208,7 +208,8 @@ def _experts(nests: network.Network, dram_words_per_cycle: int) -> Sequence[Expe
         metrics = jax.device_get(_network_metrics(mappings, nests.arrays, hardware))
         costs = {name: float(getattr(metrics, name)) for name in experts.FRONT}
         values = dict(zip(encoding.hardware_values(), sizes, strict=True)) | {"mapping": row["rule"]}
-        found.append(Expert(row["expert"], costs, values, f"{row['status']}: {row['source']}"))
+        over = ", over the area budget" if costs["area_mm2"] > area_budget_mm2 else ""
+        found.append(Expert(row["expert"], costs, values, f"{row['status']}{over}: {row['source']}"))
     return found
 
 
@@ -257,7 +258,7 @@ def build(options: MappingOptions) -> Problem:
         notes=breakdown.NOTES,
         front=experts.FRONT,
         parts=_parts(space),
-        experts=functools.partial(_experts, nests, options.dram_width),
+        experts=functools.partial(_experts, nests, options.dram_width, options.area_budget),
     )
 
 

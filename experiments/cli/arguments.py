@@ -17,6 +17,8 @@ __all__ = [
     "ResultsArgument",
     "ScenarioArgument",
     "WorkloadOption",
+    "complete_agents",
+    "complete_suites",
     "options_of",
     "pairs_of",
 ]
@@ -27,6 +29,20 @@ def _scenarios(incomplete: str) -> list[str]:
     from ...envs.core.scenarios import scenario_ids
 
     return [name for name in scenario_ids() if name.startswith(incomplete)]
+
+
+def complete_agents(incomplete: str) -> list[str]:
+    """Names of agents that a shell completes."""
+    from ...agents.registry import agent_names
+
+    return [name for name in agent_names() if name.startswith(incomplete)]
+
+
+def complete_suites(incomplete: str) -> list[str]:
+    """Names of shipped suites that a shell completes."""
+    from ..suite import policy_suite_names, suite_names
+
+    return [name for name in (*suite_names(), *policy_suite_names()) if name.startswith(incomplete)]
 
 
 ScenarioArgument = Annotated[

@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from ...costmodels.errors import shortened
+from ..formats import counted
 from .arguments import JsonOption
 from .stored_pages import PageOption, SectionOption, read_stored, show_page, sound_trials_of
+from .tables import say, terminal
 
 __all__ = ["against_command", "field_command"]
 
@@ -17,7 +20,10 @@ AGAINST_PAGE, AGAINST_STORED = "against_random.md", "against/results.json"
 
 ResultsArguments = Annotated[
     list[Path],
-    typer.Argument(help="Results directories, and files that were made from some; trials of all of them count."),
+    typer.Argument(
+        help="Results directories, and files that were made from some: trials of all of them count, on the "
+        "instances of the first."
+    ),
 ]
 
 
@@ -67,9 +73,13 @@ def against_command(
 
 def _stored(results: list[Path]) -> str:
     """What counts of the trials of several results, as it is stored."""
-    from ..scoring.field import field_of, from_stored, joined, to_stored
+    from ..scoring.field import field_of, from_stored, joined, strangers, to_stored
 
     fields = [
         read_stored(path, from_stored) if path.is_file() else field_of(*sound_trials_of(path)) for path in results
     ]
+    for path, field in zip(results[1:], fields[1:], strict=True):
+        if left_out := strangers(fields[0], field):
+            told = f"{counted(len(left_out), 'instance')} of {path} that {results[0]} does not have"
+            say(terminal(error=True), f"warning: left out: {told}: {shortened(', '.join(left_out), 300)}.")
     return to_stored(joined(fields))

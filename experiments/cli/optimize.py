@@ -12,7 +12,7 @@ import typer
 from ...costmodels.errors import DsegymError
 from ..door import check_writable, write_by_rename
 from ..formats import counted, format_exact
-from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, options_of
+from .arguments import JsonOption, OptionsOption, ScenarioArgument, WorkloadOption, complete_agents, options_of
 from .documents import json_text, print_json
 from .tables import LONG, looseness, obstacles, progress_bar, say, table, terminal, units_of
 
@@ -45,7 +45,10 @@ def optimize(
         ),
     ] = None,
     agent: Annotated[
-        str | None, typer.Option(help=f"Who searches; {_AGENT} where none is named.", show_default=False)
+        str | None,
+        typer.Option(
+            help=f"Who searches; {_AGENT} where none is named.", show_default=False, autocompletion=complete_agents
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the search.")] = 0,
     output: Annotated[
@@ -60,8 +63,11 @@ def optimize(
 
     Example: `dsegym optimize dsegym/TrainingPlan-v0 -o model=Llama-3-70B -o cluster=H100 -o gpus=256`
     """
+    from ...agents.registry import check_libraries
     from ...envs.core.scenarios import make_problem
 
+    if agent is not None:
+        check_libraries(agent)
     if output is not None and output.suffix != ".json":
         raise DsegymError(f"'{output}' is no name of a file of designs; allowed: a name that ends in .json.")
     if output is not None:
@@ -77,7 +83,7 @@ def optimize(
         designs, spent = _searched(problem, agent, samples or _SAMPLES, seed, best)
         origin = f"search: {counted(spent, 'sample')} of {agent}, seed {seed}"
     columns = _columns(problem, designs)
-    notes = [*problem.notes, *obstacles(problem), *looseness(problem)]
+    notes = [*problem.notes, *obstacles(problem), *(() if exact else looseness(problem))]
     if not exact and not _reached(problem, columns):
         notes += _other_ways(problem, way is not None, agent)
     content = {

@@ -80,14 +80,15 @@ def _print(console: Any, node: SyntaxTreeNode) -> None:
 
 
 def _sheet(node: SyntaxTreeNode) -> Any:
-    """A table; its first column says what a row is about."""
+    """A table; its first column says what a row is about, or two where numbers follow them."""
     from ..report.sheet import Column, Sheet
 
     head, *bodies = node.children
     cells = head.children[0].children
     columns = [Column(_text(cell), "right" in str(cell.attrs.get("style", ""))) for cell in cells]
     rows = [[_text(cell) for cell in row.children] for body in bodies for row in body.children]
-    return Sheet("", columns, rows)
+    words = next((place for place, column in enumerate(columns) if column.number), 1)
+    return Sheet("", columns, rows, keys=min(max(words, 1), 2))
 
 
 def _text(node: SyntaxTreeNode) -> str:

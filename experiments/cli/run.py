@@ -12,7 +12,7 @@ import typer
 
 from ...costmodels.errors import DsegymError, visible
 from ..formats import counted
-from .arguments import JsonOption
+from .arguments import JsonOption, complete_suites
 from .documents import print_json
 from .failures import Stop
 from .tables import progress_bar, say, steps_bar, tell_odd, terminal
@@ -28,7 +28,10 @@ class ExecutorName(enum.Enum):
 
 
 def run(
-    suite: Annotated[str, typer.Argument(help="A shipped suite's name, or the path of a .toml file.")],
+    suite: Annotated[
+        str,
+        typer.Argument(help="A shipped suite's name, or the path of a .toml file.", autocompletion=complete_suites),
+    ],
     output: Annotated[Path, typer.Option("--output", help="The results directory; a run that was cut short resumes.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time; one a processor when left out.")] = None,
     memory_gib: Annotated[

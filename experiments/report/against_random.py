@@ -10,7 +10,7 @@ from ...costmodels.errors import DsegymError
 from ..formats import counted
 from ..scoring.chances import BEATS, LOSES, UNDECIDED, Chance, chances
 from ..scoring.field import GRID, POINTS, RANDOM, Field, statuses
-from .field import how_made, trials_of
+from .field import fewer_seeds, how_made, trials_of
 from .prose import paragraph, point, unfinished
 from .text import markdown_table
 
@@ -31,7 +31,9 @@ pairs of seeds, a tie counting half (the Mann-Whitney statistic): 0.5 where neit
 *loses* where all of it is below; otherwise, and with fewer than five seeds of either, these seeds do not tell. A trial
 without a feasible design loses to one that has one, and two without tie. Designs are compared by what the search sees,
 and on held-out cases where an instance is scored on such. Agents that plan with their budget (`simulated_annealing`,
-`regularised_evolution`, `portfolio`) are in the middle of their plan at fewer samples than it."""
+`regularised_evolution`, `portfolio`) are in the middle of their plan at fewer samples than it. Each interval stands by
+itself: of agents that are no better than random search, about one cell in forty beats it by chance, and one in forty
+loses. An empty cell: the agent does not suit the instance, or has no trials there."""
 
 _Found = Mapping[str, Mapping[str, Chance]]  # {agent: {instance: its chance}}
 
@@ -93,9 +95,9 @@ def _coverage(field: Field) -> str:
         f"{counted(seeds, 'seed')} at most. Where all trials of one lie on one side of all of the other's, the "
         f"interval is a point: with {counted(seeds, 'seed')} each, chance does that {luck}, "
         "and where the agent draws nothing, so that its seeds are one result, in 2 of "
-        f"{seeds + 1}. What has no cell does not apply, or has no result yet.{unfinished(statuses(field))}"
+        f"{seeds + 1}. What has no cell does not apply, or has no result yet."
     )
-    return paragraph(about)
+    return paragraph(about + fewer_seeds(field) + unfinished(statuses(field)))
 
 
 def _table(field: Field, found: _Found) -> str:

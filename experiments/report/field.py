@@ -64,9 +64,9 @@ Agents do not begin alike. `warm_start` and `portfolio` play all rules of the fa
 until they play it; all others begin at random designs or those of a method of their own. What a rule costs to compute
 is nobody's sample.
 
-`heuristic` plays every rule of the family, one sample each, the design of an exact solver among them where the family
-has one: what such a rule computes beside its sample is not counted, so its row says what the family's own knowledge is
-worth, not what a search finds.
+`heuristic` plays every rule of the family (`rule = "all"`, where its default is the reference's rule alone), one sample
+each, the design of an exact solver among them where the family has one: what such a rule computes beside its sample is
+not counted, so its row says what the family's own knowledge is worth, not what a search finds.
 
 Every figure is read from one run of each trial with its whole budget. Agents that plan with their budget
 (`simulated_annealing` cools by it, `portfolio` shares it out, `regularised_evolution` takes its population from it) are
@@ -144,13 +144,19 @@ def _summary(field: Field, standings: Sequence[Standing]) -> list[str]:
 
 def _without_rules(field: Field) -> list[str]:
     """The same of the agents that find their designs themselves; nothing where all do, or none does."""
-    others = replace(field, trials=tuple(trial for trial in field.trials if trial.agent not in PLAY_RULES))
-    if len(others.trials) in (0, len(field.trials)):
+    others = _without_rule_players(field)
+    if others is None:
         return []
     summary = _summary(others, _standings(others))
     left_out = sorted(PLAY_RULES & {trial.agent for trial in field.trials})
     about = f"The same without {_listed(left_out)}, whose first samples are the designs of a family's rules."
     return ["### Among agents that play no rules", paragraph(about), *summary] if summary else []
+
+
+def _without_rule_players(field: Field) -> Field | None:
+    """The other agents' trials; None where all are theirs, or none is."""
+    trials = tuple(trial for trial in field.trials if trial.agent not in PLAY_RULES)
+    return replace(field, trials=trials) if 0 < len(trials) < len(field.trials) else None
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -214,8 +220,21 @@ def _coverage(field: Field) -> list[str]:
             f" {counted(lacking, 'trial')} {have} no result yet: agents and instances that are missing below, and "
             "those that stand there with fewer seeds, are not compared in full."
         )
-    told += unfinished(statuses(field))
+    told += fewer_seeds(field) + unfinished(statuses(field))
     return [paragraph(told)]
+
+
+def fewer_seeds(field: Field) -> str:
+    """A sentence on agents with fewer seeds on some instance than others have, with a blank before it; or empty."""
+    counts: dict[str, list[int]] = defaultdict(list)
+    for (agent, _), trials in field.played().items():
+        counts[agent].append(len(trials))
+    most = max(max(each) for each in counts.values())
+    fewer = {agent: sorted({min(each), max(each)}) for agent, each in sorted(counts.items()) if min(each) < most}
+    if not fewer:
+        return ""
+    told = ", ".join(f"{agent} {' to '.join(map(str, ends))}" for agent, ends in fewer.items())
+    return f" Fewer than {counted(most, 'seed')} on an instance, so that chance weighs more: {told}."
 
 
 def _groups(field: Field) -> Iterable[tuple[str, list[FieldInstance]]]:
@@ -226,13 +245,18 @@ def _groups(field: Field) -> Iterable[tuple[str, list[FieldInstance]]]:
 
 
 def _kinds(field: Field) -> list[str]:
-    rows = [_verdicts(field, kind, found) for kind, found in _groups(field)]
-    rows.append(_verdicts(field, "all", field.instances))
+    groups = {**dict(_groups(field)), "all": field.instances}
+    rows = [_verdicts(field, kind, found) for kind, found in groups.items()]
     about = (
-        "The winner, its score, and in brackets how many of the other agents cannot be told from it, the best of them "
-        "first. Of a kind those instances count that reach the number of samples (how many stands before the winner)."
+        "The winner, its score, and in brackets how many of the others cannot be told from it, the best of them first."
+        " Of a kind those instances count that reach the number of samples (how many stands before the winner)."
     )
-    return ["## By kind of space", paragraph(about), markdown_table(_VERDICTS_HEAD, rows, right=set())]
+    parts = ["## By kind of space", paragraph(about), markdown_table(_VERDICTS_HEAD, rows, right=set())]
+    if others := _without_rule_players(field):
+        rows = [_verdicts(others, kind, found) for kind, found in groups.items()]
+        parts += ["The same among agents that play no rules:", markdown_table(_VERDICTS_HEAD, rows, right=set())]
+    listed = (f"{kind.split(' (')[0]}: {', '.join(each.name for each in found)}." for kind, found in _groups(field))
+    return [*parts, "Which these are:", "\n".join(map(point, listed))]
 
 
 def _verdicts(field: Field, name: str, instances: Sequence[FieldInstance]) -> list[str]:
@@ -245,7 +269,7 @@ def _verdicts(field: Field, name: str, instances: Sequence[FieldInstance]) -> li
             cells.append("-")
         else:
             beside = [agent for agent in best.alike if agent not in best.equal]
-            alike = f"{len(best.alike)} of {best.compared - 1} alike"
+            alike = f"{len(beside)} of {best.compared - 1 - len(best.equal)} others alike"
             alike += f": {_some(beside)}" if beside else ""
             cells.append(f"{len(own)}: {_winners(best)} {_with(best.score)} ({alike})")
     return [name, *cells]
@@ -308,6 +332,9 @@ def _against_random(field: Field) -> list[str]:
     ]
     never = [f"`{agent}`" for agent, whole in found.items() if not whole.better]
     told = [f"Better on no instance of any family: {', '.join(never)}."] if never else []
+    lacking = sorted({trial.agent for trial in field.trials} - {RANDOM, *found})
+    if lacking:
+        told.append(f"Without a row, for their seeds are not as many as random search's: {', '.join(lacking)}.")
     head = ("Agent", "Better, of all", "Worse", *families)
     return [
         "## Against random search",

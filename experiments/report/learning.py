@@ -65,7 +65,9 @@ the rule is better. Intervals are 95 % bootstrap intervals for which instances a
 rule on each instance* is an oracle: it knows which rule to take. A bound that no design reaches makes every gap look
 larger than it is. *Better* is a mean of shares, *gap closed* compares interquartile means: their signs may differ, and
 neither is sure where its interval holds 0. *Truth* says what the values rest on, the policy's and the rules' alike.
-Seconds of training were measured on machines that did other things beside."""
+Seconds of training were measured on machines that did other things beside. *Zero-shot*: a policy plays each instance
+once. *Adapted*: it plays each so often, with luck, and the best design counts, which is a search from the policy; the
+summary does not speak of these."""
 
 
 def learning_page(results: Iterable[Played], suite: str = "", trainings: Declared = ()) -> str:
@@ -128,8 +130,8 @@ def _summary(found: Sequence[Contest]) -> list[str]:
     sentence = (
         f"Collections: {len(found)}. The best policy reaches the goal surely (with its whole interval) on "
         f"{counts.count('yes')} of them, by its mean only on {counts.count('by the mean only')}, and not on "
-        f"{counts.count('no')}. Of the policies of a collection the best on its test instances is named; that choice "
-        "favours it where there are several."
+        f"{counts.count('no')}. Of the policies of a collection the best on its test instances at the first "
+        "try (zero-shot) is named; that choice favours it where there are several."
     )
     return ["## In short", paragraph(sentence), markdown_table(head, rows, right={2, 3})]
 

@@ -49,6 +49,7 @@ __all__ = [
     "scores_at",
     "standing",
     "statuses",
+    "strangers",
     "to_stored",
     "verdict",
 ]
@@ -115,13 +116,15 @@ class Field:
 # Kinds of spaces and problems: an instance may be of several.
 KINDS: Mapping[str, Callable[[FieldInstance], bool]] = {
     "ordered (every parameter's values are in order)": lambda it: not it.unordered and not it.ranked,
-    "categorical (half of the parameters or more without order)": lambda it: (
+    "categorical (half of the parameters or more without order, none that says an order)": lambda it: (
         2 * it.unordered >= it.parameters and not it.ranked
     ),
-    "mixed (some parameters without order)": lambda it: 0 < 2 * it.unordered < it.parameters and not it.ranked,
+    "mixed (fewer parameters without order, none that says an order)": lambda it: (
+        0 < 2 * it.unordered < it.parameters and not it.ranked
+    ),
     "permutation-like (parameters that say an order)": lambda it: it.ranked > 0,
     "constrained (random designs may break a limit)": lambda it: it.feasible is not None and it.feasible < _CONSTRAINED,
-    "sequential (a design is a policy, scored on held-out cases)": lambda it: it.policy,
+    "policies (a design plays step by step, scored on held-out cases)": lambda it: it.policy,
     f"small (at most {SMALL:,} designs)": lambda it: it.designs_log10 <= math.log10(SMALL),
     f"large (more than {SMALL:,} designs)": lambda it: it.designs_log10 > math.log10(SMALL),
 }
@@ -447,17 +450,17 @@ def joined(fields: Sequence[Field]) -> Field:
     A trial that finished takes the place of one that did not. What an instance is called depends on those beside it in
     its suite, so the same scenario with the same options is one instance, and is called as in the first that has it.
 
+    Agents are compared on the instances of the first: those that it does not have are left out, as `strangers` tells.
+
     Raises:
         DsegymError: two of them have the same trial, or an instance's reference, bound or space is not the same.
     """
+    fields = [fields[0], *(_without(field, strangers(fields[0], field)) for field in fields[1:])]
     instances: dict[str, FieldInstance] = {}
     trials: dict[tuple[str, str, int], FieldTrial] = {}
     names: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}  # how the first that has it calls an instance
     for field in fields:
-        called = {
-            it.name: names.setdefault((it.scenario, tuple(sorted(it.options.items()))), it.name)
-            for it in field.instances
-        }
+        called = {it.name: names.setdefault(_identity(it), it.name) for it in field.instances}
         for it in (replace(each, name=called[each.name]) for each in field.instances):
             known = instances.setdefault(it.name, it)
             for which, told in asdict(it).items():
@@ -484,6 +487,24 @@ def joined(fields: Sequence[Field]) -> Field:
         tuple(instances[name] for name in sorted(instances)),
         tuple(trials[key] for key in sorted(trials, key=lambda each: (each[1], each[0], each[2]))),
         sum(field.runs for field in fields),
+    )
+
+
+def strangers(first: Field, other: Field) -> list[str]:
+    """Names of the other's instances that the first does not have, under any name."""
+    known = {_identity(it) for it in first.instances}
+    return [it.name for it in other.instances if _identity(it) not in known]
+
+
+def _identity(it: FieldInstance) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return it.scenario, tuple(sorted(it.options.items()))
+
+
+def _without(field: Field, names: Sequence[str]) -> Field:
+    return replace(
+        field,
+        instances=tuple(it for it in field.instances if it.name not in names),
+        trials=tuple(trial for trial in field.trials if trial.instance not in names),
     )
 
 

@@ -49,6 +49,14 @@ def test_a_page_is_its_summary_and_the_names_of_its_other_sections(monkeypatch, 
     assert max(map(len, lines)) <= 80
 
 
+def test_two_columns_of_words_before_the_numbers_stand_in_each_part_of_a_wide_table(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "50")
+    head = "| Agent | Instance | Samples of all trials | Place among all |\n| --- | --- | ---: | ---: |\n"
+    show_section(f"# T\n\n## In short\n\n{head}| a_long_name | another_long_name | 10,000,000 | 1 of 10,000 |\n", None)
+    out = capsys.readouterr().out
+    assert out.count("a_long_name") == out.count("another_long_name") == 2
+
+
 def test_a_section_is_shown_by_its_name(capsys):
     show_section(PAGE, " how this page is MADE")
     assert capsys.readouterr().out == "How this page is made\n\n  dsegym field X\n"

@@ -26,6 +26,7 @@ from dsegym.experiments.scoring.field import (
     instances_at,
     joined,
     standing,
+    strangers,
     to_stored,
     verdict,
 )
@@ -214,7 +215,7 @@ def test_the_page_says_who_is_nowhere_better_than_random_search():
         ({"unordered": 2, "designs_log10": 9.0}, {"categorical", "large"}),
         ({"ranked": 4, "feasible": 0.4}, {"permutation-like", "constrained", "small"}),
         ({"ranked": 2, "unordered": 2, "feasible": None}, {"permutation-like", "small"}),
-        ({"policy": True}, {"ordered", "sequential", "small"}),
+        ({"policy": True}, {"ordered", "policies", "small"}),
     ],
 )
 def test_kinds_say_what_an_instance_is_like(changes, kinds):
@@ -232,7 +233,30 @@ def test_the_page_ranks_those_that_play_no_rules_among_themselves():
 
 def test_a_kind_names_who_cannot_be_told_from_the_winner():
     page = field_page(field_of({"random_search": 0.2, "good": 0.8, "near": 0.7999}, budget=1000))
-    assert "good 0.801 [0.800, 0.802] (1 of 2 alike: near)" in page
+    assert "good 0.801 [0.800, 0.802] (1 of 2 others alike: near)" in page
+
+
+def test_fewer_seeds_than_others_have_and_rows_that_lack_for_it_are_told():
+    field = field_of({"random_search": 0.2, "good": 0.8, "short": 0.9})
+    fewer = replace(field, trials=tuple(t for t in field.trials if t.agent != "short" or t.seed == 0))
+    page = " ".join(field_page(fewer).split())
+    assert "Fewer than 3 seeds on an instance, so that chance weighs more: short 1." in page
+    assert "Without a row, for their seeds are not as many as random search's: short." in page
+    whole = " ".join(field_page(field).split())
+    assert "Fewer than" not in whole
+    assert "Without a row" not in whole
+
+
+def test_agents_are_compared_on_the_instances_of_the_first_results():
+    first = field_of({"random_search": 0.2, "good": 0.8})
+    mine = field_of({"mine": 0.9})
+    other = replace(mine.instances[0], options={"objective": "energy"})
+    mine = replace(mine, instances=(other, *mine.instances[1:]))
+    assert strangers(first, mine) == ["One"]
+    found = joined([first, mine])
+    assert {(t.agent, t.instance) for t in found.trials if t.agent == "mine"} == {("mine", "Two"), ("mine", "Three")}
+    assert [each.name for each in found.instances] == ["One", "Three", "Two"]
+    assert found.instances[0].options == first.instances[0].options
 
 
 def test_an_option_that_looks_like_a_link_is_none_on_the_page():
