@@ -16,6 +16,7 @@ Objective: days to the tokens that training takes, or what they cost, or their e
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -251,23 +252,34 @@ def build(options: TrainingPlanOptions) -> Problem:
         designs = {"fewest_gpus": search.fewest_gpus}
         source = "the plan of the fewest accelerators: none of the rules " + ", ".join(RULES) + " fits"
     first = next(iter(designs))
-
+    reference = space.decode(designs[first])
+    notes = (*_notes(options), *_idle(reference, options.gpus))
     return one_shot_problem(
         options=options,
         space=space,
         objective=OBJECTIVES[options.objective],
         cost=cost,
         params=search.instance,
-        reference=(first, space.decode(designs[first]), source.format(first)),
+        reference=(first, reference, source.format(first)),
         bound=functools.partial(_optimum, search),
-        breakdown=functools.partial(_break_down, search.instance, _notes(options)),
+        breakdown=functools.partial(_break_down, search.instance, notes),
         batch_sizes=BATCH_SIZES,
         diagram=functools.partial(draw, search.instance),
         ranked=functools.partial(_ranked, search),
         solvers={"enumeration": in_turn(lambda: search.best[0].tolist())},
         baselines={name: functools.partial(designs.__getitem__, name) for name in designs},
-        notes=_notes(options),
+        notes=notes,
     )
+
+
+def _idle(reference: Mapping[str, object], gpus: int) -> list[str]:
+    """A sentence where the reference leaves accelerators idle: part of any gain on it is their use."""
+    used = math.prod(int(str(reference[name])) for name in ("tensor", "pipeline", "data", "context"))
+    if used == gpus:
+        return []
+    return [
+        f"The reference takes {used:,} of the {gpus:,} accelerators: part of what a plan gains on it is the others."
+    ]
 
 
 def _optimum(search: Search, problem: Problem) -> Yardstick:

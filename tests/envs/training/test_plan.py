@@ -268,3 +268,11 @@ def test_what_cannot_be_optimized_is_refused_in_a_sentence(words, said, capsys, 
         main()
     assert end.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_reference_that_leaves_accelerators_idle_is_told():
+    told = "The reference takes 192 of the 256 accelerators: part of what a plan gains on it is the others."
+    problem = make(gpus=256)
+    assert problem.evaluate(problem.reference.design).metrics.gpus[0] == 192
+    assert told in problem.notes
+    assert not any("The reference takes" in note for note in make(**SMALL).notes)
