@@ -203,7 +203,7 @@ BUILT_IN: Mapping[str, Entry] = {
     ),
 }
 
-# Agents of this package whose first samples are designs of the family's rules, at their defaults.
+# Agents of this package that are given the family's rules, whose designs are their first samples.
 PLAY_RULES = frozenset({"heuristic", "portfolio", "warm_start"})
 ENTRY_POINT_GROUP = "dsegym.agents"
 

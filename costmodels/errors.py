@@ -67,12 +67,10 @@ class UnknownNameError(DsegymError, ValueError):
 
     def __init__(self, kind: str, given: object, allowed: Iterable[str], more: str = ""):
         self.kind, self.given, self.allowed, self.more = kind, given, tuple(allowed), more
-        nearest = difflib.get_close_matches(
-            shortened(given).lower(), [name.lower() for name in self.allowed], n=1, cutoff=0.5
-        )
-        begun = shortened(given).lower() if len(shortened(given)) >= _LEAST_BEGUN else None
-        match = next((name for name in self.allowed if begun is not None and name.lower().startswith(begun)), None)
-        match = match or next((name for name in self.allowed if nearest and name.lower() == nearest[0]), None)
+        word = shortened(given).lower()
+        nearest = difflib.get_close_matches(word, [name.lower() for name in self.allowed], n=1, cutoff=0.5)
+        begun = [name for name in self.allowed if len(word) >= _LEAST_BEGUN and name.lower().startswith(word)]
+        match = next(iter([*begun, *(name for name in self.allowed if name.lower() in nearest)]), None)
         hint = f" Did you mean '{match}'?" if match and any(letter.isalpha() for letter in shortened(given)) else ""
         listed = ", ".join(self.allowed[:_MOST_NAMES]) or "none"
         if len(self.allowed) > _MOST_NAMES:

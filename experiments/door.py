@@ -86,7 +86,6 @@ def finite(value: object) -> bool:
     return type(value) is float and math.isfinite(value)
 
 
-AGENT = Word(r"[\w.:-]+", "letters, digits, underscores, dots, colons and hyphens")  # the name of one
 DIGEST = Word("[0-9a-f]{64}", "64 hexadecimal digits")
 COUNT: Shape = lambda value: type(value) is int and 0 <= value < 2**63  # noqa: E731
 SIZE: Shape = lambda value: type(value) is int and 0 <= value < 2**20  # noqa: E731 - of what arrays are padded to

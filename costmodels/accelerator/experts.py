@@ -11,7 +11,7 @@ from .platforms import Platform
 from .sizing import VALUES
 from .workloads import Workload
 
-__all__ = ["FRONT", "costs_of", "expert_rows", "sizes_of"]
+__all__ = ["FRONT", "costs_of", "expert_rows", "sizes_of", "told_of"]
 
 FRONT = ("latency_s", "energy_j", "area_mm2")  # metrics of both tiers that are costs
 
@@ -38,3 +38,9 @@ def costs_of(sizes: Mapping[str, object], workload: Workload, platform: Platform
     """{metric of FRONT: value} of sizes, whether the design space has them or not."""
     totals = break_down(workload, platform, sizes).totals
     return {name: float(totals[name] or 0) for name in FRONT}
+
+
+def told_of(row: Mapping[str, str], costs: Mapping[str, float], area_budget_mm2: float) -> str:
+    """Where a machine's sizes are from, and whether its area is over the budget, a colon, and its source."""
+    over = ", over the area budget" if costs["area_mm2"] > area_budget_mm2 else ""
+    return f"{row['status']}{over}: {row['source']}"

@@ -208,8 +208,7 @@ def _experts(nests: network.Network, dram_words_per_cycle: int, area_budget_mm2:
         metrics = jax.device_get(_network_metrics(mappings, nests.arrays, hardware))
         costs = {name: float(getattr(metrics, name)) for name in experts.FRONT}
         values = dict(zip(encoding.hardware_values(), sizes, strict=True)) | {"mapping": row["rule"]}
-        over = ", over the area budget" if costs["area_mm2"] > area_budget_mm2 else ""
-        found.append(Expert(row["expert"], costs, values, f"{row['status']}{over}: {row['source']}"))
+        found.append(Expert(row["expert"], costs, values, experts.told_of(row, costs, area_budget_mm2)))
     return found
 
 

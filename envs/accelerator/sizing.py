@@ -259,8 +259,7 @@ def _experts(options: SizingOptions) -> Sequence[Expert]:
     for row in experts.expert_rows():
         sizes = experts.sizes_of(row, workload, platform)
         costs = experts.costs_of(sizes, workload, platform)
-        over = ", over the area budget" if costs["area_mm2"] > options.area_budget else ""
-        found.append(Expert(row["expert"], costs, sizes, f"{row['status']}{over}: {row['source']}"))
+        found.append(Expert(row["expert"], costs, sizes, experts.told_of(row, costs, options.area_budget)))
     return found
 
 

@@ -169,7 +169,7 @@ class ServingMixOptions(Options):
 
 
 _PUBLISHED_SLICES = 8  # of a class of the paper's workloads: Mélange's own number
-_LEAST_SLICES = 24  # of all classes of a histogram together: few classes served whole hide the cheaper mixes
+_LEAST_SLICES = 24  # of all classes of a histogram together: ours, for few classes served whole hide the cheaper mixes
 
 
 def _offered(gpus: Prices | str) -> Mapping[str, tuple[Device, float]]:

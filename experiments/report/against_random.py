@@ -32,8 +32,9 @@ pairs of seeds, a tie counting half (the Mann-Whitney statistic): 0.5 where neit
 without a feasible design loses to one that has one, and two without tie. Designs are compared by what the search sees,
 and on held-out cases where an instance is scored on such. Agents that plan with their budget (`simulated_annealing`,
 `regularised_evolution`, `portfolio`) are in the middle of their plan at fewer samples than it. Each interval stands by
-itself: of agents that are no better than random search, about one cell in forty beats it by chance, and one in forty
-loses. An empty cell: the agent does not suit the instance, or has no trials there."""
+itself: of agents that are as good as random search 3 to 4 in 100 cells beat it by chance, and as many lose, with ten
+seeds each as with five against ten (simulated, as a test checks). An empty cell: the agent does not suit the instance,
+or has no trials there."""
 
 _Found = Mapping[str, Mapping[str, Chance]]  # {agent: {instance: its chance}}
 

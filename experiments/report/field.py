@@ -86,7 +86,7 @@ _AGAINST = (
     "and worse on one in 20; one that draws nothing, as `exact` and `heuristic`, on one in four. Who finds the optimum "
     "is not better where random search finds it too."
 )
-_TEN_SEEDS = "Ten seeds and intervals: [Each agent against random search](against_random.md)."
+_MORE_SEEDS = "With more seeds, and intervals: [Each agent against random search](against_random.md)."
 _VERDICTS_HEAD = ("Kind", *(f"{samples:,} samples" for samples in POINTS))
 
 
@@ -148,14 +148,14 @@ def _without_rules(field: Field) -> list[str]:
     if others is None:
         return []
     summary = _summary(others, _standings(others))
-    left_out = sorted(PLAY_RULES & {trial.agent for trial in field.trials})
+    left_out = sorted({trial.agent for trial in field.trials} - {trial.agent for trial in others.trials})
     about = f"The same without {_listed(left_out)}, whose first samples are the designs of a family's rules."
     return ["### Among agents that play no rules", paragraph(about), *summary] if summary else []
 
 
 def _without_rule_players(field: Field) -> Field | None:
     """The other agents' trials; None where all are theirs, or none is."""
-    trials = tuple(trial for trial in field.trials if trial.agent not in PLAY_RULES)
+    trials = tuple(trial for trial in field.trials if trial.agent.partition("(")[0] not in PLAY_RULES)
     return replace(field, trials=trials) if 0 < len(trials) < len(field.trials) else None
 
 
@@ -339,7 +339,7 @@ def _against_random(field: Field) -> list[str]:
     return [
         "## Against random search",
         paragraph(_AGAINST),
-        _TEN_SEEDS,
+        _MORE_SEEDS,
         markdown_table(head, rows, right=set(range(1, len(head)))),
         *(paragraph(each) for each in told),
     ]

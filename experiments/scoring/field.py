@@ -21,7 +21,7 @@ from ...costmodels.errors import CorruptResultError, DsegymError
 from ...costmodels.files import strict_json
 from ...envs.core.evaluation import obstacle_between
 from ...envs.core.scenarios import load_scenario, make_problem, scenario_module
-from ..door import AGENT, COUNT, NOT_NEGATIVE, SHARE, Each, Shape, check_once, check_row, check_shape, finite
+from ..door import COUNT, NOT_NEGATIVE, SHARE, Each, Shape, check_once, check_row, check_shape, finite
 from ..formats import rounded
 from ..store import FINISHED, TrialResult
 from . import statistics
@@ -392,7 +392,7 @@ def to_stored(field: Field) -> str:
 
 _VALUE: Shape = (finite, None)
 _TRIAL: Mapping[str, Shape] = {
-    "agent": AGENT, "instance": str, "seed": int, "budget": COUNT, "status": str, "agent_ms": NOT_NEGATIVE,
+    "agent": str, "instance": str, "seed": int, "budget": COUNT, "status": str, "agent_ms": NOT_NEGATIVE,
     "values": Each(list, _VALUE),
 }  # fmt: skip
 _INSTANCE: Mapping[str, Shape] = {
@@ -448,21 +448,19 @@ def joined(fields: Sequence[Field]) -> Field:
     """Trials of several runs of one suite, or of parts of it, as those of one; the first says the suite's name.
 
     A trial that finished takes the place of one that did not. What an instance is called depends on those beside it in
-    its suite, so the same scenario with the same options is one instance, and is called as in the first that has it.
-
-    Agents are compared on the instances of the first: those that it does not have are left out, as `strangers` tells.
+    its suite, so the same scenario with the same options is one instance, and is called as in the first. Those that the
+    first does not have are left out, as `strangers` tells.
 
     Raises:
         DsegymError: two of them have the same trial, or an instance's reference, bound or space is not the same.
     """
-    fields = [fields[0], *(_without(field, strangers(fields[0], field)) for field in fields[1:])]
-    instances: dict[str, FieldInstance] = {}
+    instances = {it.name: it for it in fields[0].instances}
     trials: dict[tuple[str, str, int], FieldTrial] = {}
-    names: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}  # how the first that has it calls an instance
+    names = {_identity(it): it.name for it in fields[0].instances}
     for field in fields:
-        called = {it.name: names.setdefault(_identity(it), it.name) for it in field.instances}
-        for it in (replace(each, name=called[each.name]) for each in field.instances):
-            known = instances.setdefault(it.name, it)
+        called = {it.name: names[_identity(it)] for it in field.instances if _identity(it) in names}
+        for it in (replace(each, name=called[each.name]) for each in field.instances if each.name in called):
+            known = instances[it.name]
             for which, told in asdict(it).items():
                 if which != "feasible" and not _same(told, getattr(known, which)):
                     raise DsegymError(
@@ -471,7 +469,9 @@ def joined(fields: Sequence[Field]) -> Field:
                     )
             if known.feasible is None:  # the first random search tells
                 instances[it.name] = replace(known, feasible=it.feasible)
-        for trial in (replace(each, instance=called[each.instance]) for each in field.trials):
+        for trial in (
+            replace(each, instance=called[each.instance]) for each in field.trials if each.instance in called
+        ):
             key = trial.agent, trial.instance, trial.seed
             before = trials.get(key)
             if before is not None and (before.status == FINISHED) == (trial.status == FINISHED):
@@ -498,14 +498,6 @@ def strangers(first: Field, other: Field) -> list[str]:
 
 def _identity(it: FieldInstance) -> tuple[str, tuple[tuple[str, str], ...]]:
     return it.scenario, tuple(sorted(it.options.items()))
-
-
-def _without(field: Field, names: Sequence[str]) -> Field:
-    return replace(
-        field,
-        instances=tuple(it for it in field.instances if it.name not in names),
-        trials=tuple(trial for trial in field.trials if trial.instance not in names),
-    )
 
 
 def _same(one: object, other: object) -> bool:

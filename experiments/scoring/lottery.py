@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ...costmodels.errors import CorruptResultError, DsegymError
 from ...costmodels.files import strict_json
 from ...envs.core.scenarios import load_scenario, make_problem
-from ..door import AGENT, COUNT, NOT_NEGATIVE, Each, Shape, check_once, check_row, check_shape, finite
+from ..door import COUNT, NOT_NEGATIVE, Each, Shape, check_once, check_row, check_shape, finite
 from ..formats import rounded
 from ..store import FINISHED, TrialResult
 from . import statistics
@@ -490,12 +490,12 @@ def to_stored(results: LotteryResults) -> str:
 
 
 _TRIAL: Mapping[str, Shape] = {
-    "agent": AGENT, "draw": (int, None), "instance": str, "seed": int, "budget": COUNT, "status": str, "score": finite,
+    "agent": str, "draw": (int, None), "instance": str, "seed": int, "budget": COUNT, "status": str, "score": finite,
     "regret": finite, "targets": Each(list, (COUNT, None)), "agent_ms": NOT_NEGATIVE, "cost_model_ms": NOT_NEGATIVE,
     "overhead_ms": finite,
 }  # fmt: skip
 _DRAW: Mapping[str, Shape] = {
-    "agent": AGENT, "draw": int, "hyperparameters": Each(dict, (str, bool, finite)),
+    "agent": str, "draw": int, "hyperparameters": Each(dict, (str, bool, finite)),
 }  # fmt: skip
 _INSTANCE: Mapping[str, Shape] = {
     "name": str, "scenario": str, "options": Each(dict, str), "bound_kind": str, "levels": Each(dict, finite),

@@ -391,3 +391,14 @@ def test_an_entry_point_adds_a_name_and_cannot_replace_a_built_in_one(other_pack
         assert registry.load_agent("random_search").__name__ == "RandomSearch"
     finally:
         registry._locations.cache_clear()
+
+
+def test_agents_that_are_given_rules_begin_with_their_designs(problem):
+    rules = {tuple(problem.baselines[name]()) for name in problem.baselines}
+    settings = {"heuristic": {"rule": "all"}, "portfolio": {"members": "hill_climb"}, "warm_start": None}
+    assert settings.keys() == registry.PLAY_RULES
+    for name, hyperparameters in settings.items():
+        referee = Referee(problem, len(rules) + 1)
+        with contextlib.suppress(BudgetExhausted):
+            registry.make_agent(name, hyperparameters).search(referee, 1)
+        assert set(map(tuple, referee.samples.designs[: len(rules)].tolist())) == rules, name

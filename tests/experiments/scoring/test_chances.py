@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from dsegym.costmodels.errors import DsegymError
 from dsegym.experiments.report.against_random import against_random_page
 from dsegym.experiments.scoring.chances import chances
 from dsegym.experiments.scoring.field import GRID, Field, FieldInstance, FieldTrial
+from dsegym.experiments.scoring.statistics import probability_of_improvement
 
 ONE = FieldInstance(
     "One", "dsegym/AcceleratorSizing-v0", "accelerator", {}, 2.0, 1.0, "optimum", 4, 0, 0, 3.0, False, 1.0
@@ -93,3 +95,16 @@ def test_large_budgets_are_compared_where_smaller_ones_end():
         "## After 1,000 samples",
         "## After 100 samples",
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [5, 10])
+def test_agents_that_are_as_good_beat_random_search_by_chance_as_often_as_the_page_says(seeds):
+    generator, drawn = np.random.default_rng(0), 2000
+    intervals = []
+    for _ in range(drawn):
+        places = stats.rankdata(generator.random(seeds + 10))
+        intervals.append(probability_of_improvement([places[:seeds]], [places[seeds:]], seed=0))
+    beats = sum(each.low > 0.5 for each in intervals)
+    loses = sum(each.high < 0.5 for each in intervals)
+    assert all(0.025 <= each / drawn <= 0.045 for each in (beats, loses))
